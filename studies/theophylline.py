@@ -1,0 +1,38 @@
+"""Theophylline in twelve subjects: what differs between them, and what we do not know about the population.
+
+Data: Boeckmann, Sheiner & Beal (1994), NONMEM Users Guide: Part V; 132 concentrations after one oral dose each. The
+predictions are for a subject who was not in the study, given 4.5 mg/kg.
+"""
+
+from pathlib import Path
+
+import jax.numpy as jnp
+import pandas as pd
+
+from forward_models.theophylline import model
+from uqbench import Design, Quantity, Study
+
+data = pd.read_csv(Path(__file__).with_suffix(".csv"), comment="#")
+doses = data.groupby("experiment", sort=False)["dose"].first()
+new_subject = Design.linspace(0.0, 24.0, 193, inputs={"dose": 4.5})
+
+
+def exposure(outputs, design):
+    return jnp.trapezoid(outputs["concentration"], design.times)
+
+
+def peak(outputs, design):
+    return jnp.max(outputs["concentration"])
+
+
+study = Study(
+    name="theophylline",
+    model=model,
+    experiments={name: Design(inputs={"dose": dose}) for name, dose in doses.items()},
+    data=data,
+    quantities={
+        "AUC": Quantity(exposure, new_subject, "mg*h/L", "exposure of a new subject over 24 h after 4.5 mg/kg"),
+        "Cmax": Quantity(peak, new_subject, "mg/L", "highest concentration in a new subject after 4.5 mg/kg"),
+    },
+    unit="subject",
+)

@@ -1,0 +1,112 @@
+"""uqbench: what can be known of a model's parameters, how well, and where the spread of a prediction comes from.
+
+`import uqbench` itself loads nothing heavy: each public name is fetched from its room at first use, so that a command
+line answers at once and a notebook pays only for what it calls.
+"""
+
+import importlib
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .calibration import calibrate as calibrate
+    from .check import check_model as check_model
+    from .decomposition import decompose as decompose
+    from .design import Design as Design
+    from .distributions import Beta as Beta
+    from .distributions import Binomial as Binomial
+    from .distributions import Cauchy as Cauchy
+    from .distributions import Exponential as Exponential
+    from .distributions import Gamma as Gamma
+    from .distributions import HalfCauchy as HalfCauchy
+    from .distributions import HalfNormal as HalfNormal
+    from .distributions import LogNormal as LogNormal
+    from .distributions import LogUniform as LogUniform
+    from .distributions import NegativeBinomial as NegativeBinomial
+    from .distributions import Normal as Normal
+    from .distributions import Poisson as Poisson
+    from .distributions import StudentT as StudentT
+    from .distributions import TruncatedNormal as TruncatedNormal
+    from .distributions import Uniform as Uniform
+    from .errors import InputError as InputError
+    from .identifiability import identify as identify
+    from .model import RESULTS as RESULTS
+    from .model import Model as Model
+    from .model import Run as Run
+    from .model import evaluate as evaluate
+    from .model import evaluate_many as evaluate_many
+    from .reporting import report as report
+    from .results import load as load
+    from .results import save as save
+    from .space import Parameter as Parameter
+    from .space import Space as Space
+    from .space import aleatory as aleatory
+    from .space import epistemic as epistemic
+    from .space import fixed as fixed
+    from .study import Quantity as Quantity
+    from .study import Study as Study
+    from .study import load_study as load_study
+    from .system import Ode as Ode
+    from .workflow import run as run
+
+_ROOMS = {
+    "calibration": ("calibrate",),
+    "check": ("check_model",),
+    "decomposition": ("decompose",),
+    "design": ("Design",),
+    "distributions": (
+        *("Beta", "Binomial", "Cauchy", "Exponential", "Gamma", "HalfCauchy", "HalfNormal", "LogNormal", "LogUniform"),
+        *("NegativeBinomial", "Normal", "Poisson", "StudentT", "TruncatedNormal", "Uniform"),
+    ),
+    "errors": ("InputError",),
+    "identifiability": ("identify",),
+    "model": ("RESULTS", "Model", "Run", "evaluate", "evaluate_many"),
+    "reporting": ("report",),
+    "results": ("load", "save"),
+    "space": ("Parameter", "Space", "aleatory", "epistemic", "fixed"),
+    "study": ("Quantity", "Study", "load_study"),
+    "system": ("Ode",),
+    "workflow": ("run",),
+}
+_ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}
+__all__ = sorted(_ROOM_OF)
+
+
+def _configure_jax() -> None:
+    """Double precision and a compile cache that later processes start from, set before jax is imported where possible.
+
+    Single precision loses stiff models long before their time scales do; there is no 32-bit mode to choose.
+    """
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "uqbench" / "jax"
+    settings = {
+        "jax_enable_x64": "1",
+        "jax_compilation_cache_dir": os.environ.get("JAX_COMPILATION_CACHE_DIR", str(cache)),
+        # Small kernels too: a study compiles dozens of them, and each costs more to compile than to read back.
+        "jax_persistent_cache_min_compile_time_secs": os.environ.get("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1"),
+    }
+    if "jax" not in sys.modules:
+        os.environ.update({name.upper(): value for name, value in settings.items()})
+        return
+    jax = sys.modules["jax"]
+    jax.config.update("jax_enable_x64", True)
+    jax.config.update("jax_compilation_cache_dir", settings["jax_compilation_cache_dir"])
+    jax.config.update(
+        "jax_persistent_cache_min_compile_time_secs", float(settings["jax_persistent_cache_min_compile_time_secs"])
+    )
+
+
+_configure_jax()
+
+
+def __getattr__(name: str):
+    if name in _ROOM_OF:
+        value = getattr(importlib.import_module(f".{_ROOM_OF[name]}", __name__), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module 'uqbench' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

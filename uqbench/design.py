@@ -1,0 +1,73 @@
+"""What the experimenter chooses: when to look, and which known inputs to give."""
+
+from collections.abc import Mapping
+from typing import Self
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from .errors import InputError
+
+
+class Design(eqx.Module):
+    """Times of observation and known inputs of one experiment.
+
+    Shapes are static, values are not: two designs with equally many times share one compiled solve.
+
+    Args:
+        times: `(times,)`, in the model's time unit, not decreasing, none before `start`. May be left out in a study
+            with data, whose times are then taken from the data.
+        inputs: name -> array, what the experimenter sets (dose, concentration, temperature).
+        start: the time at which `initial` holds.
+
+    Example:
+        >>> Design.linspace(0.0, 24.0, 5, inputs={"dose": 4.0}).times.tolist()
+        [0.0, 6.0, 12.0, 18.0, 24.0]
+    """
+
+    times: Float[Array, " times"]
+    inputs: dict[str, Array]
+    start: Float[Array, ""]
+
+    def __init__(self, times=(), inputs: Mapping[str, Array] | None = None, start: float = 0.0):
+        findings = []
+        self.times = _array("times", times, findings)
+        self.inputs = {name: _array(f"input {name!r}", value, findings) for name, value in (inputs or {}).items()}
+        self.start = _array("start", start, findings)
+        if not findings:
+            findings += _check_times(np.asarray(self.times), float(self.start))
+        if findings:
+            raise InputError("design", findings)
+
+    @classmethod
+    def linspace(cls, t0: float, t1: float, n: int, inputs: Mapping[str, Array] | None = None) -> Self:
+        """`n` equally spaced times from `t0` to `t1`; the dynamics start at 0, or at `t0` where that is earlier."""
+        return cls(jnp.linspace(t0, t1, n), inputs, start=min(0.0, t0))
+
+    def at(self, times) -> Self:
+        """The same experiment observed at other times."""
+        return type(self)(times, self.inputs, start=float(self.start))
+
+
+def _array(name: str, value, findings: list[str]) -> Array:
+    try:
+        array = jnp.asarray(value, dtype=float)
+    except (TypeError, ValueError):
+        findings.append(f"{name} is {value!r}, not numbers.")
+        return jnp.zeros(())
+    if not bool(jnp.all(jnp.isfinite(array))):
+        findings.append(f"{name} has values that are not finite.")
+    return array
+
+
+def _check_times(times: np.ndarray, start: float) -> list[str]:
+    if times.ndim != 1:
+        return [f"times have shape {times.shape}; they must be one row of numbers."]
+    findings = []
+    if np.any(np.diff(times) < 0):
+        findings.append("times are not sorted; give them in increasing order.")
+    if times.size and times.min() < start:
+        findings.append(f"the time {times.min():g} lies before the start {start:g}; move `start` or drop that time.")
+    return findings

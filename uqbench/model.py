@@ -1,0 +1,281 @@
+"""The forward model: parameters in, outputs over time out; the only place where simulation is compiled.
+
+Everything is traced once per model, design shape and mode. New values of parameters, times and inputs reuse the compiled
+solve, so they travel as arrays, never as Python floats.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from hashlib import sha256
+from typing import Self
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from .design import Design
+from .distributions import Distribution
+from .errors import InputError, nearest
+from .numerics.odes import RESULTS as RESULTS
+from .numerics.odes import choose_method, solve
+from .space import Space, Theta
+from .system import Ode
+from .units import unit_finding
+
+MODES = ("value", "forward", "reverse")
+GRADIENTS = ("exact", "statistical", "surrogate", "none")
+
+
+class Run(eqx.Module):
+    """Outputs name -> `(times,)`, the code of `RESULTS`, and the steps taken; a batch has a leading axis on each."""
+
+    outputs: dict[str, Float[Array, "*batch times"]]
+    result: Int[Array, "*batch"]
+    steps: Int[Array, "*batch"]
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A mechanistic model with everything a modeller says about it.
+
+    Args:
+        space: its parameters.
+        system: the dynamics (`Ode`), or None for a plain simulator (`Model.from_function`).
+        observe: `observe(y, p)` -> dict of outputs; written for one instant, applied to whole trajectories.
+        units: output -> unit; its keys are the outputs.
+        noise: output -> distribution of a measurement, whose arguments are numbers, parameters or outputs; outputs
+            without an entry are not measured.
+        name: for reports.
+        gradient: "exact", "statistical", "surrogate" or "none", printed with every model.
+
+    Raises:
+        InputError: with every unit that does not parse and every name that does not exist.
+    """
+
+    space: Space
+    system: Ode | None
+    observe: Callable | None
+    units: Mapping[str, str]
+    noise: Mapping[str, Distribution] = field(default_factory=dict)
+    name: str = ""
+    gradient: str = "exact"
+    simulate: Callable | None = None
+    stochastic: bool = False
+
+    def __post_init__(self):
+        findings = [f"output {name!r}: {f}" for name, unit in self.units.items() if (f := unit_finding(unit))]
+        known = (*self.space.names, *self.units)
+        for output, distribution in self.noise.items():
+            if output not in self.units:
+                findings.append(f"noise is given for {output!r}, which has no unit; {nearest(output, [*self.units])}")
+            findings += [
+                f"the noise of {output!r} names {other!r}, neither a parameter nor an output; {nearest(other, known)}"
+                for other in distribution.names
+                if other not in known
+            ]
+        findings += [f"{name!r} is both a parameter and an output." for name in self.units if name in self.space]
+        if self.gradient not in GRADIENTS:
+            findings.append(f"gradient status {self.gradient!r}; known are {', '.join(GRADIENTS)}.")
+        if findings:
+            raise InputError(f"model {self.name!r}" if self.name else "model", findings)
+
+    @classmethod
+    def from_function(
+        cls,
+        space: Space,
+        simulate: Callable,
+        units: Mapping[str, str],
+        noise: Mapping[str, Distribution] | None = None,
+        stochastic: bool = False,
+        name: str = "",
+        gradient: str = "exact",
+    ) -> Self:
+        """A model from any JAX function `simulate(theta, design, key)` -> dict of outputs `(times,)`."""
+        return cls(space, None, None, units, noise or {}, name, gradient, simulate, stochastic)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the outputs, in the order of `units`."""
+        return tuple(self.units)
+
+    def __repr__(self) -> str:
+        return f"Model({self.name or 'unnamed'}: outputs {', '.join(self.outputs)}; gradient {self.gradient})"
+
+
+def simulate(
+    model: Model, theta: Theta, design: Design, key: Array | None = None, *, method: str = "", reverse: bool = False
+) -> Run:
+    """One run, traceable and without checks: what `evaluate` compiles and the likelihood differentiates."""
+    if model.system is None:
+        outputs = model.simulate(theta, design, key)
+        result, steps = jnp.zeros((), int), jnp.zeros((), int)
+    else:
+        solution = solve(model.system, theta, design, method=method, reverse=reverse)
+        outputs = model.observe(solution.states, theta)
+        result, steps = solution.result, solution.steps
+    outputs = {name: jnp.broadcast_to(outputs[name], design.times.shape) for name in model.outputs}
+    finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(values)) for values in outputs.values()]))
+    result = jnp.where((result == 0) & ~finite, 2, result)
+    outputs = {name: jnp.where(result == 0, values, jnp.nan) for name, values in outputs.items()}
+    return Run(outputs, result, steps)
+
+
+@partial(jax.jit, static_argnames=("model", "method", "reverse"))
+def _run(model, theta, design, key, method, reverse):
+    return simulate(model, theta, design, key, method=method, reverse=reverse)
+
+
+@partial(jax.jit, static_argnames=("model", "method", "shared"))
+def _run_many(model, thetas, design, keys, method, shared):
+    one = partial(simulate, model, method=method)
+    return jax.vmap(one, in_axes=(0, None if shared else 0, 0))(thetas, design, keys)
+
+
+def evaluate(model: Model, theta: Theta, design: Design, key: Array | None = None, mode: str = "value") -> Run:
+    """Runs the model once.
+
+    Args:
+        theta: value of every free parameter, scalars.
+        design: times and inputs.
+        key: a JAX key, needed by stochastic models.
+        mode: "value" or "forward" (cheap, differentiable by `jax.jvp` and `jax.jacfwd`), or "reverse" (`jax.grad`).
+
+    Returns:
+        outputs `(times,)`; NaN with `result` != 0 where the solve failed (see `RESULTS`).
+
+    Raises:
+        InputError: unknown or missing parameters, outputs that do not match the units, no times, no key.
+
+    Example:
+        >>> from forward_models.receptor_tf import model
+        >>> run = evaluate(model, {"eps": 0.1}, Design([5.0]))
+        >>> round(float(run.outputs["y"][0]), 6)
+        1.222032
+    """
+    theta = model.space.complete(theta)
+    findings = [f"mode {mode!r}; known are {', '.join(MODES)}."] if mode not in MODES else []
+    _check_run(model, design, key, findings)
+    return _run(model, theta, design, key, method_for(model, design), mode == "reverse")
+
+
+def evaluate_many(model: Model, thetas: Theta, design: Design, keys: Array | None = None, *, chunk: int = 1024) -> Run:
+    """Runs the model for a batch of parameter values.
+
+    Args:
+        thetas: every free parameter, `(batch,)` each (scalars are shared).
+        design: one for all, or stacked: times `(batch, times)`.
+        keys: `(batch,)` JAX keys, needed by stochastic models.
+        chunk: lanes solved together; a batch is padded to full chunks so that its length does not recompile.
+
+    Returns:
+        outputs `(batch, times)`. A failed lane is NaN with its code in `result`; the others are unaffected.
+    """
+    thetas = model.space.complete(thetas)
+    shared = design.times.ndim == 1
+    _check_run(model, design, keys, [])
+    n = max([value.shape[0] for value in thetas.values() if value.ndim] + ([] if shared else [design.times.shape[0]]))
+    thetas = {name: jnp.broadcast_to(value, (n,)) for name, value in thetas.items()}
+    keys = keys if keys is not None else jnp.zeros((n, 2), jnp.uint32)
+    first = design if shared else jax.tree.map(lambda leaf: leaf[0], design)
+    method = method_for(model, first)
+    # Powers of two bound the number of compiled sizes by the logarithm of the chunk.
+    size = min(chunk, 1 << (n - 1).bit_length())
+    runs = []
+    for start in range(0, n, size):
+        rows = np.minimum(np.arange(start, start + size), n - 1)
+        pick = partial(jax.tree.map, lambda leaf, rows=rows: leaf[rows])
+        runs.append(_run_many(model, pick(thetas), design if shared else pick(design), keys[rows], method, shared))
+    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[:n], *runs)
+
+
+def method_for(model: Model, design: Design) -> str:
+    """The solver for this model, chosen once per model at its nominal parameters ("" for a plain simulator)."""
+    if model.system is None:
+        return ""
+    chosen = model.__dict__.get("_method")
+    if chosen is None:
+        chosen = choose_method(model.system, model.space.nominal(), design)
+        object.__setattr__(model, "_method", chosen)
+    return chosen
+
+
+def _check_run(model: Model, design: Design, key, findings: list[str]) -> None:
+    if design.times.size == 0:
+        findings.append("the design has no times.")
+    if model.stochastic and key is None:
+        findings.append("the model is stochastic; pass key=jax.random.key(seed).")
+    if not findings:
+        findings = output_findings(model, design)
+    if findings:
+        raise InputError(f"evaluate {model.name!r}", findings)
+
+
+def output_findings(model: Model, design: Design) -> list[str]:
+    """What is wrong with the shapes and names that the author's functions return (traced once per design shape)."""
+    shape = (design.times.shape, tuple(sorted((name, value.shape) for name, value in design.inputs.items())))
+    known = model.__dict__.get("_findings", {})
+    if shape not in known:
+        known = {**known, shape: _trace_outputs(model, design)}
+        object.__setattr__(model, "_findings", known)
+    return known[shape]
+
+
+def _trace_outputs(model: Model, design: Design) -> list[str]:
+    design = design if design.times.ndim == 1 else jax.tree.map(lambda leaf: leaf[0], design)
+    theta = model.space.nominal()
+    try:
+        if model.system is None:
+            key = jax.random.key(0)
+            outputs = jax.eval_shape(lambda theta: model.simulate(theta, design, key), theta)
+        else:
+            state = jax.eval_shape(lambda theta: model.system.initial(theta, design.inputs), theta)
+            slope = jax.eval_shape(lambda y, theta: model.system.rhs(design.start, y, theta, design.inputs), state, theta)
+            if findings := _state_findings(state, slope):
+                return findings
+            outputs = jax.eval_shape(model.observe, state, theta)
+    except KeyError as error:
+        known = (*model.space.names, *design.inputs)
+        return [f"the model reads {error.args[0]!r}, which is neither a parameter, a state nor an input of this design; "
+                f"{nearest(error.args[0], known)}"]
+    findings = [f"output {name!r} has no unit; add it to `units`." for name in outputs if name not in model.units]
+    findings += [f"`units` has {name!r}, which is not among the outputs; {nearest(name, [*outputs])}"
+                 for name in model.units if name not in outputs]
+    return findings
+
+
+def _state_findings(state: dict, slope: dict) -> list[str]:
+    findings = [f"`rhs` returns no derivative for the state {name!r}." for name in state if name not in slope]
+    findings += [f"`rhs` returns {name!r}, which `initial` does not start; {nearest(name, [*state])}"
+                 for name in slope if name not in state]
+    findings += [f"the state {name!r} has shape {value.shape}; states are scalars." for name, value in state.items()
+                 if value.shape != ()]
+    return findings
+
+
+def digest(model: Model, design: Design) -> str:
+    """Hash of what the model computes: its parameters, units, noise and traced functions, not its source text."""
+    theta = model.space.nominal()
+    if model.system is None:
+        functions = [jax.make_jaxpr(lambda theta: model.simulate(theta, design, jax.random.key(0)))(theta)]
+    else:
+        state = model.system.initial(theta, design.inputs)
+        functions = [
+            jax.make_jaxpr(lambda theta: model.system.initial(theta, design.inputs))(theta),
+            jax.make_jaxpr(lambda y, theta: model.system.rhs(design.start, y, theta, design.inputs))(state, theta),
+            jax.make_jaxpr(model.observe)(state, theta),
+        ]
+    text = [repr(model.space), repr(dict(model.units)), repr(dict(model.noise))]
+    if model.system is not None:
+        text.append(repr((model.system.rtol, model.system.atol, model.system.method)))
+    hasher = sha256()
+    for function in functions:
+        # addresses of Python objects are not content
+        text.append(re.sub(r"0x[0-9a-f]+", "", str(function)))
+        for constant in function.consts:
+            hasher.update(np.asarray(constant).tobytes())
+    hasher.update("\n".join(text).encode())
+    return hasher.hexdigest()[:16]

@@ -1,0 +1,181 @@
+"""From outputs to data: the log-likelihood of a study, simulated data, and which runs the data need.
+
+All runs that the data need (one for each unit under each experiment) form one batch with padded times, so a likelihood is a
+single vectorised solve however the table is laid out.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+from jaxtyping import Array, Float
+
+from .design import Design
+from .model import Model, Run, method_for, simulate
+from .space import Theta
+from .study import Study
+
+
+@dataclass(frozen=True, eq=False)
+class Observations:
+    """The data of a study as arrays.
+
+    Args:
+        design: stacked, times `(runs, times)` padded by repeating the last one.
+        unit: `(runs,)` index of each run's unit.
+        rows: output -> (run, time) indices and values, `(rows,)` each, in the order of the table.
+        method: the solver, chosen on the host before a likelihood is traced.
+        active: the parameters that a run depends on.
+    """
+
+    design: Design
+    unit: np.ndarray
+    rows: dict[str, tuple[np.ndarray, np.ndarray, np.ndarray]]
+    method: str
+    active: tuple[str, ...]
+
+
+def observations(study: Study) -> Observations:
+    """Lays the table out as one batch of runs."""
+    data = study.data
+    units = {label: index for index, label in enumerate(study.units)}
+    pairs = list(dict.fromkeys(zip(data["experiment"], data[study.unit_column], strict=True)))
+    run_of = {pair: index for index, pair in enumerate(pairs)}
+    run = np.array([run_of[pair] for pair in zip(data["experiment"], data[study.unit_column], strict=True)])
+    times = [np.unique(data["time"][run == index]) for index in range(len(pairs))]
+    longest = max(len(row) for row in times)
+    padded = np.stack([np.append(row, np.full(longest - len(row), row[-1])) for row in times])
+    when = np.array([np.searchsorted(times[r], t) for r, t in zip(run, data["time"], strict=True)])
+    designs = [study.experiments[experiment].at(row) for (experiment, _), row in zip(pairs, padded, strict=True)]
+    rows = {}
+    for output in pd.unique(data["output"]):
+        of = np.asarray(data["output"] == output)
+        rows[output] = (run[of], when[of], data["value"].to_numpy()[of])
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *designs)
+    index = np.array([units[unit] for _, unit in pairs])
+    method, active = method_for(study.model, designs[0]), simulated_parameters(study.model, designs[0])
+    return Observations(stacked, index, rows, method, active)
+
+
+def per_run(study: Study, seen: Observations, theta: Theta) -> Theta:
+    """Parameters of each run, `(runs,)`: its unit's aleatory values `(units,)`, the shared ones repeated."""
+    runs = len(seen.unit)
+    return {name: theta[name][seen.unit] if jnp.ndim(theta[name]) else jnp.broadcast_to(theta[name], (runs,))
+            for name in study.model.space.names}
+
+
+def predict(study: Study, seen: Observations, theta: Theta) -> dict[str, Float[Array, "runs times"]]:
+    """Outputs of every run, NaN where a solve failed; differentiable both ways through forward sensitivities."""
+    return jax.vmap(_outputs(study.model, seen.method, seen.active))(per_run(study, seen, theta), seen.design)
+
+
+def run_all(study: Study, seen: Observations, theta: Theta) -> Run:
+    """The same runs with their result codes."""
+    run = partial(simulate, study.model, method=seen.method)
+    return jax.vmap(run)(per_run(study, seen, theta), seen.design)
+
+
+def _outputs(model: Model, method: str, active: tuple[str, ...]) -> Callable:
+    """`outputs(theta, design)` whose derivative is the forward sensitivity with respect to the `active` parameters.
+
+    For the few parameters of a mechanistic model this costs less than an adjoint; as the tangent is linear in the
+    stored sensitivities it can be transposed, so reverse mode needs no second solve. A failed solve is NaN with a zero
+    derivative: the sampler rejects the point, and no NaN reaches the gradient of the others.
+    """
+
+    @jax.custom_jvp
+    def outputs(theta, design):
+        return simulate(model, theta, design, method=method).outputs
+
+    @outputs.defjvp
+    def forward(primals, tangents):
+        theta, design = primals
+
+        def twice(part):
+            values = simulate(model, {**theta, **part}, design, method=method).outputs
+            return values, values
+
+        jacobian, values = jax.jacfwd(twice, has_aux=True)({name: theta[name] for name in active})
+        change = {}
+        for output, by_parameter in jacobian.items():
+            parts = [jnp.where(jnp.isfinite(by_parameter[name]), by_parameter[name], 0.0) * tangents[0][name]
+                     for name in active]
+            change[output] = sum(parts, jnp.zeros_like(values[output]))
+        return values, change
+
+    return outputs
+
+
+def simulated_parameters(model: Model, design: Design) -> tuple[str, ...]:
+    """The parameters that a run depends on; the others enter only priors and noise."""
+    if model.system is None:
+        theta = model.space.nominal()
+        closed = jax.make_jaxpr(lambda theta: model.simulate(theta, design, jax.random.key(0)))(theta)
+        return _used(closed, model.space.names)
+    theta = model.space.nominal()
+    state = model.system.initial(theta, design.inputs)
+    used: set[str] = set()
+    for function in (
+        lambda theta: model.system.initial(theta, design.inputs),
+        lambda theta: model.system.rhs(design.start, state, theta, design.inputs),
+        lambda theta: model.observe(state, theta),
+    ):
+        used |= set(_used(jax.make_jaxpr(function)(theta), model.space.names))
+    return tuple(name for name in model.space.names if name in used)
+
+
+def _used(closed, names: tuple[str, ...]) -> tuple[str, ...]:
+    needed = {id(v) for v in closed.jaxpr.outvars}
+    for equation in reversed(closed.jaxpr.eqns):
+        if any(id(v) in needed for v in equation.outvars):
+            needed |= {id(v) for v in equation.invars}
+    # a dict of scalars is flattened in the order of its sorted keys
+    return tuple(name for name, v in zip(sorted(names), closed.jaxpr.invars, strict=True) if id(v) in needed)
+
+
+def pointwise_log_likelihood(study: Study, seen: Observations, theta: Theta) -> dict[str, Float[Array, " rows"]]:
+    """Log density of each row of the table, by output; -inf where the solve behind it failed."""
+    outputs = predict(study, seen, theta)
+    ok = jnp.all(jnp.stack([jnp.all(jnp.isfinite(values), axis=1) for values in outputs.values()]), axis=0)
+    # An inner value where the solve failed keeps the gradient of the outer `where` finite.
+    safe = {name: jnp.where(ok[:, None], values, 1.0) for name, values in outputs.items()}
+    parameters = per_run(study, seen, theta)
+    terms = {}
+    for output, (run, when, value) in seen.rows.items():
+        noise = study.model.noise[output]
+        known = {name: safe[name][run, when] if name in safe else parameters[name][run] for name in noise.names}
+        terms[output] = jnp.where(ok[run], noise.logpdf(value, known), -jnp.inf)
+    return terms
+
+
+def log_likelihood(study: Study) -> Callable[[Theta], Array]:
+    """The log-likelihood of a study's data as a function of theta (aleatory parameters `(units,)`).
+
+    Returns:
+        a traceable function; -inf with a zero gradient where a solve fails.
+    """
+    seen = observations(study)
+
+    def function(theta: Theta) -> Array:
+        terms = pointwise_log_likelihood(study, seen, study.model.space.complete(theta))
+        return sum((jnp.sum(values) for values in terms.values()), jnp.zeros(()))
+
+    return function
+
+
+def simulate_data(study: Study, theta: Theta, key: Array, *, units: int = 0) -> pd.DataFrame:
+    """A table like the study's own with values drawn from the model at `theta` (aleatory parameters `(units,)`)."""
+    seen = observations(study)
+    theta = study.model.space.complete(theta)
+    outputs, parameters = predict(study, seen, theta), per_run(study, seen, theta)
+    data = study.data.copy()
+    for output, (run, when, _) in seen.rows.items():
+        noise = study.model.noise[output]
+        known = {name: outputs[name][run, when] if name in outputs else parameters[name][run] for name in noise.names}
+        key, now = jax.random.split(key)
+        data.loc[data["output"] == output, "value"] = np.asarray(noise.sample(now, (len(run),), known))
+    return data

@@ -1,0 +1,190 @@
+"""Parameters: what each is, how it varies, and the maps between the unit cube, vectors and named values.
+
+A prior, a variability between units and a fixed number are entries of one ordered mapping. The distribution of an entry
+may name earlier entries, which makes hierarchies without a second language:
+
+    Space(median=epistemic(LogNormal(0.0, 1.0), "1/h"), sd=epistemic(HalfNormal(1.0)),
+          ka=aleatory(LogNormal(median="median", sigma="sd"), "1/h"))
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from .distributions import Distribution
+from .errors import InputError, nearest
+from .units import unit_finding
+
+Theta = dict[str, Array]
+ROLES = ("epistemic", "aleatory", "fixed")
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter: its distribution (or number, when fixed), unit, role and a sentence.
+
+    `epistemic` is what we do not know (one true value), `aleatory` what differs from unit to unit, `fixed` a number
+    that is taken as known.
+    """
+
+    dist: Distribution | float
+    unit: str = ""
+    role: str = "epistemic"
+    doc: str = ""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The parameters its distribution refers to."""
+        return self.dist.names if isinstance(self.dist, Distribution) else ()
+
+
+def epistemic(dist: Distribution, unit: str = "", doc: str = "") -> Parameter:
+    """A parameter with one true value that we do not know; `dist` is its prior."""
+    return Parameter(dist, unit, "epistemic", doc)
+
+
+def aleatory(dist: Distribution, unit: str = "", doc: str = "") -> Parameter:
+    """A parameter that differs between units (cells, subjects); `dist` is its distribution over them."""
+    return Parameter(dist, unit, "aleatory", doc)
+
+
+def fixed(value: float, unit: str = "", doc: str = "") -> Parameter:
+    """A parameter whose value is taken as known."""
+    return Parameter(value, unit, "fixed", doc)
+
+
+class Space(Mapping[str, Parameter]):
+    """Ordered mapping name -> `Parameter`.
+
+    Args:
+        parameters: one mapping, or keywords. A distribution may name only entries that stand before it.
+
+    Raises:
+        InputError: with every finding: unknown or later names, roles, units that do not parse.
+
+    Example:
+        >>> from uqbench import Normal, Space, epistemic
+        >>> space = Space(a=epistemic(Normal(0.0, 2.0), "mg"))
+        >>> float(space.from_cube([0.5])["a"])
+        0.0
+    """
+
+    def __init__(self, parameters: Mapping[str, Parameter] | None = None, /, **more: Parameter):
+        self._parameters = {**(parameters or {}), **more}
+        findings = [finding for name in self._parameters for finding in self._findings(name)]
+        if findings:
+            raise InputError("space", findings)
+        self.names = tuple(self._parameters)
+        self.epistemic, self.aleatory, self.fixed = (self._of(role) for role in ROLES)
+        self.free = tuple(name for name in self.names if name not in self.fixed)
+
+    def __getitem__(self, name: str) -> Parameter:
+        return self._parameters[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._parameters)
+
+    def __len__(self) -> int:
+        return len(self._parameters)
+
+    def __repr__(self) -> str:
+        rows = [f"    {name}={p.role}({p.dist!r}, {p.unit!r})," for name, p in self.items()]
+        return "\n".join(["Space(", *rows, ")"])
+
+    def only(self, role: str) -> "Space":
+        """The entries of one role; what they name must be among them."""
+        return Space({name: p for name, p in self.items() if p.role == role})
+
+    def from_cube(self, u: Float[Array, "*batch free"]) -> Theta:
+        """Values at a point of the unit cube, by conditional quantiles in order (Rosenblatt 1952,
+        doi:10.1214/aoms/1177729394).
+
+        Args:
+            u: `(..., len(free))` in (0, 1), columns in the order of `free`.
+
+        Returns:
+            every parameter, fixed ones included, each `(...)`.
+        """
+        u = jnp.asarray(u, dtype=float)
+        if u.shape[-1:] != (len(self.free),):
+            raise InputError("unit cube", [f"the last axis has length {u.shape[-1:]}, expected {len(self.free)}."])
+        columns = dict(zip(self.free, jnp.moveaxis(u, -1, 0), strict=True))
+        theta: Theta = {}
+        for name, parameter in self.items():
+            if parameter.role == "fixed":
+                theta[name] = jnp.broadcast_to(jnp.asarray(parameter.dist, dtype=float), u.shape[:-1])
+            else:
+                theta[name] = parameter.dist.ppf(columns[name], theta)
+        return theta
+
+    def sample(self, key: Array, shape: tuple[int, ...] = ()) -> Theta:
+        """Independent draws from the joint distribution, each parameter of shape `shape`."""
+        # Strictly inside the cube: quantiles of unbounded families are infinite on its faces.
+        u = jax.random.uniform(key, (*shape, len(self.free)), minval=jnp.finfo(float).tiny)
+        return self.from_cube(u)
+
+    def log_prior(self, theta: Theta) -> Array:
+        """Sum of the log densities of the free parameters at `theta`; per-unit values are summed over their axes."""
+        terms = [jnp.sum(self[name].dist.logpdf(theta[name], theta)) for name in self.free]
+        return sum(terms, jnp.zeros(()))
+
+    def nominal(self) -> Theta:
+        """The median of every parameter, each given the medians before it."""
+        return self.from_cube(jnp.full(len(self.free), 0.5))
+
+    def vector(self, theta: Theta) -> Float[Array, "*batch free"]:
+        """Named values as `(..., len(free))` in the order of `free`."""
+        return jnp.stack(jnp.broadcast_arrays(*(jnp.asarray(theta[name], float) for name in self.free)), axis=-1)
+
+    def theta(self, vector: Float[Array, "*batch free"]) -> Theta:
+        """The inverse of `vector`, with the fixed parameters filled in."""
+        columns = dict(zip(self.free, jnp.moveaxis(jnp.asarray(vector, dtype=float), -1, 0), strict=True))
+        return self.complete(columns)
+
+    def complete(self, theta: Mapping[str, Array]) -> Theta:
+        """`theta` as float arrays in the order of the space, fixed parameters filled in.
+
+        Raises:
+            InputError: naming every parameter that is missing or unknown.
+        """
+        findings = [f"unknown parameter {name!r}; {nearest(name, self.names)}" for name in theta if name not in self]
+        findings += [f"parameter {name!r} has no value." for name in self.free if name not in theta]
+        if findings:
+            raise InputError("theta", findings)
+        return {
+            name: jnp.asarray(theta[name] if name in theta else parameter.dist, dtype=float)
+            for name, parameter in self.items()
+        }
+
+    def _of(self, role: str) -> tuple[str, ...]:
+        return tuple(name for name, parameter in self.items() if parameter.role == role)
+
+    def _findings(self, name: str) -> list[str]:
+        parameter = self._parameters[name]
+        if not isinstance(parameter, Parameter):
+            return [f"{name!r} is {parameter!r}; wrap it in epistemic(...), aleatory(...) or fixed(...)."]
+        findings = []
+        if parameter.role not in ROLES:
+            findings.append(f"{name!r} has role {parameter.role!r}; roles are {', '.join(ROLES)}.")
+        if finding := unit_finding(parameter.unit):
+            findings.append(f"{name!r}: {finding}")
+        if parameter.role == "fixed":
+            if isinstance(parameter.dist, Distribution):
+                findings.append(f"{name!r} is fixed but has a distribution; give a number.")
+            return findings
+        if not isinstance(parameter.dist, Distribution):
+            return [*findings, f"{name!r} is {parameter.role} but has no distribution; give one, or use fixed(...)."]
+        order = list(self._parameters)
+        for other in parameter.names:
+            if other not in self._parameters:
+                findings.append(f"the distribution of {name!r} names {other!r}, which does not exist; "
+                                f"{nearest(other, [n for n in order if n != name])}")
+            elif order.index(other) >= order.index(name):
+                findings.append(f"the distribution of {name!r} names {other!r}, which comes later; move it before.")
+            elif parameter.role == "epistemic" and self._parameters[other].role == "aleatory":
+                findings.append(f"the prior of {name!r} names {other!r}, which differs between units; "
+                                "a single true value cannot depend on it.")
+        return findings

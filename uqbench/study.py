@@ -1,0 +1,220 @@
+"""A study: one model, the experiments that were done, their data, and the quantities one wants to predict."""
+
+import importlib
+import importlib.util
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from . import model as _model
+from .design import Design
+from .errors import InputError, nearest
+from .model import Model
+
+COLUMNS = ("experiment", "output", "time", "value")
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A prediction: a number computed from the outputs of a new unit under `design`.
+
+    Args:
+        function: `function(outputs, design)` -> scalar, in JAX; outputs name -> `(times,)`.
+        design: the conditions for which the prediction is made.
+        unit: its unit.
+        doc: one sentence for the report.
+    """
+
+    function: Callable
+    design: Design
+    unit: str = ""
+    doc: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """Model, experiments, data and quantities, checked against each other when made.
+
+    Args:
+        name: of the study; results are stored under it.
+        model: the forward model.
+        experiments: name -> `Design`. Where data are given, the times of an experiment are those in the data.
+        data: long table with columns experiment, output, time, value[, replicate][, unit], or the path of a CSV file;
+            None for a study without data.
+        quantities: name -> `Quantity`.
+        unit: the column that says which unit (subject, cell) a row belongs to; aleatory parameters have one value for
+            each. Without it every experiment is a unit of its own.
+
+    Raises:
+        InputError: with everything that is wrong in the table and between the parts.
+    """
+
+    name: str
+    model: Model
+    experiments: Mapping[str, Design]
+    data: pd.DataFrame | str | Path | None = None
+    quantities: Mapping[str, Quantity] = field(default_factory=dict)
+    unit: str | None = None
+
+    def __post_init__(self):
+        subject = f"study {self.name!r}"
+        experiments = dict(self.experiments)
+        quantities = dict(self.quantities or {})
+        data = self.data
+        if data is not None:
+            data = _read(data, subject) if isinstance(data, str | Path) else data.copy()
+            findings = _data_findings(data, self.model, experiments, self.unit)
+            if findings:
+                raise InputError(f"{subject}: data", findings)
+            data = _typed(data, self.unit)
+            for name, rows in data.groupby("experiment", sort=False):
+                experiments[name] = experiments[name].at(np.unique(rows["time"]))
+        findings = _study_findings(self.model, experiments, quantities)
+        if findings:
+            raise InputError(subject, findings)
+        object.__setattr__(self, "experiments", experiments)
+        object.__setattr__(self, "quantities", quantities)
+        object.__setattr__(self, "data", data)
+
+    @property
+    def unit_column(self) -> str:
+        """The column whose values are the units: `unit`, or the experiment itself."""
+        return self.unit or "experiment"
+
+    @property
+    def units(self) -> tuple[str, ...]:
+        """Labels of the units in the data, in the order of their first row."""
+        return () if self.data is None else tuple(pd.unique(self.data[self.unit_column]).tolist())
+
+    @property
+    def model_digest(self) -> str:
+        """Hash of what the model computes under the study's first design."""
+        return _model.digest(self.model, next(iter(self.experiments.values())))
+
+    @property
+    def data_digest(self) -> str:
+        """Hash of the table and the designs."""
+        hasher = sha256()
+        for name, design in self.experiments.items():
+            hasher.update(name.encode())
+            for leaf in (design.start, design.times, *design.inputs.values()):
+                hasher.update(np.asarray(leaf).tobytes())
+        if self.data is not None:
+            hasher.update(self.data.to_csv(index=False).encode())
+        return hasher.hexdigest()[:16]
+
+
+def _read(path: str | Path, subject: str) -> pd.DataFrame:
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{subject}: data", [f"there is no file {path.name!r} in {path.parent.name!r}."])
+    try:
+        return pd.read_csv(path, comment="#")
+    except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+        raise InputError(f"{subject}: data", [f"{path.name} is not a CSV table: {error}"]) from error
+
+
+def _data_findings(data: pd.DataFrame, model: Model, experiments: Mapping, unit: str | None) -> list[str]:
+    needed = (*COLUMNS, unit) if unit else COLUMNS
+    findings = [f"no column {name!r}; {nearest(name, [*data.columns])}" for name in needed if name not in data]
+    if not len(data):
+        findings.append("the table has no rows.")
+    for column, known in (("experiment", [*experiments]), ("output", [*model.noise])):
+        if column in data:
+            for value in pd.unique(data[column]):
+                if value not in known and str(value) not in known:
+                    meaning = "experiment" if column == "experiment" else "output with noise"
+                    findings.append(f"{_rows(data[column] == value)}: unknown {meaning} {value!r}; "
+                                    f"{nearest(str(value), known)}")
+    for column in ("time", "value"):
+        if column in data:
+            numbers = pd.to_numeric(data[column], errors="coerce")
+            text = numbers.isna() & data[column].notna()
+            findings += [f"{_rows(text)}: {column} {data.loc[text, column].iloc[0]!r} is not a number."] if any(text) else []
+            missing = data[column].isna()
+            findings += [f"{_rows(missing)}: {column} is missing."] if any(missing) else []
+            infinite = np.isinf(numbers)
+            findings += [f"{_rows(infinite)}: {column} is infinite."] if any(infinite) else []
+            if column == "time" and any(early := _too_early(data, numbers, experiments)):
+                findings.append(f"{_rows(pd.Series(early))}: time lies before the start of the experiment "
+                                "(negative times need a design with an earlier `start`).")
+    if unit and unit in data and data[unit].isna().any():
+        findings.append(f"{_rows(data[unit].isna())}: {unit} is missing.")
+    return findings
+
+
+def _too_early(data: pd.DataFrame, times: pd.Series, experiments: Mapping) -> list[bool]:
+    starts = {name: float(design.start) for name, design in experiments.items()}
+    names = data["experiment"].astype(str) if "experiment" in data else [""] * len(data)
+    return [bool(time < starts.get(name, 0.0)) for name, time in zip(names, times, strict=True)]
+
+
+def _rows(mask: pd.Series) -> str:
+    """The affected rows as the user counts them in the file, the heading being line 1."""
+    lines = [index + 2 for index in np.flatnonzero(np.asarray(mask))]
+    shown = ", ".join(map(str, lines[:5])) + (", ..." if len(lines) > 5 else "")
+    return f"line {shown}" if len(lines) == 1 else f"lines {shown}"
+
+
+def _typed(data: pd.DataFrame, unit: str | None) -> pd.DataFrame:
+    data = data.reset_index(drop=True)
+    for column in {"experiment", "output", unit} - {None}:
+        data[column] = data[column].astype(str)
+    for column in ("time", "value"):
+        data[column] = pd.to_numeric(data[column]).astype(float)
+    return data
+
+
+def _study_findings(model: Model, experiments: Mapping, quantities: Mapping) -> list[str]:
+    findings = [] if experiments else ["there is no experiment; give at least one Design."]
+    findings += [f"experiment {name!r} has no times, and no data to take them from." for name, design in experiments.items()
+                 if design.times.size == 0]
+    shapes = {name: {k: v.shape for k, v in design.inputs.items()} for name, design in experiments.items()}
+    if len({tuple(sorted(shape.items())) for shape in shapes.values()}) > 1:
+        findings.append(f"experiments must give the same inputs with the same shapes; given are {shapes}.")
+    designs = [*experiments.values(), *(q.design for q in quantities.values() if isinstance(q, Quantity))]
+    for design in designs:
+        findings += [f for f in _model.output_findings(model, design) if f not in findings] if design.times.size else []
+    for name, quantity in quantities.items():
+        if not isinstance(quantity, Quantity):
+            findings.append(f"quantity {name!r} is {type(quantity).__name__}; give Quantity(function, design, unit).")
+        elif finding := _model.unit_finding(quantity.unit):
+            findings.append(f"quantity {name!r}: {finding}")
+    return findings
+
+
+def load_study(name: str) -> Study:
+    """The study of that name: a module of the package `studies`, or the path of a Python file; it exports `study`.
+
+    Raises:
+        InputError: with the nearest known name where there is none, or where the file has no `study`.
+    """
+    path = Path(name)
+    if path.suffix == ".py":
+        if not path.is_file():
+            raise InputError(f"study {name!r}", ["there is no such file."])
+        specification = importlib.util.spec_from_file_location(path.stem, path)
+        module = importlib.util.module_from_spec(specification)
+        # registered, so that its functions can be pickled
+        sys.modules[path.stem] = module
+        specification.loader.exec_module(module)
+    elif name in (known := known_studies()):
+        module = importlib.import_module(f"studies.{name}")
+    else:
+        raise InputError(f"study {name!r}", [f"there is no such study; {nearest(name, known)}"])
+    study = getattr(module, "study", None)
+    if not isinstance(study, Study):
+        raise InputError(f"study {name!r}", ["the module exports no `study` made by uqbench.Study(...)."])
+    return study
+
+
+def known_studies() -> tuple[str, ...]:
+    """Names of the modules in the package `studies`, without importing them."""
+    package = importlib.util.find_spec("studies")
+    folders = package.submodule_search_locations if package else []
+    return tuple(sorted(p.stem for folder in folders for p in Path(folder).glob("*.py") if not p.stem.startswith("_")))

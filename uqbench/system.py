@@ -1,0 +1,37 @@
+"""The one description of the dynamics: plain JAX functions, from which numbers and symbols are both read."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from jaxtyping import Array
+
+State = dict[str, Array]
+Theta = dict[str, Array]
+Inputs = dict[str, Array]
+
+
+@dataclass(frozen=True)
+class Ode:
+    """An initial value problem y' = rhs(t, y, p, inputs), y(start) = initial(p, inputs).
+
+    Both functions belong at module level (a fresh lambda would compile afresh) and return a dict state -> scalar.
+
+    Args:
+        initial: `initial(p, inputs)`: the state at the start of the design.
+        rhs: `rhs(t, y, p, inputs)`: its time derivative, the same names.
+        rtol, atol: local error per step, relative and absolute in the units of the states.
+        method: "explicit", "implicit", or "auto": implicit where an explicit method would be held to tiny steps by the
+            fastest time scale at the nominal parameters (numerical stiffness).
+
+    Example:
+        >>> def initial(p, inputs): return {"C": inputs["dose"]}
+        >>> def rhs(t, y, p, inputs): return {"C": -p["k"] * y["C"]}
+        >>> Ode(initial, rhs).method
+        'auto'
+    """
+
+    initial: Callable[[Theta, Inputs], State]
+    rhs: Callable[[Array, State, Theta, Inputs], State]
+    rtol: float = 1e-8
+    atol: float = 1e-10
+    method: str = "auto"
