@@ -44,7 +44,7 @@ class Design(eqx.Module):
     @classmethod
     def linspace(cls, t0: float, t1: float, n: int, inputs: Mapping[str, Array] | None = None) -> Self:
         """`n` equally spaced times from `t0` to `t1`; the dynamics start at 0, or at `t0` where that is earlier."""
-        return cls(jnp.linspace(t0, t1, n), inputs, start=min(0.0, t0))
+        return cls(np.linspace(t0, t1, n), inputs, start=min(0.0, t0))
 
     def at(self, times) -> Self:
         """The same experiment observed at other times."""
@@ -52,14 +52,15 @@ class Design(eqx.Module):
 
 
 def _array(name: str, value, findings: list[str]) -> Array:
+    # checked in numpy: a device operation for each number of each design would be compiled one by one
     try:
-        array = jnp.asarray(value, dtype=float)
+        array = np.asarray(value, dtype=float)
     except (TypeError, ValueError):
         findings.append(f"{name} is {value!r}, not numbers.")
         return jnp.zeros(())
-    if not bool(jnp.all(jnp.isfinite(array))):
+    if not np.all(np.isfinite(array)):
         findings.append(f"{name} has values that are not finite.")
-    return array
+    return jnp.asarray(array)
 
 
 def _check_times(times: np.ndarray, start: float) -> list[str]:

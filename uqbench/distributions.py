@@ -16,8 +16,7 @@ only ever evaluated at a harmless stand-in and its result replaced afterwards.
 
 Quantiles are the way from the unit cube to parameters, so they are differentiable in the arguments too. Where no closed
 form exists, the distribution function F is inverted numerically and differentiated implicitly: from F(x; a) = u follows
-dx = (du - dF/da da) / f(x). Samples are quantiles of uniform numbers: one key gives common random numbers for
-neighbouring arguments, and gradients of samples come for free.
+dx = (du - dF/da da) / f(x).
 """
 
 from collections.abc import Callable, Mapping
@@ -43,17 +42,10 @@ _WEIGHTS = _STEP * np.pi * np.cosh(_ABSCISSAE) * _NODES * _NODES[::-1]
 
 # StudentT's information about nu is nu^-4 times this polynomial in 1 / nu, highest power first (from the asymptotic
 # series of trigamma).
-_STUDENT_TAIL = (
-    59047 / 2,
-    -9763.0,
-    6559 / 2,
-    -1101.0,
-    727 / 2,
-    -119.0,
-    79 / 2,
-    -13.0,
-    7 / 2,
-)
+_STUDENT_TAIL = (59047 / 2, -9763.0, 6559 / 2, -1101.0, 727 / 2, -119.0, 79 / 2, -13.0, 7 / 2)
+
+# Bernoulli numbers B(2k) / (2k (2k - 1)), highest k first: the coefficients of Stirling's series.
+_STIRLING = (-3617 / 122400, 1 / 156, -691 / 360360, 1 / 1188, -1 / 1680, 1 / 1260, -1 / 360, 1 / 12)
 
 
 class Domain(NamedTuple):
@@ -65,21 +57,11 @@ class Domain(NamedTuple):
 
 
 _REAL = Domain("must be a finite number", lambda value: abs(value) < np.inf, 0.0)
-_POSITIVE = Domain(
-    "must be positive and finite", lambda value: (value > 0) & (value < np.inf), 1.0
-)
-_NON_NEGATIVE = Domain(
-    "must be zero or positive, and finite",
-    lambda value: (value >= 0) & (value < np.inf),
-    1.0,
-)
-_PROBABILITY = Domain(
-    "must lie between 0 and 1", lambda value: (value >= 0) & (value <= 1), 0.5
-)
+_POSITIVE = Domain("must be positive and finite", lambda value: (value > 0) & (value < np.inf), 1.0)
+_NON_NEGATIVE = Domain("must be zero or positive, and finite", lambda value: (value >= 0) & (value < np.inf), 1.0)
+_PROBABILITY = Domain("must lie between 0 and 1", lambda value: (value >= 0) & (value <= 1), 0.5)
 _COUNT = Domain(
-    "must be a whole number, zero or more",
-    lambda value: (value >= 0) & (value < np.inf) & (value % 1 == 0),
-    1.0,
+    "must be a whole number, zero or more", lambda value: (value >= 0) & (value < np.inf) & (value % 1 == 0), 1.0
 )
 # Stand-ins of bounds are 1 and 2, which any family with bounds accepts, the logarithmic ones included.
 _LOWER, _UPPER = _REAL._replace(stand_in=1.0), _REAL._replace(stand_in=2.0)
@@ -108,29 +90,19 @@ class Distribution:
     """
 
     discrete: ClassVar[bool] = False
-    parametrisations: ClassVar[
-        tuple[tuple[str, ...], ...]
-    ]  # the first one is PyMC's, which the formulas use
+    parametrisations: ClassVar[tuple[tuple[str, ...], ...]]  # the first one is PyMC's, which the formulas use
     domains: ClassVar[dict[str, Domain]]
     defaults: ClassVar[dict[str, float]] = {}
-    _includes_bounds: ClassVar[bool] = (
-        True  # False where the density at a bound is zero or infinite
-    )
+    _includes_bounds: ClassVar[bool] = True  # False where the density at a bound is zero or infinite
 
     def __init__(self, *positional: float | str, **keyword: float | str):
-        object.__setattr__(
-            self, "_items", _checked_arguments(type(self), positional, keyword)
-        )
+        object.__setattr__(self, "_items", _checked_arguments(type(self), positional, keyword))
 
     def __setattr__(self, name: str, value: object) -> None:
-        raise AttributeError(
-            f"{self!r} cannot change: make a new {type(self).__name__}."
-        )
+        raise AttributeError(f"{self!r} cannot change: make a new {type(self).__name__}.")
 
     def __delattr__(self, name: str) -> None:
-        raise AttributeError(
-            f"{self!r} cannot change: make a new {type(self).__name__}."
-        )
+        raise AttributeError(f"{self!r} cannot change: make a new {type(self).__name__}.")
 
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and self._items == other._items
@@ -168,20 +140,9 @@ class Distribution:
         """
         missing = [name for name in dict.fromkeys(self.names) if name not in values]
         if missing:
-            raise InputError(
-                repr(self),
-                [
-                    f"no value for {name!r}: {nearest(name, list(values))}"
-                    for name in missing
-                ],
-            )
-        looked_up = {
-            name: values[value] if isinstance(value, str) else value
-            for name, value in self._items
-        }
-        return {
-            name: jnp.asarray(value, dtype=float) for name, value in looked_up.items()
-        }
+            raise InputError(repr(self), [f"no value for {name!r}: {nearest(name, list(values))}" for name in missing])
+        looked_up = {name: values[value] if isinstance(value, str) else value for name, value in self._items}
+        return {name: jnp.asarray(value, dtype=float) for name, value in looked_up.items()}
 
     def canonical(self, values: Mapping[str, ArrayLike] = {}) -> dict[str, Array]:
         """The arguments as arrays, in the parametrisation that PyMC takes first.
@@ -199,13 +160,7 @@ class Distribution:
             >>> sorted(Gamma(mu=2, sigma=1).canonical())
             ['alpha', 'beta']
         """
-        return dict(
-            zip(
-                self.parametrisations[0],
-                self._to_primary(self.resolve(values)),
-                strict=True,
-            )
-        )
+        return dict(zip(self.parametrisations[0], self._to_primary(self.resolve(values)), strict=True))
 
     def logpdf(self, x: ArrayLike, values: Mapping[str, ArrayLike] = {}) -> Array:
         """Logarithm of the density, or of the probability of a count.
@@ -227,20 +182,12 @@ class Distribution:
         (x,), safe, impossible = self._prepare(values, x)
         primary = self._to_primary(safe)
         lower, upper = self._support(*primary)
-        inside = (
-            (x >= lower) & (x <= upper)
-            if self._includes_bounds
-            else (x > lower) & (x < upper)
-        )
+        inside = (x >= lower) & (x <= upper) if self._includes_bounds else (x > lower) & (x < upper)
         inside &= jnp.isfinite(x)
         if self.discrete:
             inside &= x == jnp.floor(x)
         within = jnp.where(inside, x, self._somewhere_inside(lower, upper))
-        density = jnp.where(
-            inside,
-            self._logpdf(within, *primary),
-            jnp.where(jnp.isnan(x), jnp.nan, -jnp.inf),
-        )
+        density = jnp.where(inside, self._logpdf(within, *primary), jnp.where(jnp.isnan(x), jnp.nan, -jnp.inf))
         no_density = jnp.where(jnp.isnan(impossible) | jnp.isnan(x), jnp.nan, -jnp.inf)
         return jnp.where(impossible == 0, density, no_density)
 
@@ -266,13 +213,9 @@ class Distribution:
         lower, upper = self._support(*primary)
         # A count has a positive probability at its lower bound, a continuous value has none.
         below, above = (x < lower if self.discrete else x <= lower), x >= upper
-        within = jnp.where(
-            below | above | jnp.isnan(x), self._somewhere_inside(lower, upper), x
-        )
+        within = jnp.where(below | above | jnp.isnan(x), self._somewhere_inside(lower, upper), x)
         within = jnp.floor(within) if self.discrete else within
-        probability = jnp.where(
-            below, 0.0, jnp.where(above, 1.0, self._tails(within, *primary)[0])
-        )
+        probability = jnp.where(below, 0.0, jnp.where(above, 1.0, self._tails(within, *primary)[0]))
         return jnp.where((impossible == 0) & ~jnp.isnan(x), probability, jnp.nan)
 
     def ppf(self, u: ArrayLike, values: Mapping[str, ArrayLike] = {}) -> Array:
@@ -299,20 +242,15 @@ class Distribution:
         lower, upper = self._support(*primary)
         within = (u > 0) & (u < 1)
         quantile = self._quantile(jnp.where(within, u, 0.5), *primary)
-        quantile = jnp.where(
-            within,
-            quantile,
-            jnp.where(u == 0, lower, jnp.where(u == 1, upper, jnp.nan)),
-        )
+        quantile = jnp.where(within, quantile, jnp.where(u == 0, lower, jnp.where(u == 1, upper, jnp.nan)))
         return jnp.where(impossible == 0, quantile, jnp.nan)
 
-    def sample(
-        self,
-        key: Array,
-        shape: tuple[int, ...] = (),
-        values: Mapping[str, ArrayLike] = {},
-    ) -> Array:
-        """Independent draws, made as quantiles of uniform numbers.
+    def sample(self, key: Array, shape: tuple[int, ...] = (), values: Mapping[str, ArrayLike] = {}) -> Array:
+        """Independent draws.
+
+        They are quantiles of uniform numbers where the quantile has a closed form. Gamma, Beta, StudentT and the counts,
+        whose quantiles are iterations, use JAX's generators, fifty times faster. Continuous draws are differentiable in
+        the arguments.
 
         Args:
             key: a JAX random key.
@@ -330,12 +268,10 @@ class Distribution:
             >>> draws.shape
             (100, 3)
         """
-        batch = jnp.broadcast_shapes(
-            *(value.shape for value in self.resolve(values).values())
-        )
-        # The generator's grid has 2^52 points from 0 on; half a step keeps both ends, where quantiles are infinite, out.
-        u = jax.random.uniform(key, (*shape, *batch), dtype=float)
-        return self.ppf(u + jnp.finfo(u.dtype).eps / 2, values)
+        _, safe, impossible = self._prepare(values)
+        full = (*shape, *impossible.shape)
+        draws = self._draw(key, *(jnp.broadcast_to(value, full) for value in self._to_primary(safe)))
+        return jnp.where(impossible == 0, draws, jnp.nan)
 
     def mean(self, values: Mapping[str, ArrayLike] = {}) -> Array:
         """Expected value.
@@ -373,9 +309,7 @@ class Distribution:
             4.0
         """
         _, safe, impossible = self._prepare(values)
-        return jnp.where(
-            impossible == 0, self._variance(*self._to_primary(safe)), jnp.nan
-        )
+        return jnp.where(impossible == 0, self._variance(*self._to_primary(safe)), jnp.nan)
 
     def support(self, values: Mapping[str, ArrayLike] = {}) -> tuple[Array, Array]:
         """The smallest and the largest possible value.
@@ -395,9 +329,7 @@ class Distribution:
         """
         _, safe, impossible = self._prepare(values)
         lower, upper = self._support(*self._to_primary(safe))
-        return jnp.where(impossible == 0, lower, jnp.nan), jnp.where(
-            impossible == 0, upper, jnp.nan
-        )
+        return jnp.where(impossible == 0, lower, jnp.nan), jnp.where(impossible == 0, upper, jnp.nan)
 
     def fisher_information(self, values: Mapping[str, ArrayLike] = {}) -> Array:
         """What one observation tells about the arguments: the expected outer product of the score.
@@ -423,35 +355,24 @@ class Distribution:
         information = self._information(*self._to_primary(safe))
         if tuple(safe) != self.parametrisations[0]:
             # I(natural) = J' I(primary) J with J the derivative of the primary arguments in the natural ones.
-            jacobian = jnp.moveaxis(
-                _elementwise_jacobian(self._to_primary, safe), 0, -2
-            )
-            information = jnp.einsum(
-                "...ci,...cd,...dj->...ij", jacobian, information, jacobian
-            )
+            jacobian = jnp.moveaxis(_elementwise_jacobian(self._to_primary, safe), 0, -2)
+            information = jnp.einsum("...ci,...cd,...dj->...ij", jacobian, information, jacobian)
         return jnp.where((impossible == 0)[..., None, None], information, jnp.nan)
 
-    def _prepare(
-        self, values: Mapping, *others: ArrayLike
-    ) -> tuple[list[Array], dict[str, Array], Array]:
+    def _prepare(self, values: Mapping, *others: ArrayLike) -> tuple[list[Array], dict[str, Array], Array]:
         """`others` and arguments of one shape; the arguments safe for any formula; 0 where they are the true ones.
 
         The third result is 1 where the arguments are impossible and NaN where one of them is NaN.
         """
         resolved = self.resolve(values)
-        arrays = jnp.broadcast_arrays(
-            *(jnp.asarray(other, dtype=float) for other in others), *resolved.values()
-        )
+        arrays = jnp.broadcast_arrays(*(jnp.asarray(other, dtype=float) for other in others), *resolved.values())
         arguments = dict(zip(resolved, arrays[len(others) :], strict=True))
         possible = jnp.ones(arrays[0].shape, dtype=bool)
         for name, value in arguments.items():
             possible &= self.domains[name].holds(value)
         if "lower" in arguments:
             possible &= arguments["lower"] < arguments["upper"]
-        safe = {
-            name: jnp.where(possible, value, self.domains[name].stand_in)
-            for name, value in arguments.items()
-        }
+        safe = {name: jnp.where(possible, value, self.domains[name].stand_in) for name, value in arguments.items()}
         unknown = jnp.isnan(jnp.stack(list(arguments.values()))).any(axis=0)
         impossible = jnp.where(unknown, jnp.nan, jnp.where(possible, 0.0, 1.0))
         return arrays[: len(others)], safe, impossible
@@ -460,18 +381,21 @@ class Distribution:
         """A point of the support where every formula is finite, whose own gradient is nobody's business."""
         if self.discrete:
             return jax.lax.stop_gradient(lower)
-        beside = jnp.where(
-            jnp.isfinite(lower),
-            lower + 1,
-            jnp.where(jnp.isfinite(upper), upper - 1, 0.0),
-        )
+        beside = jnp.where(jnp.isfinite(lower), lower + 1, jnp.where(jnp.isfinite(upper), upper - 1, 0.0))
         both = jnp.isfinite(lower) & jnp.isfinite(upper)
         return jax.lax.stop_gradient(jnp.where(both, lower / 2 + upper / 2, beside))
 
-    def _quantile(self, u: Array, *primary: Array) -> Array:
-        if self.discrete:
-            return _smallest_count(type(self), *jax.lax.stop_gradient((u, *primary)))
-        return _inverse(type(self), u, *primary)
+    @classmethod
+    def _quantile(cls, u: Array, *primary: Array) -> Array:
+        if cls.discrete:
+            return _smallest_count(cls, *jax.lax.stop_gradient((u, *primary)))
+        return _inverse(cls, u, *primary)
+
+    @classmethod
+    def _draw(cls, key: Array, *primary: Array) -> Array:
+        # The generator's grid has 2^52 points from 0 on; half a step keeps both ends, where quantiles are infinite, out.
+        u = jax.random.uniform(key, primary[0].shape, dtype=float)
+        return cls._quantile(u + jnp.finfo(u.dtype).eps / 2, *primary)
 
     # The formulas of a family, all elementwise in its primary arguments.
     @staticmethod
@@ -521,7 +445,7 @@ class Normal(Distribution):
     """
 
     parametrisations = (("mu", "sigma"),)
-    domains = {"mu": _REAL, "sigma": _POSITIVE}
+    domains: ClassVar = {"mu": _REAL, "sigma": _POSITIVE}
 
     @staticmethod
     def _logpdf(x, mu, sigma):
@@ -532,7 +456,8 @@ class Normal(Distribution):
         z = (x - mu) / sigma
         return special.ndtr(z), special.ndtr(-z)
 
-    def _quantile(self, u, mu, sigma):
+    @staticmethod
+    def _quantile(u, mu, sigma):
         return mu + sigma * special.ndtri(u)
 
     @staticmethod
@@ -559,7 +484,7 @@ class LogNormal(_HalfLine):
     """
 
     parametrisations = (("mu", "sigma"), ("median", "sigma"))
-    domains = {"mu": _REAL, "median": _POSITIVE, "sigma": _POSITIVE}
+    domains: ClassVar = {"mu": _REAL, "median": _POSITIVE, "sigma": _POSITIVE}
     _includes_bounds = False
 
     @staticmethod
@@ -575,7 +500,8 @@ class LogNormal(_HalfLine):
     def _tails(x, mu, sigma):
         return Normal._tails(jnp.log(x), mu, sigma)
 
-    def _quantile(self, u, mu, sigma):
+    @staticmethod
+    def _quantile(u, mu, sigma):
         return jnp.exp(mu + sigma * special.ndtri(u))
 
     @staticmethod
@@ -600,7 +526,7 @@ class Uniform(Distribution):
     """
 
     parametrisations = (("lower", "upper"),)
-    domains = {"lower": _LOWER, "upper": _UPPER}
+    domains: ClassVar = {"lower": _LOWER, "upper": _UPPER}
 
     @staticmethod
     def _support(lower, upper):
@@ -614,7 +540,8 @@ class Uniform(Distribution):
     def _tails(x, lower, upper):
         return (x - lower) / (upper - lower), (upper - x) / (upper - lower)
 
-    def _quantile(self, u, lower, upper):
+    @staticmethod
+    def _quantile(u, lower, upper):
         return lower + u * (upper - lower)
 
     @staticmethod
@@ -639,7 +566,7 @@ class LogUniform(Distribution):
     """
 
     parametrisations = (("lower", "upper"),)
-    domains = {"lower": _POSITIVE, "upper": _POSITIVE_UPPER}
+    domains: ClassVar = {"lower": _POSITIVE, "upper": _POSITIVE_UPPER}
 
     @staticmethod
     def _support(lower, upper):
@@ -654,7 +581,8 @@ class LogUniform(Distribution):
         width = jnp.log(upper / lower)
         return jnp.log(x / lower) / width, jnp.log(upper / x) / width
 
-    def _quantile(self, u, lower, upper):
+    @staticmethod
+    def _quantile(u, lower, upper):
         # Rounding of the exponential may leave the support by a unit in the last place.
         return jnp.clip(lower * jnp.exp(u * jnp.log(upper / lower)), lower, upper)
 
@@ -681,7 +609,7 @@ class HalfNormal(_HalfLine):
     """
 
     parametrisations = (("sigma",),)
-    domains = {"sigma": _POSITIVE}
+    domains: ClassVar = {"sigma": _POSITIVE}
 
     @staticmethod
     def _logpdf(x, sigma):
@@ -692,7 +620,8 @@ class HalfNormal(_HalfLine):
         z = x / (sigma * np.sqrt(2))
         return special.erf(z), special.erfc(z)
 
-    def _quantile(self, u, sigma):
+    @staticmethod
+    def _quantile(u, sigma):
         return sigma * np.sqrt(2) * special.erfinv(u)
 
     @staticmethod
@@ -717,7 +646,7 @@ class Cauchy(Distribution):
     """
 
     parametrisations = (("alpha", "beta"),)
-    domains = {"alpha": _REAL, "beta": _POSITIVE}
+    domains: ClassVar = {"alpha": _REAL, "beta": _POSITIVE}
 
     @staticmethod
     def _logpdf(x, alpha, beta):
@@ -729,11 +658,10 @@ class Cauchy(Distribution):
         z = (x - alpha) / beta
         return jnp.arctan2(1.0, -z) / np.pi, jnp.arctan2(1.0, z) / np.pi
 
-    def _quantile(self, u, alpha, beta):
+    @staticmethod
+    def _quantile(u, alpha, beta):
         # The cotangent of the smaller tail, again without cancellation.
-        return alpha + beta * jnp.where(u < 0.5, -1.0, 1.0) / jnp.tan(
-            np.pi * jnp.minimum(u, 1 - u)
-        )
+        return alpha + beta * jnp.where(u < 0.5, -1.0, 1.0) / jnp.tan(np.pi * jnp.minimum(u, 1 - u))
 
     @staticmethod
     def _mean(alpha, beta):
@@ -757,7 +685,7 @@ class HalfCauchy(_HalfLine):
     """
 
     parametrisations = (("beta",),)
-    domains = {"beta": _POSITIVE}
+    domains: ClassVar = {"beta": _POSITIVE}
 
     @staticmethod
     def _logpdf(x, beta):
@@ -767,7 +695,8 @@ class HalfCauchy(_HalfLine):
     def _tails(x, beta):
         return 2 / np.pi * jnp.arctan2(x, beta), 2 / np.pi * jnp.arctan2(beta, x)
 
-    def _quantile(self, u, beta):
+    @staticmethod
+    def _quantile(u, beta):
         return beta * jnp.tan(np.pi / 2 * u)
 
     @staticmethod
@@ -792,7 +721,7 @@ class Exponential(_HalfLine):
     """
 
     parametrisations = (("lam",),)
-    domains = {"lam": _POSITIVE}
+    domains: ClassVar = {"lam": _POSITIVE}
 
     @staticmethod
     def _logpdf(x, lam):
@@ -802,7 +731,8 @@ class Exponential(_HalfLine):
     def _tails(x, lam):
         return -jnp.expm1(-lam * x), jnp.exp(-lam * x)
 
-    def _quantile(self, u, lam):
+    @staticmethod
+    def _quantile(u, lam):
         return -jnp.log1p(-u) / lam
 
     @staticmethod
@@ -827,12 +757,7 @@ class Gamma(_HalfLine):
     """
 
     parametrisations = (("alpha", "beta"), ("mu", "sigma"))
-    domains = {
-        "alpha": _POSITIVE,
-        "beta": _POSITIVE,
-        "mu": _POSITIVE,
-        "sigma": _POSITIVE,
-    }
+    domains: ClassVar = {"alpha": _POSITIVE, "beta": _POSITIVE, "mu": _POSITIVE, "sigma": _POSITIVE}
     _includes_bounds = False
 
     @staticmethod
@@ -844,12 +769,7 @@ class Gamma(_HalfLine):
 
     @staticmethod
     def _logpdf(x, alpha, beta):
-        return (
-            alpha * jnp.log(beta)
-            + (alpha - 1) * jnp.log(x)
-            - beta * x
-            - special.gammaln(alpha)
-        )
+        return alpha * jnp.log(beta) + (alpha - 1) * jnp.log(x) - beta * x - special.gammaln(alpha)
 
     @staticmethod
     def _tails(x, alpha, beta):
@@ -866,6 +786,10 @@ class Gamma(_HalfLine):
         power = (jnp.log(u) + special.gammaln(1 + alpha)) / alpha
         cube = jnp.log(alpha) + 3 * jnp.log(jnp.maximum(root, 1e-3))
         return jnp.where(root > 0.1, cube, power) - jnp.log(beta)
+
+    @staticmethod
+    def _draw(key, alpha, beta):
+        return jnp.exp(jax.random.loggamma(key, alpha) - jnp.log(beta))
 
     @staticmethod
     def _mean(alpha, beta):
@@ -889,7 +813,7 @@ class Beta(Distribution):
     """
 
     parametrisations = (("alpha", "beta"),)
-    domains = {"alpha": _POSITIVE, "beta": _POSITIVE}
+    domains: ClassVar = {"alpha": _POSITIVE, "beta": _POSITIVE}
     _includes_bounds = False
     _decode = staticmethod(special.expit)
 
@@ -899,11 +823,7 @@ class Beta(Distribution):
 
     @staticmethod
     def _logpdf(x, alpha, beta):
-        return (
-            (alpha - 1) * jnp.log(x)
-            + (beta - 1) * jnp.log1p(-x)
-            - special.betaln(alpha, beta)
-        )
+        return (alpha - 1) * jnp.log(x) + (beta - 1) * jnp.log1p(-x) - _log_beta(alpha, beta)
 
     @staticmethod
     def _tails(x, alpha, beta):
@@ -912,6 +832,10 @@ class Beta(Distribution):
     @staticmethod
     def _guess(u, alpha, beta):
         return jnp.log(alpha / beta)
+
+    @staticmethod
+    def _draw(key, alpha, beta):
+        return jax.random.beta(key, alpha, beta)
 
     @staticmethod
     def _mean(alpha, beta):
@@ -925,9 +849,7 @@ class Beta(Distribution):
     @staticmethod
     def _information(alpha, beta):
         shared = -_trigamma(alpha + beta)
-        return _matrix(
-            [[_trigamma(alpha) + shared, shared], [shared, _trigamma(beta) + shared]]
-        )
+        return _matrix([[_trigamma(alpha) + shared, shared], [shared, _trigamma(beta) + shared]])
 
 
 class StudentT(Distribution):
@@ -942,13 +864,13 @@ class StudentT(Distribution):
     """
 
     parametrisations = (("nu", "mu", "sigma"),)
-    domains = {"nu": _POSITIVE, "mu": _REAL, "sigma": _POSITIVE}
+    domains: ClassVar = {"nu": _POSITIVE, "mu": _REAL, "sigma": _POSITIVE}
     _decode = staticmethod(jnp.sinh)
 
     @staticmethod
     def _logpdf(x, nu, mu, sigma):
         z = (x - mu) / sigma
-        scale = special.betaln(0.5, nu / 2) + 0.5 * jnp.log(nu) + jnp.log(sigma)
+        scale = _log_beta(0.5, nu / 2) + 0.5 * jnp.log(nu) + jnp.log(sigma)
         return -(nu + 1) / 2 * jnp.log1p(z**2 / nu) - scale
 
     @staticmethod
@@ -958,15 +880,12 @@ class StudentT(Distribution):
         z = (x - mu) / sigma
         tiny = jnp.abs(z) < 1e-150
         square = jnp.where(tiny, 1.0, z) ** 2
-        share = square / (nu + square)
-        outer = 0.5 * _incomplete_beta(
-            nu / 2, jnp.full_like(nu, 0.5), nu / (nu + square)
-        )
-        inner = 0.5 - 0.5 * _incomplete_beta(
-            jnp.full_like(nu, 0.5), nu / 2, jnp.minimum(share, 0.5)
-        )
-        tail = jnp.where(share > 0.5, outer, inner)
-        density = jnp.exp(-special.betaln(0.5, nu / 2) - 0.5 * jnp.log(nu))
+        central = square < 4
+        share = jnp.where(central, square, 4.0) / (nu + jnp.where(central, square, 4.0))
+        outer = 0.5 * _incomplete_beta(nu / 2, jnp.full_like(nu, 0.5), nu / (nu + square))
+        inner = 0.5 - 0.5 * _incomplete_beta(jnp.full_like(nu, 0.5), nu / 2, share)
+        tail = jnp.where(central, inner, outer)
+        density = jnp.exp(-_log_beta(0.5, nu / 2) - 0.5 * jnp.log(nu))
         lower = jnp.where(tiny, 0.5 + z * density, jnp.where(z < 0, tail, 1 - tail))
         upper = jnp.where(tiny, 0.5 - z * density, jnp.where(z < 0, 1 - tail, tail))
         return lower, upper
@@ -974,6 +893,10 @@ class StudentT(Distribution):
     @staticmethod
     def _guess(u, nu, mu, sigma):
         return jnp.arcsinh(mu + sigma * special.ndtri(u))
+
+    @staticmethod
+    def _draw(key, nu, mu, sigma):
+        return mu + sigma * jax.random.t(key, nu)
 
     @staticmethod
     def _mean(nu, mu, sigma):
@@ -993,10 +916,7 @@ class StudentT(Distribution):
         expanded = many**4 * jnp.polyval(jnp.array(_STUDENT_TAIL), many)
         shape = jnp.where(nu < 60, exact, expanded)
         cross = -2 / (sigma * (nu + 1) * (nu + 3))
-        location, scale = (
-            (nu + 1) / ((nu + 3) * sigma**2),
-            2 * nu / ((nu + 3) * sigma**2),
-        )
+        location, scale = ((nu + 1) / ((nu + 3) * sigma**2), 2 * nu / ((nu + 3) * sigma**2))
         return _matrix([[shape, 0.0, cross], [0.0, location, 0.0], [cross, 0.0, scale]])
 
 
@@ -1012,13 +932,8 @@ class TruncatedNormal(Distribution):
     """
 
     parametrisations = (("mu", "sigma", "lower", "upper"),)
-    domains = {
-        "mu": _REAL,
-        "sigma": _POSITIVE,
-        "lower": _LOWER_OR_NONE,
-        "upper": _UPPER_OR_NONE,
-    }
-    defaults = {"lower": -np.inf, "upper": np.inf}
+    domains: ClassVar = {"mu": _REAL, "sigma": _POSITIVE, "lower": _LOWER_OR_NONE, "upper": _UPPER_OR_NONE}
+    defaults: ClassVar = {"lower": -np.inf, "upper": np.inf}
 
     @staticmethod
     def _support(mu, sigma, lower, upper):
@@ -1026,30 +941,22 @@ class TruncatedNormal(Distribution):
 
     @staticmethod
     def _logpdf(x, mu, sigma, lower, upper):
-        return Normal._logpdf(x, mu, sigma) - _log_normal_mass(
-            *_standard_bounds(mu, sigma, lower, upper)
-        )
+        return Normal._logpdf(x, mu, sigma) - _log_normal_mass(*_standard_bounds(mu, sigma, lower, upper))
 
     @staticmethod
     def _tails(x, mu, sigma, lower, upper):
         z, (a, b) = (x - mu) / sigma, _standard_bounds(mu, sigma, lower, upper)
         mass = _log_normal_mass(a, b)
-        return jnp.exp(_log_normal_mass(a, z) - mass), jnp.exp(
-            _log_normal_mass(z, b) - mass
-        )
+        return jnp.exp(_log_normal_mass(a, z) - mass), jnp.exp(_log_normal_mass(z, b) - mass)
 
-    def _quantile(self, u, mu, sigma, lower, upper):
+    @staticmethod
+    def _quantile(u, mu, sigma, lower, upper):
         # Interpolate the probabilities of the bounds in both tails, and invert the smaller of the two.
-        a, b = (
-            jnp.clip(bound, -39, 39)
-            for bound in _standard_bounds(mu, sigma, lower, upper)
-        )
+        a, b = (jnp.clip(bound, -39, 39) for bound in _standard_bounds(mu, sigma, lower, upper))
         below = (1 - u) * special.ndtr(a) + u * special.ndtr(b)
         above = (1 - u) * special.ndtr(-a) + u * special.ndtr(-b)
         tail = special.ndtri(jnp.minimum(below, above))
-        return jnp.clip(
-            mu + sigma * jnp.where(below < above, tail, -tail), lower, upper
-        )
+        return jnp.clip(mu + sigma * jnp.where(below < above, tail, -tail), lower, upper)
 
     @staticmethod
     def _mean(mu, sigma, lower, upper):
@@ -1064,22 +971,13 @@ class TruncatedNormal(Distribution):
     def _information(mu, sigma, lower, upper):
         u = jnp.asarray(_NODES[(_NODES > 1e-16) & (_NODES < 1 - 1e-16)])
         weights = jnp.asarray(_WEIGHTS[(_NODES > 1e-16) & (_NODES < 1 - 1e-16)])
-        inner = tuple(
-            jnp.broadcast_to(value[..., None], (*value.shape, u.size))
-            for value in (mu, sigma, lower, upper)
-        )
-        x = TruncatedNormal._quantile(None, u, *inner)
+        inner = tuple(jnp.broadcast_to(value[..., None], (*value.shape, u.size)) for value in (mu, sigma, lower, upper))
+        x = TruncatedNormal._quantile(u, *inner)
 
         def log_density(free):
-            return (
-                TruncatedNormal._logpdf(
-                    x, free["mu"], free["sigma"], inner[2], inner[3]
-                ),
-            )
+            return (TruncatedNormal._logpdf(x, free["mu"], free["sigma"], inner[2], inner[3]),)
 
-        score = _elementwise_jacobian(log_density, {"mu": inner[0], "sigma": inner[1]})[
-            0
-        ]
+        score = _elementwise_jacobian(log_density, {"mu": inner[0], "sigma": inner[1]})[0]
         block = jnp.einsum("...qi,...qj,q->...ij", score, score, weights)
         information = jnp.full((*mu.shape, 4, 4), jnp.nan)
         return information.at[..., :2, :2].set(block)
@@ -1095,7 +993,7 @@ class Poisson(_HalfLine):
 
     discrete = True
     parametrisations = (("mu",),)
-    domains = {"mu": _NON_NEGATIVE}
+    domains: ClassVar = {"mu": _NON_NEGATIVE}
 
     @staticmethod
     def _support(mu):
@@ -1109,6 +1007,10 @@ class Poisson(_HalfLine):
     def _tails(x, mu):
         some = jnp.where(mu > 0, mu, 1.0)
         return special.gammaincc(x + 1, some), special.gammainc(x + 1, some)
+
+    @staticmethod
+    def _draw(key, mu):
+        return jax.random.poisson(key, mu).astype(mu.dtype)
 
     @staticmethod
     def _mean(mu):
@@ -1137,7 +1039,7 @@ class NegativeBinomial(_HalfLine):
 
     discrete = True
     parametrisations = (("mu", "alpha"),)
-    domains = {"mu": _NON_NEGATIVE, "alpha": _POSITIVE}
+    domains: ClassVar = {"mu": _NON_NEGATIVE, "alpha": _POSITIVE}
 
     @staticmethod
     def _support(mu, alpha):
@@ -1145,7 +1047,7 @@ class NegativeBinomial(_HalfLine):
 
     @staticmethod
     def _logpdf(x, mu, alpha):
-        ways = -special.betaln(alpha, x + 1) - jnp.log(alpha + x)
+        ways = -_log_beta(alpha, x + 1) - jnp.log(alpha + x)
         return ways - alpha * jnp.log1p(mu / alpha) + _times_log(x, mu / (alpha + mu))
 
     @staticmethod
@@ -1153,6 +1055,12 @@ class NegativeBinomial(_HalfLine):
         some = jnp.where(mu > 0, mu, 1.0)
         lower = _incomplete_beta(alpha, x + 1, alpha / (alpha + some))
         return lower, _incomplete_beta(x + 1, alpha, some / (alpha + some))
+
+    @staticmethod
+    def _draw(key, mu, alpha):
+        # A Poisson whose rate is itself a Gamma of mean mu and shape alpha.
+        for_rate, for_count = jax.random.split(key)
+        return Poisson._draw(for_count, Gamma._draw(for_rate, alpha, alpha) * mu)
 
     @staticmethod
     def _mean(mu, alpha):
@@ -1168,17 +1076,10 @@ class NegativeBinomial(_HalfLine):
         v = jnp.asarray(-np.log(_NODES))
         t = v / alpha[..., None]
         missing = -jnp.expm1(-t)
-        none = -jnp.expm1(
-            -alpha[..., None] * jnp.log1p(mu[..., None] / alpha[..., None] * missing)
-        )
+        none = -jnp.expm1(-alpha[..., None] * jnp.log1p(mu[..., None] / alpha[..., None] * missing))
         kernel = jnp.where(t > 0, t / jnp.where(t > 0, missing, 1.0), 1.0)
         integral = jnp.sum(jnp.asarray(_WEIGHTS) * kernel * none, axis=-1) / alpha
-        return _matrix(
-            [
-                [1 / (mu + mu**2 / alpha), 0.0],
-                [0.0, integral - mu / (alpha * (alpha + mu))],
-            ]
-        )
+        return _matrix([[1 / (mu + mu**2 / alpha), 0.0], [0.0, integral - mu / (alpha * (alpha + mu))]])
 
 
 class Binomial(Distribution):
@@ -1191,7 +1092,7 @@ class Binomial(Distribution):
 
     discrete = True
     parametrisations = (("n", "p"),)
-    domains = {"n": _COUNT, "p": _PROBABILITY}
+    domains: ClassVar = {"n": _COUNT, "p": _PROBABILITY}
 
     @staticmethod
     def _support(n, p):
@@ -1199,16 +1100,18 @@ class Binomial(Distribution):
 
     @staticmethod
     def _logpdf(x, n, p):
-        ways = -jnp.log1p(n) - special.betaln(n - x + 1, x + 1)
+        ways = -jnp.log1p(n) - _log_beta(n - x + 1, x + 1)
         return ways + _times_log(x, p) + _times_log(n - x, 1 - p)
 
     @staticmethod
     def _tails(x, n, p):
         # At least one failure is left wherever the caller uses the result.
         some, failures = jnp.where((p > 0) & (p < 1), p, 0.5), jnp.maximum(n - x, 1.0)
-        return _incomplete_beta(failures, x + 1, 1 - some), _incomplete_beta(
-            x + 1, failures, some
-        )
+        return _incomplete_beta(failures, x + 1, 1 - some), _incomplete_beta(x + 1, failures, some)
+
+    @staticmethod
+    def _draw(key, n, p):
+        return jax.random.binomial(key, n, p)
 
     @staticmethod
     def _mean(n, p):
@@ -1230,21 +1133,15 @@ def _shown(value: float | str) -> str:
     return repr(value).removesuffix(".0")
 
 
-def _checked_arguments(
-    family: type[Distribution], positional: tuple, keyword: dict
-) -> tuple:
+def _checked_arguments(family: type[Distribution], positional: tuple, keyword: dict) -> tuple:
     """The arguments of `family` as (name, number or name) pairs in order, or every finding at once."""
     first, findings = family.parametrisations[0], []
     if len(positional) > len(first):
-        findings.append(
-            f"{len(positional)} arguments were given by position; allowed: {', '.join(first)}"
-        )
+        findings.append(f"{len(positional)} arguments were given by position; allowed: {', '.join(first)}")
     given = dict(zip(first, positional, strict=False))
     for name, value in keyword.items():
         if name not in family.domains:
-            findings.append(
-                f"{name!r} is no argument; {nearest(name, list(family.domains))}"
-            )
+            findings.append(f"{name!r} is no argument; {nearest(name, list(family.domains))}")
         elif name in given:
             findings.append(f"{name!r} was given twice, by position and by name")
         else:
@@ -1255,36 +1152,16 @@ def _checked_arguments(
     fitting.sort(key=lambda names: len(set(names) - set(given)))
     if not fitting:
         findings.append(f"{', '.join(given)} cannot be given together; give {choices}")
-    elif missing := [
-        name for name in fitting[0] if name not in given and name not in family.defaults
-    ]:
+    elif missing := [name for name in fitting[0] if name not in given and name not in family.defaults]:
         findings.append(f"{', '.join(map(repr, missing))} is missing; give {choices}")
-    findings += [
-        finding
-        for name, value in given.items()
-        for finding in _value_findings(family, name, value)
-    ]
+    findings += [finding for name, value in given.items() for finding in _value_findings(family, name, value)]
     given = family.defaults | given
-    if (
-        _is_number(given.get("lower"))
-        and _is_number(given.get("upper"))
-        and given["lower"] >= given["upper"]
-    ):
-        findings.append(
-            f"lower={given['lower']} must be less than upper={given['upper']}"
-        )
+    if _is_number(given.get("lower")) and _is_number(given.get("upper")) and given["lower"] >= given["upper"]:
+        findings.append(f"lower={given['lower']} must be less than upper={given['upper']}")
     if findings:
-        shown = ", ".join(
-            [
-                *map(repr, positional),
-                *(f"{name}={value!r}" for name, value in keyword.items()),
-            ]
-        )
+        shown = ", ".join([*map(repr, positional), *(f"{name}={value!r}" for name, value in keyword.items())])
         raise InputError(f"{family.__name__}({shown})", findings)
-    return tuple(
-        (name, given[name] if isinstance(given[name], str) else float(given[name]))
-        for name in fitting[0]
-    )
+    return tuple((name, given[name] if isinstance(given[name], str) else float(given[name])) for name in fitting[0])
 
 
 def _is_number(value: object) -> bool:
@@ -1293,22 +1170,10 @@ def _is_number(value: object) -> bool:
 
 def _value_findings(family: type[Distribution], name: str, value: object) -> list[str]:
     if isinstance(value, str):
-        return (
-            []
-            if value
-            else [
-                f"{name} is an empty name; give the name of a parameter or an output, or a number"
-            ]
-        )
+        return [] if value else [f"{name} is an empty name; give the name of a parameter or an output, or a number"]
     if not _is_number(value):
-        return [
-            f"{name} is a {type(value).__name__}; give a number, or the name of a parameter or an output"
-        ]
-    return (
-        []
-        if family.domains[name].holds(float(value))
-        else [f"{name}={value} {family.domains[name].sentence}"]
-    )
+        return [f"{name} is a {type(value).__name__}; give a number, or the name of a parameter or an output"]
+    return [] if family.domains[name].holds(float(value)) else [f"{name}={value} {family.domains[name].sentence}"]
 
 
 # Inverting a distribution function ----------------------------------------------------------------------------------
@@ -1320,9 +1185,7 @@ def _inverse(family: type[Distribution], u: Array, *primary: Array) -> Array:
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _differentiable_inverse(
-    family: type[Distribution], u: Array, *primary: Array
-) -> Array:
+def _differentiable_inverse(family: type[Distribution], u: Array, *primary: Array) -> Array:
     """Newton's method on the logarithm of the smaller tail, kept inside a bracket that bisection shrinks.
 
     Log-tails are nearly linear or concave in the family's coordinate, where Newton's method converges from afar. It runs
@@ -1338,65 +1201,55 @@ def _differentiable_inverse(
         tail = jnp.where(left, *tails)
         excess = jnp.where(left, 1.0, -1.0) * (jnp.log(tail) - target)
         low, high = jnp.where(excess < 0, z, low), jnp.where(excess > 0, z, high)
-        slope = (
-            jnp.exp(family._logpdf(x, *primary))
-            * jax.jvp(family._decode, (z,), (jnp.ones_like(z),))[1]
-            / tail
-        )
+        slope = jnp.exp(family._logpdf(x, *primary)) * jax.jvp(family._decode, (z,), (jnp.ones_like(z),))[1] / tail
         newton = z - excess / slope
-        moved = jnp.where((newton > low) & (newton < high), newton, 0.5 * (low + high))
-        moved = jnp.where(excess == 0, z, moved)
-        done = jnp.abs(moved - z) <= 1e-13 * jnp.maximum(jnp.abs(z), 1.0)
-        return low, high, moved, done, count + 1
+        # The error after a step is about its square: one this small is the last. So is one that `x` cannot resolve. It
+        # must not be measured against the bracket, whose end is the previous point up to rounding.
+        done = jnp.abs(newton - z) <= 1e-10 * jnp.maximum(jnp.abs(z), 1.0)
+        done |= jnp.abs(family._decode(newton) - x) <= 4 * jnp.finfo(x.dtype).eps * jnp.abs(x)
+        trusted = done | ((newton > low) & (newton < high))
+        return low, high, jnp.where(trusted, newton, 0.5 * (low + high)), done, count + 1
 
     # Decoded, the bracket spans all floating-point numbers of either sign.
     wide = jnp.full_like(u, 745.0)
-    state = (
-        -wide,
-        jnp.where(wide > 709, 709.0, wide),
-        jnp.clip(family._guess(u, *primary), -700, 700),
-    )
+    state = (-wide, jnp.where(wide > 709, 709.0, wide), jnp.clip(family._guess(u, *primary), -700, 700))
     state = (*state, jnp.zeros(u.shape, dtype=bool), 0)
-    return family._decode(
-        jax.lax.while_loop(lambda s: ~s[3].all() & (s[4] < 150), step, state)[2]
-    )
+    return family._decode(jax.lax.while_loop(lambda s: ~s[3].all() & (s[4] < 150), step, state)[2])
 
 
 @_differentiable_inverse.defjvp
 def _inverse_jvp(family, primals, tangents):
     u, *primary = primals
     x = _differentiable_inverse(family, u, *primary)
-    _, moved = jax.jvp(
-        lambda *arguments: family._tails(x, *arguments)[0],
-        tuple(primary),
-        tuple(tangents[1:]),
-    )
+    _, moved = jax.jvp(lambda *arguments: family._tails(x, *arguments)[0], tuple(primary), tuple(tangents[1:]))
     density = jnp.exp(family._logpdf(x, *primary))
     usable = (density > 0) & (density < jnp.inf)
-    return x, jnp.where(
-        usable, (tangents[0] - moved) / jnp.where(usable, density, 1.0), 0.0
-    )
+    return x, jnp.where(usable, (tangents[0] - moved) / jnp.where(usable, density, 1.0), 0.0)
 
 
 @partial(jax.jit, static_argnums=0)
 def _smallest_count(family: type[Distribution], u: Array, *primary: Array) -> Array:
-    """The smallest count whose probability reaches `u` up to rounding: double an upper bound, then bisect."""
+    """The smallest count whose probability reaches `u` up to rounding: widen around a guess, then bisect."""
     upper = family._support(*primary)[1]
     needed = u * (1 - 8 * jnp.finfo(u.dtype).eps)
 
     def reaches(count):
         inner = jnp.clip(count, 0, upper)
-        return (count >= upper) | (
-            (count >= 0) & ~(family._tails(inner, *primary)[0] < needed)
-        )
+        return (count >= upper) | ((count >= 0) & ~(family._tails(inner, *primary)[0] < needed))
 
-    spread = jnp.sqrt(family._variance(*primary)) * jnp.maximum(special.ndtri(u), 0.0)
-    high = jnp.minimum(jnp.ceil(family._mean(*primary) + spread), upper)
-    high = jax.lax.while_loop(
-        lambda bound: ~reaches(bound).all(),
-        lambda bound: jnp.where(reaches(bound), bound, 2 * bound + 1),
-        high,
-    )
+    def widen(state):
+        low, high, width, _ = state
+        low_fits, high_fits = ~reaches(low), reaches(high)
+        low, high = jnp.where(low_fits, low, low - width), jnp.where(high_fits, high, high + width)
+        return low, high, 2 * width, low_fits & high_fits
+
+    # Normal quantile with the first correction for skewness, which for these families is near (2 variance / mean - 1)
+    # / deviation.
+    mean, variance, normal = family._mean(*primary), family._variance(*primary), special.ndtri(u)
+    skew = (2 * variance - mean) / jnp.where(mean > 0, mean, 1.0)
+    guess = jnp.clip(jnp.floor(mean + jnp.sqrt(variance) * normal + skew * (normal**2 - 1) / 6), 0, upper)
+    state = (guess - 1, guess, jnp.ones_like(guess), jnp.zeros(guess.shape, dtype=bool))
+    bounds = jax.lax.while_loop(lambda s: ~s[3].all(), widen, state)[:2]
 
     def halve(bounds):
         low, high = bounds
@@ -1404,9 +1257,7 @@ def _smallest_count(family: type[Distribution], u: Array, *primary: Array) -> Ar
         enough = reaches(middle)
         return jnp.where(enough, low, middle), jnp.where(enough, middle, high)
 
-    return jax.lax.while_loop(
-        lambda b: (b[1] - b[0] > 1).any(), halve, (jnp.full_like(high, -1.0), high)
-    )[1]
+    return jax.lax.while_loop(lambda b: (b[1] - b[0] > 1).any(), halve, bounds)[1]
 
 
 # Special functions --------------------------------------------------------------------------------------------------
@@ -1423,11 +1274,7 @@ def _incomplete_beta_jvp(primals, tangents):
     a, b, x = primals
     da, db, dx = tangents
     x_inside = jnp.clip(x, jnp.finfo(x.dtype).tiny, 1 - jnp.finfo(x.dtype).epsneg)
-    along_x = jnp.exp(
-        (a - 1) * jnp.log(x_inside)
-        + (b - 1) * jnp.log1p(-x_inside)
-        - special.betaln(a, b)
-    )
+    along_x = jnp.exp((a - 1) * jnp.log(x_inside) + (b - 1) * jnp.log1p(-x_inside) - _log_beta(a, b))
     along_x = jnp.where((x > 0) & (x < 1), along_x, 0.0)
     along_a, along_b = _incomplete_beta_slopes(a, b, x_inside)
     return _incomplete_beta(a, b, x), along_a * da + along_b * db + along_x * dx
@@ -1445,17 +1292,34 @@ def _incomplete_beta_slopes(a: Array, b: Array, x: Array) -> tuple[Array, Array]
     nodes, weights = jnp.asarray(_NODES), jnp.asarray(_WEIGHTS)
     log_t = jnp.log(width) + jnp.log(nodes)
     log_rest = jnp.log((1 - width) + width * nodes[::-1])
-    mass = (
-        weights
-        * width
-        * jnp.exp((near - 1) * log_t + (far - 1) * log_rest - special.betaln(near, far))
-    )
+    mass = weights * width * jnp.exp((near - 1) * log_t + (far - 1) * log_rest - _log_beta(near, far))
     mean = special.digamma(near + far)
     near_slope = jnp.sum(mass * (log_t - special.digamma(near) + mean), axis=-1)
     far_slope = jnp.sum(mass * (log_rest - special.digamma(far) + mean), axis=-1)
-    return jnp.where(right, -far_slope, near_slope), jnp.where(
-        right, -near_slope, far_slope
-    )
+    return jnp.where(right, -far_slope, near_slope), jnp.where(right, -near_slope, far_slope)
+
+
+def _log_beta(a: ArrayLike, b: ArrayLike) -> Array:
+    """Logarithm of the beta function to rounding, also where its arguments are large and differ much.
+
+    Beyond 10, Stirling's formula is subtracted out of every log-gamma in closed form, so that nothing large cancels.
+    (`jax.scipy.special.betaln` was off by 7e-7 at (2, 10) when this was written, jax 0.12.)
+    """
+    small, large = jnp.minimum(a, b), jnp.maximum(a, b)
+    total = small + large
+    both_small = special.gammaln(small) + special.gammaln(large) - special.gammaln(total)
+    one_large = special.gammaln(small) + small - (large - 0.5) * jnp.log1p(small / large) - small * jnp.log(total)
+    corrections = _stirling_remainder(large) - _stirling_remainder(total)
+    both_large = (small - 0.5) * jnp.log(small / total) - large * jnp.log1p(small / large)
+    both_large += 0.5 * jnp.log(2 * np.pi / large) + _stirling_remainder(small)
+    with_stirling = jnp.where(small < 10, one_large, both_large) + corrections
+    return jnp.where(large < 10, both_small, with_stirling)
+
+
+def _stirling_remainder(x: Array) -> Array:
+    """Log-gamma minus Stirling's formula for x >= 10 (Abramowitz and Stegun 1964, 6.1.41)."""
+    inverse = 1 / jnp.maximum(x, 10.0)
+    return inverse * jnp.polyval(jnp.array(_STIRLING), inverse**2)
 
 
 def _trigamma(x: Array) -> Array:
@@ -1467,9 +1331,7 @@ def _times_log(x: Array, y: Array) -> Array:
     return jnp.where(x == 0, 0.0, x * jnp.log(jnp.where(x == 0, 1.0, y)))
 
 
-def _standard_bounds(
-    mu: Array, sigma: Array, lower: Array, upper: Array
-) -> tuple[Array, Array]:
+def _standard_bounds(mu: Array, sigma: Array, lower: Array, upper: Array) -> tuple[Array, Array]:
     """Bounds in units of sigma from mu, with an infinite one put so far out that nothing is left beyond it."""
 
     def standard(bound):
@@ -1485,14 +1347,10 @@ def _log_normal_mass(a: Array, b: Array) -> Array:
     right = a + b > 0
     low, high = jnp.where(right, -b, a), jnp.where(right, -a, b)
     log_high = special.log_ndtr(high, series_order=10)
-    return log_high + jnp.log1p(
-        -jnp.exp(special.log_ndtr(low, series_order=10) - log_high)
-    )
+    return log_high + jnp.log1p(-jnp.exp(special.log_ndtr(low, series_order=10) - log_high))
 
 
-def _truncated_moments(
-    mu: Array, sigma: Array, lower: Array, upper: Array
-) -> tuple[Array, Array]:
+def _truncated_moments(mu: Array, sigma: Array, lower: Array, upper: Array) -> tuple[Array, Array]:
     """First and second moment of a standard normal between bounds (Johnson, Kotz and Balakrishnan 1994, ch. 13)."""
     a, b = _standard_bounds(mu, sigma, lower, upper)
     mass = _log_normal_mass(a, b)
@@ -1505,9 +1363,7 @@ def _truncated_moments(
 
 def _matrix(rows: list[list[ArrayLike]]) -> Array:
     """Stack elementwise entries into (..., k, k)."""
-    entries = jnp.broadcast_arrays(
-        *(jnp.asarray(entry, dtype=float) for row in rows for entry in row)
-    )
+    entries = jnp.broadcast_arrays(*(jnp.asarray(entry, dtype=float) for row in rows for entry in row))
     return jnp.stack(entries, axis=-1).reshape(*entries[0].shape, len(rows), len(rows))
 
 
@@ -1520,10 +1376,6 @@ def _elementwise_jacobian(function: Callable, arguments: dict[str, Array]) -> Ar
 
     columns = []
     for moving in names:
-        directions = tuple(
-            jnp.full_like(arguments[name], float(name == moving)) for name in names
-        )
-        columns.append(
-            jnp.stack(jax.jvp(of_values, tuple(arguments.values()), directions)[1])
-        )
+        directions = tuple(jnp.full_like(arguments[name], float(name == moving)) for name in names)
+        columns.append(jnp.stack(jax.jvp(of_values, tuple(arguments.values()), directions)[1]))
     return jnp.stack(columns, axis=-1)

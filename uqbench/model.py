@@ -72,6 +72,8 @@ class Model:
         for output, distribution in self.noise.items():
             if output not in self.units:
                 findings.append(f"noise is given for {output!r}, which has no unit; {nearest(output, [*self.units])}")
+            if not set(distribution.names) & set(self.units):
+                findings.append(f"the noise of {output!r} names no output, so the data would not depend on the model.")
             findings += [
                 f"the noise of {output!r} names {other!r}, neither a parameter nor an output; {nearest(other, known)}"
                 for other in distribution.names

@@ -12,9 +12,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pandas as pd
+from jax.scipy.special import ndtr
 from jaxtyping import Array, Float
 
 from .design import Design
+from .errors import InputError
 from .model import Model, Run, method_for, simulate
 from .space import Theta
 from .study import Study
@@ -40,8 +42,14 @@ class Observations:
 
 
 def observations(study: Study) -> Observations:
-    """Lays the table out as one batch of runs."""
-    data = study.data
+    """Lays the table out as one batch of runs.
+
+    Raises:
+        InputError: where no output is measured.
+    """
+    data = study.table
+    if not len(data):
+        raise InputError(f"study {study.name!r}", ["no output has noise, so nothing is measured; give the model `noise`."])
     units = {label: index for index, label in enumerate(study.units)}
     pairs = list(dict.fromkeys(zip(data["experiment"], data[study.unit_column], strict=True)))
     run_of = {pair: index for index, pair in enumerate(pairs)}
@@ -137,19 +145,27 @@ def _used(closed, names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name for name, v in zip(sorted(names), closed.jaxpr.invars, strict=True) if id(v) in needed)
 
 
+def at_rows(study: Study, seen: Observations, theta: Theta) -> tuple[dict[str, Theta], dict[str, Array]]:
+    """What the noise of each row refers to: output -> name -> `(rows,)`, and output -> whether its solve succeeded.
+
+    Where a solve failed the values are 1, so that a `where` around what is computed from them keeps a finite gradient.
+    """
+    outputs, parameters = predict(study, seen, theta), per_run(study, seen, theta)
+    ok = jnp.all(jnp.stack([jnp.all(jnp.isfinite(values), axis=1) for values in outputs.values()]), axis=0)
+    safe = {name: jnp.where(ok[:, None], values, 1.0) for name, values in outputs.items()}
+    known = {}
+    for output, (run, when, _) in seen.rows.items():
+        names = study.model.noise[output].names
+        known[output] = {name: safe[name][run, when] if name in safe else parameters[name][run] for name in names}
+    return known, {output: ok[run] for output, (run, _, _) in seen.rows.items()}
+
+
 def pointwise_log_likelihood(study: Study, seen: Observations, theta: Theta) -> dict[str, Float[Array, " rows"]]:
     """Log density of each row of the table, by output; -inf where the solve behind it failed."""
-    outputs = predict(study, seen, theta)
-    ok = jnp.all(jnp.stack([jnp.all(jnp.isfinite(values), axis=1) for values in outputs.values()]), axis=0)
-    # An inner value where the solve failed keeps the gradient of the outer `where` finite.
-    safe = {name: jnp.where(ok[:, None], values, 1.0) for name, values in outputs.items()}
-    parameters = per_run(study, seen, theta)
-    terms = {}
-    for output, (run, when, value) in seen.rows.items():
-        noise = study.model.noise[output]
-        known = {name: safe[name][run, when] if name in safe else parameters[name][run] for name in noise.names}
-        terms[output] = jnp.where(ok[run], noise.logpdf(value, known), -jnp.inf)
-    return terms
+    known, ok = at_rows(study, seen, theta)
+    noise = study.model.noise
+    return {output: jnp.where(ok[output], noise[output].logpdf(value, known[output]), -jnp.inf)
+            for output, (_, _, value) in seen.rows.items()}
 
 
 def log_likelihood(study: Study) -> Callable[[Theta], Array]:
@@ -167,15 +183,66 @@ def log_likelihood(study: Study) -> Callable[[Theta], Array]:
     return function
 
 
-def simulate_data(study: Study, theta: Theta, key: Array, *, units: int = 0) -> pd.DataFrame:
+def latent_information(study: Study, seen: Observations) -> Float[Array, "units aleatory aleatory"]:
+    """Fisher information of each unit's data on its standardised aleatory parameters, at the prior medians.
+
+    The standardised latent z of a parameter is the standard normal with the same quantile: x = ppf(Phi(z)).
+    """
+    space = study.model.space
+    theta = space.nominal()
+    zeros = jnp.zeros((len(study.units), len(space.aleatory)))
+
+    def at(z):
+        values = dict(theta)
+        for index, name in enumerate(space.aleatory):
+            values[name] = space[name].dist.ppf(ndtr(z[:, index]), values)
+        return values
+
+    @jax.jit
+    def information():
+        # A run depends on the latents of its own unit alone, so one direction serves all units at once.
+        directions = jnp.eye(len(space.aleatory))
+
+        def along(direction):
+            tangent = jnp.broadcast_to(direction, zeros.shape)
+            return jax.jvp(lambda z: noise_arguments(study, seen, at(z)), (zeros,), (tangent,))[1]
+
+        tangents = jax.vmap(along)(directions)
+        weights = noise_information(study, seen, at(zeros))
+        total = jnp.zeros((len(study.units), len(directions), len(directions)))
+        for output, (run, _, _) in seen.rows.items():
+            terms = jnp.einsum("irk,rkl,jrl->rij", tangents[output], weights[output], tangents[output])
+            total = total.at[seen.unit[run]].add(terms)
+        return total
+
+    return information()
+
+
+def noise_arguments(study: Study, seen: Observations, theta: Theta) -> dict[str, Float[Array, "rows arguments"]]:
+    """Arguments of the noise distribution at each row of the table, by output; NaN where a solve failed."""
+    known, ok = at_rows(study, seen, theta)
+    stacked = {}
+    for output, (run, _, _) in seen.rows.items():
+        resolved = study.model.noise[output].resolve(known[output])
+        columns = [jnp.broadcast_to(value, (len(run),)) for value in resolved.values()]
+        stacked[output] = jnp.where(ok[output][:, None], jnp.stack(columns, axis=1), jnp.nan)
+    return stacked
+
+
+def noise_information(study: Study, seen: Observations, theta: Theta) -> dict[str, Float[Array, "rows k k"]]:
+    """Fisher information of one measurement on the arguments of its noise, by row; zero where it is not defined."""
+    known, _ = at_rows(study, seen, theta)
+    matrices = {output: study.model.noise[output].fisher_information(known[output]) for output in seen.rows}
+    return {output: jnp.where(jnp.isfinite(matrix), matrix, 0.0) for output, matrix in matrices.items()}
+
+
+def simulate_data(study: Study, theta: Theta, key: Array) -> pd.DataFrame:
     """A table like the study's own with values drawn from the model at `theta` (aleatory parameters `(units,)`)."""
     seen = observations(study)
-    theta = study.model.space.complete(theta)
-    outputs, parameters = predict(study, seen, theta), per_run(study, seen, theta)
+    known, ok = at_rows(study, seen, study.model.space.complete(theta))
     data = study.data.copy()
-    for output, (run, when, _) in seen.rows.items():
-        noise = study.model.noise[output]
-        known = {name: outputs[name][run, when] if name in outputs else parameters[name][run] for name in noise.names}
+    for output, (run, _, _) in seen.rows.items():
         key, now = jax.random.split(key)
-        data.loc[data["output"] == output, "value"] = np.asarray(noise.sample(now, (len(run),), known))
+        values = jnp.where(ok[output], study.model.noise[output].sample(now, (), known[output]), jnp.nan)
+        data.loc[data["output"] == output, "value"] = np.asarray(values)
     return data

@@ -9,6 +9,7 @@ may name earlier entries, which makes hierarchies without a second language:
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import jax
 import jax.numpy as jnp
@@ -124,7 +125,7 @@ class Space(Mapping[str, Parameter]):
         """Independent draws from the joint distribution, each parameter of shape `shape`."""
         # Strictly inside the cube: quantiles of unbounded families are infinite on its faces.
         u = jax.random.uniform(key, (*shape, len(self.free)), minval=jnp.finfo(float).tiny)
-        return self.from_cube(u)
+        return self._compiled(u)
 
     def log_prior(self, theta: Theta) -> Array:
         """Sum of the log densities of the free parameters at `theta`; per-unit values are summed over their axes."""
@@ -133,7 +134,17 @@ class Space(Mapping[str, Parameter]):
 
     def nominal(self) -> Theta:
         """The median of every parameter, each given the medians before it."""
-        return self.from_cube(jnp.full(len(self.free), 0.5))
+        return dict(self._nominal)
+
+    @cached_property
+    def _nominal(self) -> Theta:
+        # evaluated also when first asked for inside a trace
+        with jax.ensure_compile_time_eval():
+            return self._compiled(jnp.full(len(self.free), 0.5))
+
+    @cached_property
+    def _compiled(self):
+        return jax.jit(self.from_cube)
 
     def vector(self, theta: Theta) -> Float[Array, "*batch free"]:
         """Named values as `(..., len(free))` in the order of `free`."""

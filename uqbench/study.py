@@ -5,6 +5,7 @@ import importlib.util
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 
@@ -88,8 +89,22 @@ class Study:
 
     @property
     def units(self) -> tuple[str, ...]:
-        """Labels of the units in the data, in the order of their first row."""
-        return () if self.data is None else tuple(pd.unique(self.data[self.unit_column]).tolist())
+        """Labels of the units in the table, in the order of their first row."""
+        return tuple(pd.unique(self.table[self.unit_column]).tolist())
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """The data, or without data the planned measurements: every noisy output at every time, with no values."""
+        if self.data is not None:
+            return self.data
+        rows = [
+            (experiment, output, float(time), np.nan)
+            for experiment, design in self.experiments.items()
+            for output in self.model.noise
+            for time in design.times
+        ]
+        table = pd.DataFrame(rows, columns=COLUMNS)
+        return table.assign(**{self.unit_column: table["experiment"]})
 
     @property
     def model_digest(self) -> str:

@@ -1,5 +1,4 @@
-"""Calibration: what the data say about the parameters."""
+"""Calibration: what the data say about the parameters (the verb `calibrate`)."""
 
-import importlib
-
-_ROOM_OF = {"calibrate": "sampling", "log_likelihood": "..observation", "pymc_model": "pymc_model"}
+from ..observation import log_likelihood as log_likelihood
+from .sampling import calibrate as calibrate

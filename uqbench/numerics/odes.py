@@ -39,12 +39,17 @@ def choose_method(system: Ode, theta: Theta, design: Design) -> str:
     """ "explicit" or "implicit", from the Jacobian's spectral radius at the initial state and the time span."""
     if system.method != "auto":
         return system.method
-    initial = {name: jnp.asarray(value, float) for name, value in system.initial(theta, design.inputs).items()}
-    jacobian = jax.jacfwd(lambda y: system.rhs(design.start, y, theta, design.inputs))(initial)
-    matrix = np.array([[float(jacobian[row][column]) for column in initial] for row in initial])
+
+    @jax.jit
+    def jacobian(theta, design):
+        initial = {name: jnp.asarray(value, float) for name, value in system.initial(theta, design.inputs).items()}
+        rows = jax.jacfwd(lambda y: system.rhs(design.start, y, theta, design.inputs))(initial)
+        return jnp.array([[rows[row][column] for column in initial] for row in initial])
+
+    matrix = np.asarray(jacobian(theta, design))
     if not np.all(np.isfinite(matrix)):
         return "implicit"
-    span = float(jnp.max(design.times)) - float(design.start)
+    span = float(np.max(design.times)) - float(design.start)
     radius = np.abs(np.linalg.eigvals(matrix)).max(initial=0.0)
     return "implicit" if radius * span / 3.3 > STIFF_STEPS else "explicit"
 

@@ -77,6 +77,7 @@ class Recorder:
 
     def __init__(self):
         self.operations: list[tuple] = []
+        self._nodes: list[Node] = []
         self._known: dict[tuple, Node] = {}
 
     def symbol(self, name: str) -> Node:
@@ -124,7 +125,7 @@ class Recorder:
         if isinstance(x, Fraction):
             return -x
         operation = self.operations[x.index]
-        return Node(operation[1]) if operation[0] == "neg" else self._record("neg", x.index)
+        return self._nodes[operation[1]] if operation[0] == "neg" else self._record("neg", x.index)
 
     def integer_power(self, x, n: int):
         if n == 0:
@@ -157,6 +158,7 @@ class Recorder:
     def _record(self, *operation) -> Node:
         if operation not in self._known:
             self._known[operation] = Node(len(self.operations))
+            self._nodes.append(self._known[operation])
             self.operations.append(operation)
         return self._known[operation]
 
@@ -234,15 +236,15 @@ class Program:
                     out[position] = getattr(algebra, kind)(*(out[index] for index in given))
         return out
 
-    def substitute(self, values: Mapping[str, Fraction]) -> "Program":
-        """The same program with some symbols replaced by known numbers, folded through."""
-        recorder = Recorder()
+    def rewrite(self, recorder: Recorder, known: Mapping[str, Fraction] | None = None) -> "Program":
+        """The same functions recorded afresh: with some symbols known, or in other operations (a recorder of its own)."""
+        known = known or {}
         names = (*self.parameters, *self.inputs, *self.initial, TIME)
-        elements = {name: values.get(name, recorder.symbol(name)) for name in names}
+        elements = {name: known[name] if name in known else recorder.symbol(name) for name in names}
         roots = (self.initial, self.rhs, self.observe)
         out = self.run(recorder, elements, self.cone(index for part in roots for index in part.values()))
-        parts = ({name: recorder.index(out[index]) for name, index in part.items()} for part in roots)
-        left = (tuple(name for name in names if name not in values) for names in (self.parameters, self.inputs))
+        parts = [{name: recorder.index(out[index]) for name, index in part.items()} for part in roots]
+        left = [tuple(name for name in names if name not in known) for names in (self.parameters, self.inputs)]
         return Program(tuple(recorder.operations), *left, *parts)
 
 

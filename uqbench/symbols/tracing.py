@@ -1,0 +1,143 @@
+"""From a model to its straight-line program: the author's three functions traced, their names checked."""
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..design import Design
+from ..errors import InputError, nearest
+from .interpreter import Interpreter
+from .primitives import SWITCH
+from .program import TIME, Program, Recorder
+
+NO_SYSTEM = "a simulator without a system has no equations to read; describe its dynamics as an Ode to have them read."
+
+
+def trace(model, design: Design | None = None) -> Program:
+    """The straight-line program of a model's initial state, right-hand side and outputs.
+
+    Args:
+        model: a model whose `system` is an `Ode`.
+        design: its inputs become symbols, `dose` or, for an array, `dose_0`, `dose_1` ...; without a design every
+            input that the functions read is one symbol.
+
+    Raises:
+        InputError: with everything that has no exact meaning, in all three functions.
+    """
+    subject = f"symbols of model {model.name!r}" if model.name else "symbols of the model"
+    if model.system is None:
+        raise InputError(subject, [NO_SYSTEM])
+    recorder, findings = Recorder(), {}
+    p = {name: _symbols(recorder, name) for name in model.space.names}
+    inputs = {name: _symbols(recorder, name, shape) for name, shape in _input_shapes(model, design).items()}
+    known = (*p, *inputs)
+
+    def read(name, function, *arguments):
+        out, found = _read(recorder, name, function, known, *arguments)
+        findings.update(found)
+        return out
+
+    initial = read("initial", model.system.initial, p, inputs)
+    states = {name: _symbols(recorder, name) for name in initial}
+    if states:  # otherwise `initial` could not be read, and the rest would only repeat that
+        rhs = read("rhs", model.system.rhs, _symbols(recorder, TIME), states, p, inputs)
+        outputs = read("observe", model.observe, states, p)
+    input_names = tuple(recorder.operations[node.index][1] for array in inputs.values() for node in array.ravel())
+    findings.update(dict.fromkeys(_name_findings(p, states, input_names)))
+    if findings or not states:
+        raise InputError(subject, list(findings) or ["initial returns no state; give each state its start value."])
+    if unmatched := _state_findings(initial, rhs):
+        raise InputError(subject, unmatched)
+    parts = [initial, {name: rhs[name] for name in initial}, outputs]
+    parts = [{name: recorder.index(entry) for name, entry in part.items()} for part in parts]
+    return Program(tuple(recorder.operations), tuple(p), input_names, *parts)
+
+
+def _read(recorder: Recorder, name: str, function: Callable, known: tuple[str, ...], *arguments):
+    """Entries that one of the author's functions returns by name, and the findings about it."""
+    shapes = jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape, jnp.zeros(()).dtype), arguments)
+    order = []
+
+    def noted(*arguments):
+        returned = function(*arguments)
+        order.extend(returned)  # JAX itself sorts the keys
+        return returned
+
+    try:
+        jaxpr, returned = jax.make_jaxpr(noted, return_shape=True)(*shapes)
+    except TRACING_ERRORS as error:
+        return {}, {f"{name} {_tracing_finding(error, known)}": None}
+    interpreter = Interpreter(recorder, name)
+    outputs = interpreter.run(jaxpr, jax.tree.leaves(arguments))
+    out = jax.tree.unflatten(jax.tree.structure(returned), outputs)
+    wrong = {f"{name} returns {key!r} with shape {value.shape} for scalar states; it must be a scalar.": None
+             for key, value in out.items() if value.shape}  # fmt: skip
+    scalars = {key: interpreter.settled(out[key][()]) for key in order if not out[key].shape}
+    return scalars, interpreter.findings | wrong
+
+
+TRACING_ERRORS = (
+    jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError,
+    jax.errors.TracerIntegerConversionError, KeyError
+)  # fmt: skip
+
+
+def _tracing_finding(error: Exception, known: tuple[str, ...]) -> str:
+    if isinstance(error, KeyError):
+        return (f"reads {error.args[0]!r}, which is neither a parameter, a state nor an input; "
+                f"{nearest(error.args[0], known)}")  # fmt: skip
+    if isinstance(error, jax.errors.ConcretizationTypeError):
+        return f"branches in Python (if, while, and, or) on a value that is not known before the run: {SWITCH}"
+    return "hands a traced value to NumPy or to Python; use jax.numpy throughout."
+
+
+def _symbols(recorder: Recorder, name: str, shape: tuple[int, ...] = ()) -> np.ndarray:
+    out = np.empty(shape, dtype=object)
+    for index in np.ndindex(shape):
+        out[index] = recorder.symbol("_".join([name, *map(str, index)]))
+    return out
+
+
+class _Reads(Mapping):
+    """Inputs that note which names are asked for."""
+
+    def __init__(self):
+        self.names: dict[str, None] = {}
+
+    def __getitem__(self, name: str):
+        self.names[name] = None
+        return jnp.ones(())
+
+    def __iter__(self):
+        return iter(self.names)
+
+    def __len__(self):
+        return len(self.names)
+
+
+def _input_shapes(model, design: Design | None) -> dict[str, tuple[int, ...]]:
+    if design is not None:
+        return {name: np.shape(value) for name, value in design.inputs.items()}
+    reads, p = _Reads(), {name: jnp.ones(()) for name in model.space.names}
+    # Whatever goes wrong here goes wrong again, and is then reported, when the functions are traced.
+    with suppress(*TRACING_ERRORS):
+        state = jax.eval_shape(lambda p: model.system.initial(p, reads), p)
+        jax.eval_shape(lambda y, p: model.system.rhs(jnp.zeros(()), y, p, reads), state, p)
+    return dict.fromkeys(reads.names, ())
+
+
+def _name_findings(parameters, states, inputs) -> list[str]:
+    kinds = {TIME: ["the time"]}
+    for kind, names in (("a parameter", parameters), ("a state", states), ("an input", inputs)):
+        for name in names:
+            kinds.setdefault(name, []).append(kind)
+    return [f"{name!r} is {' and '.join(kind)}; rename one of them." for name, kind in kinds.items() if len(kind) > 1]
+
+
+def _state_findings(initial, rhs) -> list[str]:
+    findings = [f"rhs returns no derivative for the state {name!r}." for name in initial if name not in rhs]
+    return findings + [f"rhs returns {name!r}, which initial does not start; {nearest(name, [*initial])}"
+                       for name in rhs if name not in initial]  # fmt: skip
