@@ -47,7 +47,9 @@ class Elementary(Recorder):
                 return self._halves(super().function("exp", x), two, name == "sinh")
             case "sin" | "cos":
                 turned = super().function("exp", self.mul(self.symbol(IMAGINARY), x))
-                return self._halves(turned, self.mul(two, self.symbol(IMAGINARY)) if name == "sin" else two, name == "sin")
+                return self._halves(
+                    turned, self.mul(two, self.symbol(IMAGINARY)) if name == "sin" else two, name == "sin"
+                )
             case "tan":
                 return self.div(self.function("sin", x), self.function("cos", x))
             case _:
@@ -206,7 +208,7 @@ class Series:
 class Varied:
     """A series and its first variations: symbol -> series."""
 
-    __slots__ = ("value", "parts")
+    __slots__ = ("parts", "value")
 
     def __init__(self, value: nmod_poly, parts: dict[str, nmod_poly]):
         self.value = value

@@ -47,7 +47,9 @@ def fisher_information(study: Study, theta: Theta | None = None, *, scale: str =
         7
     """
     space = study.model.space
-    findings = [f"unknown parameter {name!r}; {nearest(name, space.names)}" for name in theta or {} if name not in space]
+    findings = [
+        f"unknown parameter {name!r}; {nearest(name, space.names)}" for name in theta or {} if name not in space
+    ]
     if scale not in SCALES:
         findings.append(f"scale {scale!r}; known are {', '.join(SCALES)}.")
     if findings:
@@ -66,7 +68,9 @@ def fisher_information(study: Study, theta: Theta | None = None, *, scale: str =
     information = _population if space.aleatory else _exact
     matrix = np.asarray(information(study, seen, place, start))
     if not np.all(np.isfinite(matrix)):
-        raise InputError("fisher_information", ["a solve failed at these parameter values; give other values of `theta`."])
+        raise InputError(
+            "fisher_information", ["a solve failed at these parameter values; give other values of `theta`."]
+        )
     return _dataset(names, matrix, np.asarray(value), logarithmic, scale)
 
 
@@ -77,7 +81,9 @@ def _exact(study: Study, seen: Observations, place, vector):
     def information(vector):
         jacobian = jax.jacfwd(lambda v: noise_arguments(study, seen, place(v)))(vector)
         weights = noise_information(study, seen, place(vector))
-        return sum(jnp.einsum("rki,rkl,rlj->ij", jacobian[output], weights[output], jacobian[output]) for output in jacobian)
+        return sum(
+            jnp.einsum("rki,rkl,rlj->ij", jacobian[output], weights[output], jacobian[output]) for output in jacobian
+        )
 
     return information(vector)
 
@@ -99,8 +105,13 @@ def _population(study: Study, seen: Observations, place, vector):
     def covariance(vector, slope, frozen):
         """Covariance of the rows given how the outputs answer to a unit's parameters: only spreads and noise vary."""
         values = place(vector)
-        known = {output: {name: jnp.broadcast_to(values[name], at.shape) if name in study.model.space.epistemic else at
-                          for name, at in frozen[output].items()} for output in seen.rows}
+        known = {
+            output: {
+                name: jnp.broadcast_to(values[name], at.shape) if name in study.model.space.epistemic else at
+                for name, at in frozen[output].items()
+            }
+            for output in seen.rows
+        }
         variance = _by_row(seen, {output: noise[output].variance(known[output]) for output in seen.rows})
         spread = slope @ jax.jacfwd(lambda z: _units(study, values, z))(jnp.zeros(len(study.model.space.aleatory)))
         spread = jnp.where(present[..., None], spread[members], 0.0)
@@ -117,7 +128,9 @@ def _population(study: Study, seen: Observations, place, vector):
         matrix = covariance(vector, slope, frozen)
         d_matrix = jnp.moveaxis(jax.jacfwd(covariance)(vector, slope, frozen), -1, 1)
         # A location moves the outputs of the median unit; what it does to the covariance is left out.
-        location = jnp.any(d_median != 0, axis=0) | jnp.array([name in seen.active for name in study.model.space.epistemic])
+        location = jnp.any(d_median != 0, axis=0) | jnp.array(
+            [name in seen.active for name in study.model.space.epistemic]
+        )
         d_matrix = jnp.where(location[None, :, None, None], 0.0, d_matrix)
         d_mean = jnp.where(present[..., None], d_mean[members], 0.0)
         solved = jnp.linalg.solve(matrix[:, None], d_matrix)

@@ -6,9 +6,8 @@ stated probability. Parameters that enter no equation follow from their place in
 between units are known from many units, those of the noise from replicates.
 """
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -16,33 +15,21 @@ import xarray as xr
 
 from ..design import Design
 from ..errors import InputError
-from ..symbols import Program, exact, trace
+from ..symbols import DivisionByZero, exact, trace
 from .field import Elementary, NotAnalytic
-from .symmetries import echelon, integer_basis, linear, monomial, null_space, orthogonal, rational, stacked
-from .taylor import INITIALS, Jacobian, Question, random_point
+from .rank import Rank, rank_test
+from .symmetries import echelon, integer_basis, linear, monomial, null_space, orthogonal, stacked
+from .taylor import INITIALS, Jacobian, Question, random_point, singular_parts
 
 METHOD = "rank of the Taylor coefficients modulo a prime (Sedoglavic 2002, doi:10.1006/jsco.2002.0532)"
-REPEATS = 2
 LOCAL = "finitely many values give the same outputs"
 POPULATION = "population: known from many units if the individual parameter is identifiable"
+SINGULAR = (
+    "divides by zero, or takes log or a fractional power of zero, at the start, so that there is no Taylor series; "
+    "start from other values, or ask with initial='shifted' or 'unknown'."
+)
+THIS_START = "from this initial state; other initial states would show it"
 NOISE = "noise: from replicates or residuals, not from the mean"
-
-
-@dataclass(frozen=True)
-class Rank:
-    """The outcome of the rank test.
-
-    Args:
-        jacobians: one per point; the first of them decide the rank, all are used for what holds everywhere.
-        rank: of the Jacobian.
-        order: derivative at which the rank was reached.
-        failure_probability: bound on the probability that the rank, or a verdict from it, is wrong.
-    """
-
-    jacobians: tuple[Jacobian, ...]
-    rank: int
-    order: int
-    failure_probability: float
 
 
 @dataclass(frozen=True)
@@ -63,7 +50,7 @@ def structural_identifiability(
         model: a model with an `Ode` system; the outputs with noise count as measured (all, if none has any).
         design: shapes of the inputs and the start time. Inputs are known, at generic constant values; they need
             no design if they are single numbers.
-        initial: "given": the states start as the model says; "known": at other, generic, known values;
+        initial: "given": the states start as the model says; "shifted": each a generic known amount away from there;
             "unknown": the initial states are asked for too.
         seed: of the random points and primes.
 
@@ -85,22 +72,29 @@ def structural_identifiability(
     subject = f"structural identifiability of {model.name!r}" if model.name else "structural identifiability"
     if initial not in INITIALS:
         raise InputError(subject, [f"initial={initial!r}; known are {', '.join(map(repr, INITIALS))}."])
-    question = pose(model, design, initial)
+    question = pose(subject, model, design, initial)
     rng = np.random.default_rng(seed)
     try:
         outcome = rank_test(question, rng)
     except NotAnalytic:
-        raise InputError(subject, _start_findings(question, rng)) from None
-    names = question.unknowns
-    findings = dict(zip(names, _findings(question, outcome, rng), strict=True))
+        parts = singular_parts(question, rng)
+        raise InputError(subject, [f"{part} {SINGULAR}" for part in parts]) from None
+    complete = outcome.rank == len(question.unknowns)
+    points = outcome.jacobians[:1] if complete else _more_points(question, outcome, rng)
+    findings = _findings(question, points)
+    if outcome.generic:
+        findings |= _at_this_start(question, outcome.generic, findings)
     findings |= _hierarchy(model, question, findings)
-    return _dataset(model, question, outcome, findings)
+    return _dataset(model, question, outcome, points, findings)
 
 
-def pose(model, design: Design | None, initial: str) -> Question:
+def pose(subject: str, model, design: Design | None, initial: str) -> Question:
     """The question that a model raises: fixed parameters are known, the free ones in its equations unknown."""
     known = {name: exact(float(model.space[name].dist)) for name in model.space.fixed}
-    program = trace(model, design).rewrite(Elementary(), known)
+    try:
+        program = trace(model, design).rewrite(Elementary(), known)
+    except DivisionByZero:
+        raise InputError(subject, ["divides by a fixed parameter that is zero; give it another value."]) from None
     outputs = tuple(name for name in program.outputs if name in model.noise) or program.outputs
     roots = [*program.rhs.values(), *(program.observe[name] for name in outputs)]
     entering = program.symbols(roots if initial == "unknown" else [*roots, *program.initial.values()])
@@ -110,139 +104,55 @@ def pose(model, design: Design | None, initial: str) -> Question:
     return Question(program, unknowns, outputs, initial, start)
 
 
-def rank_test(question: Question, rng: np.random.Generator) -> Rank:
-    """The rank at several random points of several random prime fields.
-
-    The order of differentiation is raised until the rank is full or stands still. At a generic start one still stand is
-    final: if the gradients of order k + 1 depend on those before, so do all later ones. A given start may be special
-    (a state that begins at zero), so there the order goes at least to states + unknowns and to twice the order that
-    last added something.
-    """
-    order = 1 + -(-len(question.unknowns) // len(question.outputs)) if question.unknowns else 0
-    jacobians, settled, best = [], 0, 0
-    for _ in range(REPEATS):
-        point = random_point(question, rng)
-        while True:
-            jacobian = point.jacobian(order)
-            rank = jacobian.matrix().rank()
-            settled = _first_order(jacobian, rank)
-            enough = _enough(question, rank, order, settled)
-            if order >= enough:
-                break
-            order = enough
-        jacobians.append(jacobian)
-        best = max(best, rank)
-    jacobians.sort(key=lambda jacobian: -jacobian.matrix().rank())
-    probability = min(1.0, _failure(question, best, order, jacobians[0].prime)) ** REPEATS
-    return Rank(tuple(jacobians), best, settled, probability)
-
-
-def _enough(question: Question, rank: int, order: int, settled: int) -> int:
-    """The order at which the rank can be trusted."""
-    if rank == len(question.unknowns):
-        return order
-    if question.initial != "given":
-        return order if settled < order else 2 * order
-    return max(len(question.unknowns) + len(question.program.states), 2 * settled + 2)
-
-
-def _first_order(jacobian: Jacobian, rank: int) -> int:
-    """The lowest order at which the rank is reached, by bisection."""
-    low, high = 0, len(jacobian.rows) - 1
-    while low < high:
-        middle = (low + high) // 2
-        low, high = (low, middle) if jacobian.matrix(middle).rank() == rank else (middle + 1, high)
-    return low
-
-
-class Degrees:
-    """The algebra of degrees (numerator, denominator) in the random values; exp and log count as one more of these."""
-
-    def constant(self, value):
-        return 0, 0
-
-    def add(self, x, y):
-        return max(x[0] + y[1], y[0] + x[1]), x[1] + y[1]
-
-    sub = add
-
-    def mul(self, x, y):
-        return x[0] + y[0], x[1] + y[1]
-
-    def div(self, x, y):
-        return x[0] + y[1], x[1] + y[0]
-
-    def neg(self, x):
-        return x
-
-    def integer_power(self, x, n: int):
-        return (x[0] * n, x[1] * n) if n > 0 else (x[1] * -n, x[0] * -n)
-
-    def function(self, name: str, x):
-        return 1 + x[0], 1 + x[1]
-
-
-def _failure(question: Question, rank: int, order: int, prime: int) -> float:
-    """Bound on the probability that a maximal minor vanishes at a random point (Schwartz 1980, doi:10.1145/322217.322225).
-
-    With numerators and the common denominator of degree d, a derivative of order k has a numerator of degree
-    d (2 k + 1), its gradient at most twice that, and a minor of `rank` rows the sum over its rows.
-    """
-    program = question.program
-    roots = [*program.rhs.values(), *program.initial.values(), *(program.observe[name] for name in question.outputs)]
-    names = {name: (1, 0) for name in program.symbols(roots)}
-    out = program.run(Degrees(), names, program.cone(roots))
-    degree = max(out[index][0] for index in roots) + sum(out[index][1] for index in roots)
-    return 2.0 * rank * max(degree, 1) * (2 * order + 1) / prime
-
-
-def _findings(question: Question, outcome: Rank, rng: np.random.Generator) -> list[Finding]:
+def _findings(question: Question, points: Sequence[Jacobian]) -> dict[str, Finding]:
     """A verdict for every unknown of the question."""
-    names, jacobian = question.unknowns, outcome.jacobians[0]
-    free = null_space(jacobian.matrix()) if names else []
+    names = question.unknowns
+    free = null_space(points[0].matrix()) if names else []
     moved = [k for k in range(len(names)) if any(row[k] for row in free)]
-    if not moved:
-        return [Finding("local", LOCAL)] * len(names)
-    points = _more_points(question, outcome, len(moved), rng)
-    combinations = _combinations(points, moved, names)
-    out = []
-    for k, name in enumerate(names):
-        if k not in moved:
-            out.append(Finding("local", LOCAL))
-            continue
+    combinations = _combinations(points, moved, names) if moved else []
+    out = dict.fromkeys(names, Finding("local", LOCAL))
+    for k in moved:
         found = [text for members, text in combinations if k in members]
-        alone = any(row[k] and sum(map(bool, row)) == 1 for row in free)
-        out.append(Finding("none", _why(name, names, k, free, found, alone), ", ".join(found)))
+        out[names[k]] = Finding("none", _why(names, k, free, found), ", ".join(found))
     return out
 
 
-def _why(name: str, names: Sequence[str], k: int, free, found: Sequence[str], alone: bool) -> str:
-    if alone:
+def _at_this_start(question: Question, generic: Rank, findings: dict[str, Finding]) -> dict[str, Finding]:
+    """Findings that hold only because the states start where they do."""
+    free = null_space(generic.jacobians[0].matrix())
+    out = {}
+    for k, name in enumerate(question.unknowns):
+        if findings[name].verdict == "none" and not any(row[k] for row in free):
+            out[name] = replace(findings[name], reason=f"{findings[name].reason} ({THIS_START})")
+    return out
+
+
+def _why(names: Sequence[str], k: int, free: Sequence[Sequence[int]], found: Sequence[str]) -> str:
+    if any(row[k] and sum(map(bool, row)) == 1 for row in free):
         return "never seen: no measured output depends on it"
     if found:
-        return f"only in combination: {', '.join(found)}"
+        return f"seen only in combination: {', '.join(found)}"
     others = sorted({i for row in free if row[k] for i, entry in enumerate(row) if entry} - {k})
     return f"a change of it is undone by {', '.join(names[i] for i in others)}"
 
 
-def _more_points(question: Question, outcome: Rank, moved: int, rng: np.random.Generator) -> list[Jacobian]:
-    """Points of one field, as many as show anything new about the null space."""
+def _more_points(question: Question, outcome: Rank, rng: np.random.Generator) -> list[Jacobian]:
+    """Points of one field, until another one shows nothing new about the null space."""
     first = outcome.jacobians[0]
     points, span = [first], null_space(first.matrix())
-    field = random_point(question, rng).field
-    points, span = [], []
+    moved = sum(any(row[k] for row in span) for k in range(len(question.unknowns)))
     while True:
-        point = random_point(question, rng, field).jacobian(len(first.rows) - 1)
+        point = random_point(question, rng, first.field).jacobian(len(first.rows) - 1)
         if point.matrix().rank() < outcome.rank:
             continue
-        larger = echelon(span + null_space(point.matrix()), field.prime)
         points.append(point)
-        if len(points) > 1 and len(larger) == len(span) or len(larger) == moved and len(points) > 1:
+        larger = echelon(span + null_space(point.matrix()), first.prime)
+        if len(larger) in (len(span), moved):
             return points
         span = larger
 
 
-def _combinations(points: list[Jacobian], moved: list[int], names: Sequence[str]) -> list[tuple[set[int], str]]:
+def _combinations(points: Sequence[Jacobian], moved: Sequence[int], names: Sequence[str]) -> list[tuple[set[int], str]]:
     """Identifiable monomials of the moved unknowns; sums for those that occur in no monomial."""
     prime, found = points[0].prime, []
     covered: set[int] = set()
@@ -255,3 +165,61 @@ def _combinations(points: list[Jacobian], moved: list[int], names: Sequence[str]
                 found.append((members, text(row, [names[k] for k in moved])))
         covered = {k for members, _ in found for k in members}
     return found
+
+
+def _hierarchy(model, question: Question, known: dict[str, Finding]) -> dict[str, Finding]:
+    """What follows for the free parameters that enter no equation, from where else they enter."""
+    noise = {name for output in question.outputs if output in model.noise for name in model.noise[output].names}
+    out = dict(known)
+    # A distribution names only earlier parameters, so in reverse order whoever names one is already settled.
+    for name in reversed([name for name in model.space.free if name not in known]):
+        varying = [other for other in model.space.aleatory if name in model.space[other].names]
+        if name in noise:
+            out[name] = Finding("local", NOISE)
+        elif varying:
+            local = all(out[other].verdict == "local" for other in varying)
+            out[name] = Finding("local" if local else "none", POPULATION)
+        elif any(name in model.space[other].names for other in model.space.epistemic):
+            out[name] = Finding("none", "prior: enters only the prior of a parameter that has a single value")
+        else:
+            out[name] = Finding("none", "unused: enters neither the equations of measured outputs nor a distribution")
+    return out
+
+
+def _directions(points: Sequence[Jacobian]) -> np.ndarray:
+    """Directions of the null space: scalings in integers first, then the others as NaN where they do not vanish."""
+    free, prime = null_space(points[0].matrix()), points[0].prime
+    scalings = integer_basis(null_space(stacked([point.matrix() for point in points])), prime)
+    rows, span = [list(map(float, row)) for row in scalings], scalings
+    for row in free:
+        larger = echelon([*span, row], prime)
+        if len(larger) > len(rows):
+            rows.append([float("nan") if entry else 0.0 for entry in row])
+            span = larger
+    return np.array(rows).reshape(len(rows), len(points[0].values))
+
+
+def _dataset(model, question: Question, outcome: Rank, points: Sequence[Jacobian], findings: dict) -> xr.Dataset:
+    parameters, unknowns = list(model.space.free), list(question.unknowns)
+    columns = {
+        "verdict": ("parameter", [findings[name].verdict for name in parameters]),
+        "reason": ("parameter", [findings[name].reason for name in parameters]),
+        "combination": ("parameter", [findings[name].combination for name in parameters]),
+        "direction": (("null_direction", "unknown"), _directions(points)),
+    }
+    coordinates = {"parameter": parameters, "unknown": unknowns}
+    if question.initial == "unknown":
+        states = list(question.program.states)
+        columns["state_verdict"] = ("state", [findings[name].verdict for name in states])
+        columns["state_reason"] = ("state", [findings[name].reason for name in states])
+        columns["state_combination"] = ("state", [findings[name].combination for name in states])
+        coordinates["state"] = states
+    attributes = {
+        "rank": outcome.rank,
+        "unknowns": len(unknowns),
+        "order": outcome.order,
+        "failure_probability": outcome.failure_probability,
+        "initial": question.initial,
+        "method": METHOD,
+    }
+    return xr.Dataset(columns, coordinates, attributes)

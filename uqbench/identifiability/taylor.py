@@ -11,7 +11,7 @@ cheaper than carrying all variations forward.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
@@ -21,7 +21,7 @@ from ..symbols import TIME, Program
 from .constants import NoRoot, Start
 from .field import ERF_SCALE, IMAGINARY, QUARTER_TURN, Field, NotAnalytic, Series, Variations, Varied
 
-INITIALS = ("given", "known", "unknown")
+INITIALS = ("given", "shifted", "unknown")
 ATTEMPTS = 4096
 
 
@@ -33,7 +33,8 @@ class Question:
         program: in elementary operations (`Elementary`).
         unknowns: names of the parameters, and in the case "unknown" the states, that are asked for.
         outputs: the measured ones.
-        initial: "given": states start where the model says; "known": at other, generic, known values; "unknown".
+        initial: "given": states start where the model says; "shifted": each a generic known amount away from there;
+            "unknown": anywhere.
         start: the time at which they start, in the case "given"; generic otherwise.
     """
 
@@ -42,6 +43,11 @@ class Question:
     outputs: tuple[str, ...]
     initial: str
     start: Fraction
+
+    @property
+    def generic(self) -> bool:
+        """Whether the states start anywhere, not where the model says."""
+        return self.initial != "given"
 
     @property
     def cofactor(self) -> int:
@@ -59,12 +65,16 @@ class Jacobian:
         rows: by order of the derivative, then output; one column per unknown, times the value of the unknown, so that
             a direction in the null space is one in logarithms.
         values: of the unknowns at the point.
-        prime: the modulus.
+        field: the prime field of the point.
     """
 
     rows: list[list[list[int]]]
     values: tuple[int, ...]
-    prime: int
+    field: Field
+
+    @property
+    def prime(self) -> int:
+        return self.field.prime
 
     def matrix(self, order: int | None = None) -> nmod_mat:
         """The rows up to `order` (all if None)."""
@@ -89,32 +99,32 @@ class Point:
         self.values = {name: field.random_element(rng) for name in names}
         if field.cofactor == 4:
             self.values[IMAGINARY] = field.imaginary(rng)
-        generic = question.initial != "given"
-        self.time = field.random_element(rng) if generic else field.of(question.start)
-        self.states = {name: field.random_element(rng) for name in program.states} if generic else {}
+        self.time = field.random_element(rng) if question.generic else field.of(question.start)
+        # what is added to the states that the model gives, or the states themselves where they are unknown
+        self.shifts = {name: field.random_element(rng) for name in program.states} if question.generic else {}
         self.constants: Mapping[tuple[str, int], int] = {}
         if field.cofactor > 1:
-            self.constants = self._constants(rng)
-        if not generic:
+            start, values = self.start(rng)
+            roots = [*program.rhs.values(), *(program.observe[name] for name in question.outputs)]
+            functions = [index for index in program.cone(roots) if program.operations[index][0] == "function"]
+            program.run(start, values, program.cone(functions))
+            self.constants = start.table
+        self.states = dict(self.shifts)
+        if question.initial != "unknown":
             initial = self._run(Series(field, self.constants), {}, program.initial)
-            self.states = {name: int(value[0]) for name, value in initial.items()}
+            self.states = {name: int(value[0]) + self.shifts.get(name, 0) for name, value in initial.items()}
 
-    def _constants(self, rng: np.random.Generator) -> Mapping[tuple[str, int], int]:
-        """Runs everything once at the start, in symbols and numbers."""
-        program, start = self.question.program, Start(self.field, rng)
-        given = self.question.initial == "given"
+    def start(self, rng: np.random.Generator) -> tuple[Start, dict]:
+        """The symbols of the program, states included, in the algebra of the start."""
+        question, start = self.question, Start(self.field, rng)
         values = {name: start.symbol(name, value) for name, value in self.values.items()}
-        values[TIME] = start.constant(self.question.start) if given else start.symbol(TIME, self.time)
-        if given:
-            out = program.run(start, values, program.cone(program.initial.values()))
-            values |= {name: out[index] for name, index in program.initial.items()}
-        else:
-            values |= {name: start.symbol(name, value) for name, value in self.states.items()}
-        roots = [program.rhs[name] for name in program.states]
-        roots += [program.observe[name] for name in self.question.outputs]
-        functions = [index for index in program.cone(roots) if program.operations[index][0] == "function"]
-        program.run(start, values, program.cone(functions))
-        return start.table
+        values[TIME] = start.symbol(TIME, self.time) if question.generic else start.constant(question.start)
+        states = {name: start.symbol(name, shift) for name, shift in self.shifts.items()}
+        if question.initial != "unknown":
+            out = question.program.run(start, values, question.program.cone(question.program.initial.values()))
+            given = {name: out[index] for name, index in question.program.initial.items()}
+            states = {name: start.add(pair, states[name]) if states else pair for name, pair in given.items()}
+        return start, values | states
 
     def _run(self, series: Series, trajectory: Mapping[str, nmod_poly], roots: Mapping[str, int]):
         values = {name: series.number(value) for name, value in self.values.items()}
@@ -145,13 +155,13 @@ class Point:
             blocks.append([self._row(parts, start) for parts in rows.values()])
             rows = {name: _differentiate(parts, slopes, length) for name, parts in rows.items()}
         values = {**self.values, **self.states}
-        return Jacobian(blocks, tuple(values[name] for name in question.unknowns), self.field.prime)
+        return Jacobian(blocks, tuple(values[name] for name in question.unknowns), self.field)
 
     def _vary(self, series: Series, varied: Mapping[str, Varied], roots: Mapping[str, int]):
         """First variations of `roots`: name -> symbol -> series."""
         values = {name: series.number(value) for name, value in self.values.items()}
         values[TIME] = nmod_poly([self.time, 1], self.field.prime).truncate(series.length)
-        unknowns = self.question.unknowns
+        unknowns = set(self.question.unknowns)
         symbols = {name: Varied(x, {name: series.one} if name in unknowns else {}) for name, x in values.items()}
         program = self.question.program
         out = program.run(Variations(series), symbols | varied, program.cone(roots.values()))
@@ -159,11 +169,8 @@ class Point:
 
     def _start_variations(self) -> dict[str, dict[str, int]]:
         """State -> unknown -> derivative of the state's start."""
-        match self.question.initial:
-            case "unknown":
-                return {name: {name: 1} for name in self.states}
-            case "known":
-                return {name: {} for name in self.states}
+        if self.question.initial == "unknown":
+            return {name: {name: 1} for name in self.states}
         varied = self._vary(Series(self.field, self.constants), {}, self.question.program.initial)
         return {name: {symbol: int(part[0]) for symbol, part in parts.items()} for name, parts in varied.items()}
 
@@ -200,3 +207,30 @@ def random_point(question: Question, rng: np.random.Generator, field: Field | No
         except NoRoot:
             continue
     raise NotAnalytic
+
+
+def singular_parts(question: Question, rng: np.random.Generator) -> list[str]:
+    """The functions of a model that have no Taylor series at the given start, by name."""
+    program = question.program
+    named = {f"rhs of {name!r}": index for name, index in program.rhs.items()}
+    named |= {f"output {name!r}": program.observe[name] for name in question.outputs}
+    shifted = replace(question, initial="shifted")
+    for _ in range(ATTEMPTS):
+        try:
+            point = Point(shifted, Field.random(rng, 4), rng)
+            point.question, point.shifts = question, {}
+            start, values = point.start(rng)
+            return [name for name, index in named.items() if _is_singular(program, start, values, index)]
+        except NoRoot:
+            continue
+        except NotAnalytic:
+            break
+    return ["the initial state, or a fractional power,"]
+
+
+def _is_singular(program: Program, start: Start, values: Mapping, index: int) -> bool:
+    try:
+        program.run(start, values, program.cone([index]))
+    except NotAnalytic:
+        return True
+    return False

@@ -1,0 +1,424 @@
+"""Every family against scipy.stats, finite differences, and integrals or sums of its own score."""
+
+import copy
+import pickle
+
+import hypothesis
+import hypothesis.strategies as some
+import jax
+import jax.numpy as jnp
+import mpmath
+import numpy as np
+import pytest
+import scipy.integrate
+import scipy.stats
+from jax import Array
+
+import uqbench  # noqa: F401
+from uqbench import distributions as families
+from uqbench.distributions import (
+    Beta,
+    Binomial,
+    Cauchy,
+    Distribution,
+    Exponential,
+    Gamma,
+    HalfCauchy,
+    HalfNormal,
+    LogNormal,
+    LogUniform,
+    NegativeBinomial,
+    Normal,
+    Poisson,
+    StudentT,
+    TruncatedNormal,
+    Uniform,
+)
+from uqbench.errors import InputError
+
+CASES = [
+    (Normal(1, 2), scipy.stats.norm(1, 2)),
+    (LogNormal(0.3, 0.7), scipy.stats.lognorm(0.7, scale=np.exp(0.3))),
+    (LogNormal(median=2, sigma=0.3), scipy.stats.lognorm(0.3, scale=2)),
+    (Uniform(-1, 3), scipy.stats.uniform(-1, 4)),
+    (LogUniform(0.1, 30), scipy.stats.loguniform(0.1, 30)),
+    (HalfNormal(2), scipy.stats.halfnorm(scale=2)),
+    (HalfCauchy(2), scipy.stats.halfcauchy(scale=2)),
+    (Cauchy(1, 2), scipy.stats.cauchy(1, 2)),
+    (Exponential(3), scipy.stats.expon(scale=1 / 3)),
+    (Gamma(2.5, 3), scipy.stats.gamma(2.5, scale=1 / 3)),
+    (Gamma(0.2, 3), scipy.stats.gamma(0.2, scale=1 / 3)),
+    (Gamma(mu=3, sigma=0.1), scipy.stats.gamma(900, scale=1 / 300)),
+    (Beta(2, 0.5), scipy.stats.beta(2, 0.5)),
+    (Beta(300, 1000), scipy.stats.beta(300, 1000)),
+    (StudentT(3, 1, 2), scipy.stats.t(3, 1, 2)),
+    (StudentT(0.5, 0, 1), scipy.stats.t(0.5)),
+    (StudentT(80, -2, 0.1), scipy.stats.t(80, -2, 0.1)),
+    (TruncatedNormal(1, 2, 0, 5), scipy.stats.truncnorm(-0.5, 2, 1, 2)),
+    (TruncatedNormal(1, 2, lower=4), scipy.stats.truncnorm(1.5, np.inf, 1, 2)),
+    (TruncatedNormal(0, 1, upper=-8), scipy.stats.truncnorm(-np.inf, -8)),
+    (Poisson(3.5), scipy.stats.poisson(3.5)),
+    (Poisson(3000), scipy.stats.poisson(3000)),
+    (NegativeBinomial(7, 2), scipy.stats.nbinom(2, 2 / 9)),
+    (NegativeBinomial(300, 0.5), scipy.stats.nbinom(0.5, 0.5 / 300.5)),
+    (Binomial(12, 0.3), scipy.stats.binom(12, 0.3)),
+    (Binomial(1000, 0.97), scipy.stats.binom(1000, 0.97)),
+]
+CONTINUOUS = [case for case in CASES if not case[0].discrete]
+COUNTS = [case for case in CASES if case[0].discrete]
+MOVES_SUPPORT = {"Uniform": {"lower", "upper"}, "LogUniform": {"lower", "upper"}, "TruncatedNormal": {"lower", "upper"}}
+
+
+def table(cases: list) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize(("ours", "reference"), cases, ids=[repr(case[0]) for case in cases])
+
+
+def named(ours: Distribution) -> tuple[Distribution, dict[str, float]]:
+    """The same distribution with every argument a name, and the numbers of those names."""
+    return type(ours)(**{name: name for name in ours.arguments}), ours.arguments
+
+
+def finite_difference(function, numbers: dict[str, float], name: str) -> np.ndarray:
+    width = 1e-5 * max(abs(numbers[name]), 0.1)
+    ahead, behind = (np.asarray(function(numbers | {name: numbers[name] + way * width})) for way in (1, -1))
+    return (ahead - behind) / (2 * width)
+
+
+def test_the_table_has_every_family():
+    public = {value.__name__ for value in vars(families).values() if isinstance(value, type)}
+    public = {name for name in public if name[0] != "_" and issubclass(getattr(families, name), Distribution)}
+    assert {type(ours).__name__ for ours, _ in CASES} == public - {"Distribution"}
+
+
+@table(CASES)
+def test_agrees_with_scipy(ours, reference):
+    u = np.array([1e-6, 1e-3, 0.1, 0.37, 0.5, 0.77, 0.99, 1 - 1e-6])
+    x = reference.ppf(u)
+    log_density = reference.logpmf if ours.discrete else reference.logpdf
+    np.testing.assert_allclose(ours.logpdf(x), log_density(x), rtol=1e-9, atol=1e-11)
+    np.testing.assert_allclose(ours.cdf(x), reference.cdf(x), rtol=2e-8)
+    np.testing.assert_allclose(ours.ppf(u), x, rtol=1e-9)
+    assert float(ours.mean()) == pytest.approx(reference.mean(), rel=1e-11, nan_ok=True)
+    assert float(ours.variance()) == pytest.approx(reference.var(), rel=1e-11, nan_ok=True)
+    np.testing.assert_array_equal(
+        ours.support(), [max(bound, 0) if ours.discrete else bound for bound in reference.support()]
+    )
+    assert all(value.dtype == jnp.float64 for value in (ours.logpdf(x), ours.cdf(x), ours.ppf(u), ours.mean()))
+
+
+@table(CONTINUOUS)
+def test_far_left_tail_keeps_relative_accuracy(ours, reference):
+    u = np.array([1e-200, 1e-40, 1e-12])
+    x = np.asarray(ours.ppf(u))
+    lower = float(ours.support()[0])
+    # Next to a bound other than zero, and below the smallest number, floating point has no room for such a quantile.
+    resolved = (np.abs(x) > 1e-300) & (np.abs(x - lower) > 1e-3 * abs(lower) if np.isfinite(lower) else True)
+    np.testing.assert_allclose(np.asarray(ours.cdf(x))[resolved], u[resolved], rtol=1e-8)
+
+
+@table(CONTINUOUS)
+def test_quantile_inverts_cdf(ours, reference):
+    x = reference.ppf(np.linspace(0.01, 0.99, 23))
+    np.testing.assert_allclose(ours.ppf(ours.cdf(x)), x, rtol=1e-10)
+
+
+@table(COUNTS)
+def test_quantile_of_counts_is_the_smallest_that_reaches(ours, reference):
+    u = np.linspace(0.001, 0.999, 41)
+    count = np.asarray(ours.ppf(u))
+    assert (reference.cdf(count) >= u).all()
+    assert (reference.cdf(count - 1) < u).all()
+    counts = np.unique(reference.ppf(np.linspace(0.01, 0.99, 23)))
+    np.testing.assert_array_equal(ours.ppf(ours.cdf(counts)), counts)
+    np.testing.assert_array_equal(ours.cdf(counts + 0.5), ours.cdf(counts))
+
+
+@table(CASES)
+def test_quantile_at_the_ends(ours, reference):
+    lower, upper = ours.support()
+    np.testing.assert_array_equal(ours.ppf([0.0, 1.0, -0.1, 1.1, np.nan]), [lower, upper, np.nan, np.nan, np.nan])
+    np.testing.assert_array_equal(ours.cdf([-np.inf, np.inf, np.nan]), [0, 1, np.nan])
+    assert np.isnan(ours.logpdf(np.nan))
+
+
+POSITIVE = some.floats(-1.5, 3).map(lambda exponent: 10**exponent)
+PROBABILITY = some.floats(1e-9, 1 - 1e-9)
+
+
+@pytest.mark.parametrize("family", [Gamma, Beta, StudentT, NegativeBinomial])
+@hypothesis.settings(max_examples=40, deadline=None, derandomize=True)
+@hypothesis.given(first=POSITIVE, second=POSITIVE, u=PROBABILITY)
+def test_numerical_quantile_anywhere(family, first, second, u):
+    ours = family(first, 0, second) if family is StudentT else family(first, second)
+    x = float(ours.ppf(u))
+    if ours.discrete:
+        assert float(ours.cdf(x)) >= u * (1 - 1e-13) and (x == 0 or float(ours.cdf(x - 1)) < u)
+        return
+    # Rounding x moves F by about pdf * x * eps; where 1 - x is what matters that is the best anyone can do.
+    room = abs(x) * np.exp(float(ours.logpdf(x))) * 1e-15 if 1e-300 < abs(x) < 1 else 0
+    if abs(x) > 1e-300 and x != 1:
+        assert float(ours.cdf(x)) == pytest.approx(u, rel=2e-10, abs=room)
+
+
+@hypothesis.settings(max_examples=100, deadline=None, derandomize=True)
+@hypothesis.given(a=POSITIVE, b=some.floats(-3, 8).map(lambda exponent: 10**exponent))
+def test_log_beta_function(a, b):
+    with mpmath.workdps(40):
+        exact = float(mpmath.log(mpmath.beta(a, b)))
+    assert float(families._log_beta(a, b)) == pytest.approx(exact, rel=1e-12, abs=1e-12)
+
+
+@pytest.mark.parametrize("method", ["logpdf", "cdf", "ppf"])
+@table(CASES)
+def test_gradients_in_the_arguments(ours, reference, method):
+    ours, numbers = named(ours)
+    u = np.array([0.02, 0.3, 0.61, 0.95])
+    at = u if method == "ppf" else reference.ppf(u)
+    free = [
+        name for name, value in numbers.items() if np.isfinite(value) and (type(ours) is not Binomial or name == "p")
+    ]
+    function = jax.jit(lambda values: getattr(ours, method)(at, values))
+    weights = jnp.array([1.0, -2.0, 0.5, 3.0])
+    gradient = jax.jit(jax.grad(lambda values: (weights * getattr(ours, method)(at, values)).sum()))
+    reverse = gradient({name: jnp.asarray(value, dtype=float) for name, value in numbers.items()})
+    for name in free:
+        if ours.discrete and method == "ppf":
+            assert float(reverse[name]) == 0
+            continue
+        expected = finite_difference(function, numbers, name)
+        assert float(reverse[name]) == pytest.approx(weights @ expected, rel=1e-6, abs=1e-6 * np.abs(expected).max())
+
+
+@table(CONTINUOUS)
+def test_gradient_of_quantile_is_the_inverse_density(ours, reference):
+    u = np.array([0.02, 0.3, 0.61, 0.95])
+    slope = jax.vmap(jax.grad(ours.ppf))(u)
+    np.testing.assert_allclose(slope, 1 / reference.pdf(reference.ppf(u)), rtol=1e-8)
+    np.testing.assert_allclose(jax.vmap(jax.grad(ours.cdf))(ours.ppf(u)), 1 / slope, rtol=1e-8)
+
+
+@table(CASES)
+def test_outside_the_support_the_gradient_is_zero(ours, reference):
+    ours, numbers = named(ours)
+    values = {name: jnp.asarray(value, dtype=float) for name, value in numbers.items()}
+    lower, upper = reference.support()
+    outside = [
+        -np.inf,
+        np.inf,
+        *([lower - 1] if np.isfinite(lower) else []),
+        *([upper + 1] if np.isfinite(upper) else []),
+    ]
+    outside += [0.5, 2.5] if ours.discrete else []
+    for x in outside:
+        density, (along_x, along_values) = jax.value_and_grad(ours.logpdf, argnums=(0, 1))(float(x), values)
+        assert density == -np.inf
+        assert along_x == 0 and set(map(float, along_values.values())) == {0.0}
+
+
+@pytest.mark.parametrize(
+    ("ours", "values"),
+    [
+        (Normal(0, "s"), {"s": -1.0}),
+        (Normal(0, "s"), {"s": 0.0}),
+        (LogNormal(median="C", sigma=0.1), {"C": 0.0}),
+        (LogNormal(median="C", sigma=0.1), {"C": -1e-12}),
+        (Uniform("a", "b"), {"a": 2.0, "b": 1.0}),
+        (LogUniform("a", 1), {"a": -2.0}),
+        (TruncatedNormal(0, 1, "a", "b"), {"a": 2.0, "b": 2.0}),
+        (Gamma(mu="m", sigma=1), {"m": -1.0}),
+        (Poisson("C"), {"C": -1e-12}),
+        (Binomial(3, "p"), {"p": 1.5}),
+        (Binomial("n", 0.5), {"n": 2.5}),
+    ],
+    ids=repr,
+)
+def test_impossible_arguments_by_name(ours, values):
+    density, gradient = jax.value_and_grad(lambda values: ours.logpdf(1.0, values))(values)
+    assert density == -np.inf
+    assert set(map(float, gradient.values())) == {0.0}
+    for result in (ours.cdf(1.0, values), ours.ppf(0.5, values), ours.mean(values), ours.variance(values)):
+        assert np.isnan(result)
+    assert np.isnan(ours.sample(jax.random.key(0), (), values))
+    assert np.isnan(ours.fisher_information(values)).all()
+    unknown = dict.fromkeys(values, np.nan)
+    assert np.isnan(ours.logpdf(1.0, unknown))
+
+
+def test_degenerate_counts():
+    values, slopes = jax.value_and_grad(lambda mu: Poisson("mu").logpdf(0.0, {"mu": mu}))(0.0)
+    assert (float(values), float(slopes)) == (0, -1)
+    for none in (Poisson(0), NegativeBinomial(0, 2), Binomial(0, 0.5), Binomial(4, 0)):
+        np.testing.assert_array_equal(none.logpdf([0, 1]), [0, -np.inf])
+        np.testing.assert_array_equal(none.cdf([-1, 0]), [0, 1])
+        assert float(none.ppf(0.9)) == 0 and float(none.sample(jax.random.key(0))) == 0
+    assert float(Binomial(4, 1).ppf(0.1)) == 4
+    slope = jax.grad(lambda mu: NegativeBinomial(mu="mu", alpha=2).cdf(0.0, {"mu": mu}))(0.0)
+    assert np.isfinite(slope)
+
+
+FISHER = [case for case in CASES if not (isinstance(case[0], Gamma) and case[0].arguments.get("alpha") == 0.2)]
+FISHER += [
+    (Gamma(mu=3, sigma=2), scipy.stats.gamma(9 / 4, scale=4 / 3)),
+    (Gamma(0.8, 2), scipy.stats.gamma(0.8, scale=0.5)),
+    (NegativeBinomial(0.4, 30), scipy.stats.nbinom(30, 30 / 30.4)),
+]
+
+
+@table(FISHER)
+def test_fisher_information_is_the_expected_square_of_the_score(ours, reference):
+    ours, numbers = named(ours)
+    values = {name: jnp.asarray(value, dtype=float) for name, value in numbers.items()}
+    kept = [i for i, name in enumerate(numbers) if name not in MOVES_SUPPORT.get(type(ours).__name__, ())]
+    information = np.asarray(ours.fisher_information(values))
+    lost = np.setdiff1d(np.arange(len(numbers)), kept)
+    assert np.isnan(information[lost]).all() and np.isnan(information[:, lost]).all()
+    information = information[np.ix_(kept, kept)]
+    if type(ours) is Binomial:
+        assert (information[0] == 0).all() and (information[:, 0] == 0).all()
+        kept, information = [1], information[1:, 1:]
+    if not kept:
+        return
+    names = [list(numbers)[i] for i in kept]
+
+    @jax.jit
+    def contribution(x: Array) -> Array:
+        free = {name: values[name] for name in names}
+        density, score = jax.value_and_grad(lambda free: ours.logpdf(x, values | free))(free)
+        score = jnp.stack([score[name] for name in names])
+        return jnp.exp(density) * score[:, None] * score[None, :]
+
+    if ours.discrete:
+        counts = np.arange(reference.ppf(1e-15), reference.ppf(1 - 1e-15) + 1)
+        expected = np.asarray(jax.vmap(contribution)(counts)).sum(axis=0)
+    else:
+        cuts = np.array([reference.support()[0], *reference.ppf([1e-8, 1e-3, 0.1, 0.5, 0.9, 0.999, 1 - 1e-8])])
+        cuts = np.append(cuts, reference.support()[1])
+        panels = zip(cuts[:-1], cuts[1:], strict=True)
+        parts = [scipy.integrate.quad_vec(contribution, *panel, epsrel=1e-8, epsabs=1e-12)[0] for panel in panels]
+        expected = np.sum(parts, axis=0)
+    # Entries relative to their row and column: a correlation-like scale on which none is negligible.
+    scale = np.sqrt(np.diag(expected))
+    np.testing.assert_allclose(information / np.outer(scale, scale), expected / np.outer(scale, scale), atol=2e-6)
+
+
+@pytest.mark.parametrize("nu", [59.9, 60.1, 1e3, 1e6])
+def test_fisher_information_of_many_degrees_of_freedom(nu):
+    with mpmath.workdps(60):
+        exact = (mpmath.psi(1, nu / 2) - mpmath.psi(1, (mpmath.mpf(nu) + 1) / 2)) / 4
+        exact -= (mpmath.mpf(nu) + 5) / (2 * mpmath.mpf(nu) * (mpmath.mpf(nu) + 1) * (mpmath.mpf(nu) + 3))
+    assert float(StudentT(nu, 0, 1).fisher_information()[0, 0]) == pytest.approx(float(exact), rel=1e-9)
+
+
+@table(CASES)
+def test_samples_have_the_right_moments(ours, reference):
+    n = 20_000
+    draws = np.asarray(ours.sample(jax.random.key(0), (n,)))
+    assert draws.shape == (n,) and np.isfinite(draws).all()
+    lower, upper = ours.support()
+    assert (draws >= lower).all() and (draws <= upper).all()
+    if not ours.discrete:
+        assert scipy.stats.kstest(draws, reference.cdf).pvalue > 1e-4
+    mean, variance, _, excess = (float(value) for value in reference.stats("mvsk"))
+    if np.isfinite(variance):
+        assert abs(draws.mean() - mean) < 5 * np.sqrt(variance / n)
+    if np.isfinite(excess):
+        assert abs(draws.var() - variance) < 5 * variance * np.sqrt((excess + 2) / n)
+
+
+@pytest.mark.parametrize("family", [Gamma, Beta])
+def test_samples_differentiate_in_the_arguments(family):
+    ours, key = family("a", 2), jax.random.key(1)
+    slope = jax.grad(lambda a: ours.sample(key, (20_000,), {"a": a}).mean())(3.0)
+    exact = jax.grad(lambda a: ours.mean({"a": a}))(3.0)
+    assert float(slope) == pytest.approx(float(exact), rel=0.03)
+
+
+@table(CASES)
+def test_names_broadcast(ours, reference):
+    symbolic, numbers = named(ours)
+    columns = {name: jnp.full((3, 1), value) for name, value in numbers.items()}
+    u = jnp.array([0.2, 0.6])
+    x = ours.ppf(u)
+    for method, at in (("ppf", u), ("logpdf", x), ("cdf", x)):
+        result = jax.jit(getattr(symbolic, method))(at, columns)
+        np.testing.assert_allclose(result, np.tile(getattr(ours, method)(at), (3, 1)), rtol=1e-12, atol=1e-12)
+    assert symbolic.mean(columns).shape == symbolic.variance(columns).shape == (3, 1)
+    assert [bound.shape for bound in symbolic.support(columns)] == [(3, 1)] * 2
+    k = len(numbers)
+    assert symbolic.fisher_information(columns).shape == (3, 1, k, k)
+    np.testing.assert_allclose(symbolic.fisher_information(columns)[2, 0], ours.fisher_information(), rtol=1e-12)
+    draws = symbolic.sample(jax.random.key(0), (5,), columns)
+    assert draws.shape == (5, 3, 1) and np.unique(np.asarray(draws)).size > 1
+    mapped = jax.vmap(lambda values: symbolic.ppf(0.3, values))({name: value[:, 0] for name, value in columns.items()})
+    np.testing.assert_allclose(mapped, np.full(3, ours.ppf(0.3)), rtol=1e-12)
+
+
+def test_only_some_names_and_other_values():
+    ours = LogNormal(median="C", sigma=0.5)
+    assert ours.names == ("C",)
+    np.testing.assert_allclose(ours.ppf(0.5, {"C": jnp.array([1, 2]), "unused": 3}), [1, 2], rtol=1e-15)
+    assert float(ours.resolve({"C": 2})["median"]) == 2
+    np.testing.assert_allclose(ours.canonical({"C": 2.0})["mu"], np.log(2))
+    alpha, beta = Gamma(mu=3, sigma=2).canonical().values()
+    np.testing.assert_allclose([alpha, beta], [9 / 4, 3 / 4])
+    with pytest.raises(InputError) as caught:
+        Normal("C", "sigma").logpdf(0.0, {"c": 1.0})
+    assert len(caught.value.findings) == 2 and "'C'" in caught.value.findings[0]
+
+
+def test_the_solver_does_not_retrace_for_new_numbers():
+    Gamma(2, 3).ppf(0.3)
+    Poisson(2).ppf(0.3)
+    before = families._inverse._cache_size(), families._smallest_count._cache_size()
+    Gamma(5.5, 0.1).ppf(0.7)
+    Gamma(mu=1, sigma="s").ppf(0.7, {"s": 0.2})
+    Poisson(80).ppf(0.7)
+    assert (families._inverse._cache_size(), families._smallest_count._cache_size()) == before
+
+
+def test_value_semantics():
+    assert Normal(0, 1) == Normal(mu=0.0, sigma=np.float32(1)) != Normal(0, 2)
+    assert Normal(0, 1) != Cauchy(0, 1) and Normal(0, 1) != "Normal(mu=0, sigma=1)"
+    assert LogNormal("mu", 1) != LogNormal(median="mu", sigma=1)
+    assert len({Normal(0, "s"), Normal(0.0, "s"), Normal(0, "t")}) == 2
+    assert LogNormal(sigma="s", median="C").arguments == {"median": "C", "sigma": "s"}
+    assert Normal(0, 1).names == () and Normal("s", "s").names == ("s", "s")
+    for ours, _ in CASES:
+        assert pickle.loads(pickle.dumps(ours)) == copy.deepcopy(ours) == ours
+        assert hash(pickle.loads(pickle.dumps(ours))) == hash(ours)
+        assert eval(repr(ours), vars(families) | {"inf": np.inf}) == ours
+    frozen = Normal(0, 1)
+    with pytest.raises(AttributeError, match="cannot change"):
+        frozen.sigma = 2
+    frozen.arguments["sigma"] = 2.0
+    assert frozen == Normal(0, 1)
+
+
+@pytest.mark.parametrize(
+    ("construct", "expected"),
+    [
+        (lambda: Normal(0), ["'sigma' is missing; give (mu, sigma)"]),
+        (lambda: Normal(), ["'mu', 'sigma' is missing"]),
+        (lambda: Normal(0, 1, 2), ["3 arguments were given by position; allowed: mu, sigma"]),
+        (lambda: Normal(0, 1, mu=2), ["'mu' was given twice"]),
+        (lambda: Normal(0, sigm=1), ["'sigm' is no argument; did you mean 'sigma'?", "'sigma' is missing"]),
+        (lambda: LogNormal(mu=0, median=1, sigma=1), ["mu, median, sigma cannot be given together"]),
+        (lambda: Gamma(1, sigma=-1), ["cannot be given together; give (alpha, beta) or (mu, sigma)", "sigma=-1 must"]),
+        (lambda: Normal(np.nan, -1), ["mu=nan must be a finite number", "sigma=-1 must be positive"]),
+        (lambda: Normal(None, [1]), ["mu is a NoneType; give a number", "sigma is a list; give a number"]),
+        (lambda: Normal(True, ""), ["mu is a bool", "sigma is an empty name"]),
+        (lambda: Uniform(3, 1), ["lower=3 must be less than upper=1"]),
+        (lambda: LogUniform(0, "b"), ["lower=0 must be positive"]),
+        (lambda: TruncatedNormal(0, 0, 5, 5), ["sigma=0 must be positive", "lower=5 must be less than upper=5"]),
+        (lambda: TruncatedNormal(0, 1, upper=np.nan), ["upper=nan must be a number or inf"]),
+        (lambda: Binomial(2.5, 1.5), ["n=2.5 must be a whole number", "p=1.5 must lie between 0 and 1"]),
+        (lambda: Poisson(-1), ["mu=-1 must be zero or positive"]),
+        (lambda: StudentT(0, "m", np.inf), ["nu=0 must be positive", "sigma=inf must be positive and finite"]),
+    ],
+)
+def test_bad_arguments_are_all_found(construct, expected):
+    with pytest.raises(InputError) as caught:
+        construct()
+    assert len(caught.value.findings) == len(expected)
+    for finding, part in zip(caught.value.findings, expected, strict=True):
+        assert part in finding

@@ -1,0 +1,274 @@
+"""The verb `decompose`: where the spread of a study's predictions comes from.
+
+What varies in a prediction for a new unit is what we do not know (epistemic: the prior, or after calibration the posterior), what
+differs between units or is random in the model (aleatory), and the measurement. The law of total variance splits them over random
+draws; Sobol indices say which input matters. Posterior draws depend on one another, so they enter the indices as one input,
+`epistemic`, beside the new unit's own parameters; single epistemic parameters have indices before calibration only.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+
+from .. import results
+from ..design import Design
+from ..errors import InputError
+from ..model import RESULTS, evaluate_many
+from ..observation import simulated_parameters
+from ..progress import progress
+from ..space import Space, Theta
+from ..study import Quantity, Study
+from .sobol import sobol_indices, sobol_plan
+from .total_variance import optimal_replicates, total_variance
+
+PILOT = (64, 8)
+TIMES = 49
+MAX_REPLICATES = 64
+
+
+@dataclass(frozen=True)
+class PosteriorInputs:
+    """The inputs of a calibrated prediction: one draw from the posterior, and the parameters of a new unit.
+
+    Args:
+        space: of the model.
+        draws: posterior draws of the epistemic parameters, `(draws,)` each.
+    """
+
+    space: Space
+    draws: Mapping[str, np.ndarray]
+
+    @property
+    def free(self) -> tuple[str, ...]:
+        """The inputs: the posterior as one of them, then each aleatory parameter."""
+        return ("epistemic", *self.space.aleatory)
+
+    def from_cube(self, u) -> Theta:
+        """Values at `u` `(..., 1 + aleatory)`; the first column picks a draw, the others are conditional quantiles."""
+        u = jnp.asarray(u, float)
+        count = len(next(iter(self.draws.values())))
+        pick = np.minimum((np.asarray(u[..., 0]) * count).astype(int), count - 1)
+        theta = {name: jnp.asarray(values)[pick] for name, values in self.draws.items()}
+        columns = dict(zip(self.space.aleatory, jnp.moveaxis(u[..., 1:], -1, 0), strict=True))
+        for name in self.space.fixed:
+            theta[name] = jnp.full(u.shape[:-1], float(self.space[name].dist))
+        for name in self.space.aleatory:
+            theta[name] = self.space[name].dist.ppf(columns[name], theta)
+        return {"epistemic": u[..., 0], **theta}
+
+
+def decompose(
+    study: Study,
+    tree: xr.DataTree | None = None,
+    *,
+    n: int = 512,
+    runs: int = 4096,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> xr.DataTree:
+    """Splits the variance of every quantity, and of every measured output over time, into its sources.
+
+    Args:
+        study: with quantities; without any, the outputs at the end of the first experiment take their place.
+        tree: results to add to. With /posterior in it the epistemic part is what the data have left unknown, otherwise
+            the prior.
+        n: base samples of the Sobol indices, rounded up to a power of 2.
+        runs: of the model for the law of total variance, shared between draws and replicates by a pilot.
+        confidence: level of the intervals.
+        seed: of all draws.
+
+    Returns:
+        the tree with /variance (by `quantity`: epistemic, aleatory, total, with standard errors and intervals), /variance_over_time
+        (by output and time, with the measurement's part) and /sobol (by `parameter` and `quantity`: S1, ST).
+
+    Raises:
+        InputError: settings out of range, too many failed runs, a quantity that does not vary.
+    """
+    tree = results.check_tree(study, tree)
+    findings = [f"{name} is {value}; it must be at least {least}."
+                for name, value, least in (("n", n, 16), ("runs", runs, 256)) if value < least]
+    if not 0 < confidence < 1:
+        findings.append(f"confidence is {confidence}; give a number between 0 and 1.")
+    if findings:
+        raise InputError(f"decompose {study.name!r}", findings)
+    began = time.monotonic()
+    draws = posterior_draws(study, tree)
+    quantities = study.quantities or _final_outputs(study)
+    key = jax.random.key(seed)
+    with progress("decompose", 3) as update:
+        variance = _quantity_variance(study, quantities, draws, runs, confidence, seed, jax.random.fold_in(key, 0))
+        update(1, "variance of the quantities")
+        over_time = _variance_over_time(study, quantities, draws, runs, confidence, seed, jax.random.fold_in(key, 1))
+        update(2, "variance over time")
+        sobol = _sobol(study, quantities, draws, n, confidence, seed, jax.random.fold_in(key, 2))
+        update(3, "Sobol indices")
+    groups = {"variance": variance, "sobol": sobol} | ({"variance_over_time": over_time} if over_time else {})
+    settings = {"n": n, "runs": runs, "confidence": confidence}
+    return results.attach(tree, groups, verb="decompose", settings=settings, seed=seed, seconds=time.monotonic() - began)
+
+
+def posterior_draws(study: Study, tree: xr.DataTree) -> dict[str, np.ndarray] | None:
+    """Epistemic parameters of all posterior draws, `(draws,)` each; None before calibration."""
+    if "posterior" not in tree.children:
+        return None
+    posterior = tree["posterior"].to_dataset()
+    return {name: posterior[name].values.ravel() for name in study.model.space.epistemic}
+
+
+def _new_units(study: Study, draws, count: int, replicates: int, key) -> Theta:
+    """Parameters of `replicates` new units for each of `count` random epistemic draws, `(count * replicates,)`."""
+    space = study.model.space
+    outer, inner = jax.random.split(key)
+    if draws is None:
+        theta = space.sample(outer, (count,))
+    else:
+        total = len(next(iter(draws.values())))
+        picked = np.asarray(jax.random.choice(outer, total, (count,), replace=count > total))
+        theta = {name: jnp.asarray(values[picked]) for name, values in draws.items()}
+        theta |= {name: jnp.full(count, float(space[name].dist)) for name in space.fixed}
+    theta = {name: jnp.repeat(value, replicates) for name, value in theta.items() if name not in space.aleatory}
+    for name, now in zip(space.aleatory, jax.random.split(inner, max(len(space.aleatory), 1)), strict=False):
+        shape = (count * replicates,) if not space[name].names else ()
+        theta[name] = space[name].dist.sample(now, shape, theta)
+    return {name: theta[name] for name in space.names}
+
+
+def _evaluate(study: Study, theta: Theta, design: Design, key):
+    keys = jax.random.split(key, len(next(iter(theta.values())))) if study.model.stochastic else None
+    return evaluate_many(study.model, theta, design, keys)
+
+
+def _values(study: Study, quantities: Mapping[str, Quantity], theta: Theta, key) -> xr.DataArray:
+    """The quantities of every run, `(run, quantity)`; runs are shared between quantities of the same design."""
+    done: dict[int, object] = {}
+    columns = []
+    for quantity in quantities.values():
+        design = quantity.design
+        if id(design) not in done:
+            done[id(design)] = _evaluate(study, theta, design, key)
+        outputs = done[id(design)].outputs
+        columns.append(jax.jit(jax.vmap(lambda o, q=quantity: q.function(o, q.design)))(outputs))
+    failed = np.concatenate([np.asarray(run.result) for run in done.values()])
+    reasons = {RESULTS[code]: int(np.sum(failed == code)) for code in np.unique(failed) if code}
+    return xr.DataArray(np.stack(columns, axis=-1), dims=("run", "quantity"),
+                        coords={"quantity": list(quantities)}, attrs={"failed": reasons})
+
+
+def _quantity_variance(study, quantities, draws, runs, confidence, seed, key) -> xr.Dataset:
+    random = bool(study.model.space.aleatory) or study.model.stochastic
+    pilot_key, main_key, run_key = jax.random.split(key, 3)
+    replicates = 2
+    if random:
+        pilot = _values(study, quantities, _new_units(study, draws, *PILOT, pilot_key), run_key)
+        parts = total_variance(pilot.values.reshape(*PILOT, -1), confidence=confidence, seed=seed)
+        best = [optimal_replicates(float(e), float(a))
+                for e, a in zip(parts.epistemic.values, parts.aleatory.values, strict=True)]
+        replicates = int(np.clip(np.median(best), 2, MAX_REPLICATES))
+    count = max(runs // replicates, 32)
+    y = _values(study, quantities, _new_units(study, draws, count, replicates, main_key), run_key)
+    values = xr.DataArray(y.values.reshape(count, replicates, -1), dims=("sample", "replicate", "quantity"),
+                          coords={"quantity": y["quantity"]})
+    dataset = total_variance(values, confidence=confidence, seed=seed)
+    flat = values.values.reshape(count * replicates, -1)
+    quantile = np.nanquantile(flat, (0.05, 0.5, 0.95), axis=0)
+    return dataset.assign(
+        mean=("quantity", np.nanmean(flat, axis=0)),
+        interval=(("bound", "quantity"), quantile),
+        unit=("quantity", [q.unit for q in quantities.values()]),
+        doc=("quantity", [q.doc for q in quantities.values()]),
+    ).assign_coords(bound=[0.05, 0.5, 0.95]).assign_attrs(
+        {**dataset.attrs, "epistemic_from": "posterior" if draws else "prior", "draws": count, "replicates": replicates,
+         "failed_runs": str(y.attrs["failed"])}
+    )
+
+
+def _variance_over_time(study, quantities, draws, runs, confidence, seed, key) -> xr.Dataset | None:
+    """Parts of the variance of one measurement in a new unit, at `TIMES` instants of the first quantity's design."""
+    measured = [name for name in study.model.outputs if name in study.model.noise]
+    if not measured:
+        return None
+    design = next(iter(quantities.values())).design
+    new_key, run_key = jax.random.split(key)
+    replicates = 8 if study.model.space.aleatory or study.model.stochastic else 2
+    count = max(runs // 2 // replicates, 32)
+    theta = _new_units(study, draws, count, replicates, new_key)
+    outputs = _evaluate(study, theta, design, run_key).outputs
+    picked = np.unique(np.linspace(0, design.times.size - 1, TIMES).astype(int))
+    parts = []
+    for name in measured:
+        noise = study.model.noise[name]
+        known = {other: outputs[other][:, picked] if other in outputs else theta[other][:, None] for other in noise.names}
+        shape = (count, replicates, len(picked))
+        y = np.asarray(noise.mean(known) + 0 * outputs[name][:, picked]).reshape(shape)
+        noise_variance = np.broadcast_to(np.asarray(noise.variance(known)), (count * replicates, len(picked))).reshape(shape)
+        # At the start every run may be the same: nothing to split there.
+        varies = np.nanstd(y, axis=(0, 1)) > 1e-9 * max(np.nanmax(np.abs(y)), 1e-300)
+        if not varies.any():
+            continue
+        split = total_variance(y[..., varies], measurement_variance=noise_variance[..., varies], confidence=confidence, seed=seed)
+        time_dim = [dim for dim in split.epistemic.dims][0]
+        split = split.drop_vars(time_dim, errors="ignore").rename({time_dim: "time"})
+        parts.append(split.assign_coords(time=np.asarray(design.times)[picked][varies]).expand_dims(output=[name]))
+    if not parts:
+        return None
+    dataset = xr.concat(parts, dim="output", join="outer") if len(parts) > 1 else parts[0]
+    return dataset.assign_attrs({**dataset.attrs, "epistemic_from": "posterior" if draws else "prior"})
+
+
+def _sobol(study, quantities, draws, n, confidence, seed, key) -> xr.Dataset:
+    space = study.model.space
+    grouped = draws is not None and bool(space.aleatory)
+    inputs = PosteriorInputs(space, draws) if grouped else _Simulated.of(study, quantities)
+    plan = sobol_plan(inputs, n, replicates=8 if study.model.stochastic else 1, seed=seed)
+    theta = {name: jnp.asarray(plan.thetas[name]) for name in space.names}
+    y = _values(study, quantities, theta, key)
+    dataset = sobol_indices(plan, y, confidence=confidence, seed=seed)
+    meaning = (
+        "the posterior as one input, and the parameters of a new unit" if grouped
+        else "independent draws from the prior; aleatory parameters by their conditional quantiles"
+    )
+    return dataset.assign_attrs({**dataset.attrs, "inputs": meaning, "failed_runs": str(y.attrs["failed"])})
+
+
+@dataclass(frozen=True)
+class _Simulated:
+    """The prior inputs on which a prediction can depend: what enters the simulator, and what those depend on."""
+
+    space: Space
+    free: tuple[str, ...]
+
+    @classmethod
+    def of(cls, study: Study, quantities: Mapping[str, Quantity]) -> "_Simulated":
+        space = study.model.space
+        needed = set(simulated_parameters(study.model, next(iter(quantities.values())).design))
+        for name in reversed(space.names):
+            if name in needed:
+                needed |= set(space[name].names)
+        return cls(space, tuple(name for name in space.free if name in needed))
+
+    def from_cube(self, u) -> Theta:
+        """All parameters; those outside `free` at their medians."""
+        u = jnp.asarray(u, float)
+        full = jnp.full((*u.shape[:-1], len(self.space.free)), 0.5)
+        columns = jnp.array([self.space.free.index(name) for name in self.free])
+        return self.space.from_cube(full.at[..., columns].set(u))
+
+
+class _Final:
+    """The last value of one output."""
+
+    def __init__(self, output: str):
+        self.output = output
+
+    def __call__(self, outputs, design):
+        return outputs[self.output][-1]
+
+
+def _final_outputs(study: Study) -> dict[str, Quantity]:
+    design = next(iter(study.experiments.values()))
+    return {f"{name} at the end": Quantity(_Final(name), design, unit) for name, unit in study.model.units.items()}
