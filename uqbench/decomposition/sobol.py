@@ -256,6 +256,7 @@ def sobol_indices(
         if kind in parts[0]:
             resampled = np.concatenate([part[kind] for part in parts], axis=-1)
             for suffix, value in _interval(resampled, confidence).items():
+                value = _square(value, len(labels)) if kind == "S2" else value
                 data[kind + suffix] = ((*leading, *dims), value.reshape(*value.shape[:-1], *shape))
     data["n_valid"] = (dims, valid.sum(axis=0).reshape(shape))
     coords = {**coords, "parameter": labels} | ({"other_parameter": labels} if "S2" in parts[0] else {})
@@ -370,7 +371,7 @@ def bootstrap_counts(n: int, resamples: int, seed: int) -> np.ndarray:
 
 
 def _indices(mean, noise, valid, counts, groups: int) -> dict[str, np.ndarray]:
-    """All indices (1 + resamples, groups[, groups], outputs) from means (blocks, n, outputs); row 0 is the estimate."""
+    """All indices (1 + resamples, groups or pairs, outputs) from means (blocks, n, outputs); row 0 is the estimate."""
     a, b = mean[0][:, None], mean[1][:, None]
     ab, ba = (np.moveaxis(mean[2 : 2 + groups], 0, 1), np.moveaxis(mean[2 + groups :], 0, 1))
     na, nb = noise[0][:, None], noise[1][:, None]
@@ -418,25 +419,30 @@ def _mixed(counts, *estimators) -> np.ndarray:
 
 
 def _pairs(ab, ba, own, first, counts) -> np.ndarray:
-    """Second-order indices by the symmetric product estimator with A_i, B_i in the place of A, B.
+    """Second-order indices (1 + resamples, pairs i < j, outputs) by the symmetric product estimator.
 
-    (A with i from B) and (B with j from A) share exactly the inputs i and j. All products of a resample are entries of
-    the weighted Gram matrix of the two kinds of block, so no array over pairs and rows is ever built.
+    (A with i from B) and (B with j from A) share exactly the inputs i and j. So the two blocks of i and the two of j are
+    to the pair what A, B and their mixtures are to one input.
     """
     n, groups, outputs = ab.shape
-    pairs = np.empty((len(counts), groups, groups, outputs))
-    half_spread = _sums(counts, (ab - ba) ** 2 - own)
-    step = max(1, MEMORY // (n * groups))
-    for k in range(outputs):
-        left, right = (np.ascontiguousarray(ba[..., k].T), np.ascontiguousarray(ab[..., k]))
-        for start in range(0, len(counts), step):
-            pairs[start : start + step, ..., k] = (counts[start : start + step, None] * left) @ right
-    diagonal = np.einsum("biik->bik", pairs)
-    closed = pairs + np.swapaxes(pairs, 1, 2) - diagonal[:, :, None] - diagonal[:, None]
-    closed = _ratio(2 * closed, half_spread[:, :, None] + half_spread[:, None])
-    second = closed - first[:, :, None] - first[:, None]
-    second[:, np.arange(groups), np.arange(groups)] = np.nan
-    return second
+    half = _sums(counts, (ab - ba) ** 2 - own)
+    step = max(1, MEMORY // (4 * n * groups * outputs))
+    found = [np.empty((len(counts), 0, outputs))]
+    for start in range(0, groups - 1, step):
+        left = range(start, min(start + step, groups - 1))
+        rows = [(ba[:, i + 1 :] - ba[:, i, None]) * (ab[:, i, None] - ab[:, i + 1 :]) for i in left]
+        i, j = np.array([(i, j) for i in left for j in range(i + 1, groups)]).T
+        closed = _ratio(2 * _sums(counts, np.concatenate(rows, axis=1)), half[:, i] + half[:, j])
+        found.append(closed - first[:, i] - first[:, j])
+    return np.concatenate(found, axis=1)
+
+
+def _square(pairs: np.ndarray, groups: int) -> np.ndarray:
+    """Values of pairs (pairs, outputs) as a symmetric table (groups, groups, outputs), NaN on the diagonal."""
+    table = np.full((groups, groups, pairs.shape[-1]), np.nan)
+    i, j = np.triu_indices(groups, 1)
+    table[i, j] = table[j, i] = pairs
+    return table
 
 
 def _sums(counts: np.ndarray, rows: np.ndarray) -> np.ndarray:

@@ -8,6 +8,7 @@ is the sum of one random number per irreducible factor, and exp(q log f) = f^q.
 """
 
 from fractions import Fraction
+from functools import lru_cache
 
 import numpy as np
 import sympy
@@ -130,6 +131,8 @@ class Start:
         return self._values[expression]
 
 
+# The symbolic work is the same at every point; only the numbers differ.
+@lru_cache(maxsize=1024)
 def _multiples(expression: sympy.Expr) -> dict[sympy.Expr, sympy.Rational]:
     """An expression as rational multiples of monomials over one denominator."""
     expanded = sympy.expand(expression)
@@ -147,6 +150,7 @@ def _multiples(expression: sympy.Expr) -> dict[sympy.Expr, sympy.Rational]:
     return out
 
 
+@lru_cache(maxsize=1024)
 def _factors(expression: sympy.Expr) -> list[tuple[sympy.Expr, int]]:
     """Irreducible factors of a rational function, primes among them, with multiplicities; a sign goes into a factor."""
     numerator, denominator = sympy.fraction(sympy.together(expression))

@@ -22,6 +22,7 @@ from .symmetries import echelon, integer_basis, linear, monomial, null_space, or
 from .taylor import INITIALS, Jacobian, Question, random_point, singular_parts
 
 METHOD = "rank of the Taylor coefficients modulo a prime (Sedoglavic 2002, doi:10.1006/jsco.2002.0532)"
+INPUTS = ("constant", "functions")
 LOCAL = "finitely many values give the same outputs"
 POPULATION = "population: known from many units if the individual parameter is identifiable"
 SINGULAR = (
@@ -42,16 +43,16 @@ class Finding:
 
 
 def structural_identifiability(
-    model, *, design: Design | None = None, initial: str = "given", seed: int = 0
+    model, *, design: Design | None = None, initial: str = "given", inputs: str = "constant", seed: int = 0
 ) -> xr.Dataset:
     """Which parameters the measured outputs determine locally, and which combinations of the others.
 
     Args:
         model: a model with an `Ode` system; the outputs with noise count as measured (all, if none has any).
-        design: shapes of the inputs and the start time. Inputs are known, at generic constant values; they need
-            no design if they are single numbers.
+        design: shapes of the inputs and the start time; not needed where inputs are single numbers.
         initial: "given": the states start as the model says; "shifted": each a generic known amount away from there;
             "unknown": the initial states are asked for too.
+        inputs: the known inputs are "constant" (at generic values) or generic "functions" of time.
         seed: of the random points and primes.
 
     Returns:
@@ -70,9 +71,12 @@ def structural_identifiability(
         's*q'
     """
     subject = f"structural identifiability of {model.name!r}" if model.name else "structural identifiability"
-    if initial not in INITIALS:
-        raise InputError(subject, [f"initial={initial!r}; known are {', '.join(map(repr, INITIALS))}."])
-    question = pose(subject, model, design, initial)
+    given = (("initial", initial, INITIALS), ("inputs", inputs, INPUTS))
+    wrong = [f"{name}={value!r}; known are {', '.join(map(repr, known))}." for name, value, known in given
+             if value not in known]  # fmt: skip
+    if wrong:
+        raise InputError(subject, wrong)
+    question = replace(pose(subject, model, design, initial), varying=inputs == "functions")
     rng = np.random.default_rng(seed)
     try:
         outcome = rank_test(question, rng)
@@ -220,6 +224,7 @@ def _dataset(model, question: Question, outcome: Rank, points: Sequence[Jacobian
         "order": outcome.order,
         "failure_probability": outcome.failure_probability,
         "initial": question.initial,
+        "inputs": "functions" if question.varying else "constant",
         "method": METHOD,
     }
     return xr.Dataset(columns, coordinates, attributes)

@@ -36,6 +36,7 @@ class Question:
         initial: "given": states start where the model says; "shifted": each a generic known amount away from there;
             "unknown": anywhere.
         start: the time at which they start, in the case "given"; generic otherwise.
+        varying: whether the known inputs are generic functions of time, not constants.
     """
 
     program: Program
@@ -43,6 +44,7 @@ class Question:
     outputs: tuple[str, ...]
     initial: str
     start: Fraction
+    varying: bool = False
 
     @property
     def generic(self) -> bool:
@@ -100,6 +102,8 @@ class Point:
         if field.cofactor == 4:
             self.values[IMAGINARY] = field.imaginary(rng)
         self.time = field.random_element(rng) if question.generic else field.of(question.start)
+        self.inputs = {name: [self.values[name]] for name in program.inputs} if question.varying else {}
+        self._rng = rng
         # what is added to the states that the model gives, or the states themselves where they are unknown
         self.shifts = {name: field.random_element(rng) for name in program.states} if question.generic else {}
         self.constants: Mapping[tuple[str, int], int] = {}
@@ -126,9 +130,18 @@ class Point:
             states = {name: start.add(pair, states[name]) if states else pair for name, pair in given.items()}
         return start, values | states
 
-    def _run(self, series: Series, trajectory: Mapping[str, nmod_poly], roots: Mapping[str, int]):
+    def _known(self, series: Series) -> dict[str, nmod_poly]:
+        """All symbols but the states as series."""
         values = {name: series.number(value) for name, value in self.values.items()}
         values[TIME] = nmod_poly([self.time, 1], self.field.prime).truncate(series.length)
+        for name, terms in self.inputs.items():
+            while len(terms) < series.length:
+                terms.append(self.field.random_element(self._rng))
+            values[name] = nmod_poly(terms[: series.length], self.field.prime)
+        return values
+
+    def _run(self, series: Series, trajectory: Mapping[str, nmod_poly], roots: Mapping[str, int]):
+        values = self._known(series)
         out = self.question.program.run(series, values | trajectory, self.question.program.cone(roots.values()))
         return {name: out[index] for name, index in roots.items()}
 
@@ -159,10 +172,8 @@ class Point:
 
     def _vary(self, series: Series, varied: Mapping[str, Varied], roots: Mapping[str, int]):
         """First variations of `roots`: name -> symbol -> series."""
-        values = {name: series.number(value) for name, value in self.values.items()}
-        values[TIME] = nmod_poly([self.time, 1], self.field.prime).truncate(series.length)
         unknowns = set(self.question.unknowns)
-        symbols = {name: Varied(x, {name: series.one} if name in unknowns else {}) for name, x in values.items()}
+        symbols = {name: Varied(x, {name: series.one} if name in unknowns else {}) for name, x in self._known(series).items()}
         program = self.question.program
         out = program.run(Variations(series), symbols | varied, program.cone(roots.values()))
         return {name: out[index].parts for name, index in roots.items()}

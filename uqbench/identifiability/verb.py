@@ -1,0 +1,79 @@
+"""The verb `identify`: can the parameters be known from such outputs at all, and how well from such measurements."""
+
+import json
+import time
+
+import numpy as np
+import sympy
+import xarray as xr
+
+from .. import results
+from ..design import Design
+from ..model import Model
+from ..space import Theta
+from ..study import Study
+from ..symbols import read
+from .fisher import fisher_information
+from .structural import structural_identifiability
+
+
+def identify(
+    study: Study, tree: xr.DataTree | None = None, *, theta: Theta | None = None, scale: str = "log", seed: int = 0
+) -> xr.DataTree:
+    """Structural identifiability from the traced equations, and Fisher information from the measurements.
+
+    Args:
+        study: its model, designs and noise; data are not needed.
+        tree: results to add to.
+        theta: where to evaluate the Fisher information; default the posterior medians if /posterior is in the tree, else
+            the prior medians.
+        scale: of the Fisher information, "log" or "natural".
+        seed: of the random points of the structural test.
+
+    Returns:
+        the tree with /structure (by `parameter`: verdict, reason, combination; equations in LaTeX as attributes) and, where
+        something is measured, /fisher.
+
+    Raises:
+        InputError: operations without an algebraic meaning, by name; unknown parameters; a failed solve at `theta`.
+    """
+    tree = results.check_tree(study, tree)
+    began = time.monotonic()
+    design = next(iter(study.experiments.values()))
+    groups = {"structure": _structure(study.model, design, seed)}
+    if study.model.noise:
+        at = "theta" if theta is not None else "posterior medians" if "posterior" in tree.children else "prior medians"
+        if at == "posterior medians":
+            posterior = tree["posterior"].to_dataset()
+            theta = {name: np.asarray(posterior[name].median()) for name in study.model.space.epistemic}
+        fisher = fisher_information(study, theta, scale=scale)
+        groups["fisher"] = fisher.assign_attrs({**fisher.attrs, "at": at})
+    settings = {"scale": scale}
+    return results.attach(tree, groups, verb="identify", settings=settings, seed=seed, seconds=time.monotonic() - began)
+
+
+def _structure(model: Model, design: Design, seed: int) -> xr.Dataset:
+    space = model.space
+    if model.system is None:
+        reason = "a simulator without a system has no equations to read"
+        names = list(space.free)
+        dataset = xr.Dataset(
+            {"verdict": ("parameter", ["undecided"] * len(names)), "reason": ("parameter", [reason] * len(names)),
+             "combination": ("parameter", [""] * len(names))},
+            coords={"parameter": names},
+        )
+        equations, outputs = [], []
+    else:
+        dataset = structural_identifiability(model, design=design, seed=seed)
+        symbolic = read(model, design)
+        equations = [sympy.latex(equation) for equation in symbolic.equations()]
+        outputs = [f"\\mathrm{{{name.replace('_', ' ')}}} = {sympy.latex(right)}" for name, right in symbolic.observe.items()]
+    parameters = [
+        {"name": name, "latex": sympy.latex(sympy.Symbol(name)), "unit": parameter.unit, "role": parameter.role,
+         "distribution": repr(parameter.dist), "doc": parameter.doc}
+        for name, parameter in space.items()
+    ]
+    return dataset.assign_attrs(
+        {**dataset.attrs, "equations": json.dumps(equations), "outputs": json.dumps(outputs),
+         "parameters": json.dumps(parameters), "units": json.dumps(dict(model.units))}
+    )

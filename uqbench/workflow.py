@@ -1,0 +1,54 @@
+"""The verbs in the order in which a modeller would use them."""
+
+from pathlib import Path
+
+import xarray as xr
+
+from .study import Study
+
+
+def run(
+    study: Study,
+    tree: xr.DataTree | None = None,
+    *,
+    draws: int = 600,
+    tune: int = 500,
+    chains: int = 4,
+    n: int = 512,
+    runs: int = 4096,
+    seed: int = 0,
+    path: str | Path | None = None,
+    keep=None,
+) -> xr.DataTree:
+    """identify, calibrate (where there are data), decompose, report.
+
+    Args:
+        study: what to run.
+        tree: results to add to; None starts new ones.
+        draws, tune, chains: of `calibrate`.
+        n, runs: of `decompose`.
+        seed: of every verb.
+        path: of the report; default results/<study>.html.
+        keep: called with the tree after each verb, e.g. to store what has been reached.
+
+    Returns:
+        the tree with the groups of all verbs.
+
+    Raises:
+        InputError: from any verb, naming every finding.
+    """
+    from .calibration import calibrate
+    from .decomposition import decompose
+    from .identifiability import identify
+    from .reporting import report
+
+    steps = [lambda tree: identify(study, tree, seed=seed)]
+    if study.data is not None:
+        steps.append(lambda tree: calibrate(study, tree, draws=draws, tune=tune, chains=chains, seed=seed))
+    steps.append(lambda tree: decompose(study, tree, n=n, runs=runs, seed=seed))
+    steps.append(lambda tree: report(study, tree, path=path))
+    for step in steps:
+        tree = step(tree)
+        if keep is not None:
+            keep(tree)
+    return tree
