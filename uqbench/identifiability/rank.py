@@ -13,8 +13,8 @@ import numpy as np
 from .taylor import Jacobian, Question, random_point
 
 REPEATS = 2
-# Series of this length still take less than a second for some hundred operations.
-LARGEST_ORDER = 128
+# Beyond states + unknowns; series of this length still take less than a second for some hundred operations.
+LARGEST_ORDER = 64
 
 
 @dataclass(frozen=True)
@@ -61,7 +61,7 @@ def _repeated(question: Question, rng: np.random.Generator, generic: Rank | None
         outcomes.append((rank, settled, jacobian))
     outcomes.sort(key=lambda outcome: -outcome[0])
     rank, settled, jacobian = outcomes[0]
-    probability = min(1.0, _failure(question, rank, order, jacobian.prime)) ** REPEATS
+    probability = min(1.0, _failure(question, order, jacobian.prime)) ** REPEATS
     return Rank(tuple(outcome[2] for outcome in outcomes), rank, settled, probability)
 
 
@@ -121,11 +121,12 @@ def _degrees(question: Question) -> list[int]:
     return [sum(out[index]) for index in roots]
 
 
-def _failure(question: Question, rank: int, order: int, prime: int) -> float:
+def _failure(question: Question, order: int, prime: int) -> float:
     """Bound on the probability that a maximal minor vanishes at a random point.
 
     With numerators and the common denominator of degree d, a derivative of order k has a numerator of degree
-    d (2 k + 1), its gradient at most twice that, and a minor of `rank` rows the sum over its rows; a polynomial of
-    degree D vanishes at a random point with probability at most D / prime (Schwartz 1980, doi:10.1145/322217.322225).
+    d (2 k + 1), its gradient at most twice that, and a minor the sum over its rows, of which there are at most as many as
+    unknowns; a polynomial of degree D vanishes at a random point with probability at most D / prime (Schwartz 1980,
+    doi:10.1145/322217.322225).
     """
-    return 2.0 * rank * max(sum(_degrees(question)), 1) * (2 * order + 1) / prime
+    return 2.0 * len(question.unknowns) * max(sum(_degrees(question)), 1) * (2 * order + 1) / prime

@@ -4,6 +4,9 @@ The question is asked of one unit with noise-free outputs: can its parameters be
 the measured outputs alone? The answer is the rank of the Jacobian of the output derivatives (`taylor`), exact but for a
 stated probability. Parameters that enter no equation follow from their place in the hierarchy: those of a distribution
 between units are known from many units, those of the noise from replicates.
+
+What is not seen here: two values of a parameter that give the same outputs (only "finitely many" is decided), relations
+between exp, log and erf that do not follow from their laws on monomials, and the help of further experiments or units.
 """
 
 from collections.abc import Sequence
@@ -15,6 +18,7 @@ import xarray as xr
 
 from ..design import Design
 from ..errors import InputError
+from ..model import Model
 from ..symbols import DivisionByZero, exact, trace
 from .field import Elementary, NotAnalytic
 from .rank import Rank, rank_test
@@ -43,7 +47,7 @@ class Finding:
 
 
 def structural_identifiability(
-    model, *, design: Design | None = None, initial: str = "given", inputs: str = "constant", seed: int = 0
+    model: Model, *, design: Design | None = None, initial: str = "given", inputs: str = "constant", seed: int = 0
 ) -> xr.Dataset:
     """Which parameters the measured outputs determine locally, and which combinations of the others.
 
@@ -92,7 +96,7 @@ def structural_identifiability(
     return _dataset(model, question, outcome, points, findings)
 
 
-def pose(subject: str, model, design: Design | None, initial: str) -> Question:
+def pose(subject: str, model: Model, design: Design | None, initial: str) -> Question:
     """The question that a model raises: fixed parameters are known, the free ones in its equations unknown."""
     known = {name: exact(float(model.space[name].dist)) for name in model.space.fixed}
     try:
@@ -146,7 +150,7 @@ def _more_points(question: Question, outcome: Rank, rng: np.random.Generator) ->
     points, span = [first], null_space(first.matrix())
     moved = sum(any(row[k] for row in span) for k in range(len(question.unknowns)))
     while True:
-        point = random_point(question, rng, first.field).jacobian(len(first.rows) - 1)
+        point = random_point(question, rng, first.field).jacobian(outcome.order)
         if point.matrix().rank() < outcome.rank:
             continue
         points.append(point)
@@ -171,7 +175,7 @@ def _combinations(points: Sequence[Jacobian], moved: Sequence[int], names: Seque
     return found
 
 
-def _hierarchy(model, question: Question, known: dict[str, Finding]) -> dict[str, Finding]:
+def _hierarchy(model: Model, question: Question, known: dict[str, Finding]) -> dict[str, Finding]:
     """What follows for the free parameters that enter no equation, from where else they enter."""
     noise = {name for output in question.outputs if output in model.noise for name in model.noise[output].names}
     out = dict(known)
@@ -203,7 +207,7 @@ def _directions(points: Sequence[Jacobian]) -> np.ndarray:
     return np.array(rows).reshape(len(rows), len(points[0].values))
 
 
-def _dataset(model, question: Question, outcome: Rank, points: Sequence[Jacobian], findings: dict) -> xr.Dataset:
+def _dataset(model: Model, question: Question, outcome: Rank, points: Sequence[Jacobian], findings: dict) -> xr.Dataset:
     parameters, unknowns = list(model.space.free), list(question.unknowns)
     columns = {
         "verdict": ("parameter", [findings[name].verdict for name in parameters]),

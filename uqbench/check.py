@@ -1,0 +1,188 @@
+"""What every author's model must satisfy, checked in one go."""
+
+import pickle
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from . import model as _model
+from .design import Design
+from .errors import InputError
+from .model import RESULTS, Model, evaluate, evaluate_many, output_findings
+
+PRIOR_DRAWS = 32
+SYMBOL_TOLERANCE = 1e-13
+# Central differences of a solve that is good to about 1e-8 cannot do better.
+GRADIENT_TOLERANCE = 1e-4
+
+
+@dataclass(frozen=True)
+class Check:
+    """What was measured of a model that passed.
+
+    Args:
+        name: of the model.
+        gradient: its gradient status.
+        gradient_error: largest difference between its derivatives and central differences, relative to the largest
+            derivative of the same output; NaN where the status promises none.
+        symbol_error: largest relative difference between the equations that are read and the numbers; NaN without a system.
+        failed: of `draws` runs from the prior.
+        reasons: why they failed.
+    """
+
+    name: str
+    gradient: str
+    gradient_error: float
+    symbol_error: float
+    failed: int
+    draws: int
+    reasons: tuple[str, ...]
+
+    def __str__(self) -> str:
+        lines = [
+            f"model {self.name!r} is well formed",
+            f"  gradient status: {self.gradient}; difference to central differences {self.gradient_error:.1e}",
+            f"  symbols against numbers: {self.symbol_error:.1e}",
+            f"  prior runs that failed: {self.failed} of {self.draws}",
+            *(f"    {reason}" for reason in self.reasons),
+        ]
+        return "\n".join(lines)
+
+
+def check_model(model: Model, design: Design | None = None, *, seed: int = 0) -> Check:
+    """Checks a model as a user of it would find out the hard way.
+
+    Outputs match the units; the functions can be shipped to another process; runs at the nominal and at prior values
+    succeed; derivatives agree with central differences; the equations read from the code agree with its numbers; new values do
+    not trace again.
+
+    Args:
+        model: to be checked.
+        design: under which; default ten times up to 1 with every input set to 1.
+        seed: of the random values.
+
+    Returns:
+        a `Check` with what was measured; it prints as a short summary.
+
+    Raises:
+        InputError: with every finding at once.
+
+    Example:
+        >>> from forward_models.secretion import model
+        >>> check_model(model).gradient
+        'exact'
+    """
+    subject = f"model {model.name!r}" if model.name else "model"
+    design = design or Design.linspace(0.1, 1.0, 10, inputs=dict.fromkeys(_inputs(model), 1.0))
+    findings = list(output_findings(model, design))
+    if findings:
+        raise InputError(subject, findings)
+    findings += _shipping_findings(model)
+    key = jax.random.key(seed)
+    thetas = model.space.sample(key, (PRIOR_DRAWS,))
+    keys = jax.random.split(key, PRIOR_DRAWS)
+    runs = evaluate_many(model, thetas, design, keys)
+    codes = np.asarray(runs.result)
+    reasons = tuple(f"{np.sum(codes == code)} times: {RESULTS[int(code)]}" for code in np.unique(codes) if code)
+    nominal = evaluate(model, model.space.nominal(), design, key)
+    if int(nominal.result):
+        findings.append(f"the run at the prior medians failed: {RESULTS[int(nominal.result)]}")
+    if np.all(codes):
+        findings.append(f"every run from the prior failed: {'; '.join(reasons)}")
+    gradient_error = float("nan")
+    if model.gradient in ("exact", "surrogate") and not int(nominal.result):
+        gradient_error, worst = _gradient_error(model, design, key)
+        if not gradient_error <= GRADIENT_TOLERANCE:
+            findings.append(f"the derivative by {worst!r} differs from central differences by {gradient_error:.1e} relative; "
+                            "look for integer casts, stop_gradient, or set the gradient status to 'none'.")
+    symbol_error = float("nan")
+    if model.system is not None:
+        symbol_error, refused = _symbol_error(model, design, np.random.default_rng(seed))
+        findings += refused
+        if symbol_error > SYMBOL_TOLERANCE:
+            findings.append(f"the equations read from the code differ from its numbers by {symbol_error:.1e} relative.")
+    before = _model._run._cache_size()
+    evaluate(model, jax.tree.map(lambda column: column[0], thetas), design, key)
+    if _model._run._cache_size() != before:
+        findings.append("a second run with new values compiled again; keep shapes and Python objects out of the values.")
+    if findings:
+        raise InputError(subject, findings)
+    return Check(model.name, model.gradient, gradient_error, symbol_error, int(np.sum(codes != 0)), PRIOR_DRAWS, reasons)
+
+
+def _inputs(model: Model) -> tuple[str, ...]:
+    """Names of the inputs that a system reads."""
+    if model.system is None:
+        return ()
+    from .symbols import read
+
+    return read(model).inputs
+
+
+def _shipping_findings(model: Model) -> list[str]:
+    functions = {"simulate": model.simulate} if model.system is None else {
+        "initial": model.system.initial, "rhs": model.system.rhs, "observe": model.observe}
+    findings = []
+    for name, function in functions.items():
+        try:
+            pickle.dumps(function)
+        except (pickle.PicklingError, AttributeError, TypeError) as error:
+            findings.append(f"`{name}` cannot be sent to another process ({error}); define it at module level.")
+    return findings
+
+
+def _gradient_error(model: Model, design: Design, key) -> tuple[float, str]:
+    """Largest relative difference to central differences, and the parameter where it occurs."""
+    theta = model.space.nominal()
+    free = {name: theta[name] for name in model.space.free}
+
+    def outputs(free):
+        return evaluate(model, {**theta, **free}, design, key, mode="forward").outputs
+
+    derivative = jax.jit(jax.jacfwd(outputs))(free)
+    errors = {}
+    for name, value in free.items():
+        # the truncation error of a central difference and the error of the solve balance near here
+        step = 3e-4 * max(abs(float(value)), 1e-8)
+        up, down = (outputs({**free, name: value + sign * step}) for sign in (1, -1))
+        for output in model.outputs:
+            numeric = (up[output] - down[output]) / (2 * step)
+            scale = max(float(jnp.max(jnp.abs(derivative[output][name]))), float(jnp.max(jnp.abs(up[output]))) / abs(value or 1.0) * 1e-3)
+            errors[name, output] = float(jnp.max(jnp.abs(numeric - derivative[output][name]))) / max(scale, 1e-300)
+    worst = max(errors, key=lambda pair: errors[pair] if np.isfinite(errors[pair]) else np.inf)
+    return errors[worst], worst[0]
+
+
+def _symbol_error(model: Model, design: Design, rng: np.random.Generator) -> tuple[float, list[str]]:
+    """Largest relative difference between symbols and numbers at random rational points, or why they cannot be read."""
+    from .symbols import read
+
+    try:
+        symbolic = read(model, design)
+    except InputError as error:
+        return float("nan"), list(error.findings)
+    worst = 0.0
+    for _ in range(5):
+        point = {name: int(rng.integers(1, 64)) / 16 for name in ("t", *symbolic.symbols)}
+        p = {name: jnp.asarray(point[name]) for name in symbolic.parameters}
+        y = {name: jnp.asarray(point[name]) for name in symbolic.states}
+        inputs = {name: _input(point, name, value) for name, value in design.inputs.items()}
+        numbers = {
+            "initial": model.system.initial(p, inputs),
+            "rhs": model.system.rhs(jnp.asarray(point["t"]), y, p, inputs),
+            "observe": model.observe(y, p),
+        }
+        for part, values in numbers.items():
+            exact = symbolic.evaluate(part, point)
+            for name, value in values.items():
+                worst = max(worst, abs(float(value) - exact[name]) / max(abs(exact[name]), 1e-300 if exact[name] else 1.0))
+    return worst, []
+
+
+def _input(point: dict, name: str, value):
+    if value.ndim == 0:
+        return jnp.asarray(point[name])
+    flat = [point[f"{name}_{index}"] for index in range(value.size)]
+    return jnp.asarray(flat).reshape(value.shape)
