@@ -198,16 +198,17 @@ def test_log_beta_function(a, b):
 def test_gradients(ours, reference, method):
     u = np.array([0.02, 0.1, 0.3, 0.45, 0.61, 0.7, 0.8, 0.95])
     at = u if method == "ppf" else reference.ppf(u)
-    numbers = ours.arguments
+    numbers, moving = ours.arguments, list(ours.arguments)
     _, slopes, gradient = evaluate(ours, method, at)
     if ours.discrete:
-        numbers = {} if method == "ppf" else {name: value for name, value in numbers.items() if name != "n"}
+        moving = [] if method == "ppf" else [name for name in numbers if name != "n"]
         assert method != "ppf" or set(gradient.values()) == {0.0}
     elif method == "ppf":
         np.testing.assert_allclose(slopes, 1 / reference.pdf(reference.ppf(u)), rtol=1e-8)
     elif method == "cdf":
         np.testing.assert_allclose(slopes, reference.pdf(at), rtol=1e-8)
-    for name, value in numbers.items():
+    for name in moving:
+        value = numbers[name]
         if not np.isfinite(value):
             assert gradient[name] == 0
             continue
@@ -246,27 +247,35 @@ def test_outside_the_support_the_gradient_is_zero(ours, reference):
     ids=repr,
 )
 def test_impossible_arguments_by_name(ours, values):
-    density, gradient = jax.value_and_grad(lambda values: ours.logpdf(1.0, values))(values)
-    assert density == -np.inf
-    assert set(map(float, gradient.values())) == {0.0}
-    for result in (ours.cdf(1.0, values), ours.ppf(0.5, values), ours.mean(values), ours.variance(values)):
-        assert np.isnan(result)
-    assert np.isnan(ours.sample(jax.random.key(0), (), values))
+    numbers = {name: values.get(value, value) for name, value in ours.arguments.items()}
+    density, _, gradient = evaluate(ours, "logpdf", [1.0] * 8, numbers)
+    assert (density == -np.inf).all()
+    assert set(gradient.values()) == {0.0}
+    assert np.isnan(evaluate(ours, "cdf", [1.0] * 8, numbers)[0]).all()
+    assert np.isnan(evaluate(ours, "ppf", [0.5] * 8, numbers)[0]).all()
+    assert np.isnan([ours.mean(values), ours.variance(values), *ours.support(values)]).all()
     assert np.isnan(ours.fisher_information(values)).all()
-    unknown = dict.fromkeys(values, np.nan)
-    assert np.isnan(ours.logpdf(1.0, unknown))
+    unknown = {name: np.nan if isinstance(ours.arguments[name], str) else value for name, value in numbers.items()}
+    assert np.isnan(evaluate(ours, "logpdf", [1.0] * 8, unknown)[0]).all()
 
 
-def test_degenerate_counts():
-    values, slopes = jax.value_and_grad(lambda mu: Poisson("mu").logpdf(0.0, {"mu": mu}))(0.0)
-    assert (float(values), float(slopes)) == (0, -1)
+def test_draws_of_impossible_arguments_are_unknown():
+    draws = HalfNormal("s").sample(jax.random.key(0), (20,), {"s": jnp.array([1.0, -1.0, np.nan])})
+    np.testing.assert_array_equal(np.isfinite(draws), np.tile([True, False, False], (20, 1)))
+
+
+def test_a_count_with_rate_zero_is_zero():
+    density, _, gradient = evaluate(Poisson(0), "logpdf", [0.0] * 8)
+    assert (density == 0).all() and gradient["mu"] == -WEIGHTS.sum()
     for none in (Poisson(0), NegativeBinomial(0, 2), Binomial(0, 0.5), Binomial(4, 0)):
-        np.testing.assert_allclose(none.logpdf([0, 1]), [0, -np.inf], atol=1e-14)
-        np.testing.assert_array_equal(none.cdf([-1, 0]), [0, 1])
-        assert float(none.ppf(0.9)) == 0 and float(none.sample(jax.random.key(0))) == 0
-    assert float(Binomial(4, 1).ppf(0.1)) == 4
-    slope = jax.grad(lambda mu: NegativeBinomial(mu="mu", alpha=2).cdf(0.0, {"mu": mu}))(0.0)
-    assert np.isfinite(slope)
+        np.testing.assert_allclose(evaluate(none, "logpdf", [0, 1] * 4)[0], [0, -np.inf] * 4, atol=1e-14)
+        probability, _, gradient = evaluate(none, "cdf", [-1, 0] * 4)
+        np.testing.assert_array_equal(probability, [0, 1] * 4)
+        assert np.isfinite(list(gradient.values())).all()
+        assert (evaluate(none, "ppf", [0.01, 0.999] * 4)[0] == 0).all()
+        assert float(none.sample(jax.random.key(0))) == 0
+    assert (evaluate(Binomial(4, 1), "ppf", [0.01, 0.999] * 4)[0] == 4).all()
+    np.testing.assert_allclose(evaluate(Binomial(4, 1), "logpdf", [3, 4] * 4)[0], [-np.inf, 0] * 4, atol=1e-14)
 
 
 # Left out where the reference integral, not the formula, is hard: singular ends and tails without a mean.
@@ -348,12 +357,10 @@ def test_samples_have_the_right_moments(ours, reference):
         assert abs(draws.var() - variance) < 5 * variance * np.sqrt((excess + 2) / n)
 
 
-@pytest.mark.parametrize("family", [Gamma, Beta])
-def test_samples_differentiate_in_the_arguments(family):
-    ours, key = family("a", 2), jax.random.key(1)
+def test_samples_differentiate_in_the_arguments():
+    ours, key = Gamma("a", 2), jax.random.key(1)
     slope = jax.grad(lambda a: ours.sample(key, (20_000,), {"a": a}).mean())(3.0)
-    exact = jax.grad(lambda a: ours.mean({"a": a}))(3.0)
-    assert float(slope) == pytest.approx(float(exact), rel=0.03)
+    assert float(slope) == pytest.approx(0.5, rel=0.03)
 
 
 @table(CASES)
@@ -376,22 +383,22 @@ def test_names_broadcast(ours, reference):
     assert {leaf.dtype for leaf in jax.tree.leaves((pointwise, sample, moments, information))} == {jnp.dtype("float64")}
 
 
-@pytest.mark.parametrize("method", ["logpdf", "cdf", "ppf"])
-@pytest.mark.parametrize("ours", [LogNormal(median="C", sigma=0.3), Gamma("C", 2), Poisson("C")], ids=repr)
-def test_names_broadcast_to_the_right_numbers(ours, method):
-    at = jnp.array([0.2, 0.9]) if method == "ppf" else jnp.array([1.0, 3.0])
-    outputs = jnp.array([[0.5], [2.0], [9.0]])
-    together = jax.jit(getattr(ours, method))(at, {"C": outputs})
-    mapped = jax.vmap(lambda output: getattr(ours, method)(at, {"C": output}))(outputs[:, 0])
-    single = [[getattr(ours, method)(x, {"C": output}) for x in at] for output in outputs[:, 0]]
-    np.testing.assert_allclose(together, single, rtol=1e-13)
-    np.testing.assert_allclose(mapped, single, rtol=1e-13)
+@pytest.mark.parametrize("ours", [LogNormal(median="C", sigma=0.3), Poisson("C")], ids=repr)
+def test_names_broadcast_to_the_right_numbers(ours):
+    u, outputs = jnp.array([0.2, 0.9]), jnp.array([[0.5], [2.0], [9.0]])
+    together = jax.jit(lambda values: ours.ppf(u, values))({"C": outputs})
+    mapped = jax.jit(jax.vmap(lambda output: ours.ppf(u, {"C": output})))(outputs[:, 0])
+    for row, output in enumerate(outputs[:, 0]):
+        numbers = {name: output if isinstance(value, str) else value for name, value in ours.arguments.items()}
+        single = evaluate(ours, "ppf", np.tile(u, 4), numbers)[0][:2]
+        np.testing.assert_allclose(together[row], single, rtol=1e-13)
+        np.testing.assert_allclose(mapped[row], single, rtol=1e-13)
 
 
 def test_draws_for_each_element_are_independent():
-    draws = Normal("m", 1).sample(jax.random.key(0), (5, 2), {"m": jnp.array([0.0, 100.0, 200.0])})
+    draws = Uniform("a", 5).sample(jax.random.key(0), (5, 2), {"a": jnp.array([1.0, 2.0, 3.0])})
     assert draws.shape == (5, 2, 3)
-    assert np.unique(draws - jnp.array([0.0, 100.0, 200.0])).size == 30
+    assert np.unique(draws.round(6)).size == 30
 
 
 def test_only_some_names_and_other_values():

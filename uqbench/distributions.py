@@ -827,7 +827,7 @@ class Beta(Distribution):
 
     @staticmethod
     def _tails(x, alpha, beta):
-        return _incomplete_beta(alpha, beta, x), _incomplete_beta(beta, alpha, 1 - x)
+        return _beta_tails(alpha, beta, x, 1 - x)
 
     @staticmethod
     def _guess(u, alpha, beta):
@@ -875,19 +875,20 @@ class StudentT(Distribution):
 
     @staticmethod
     def _tails(x, nu, mu, sigma):
-        # Powers of z below 1e-150 underflow, and the centre is a branch point of the incomplete beta function in z^2,
-        # though not of F: the linear term there restores the value and the gradient.
+        # Around the centre half of the beta integral in z^2 / (nu + z^2) is what F differs by from 1/2, and it can be
+        # subtracted; further out its complement is the tail. Powers of z below 1e-150 underflow, and the centre is a
+        # branch point in z^2, though not of F: the linear term there restores the value and the gradient.
         z = (x - mu) / sigma
         tiny = jnp.abs(z) < 1e-150
         square = jnp.where(tiny, 1.0, z) ** 2
-        central = square < 4
-        share = jnp.where(central, square, 4.0) / (nu + jnp.where(central, square, 4.0))
-        outer = 0.5 * _incomplete_beta(nu / 2, jnp.full_like(nu, 0.5), nu / (nu + square))
-        inner = 0.5 - 0.5 * _incomplete_beta(jnp.full_like(nu, 0.5), nu / 2, share)
-        tail = jnp.where(central, inner, outer)
-        density = jnp.exp(-_log_beta(0.5, nu / 2) - 0.5 * jnp.log(nu))
-        lower = jnp.where(tiny, 0.5 + z * density, jnp.where(z < 0, tail, 1 - tail))
-        upper = jnp.where(tiny, 0.5 - z * density, jnp.where(z < 0, 1 - tail, tail))
+        central, half = square < 4, jnp.full_like(nu, 0.5)
+        near, far = jnp.where(central, half, nu / 2), jnp.where(central, nu / 2, half)
+        share = jnp.where(central, square, nu) / (nu + square)
+        part = 0.5 * _incomplete_beta(near, far, share)
+        tail = jnp.where(central, 0.5 - part, part)
+        slope = jnp.exp(-_log_beta(0.5, nu / 2) - 0.5 * jnp.log(nu))
+        lower = jnp.where(tiny, 0.5 + z * slope, jnp.where(z < 0, tail, 1 - tail))
+        upper = jnp.where(tiny, 0.5 - z * slope, jnp.where(z < 0, 1 - tail, tail))
         return lower, upper
 
     @staticmethod
@@ -1053,8 +1054,7 @@ class NegativeBinomial(_HalfLine):
     @staticmethod
     def _tails(x, mu, alpha):
         some = jnp.where(mu > 0, mu, 1.0)
-        lower = _incomplete_beta(alpha, x + 1, alpha / (alpha + some))
-        return lower, _incomplete_beta(x + 1, alpha, some / (alpha + some))
+        return _beta_tails(alpha, x + 1, alpha / (alpha + some), some / (alpha + some))
 
     @staticmethod
     def _draw(key, mu, alpha):
@@ -1107,7 +1107,7 @@ class Binomial(Distribution):
     def _tails(x, n, p):
         # At least one failure is left wherever the caller uses the result.
         some, failures = jnp.where((p > 0) & (p < 1), p, 0.5), jnp.maximum(n - x, 1.0)
-        return _incomplete_beta(failures, x + 1, 1 - some), _incomplete_beta(x + 1, failures, some)
+        return _beta_tails(failures, x + 1, 1 - some, some)
 
     @staticmethod
     def _draw(key, n, p):
@@ -1230,12 +1230,12 @@ def _inverse_jvp(family, primals, tangents):
 @partial(jax.jit, static_argnums=0)
 def _smallest_count(family: type[Distribution], u: Array, *primary: Array) -> Array:
     """The smallest count whose probability reaches `u` up to rounding: widen around a guess, then bisect."""
-    upper = family._support(*primary)[1]
+    lower, upper = family._support(*primary)
     needed = u * (1 - 8 * jnp.finfo(u.dtype).eps)
 
     def reaches(count):
-        inner = jnp.clip(count, 0, upper)
-        return (count >= upper) | ((count >= 0) & ~(family._tails(inner, *primary)[0] < needed))
+        inner = jnp.clip(count, lower, upper)
+        return (count >= upper) | ((count >= lower) & ~(family._tails(inner, *primary)[0] < needed))
 
     def widen(state):
         low, high, width, _ = state
@@ -1247,7 +1247,7 @@ def _smallest_count(family: type[Distribution], u: Array, *primary: Array) -> Ar
     # / deviation.
     mean, variance, normal = family._mean(*primary), family._variance(*primary), special.ndtri(u)
     skew = (2 * variance - mean) / jnp.where(mean > 0, mean, 1.0)
-    guess = jnp.clip(jnp.floor(mean + jnp.sqrt(variance) * normal + skew * (normal**2 - 1) / 6), 0, upper)
+    guess = jnp.clip(jnp.floor(mean + jnp.sqrt(variance) * normal + skew * (normal**2 - 1) / 6), lower, upper)
     state = (guess - 1, guess, jnp.ones_like(guess), jnp.zeros(guess.shape, dtype=bool))
     bounds = jax.lax.while_loop(lambda s: ~s[3].all(), widen, state)[:2]
 
@@ -1261,6 +1261,13 @@ def _smallest_count(family: type[Distribution], u: Array, *primary: Array) -> Ar
 
 
 # Special functions --------------------------------------------------------------------------------------------------
+
+
+def _beta_tails(a: Array, b: Array, x: Array, rest: Array) -> tuple[Array, Array]:
+    """Regularised incomplete beta function at `x`, and its complement; `rest` is 1 - x. The thinner one is computed."""
+    right = x > a / (a + b)
+    thin = _incomplete_beta(jnp.where(right, b, a), jnp.where(right, a, b), jnp.where(right, rest, x))
+    return jnp.where(right, 1 - thin, thin), jnp.where(right, thin, 1 - thin)
 
 
 @jax.custom_jvp

@@ -1,10 +1,10 @@
 """Values of exp and log at the point of expansion, consistent with their laws.
 
-Modulo a prime there is no exponential function. But exp(u) at the point of expansion is, for the rank, only a number that
-satisfies no relation beyond exp(u + v) = exp(u) exp(v) (for functions this is Ax's theorem, Ann. Math. 93, 1971,
-doi:10.2307/1970774). So its argument is read in symbols and expanded into rational multiples of monomials; each monomial M
-gets one random number for exp(M), from which exp(2 M), exp(M/3) and all products follow. In the same way log of a product
-is the sum of one random number per irreducible factor, and exp(q log f) = f^q.
+Modulo a prime there is no exponential function. But exp(u) at the point of expansion is, for the rank, only a number
+that satisfies no relation beyond exp(u + v) = exp(u) exp(v) (for functions this is Ax's theorem, Ann. Math. 93, 1971,
+doi:10.2307/1970774). So its argument is read in symbols and expanded into rational multiples of monomials; each monomial
+M gets one random number for exp(M), from which exp(2 M), exp(M/3) and all products follow. In the same way log of a
+product is the sum of one random number per irreducible factor, and exp(q log f) = f^q.
 """
 
 from fractions import Fraction
@@ -154,15 +154,19 @@ def _multiples(expression: sympy.Expr) -> dict[sympy.Expr, sympy.Rational]:
 def _factors(expression: sympy.Expr) -> list[tuple[sympy.Expr, int]]:
     """Irreducible factors of a rational function, primes among them, with multiplicities; a sign goes into a factor."""
     numerator, denominator = sympy.fraction(sympy.together(expression))
-    sign, out = 1, []
+    unit, out = sympy.Integer(1), []
     for part, direction in ((numerator, 1), (denominator, -1)):
         number, factors = sympy.factor_list(part)
-        sign *= -1 if number.is_negative else 1
-        out += [(sympy.Integer(prime), direction * power) for prime, power in sympy.factorrat(abs(number)).items()]
+        size = abs(number) if abs(number).is_Rational else sympy.Integer(1)
+        unit *= (number / size) ** direction
+        out += [(sympy.Integer(prime), direction * power) for prime, power in sympy.factorrat(size).items()]
         out += [(factor, direction * power) for factor, power in factors]
-    if sign < 0:
-        odd = next((k for k, (factor, power) in enumerate(out) if power % 2 and not factor.is_number), None)
-        if odd is None:
-            raise NotAnalytic
-        out[odd] = (-out[odd][0], out[odd][1])
-    return out
+    if unit == 1:
+        return out
+    for k, (factor, power) in enumerate(out):
+        if not factor.is_number and (abs(power) == 1 or (unit == -1 and power % 2)):
+            out[k] = (sympy.expand(factor * unit**power), power)
+            return out
+    if unit == -1:
+        raise NotAnalytic
+    return [*out, (unit, 1)]

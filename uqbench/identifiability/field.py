@@ -4,8 +4,8 @@ Identifiability is a question about ranks of exact Jacobians. Over the rationals
 random prime they stay one machine word, and a rank is wrong only with the probability that a nonzero number happens to
 vanish there. Series and matrices are python-flint's.
 
-Only the field operations, exp, log and erf are known here: `Elementary` writes every other function in these, which also
-makes their dependences (sin^2 + cos^2 = 1, tanh by exp) hold of themselves.
+Only the field operations, exp, log and erf are known here: `Elementary` writes every other function in these, which
+also makes their dependences (sin^2 + cos^2 = 1, tanh by exp) hold of themselves.
 """
 
 from collections.abc import Mapping

@@ -1,9 +1,9 @@
 """The rank of the Jacobian of all output derivatives, and how far to differentiate until it is all there.
 
-At a generic start one still stand is final: if the gradients of order k + 1 depend on those before, so do all later ones.
-A start that the model gives may be special: a state that begins at zero shows late, or never. There the rank is compared
-with that of a start shifted by generic known amounts, which it cannot exceed. Where it falls short, the order goes far
-beyond states + unknowns, and a remaining gap is reported as a property of this start.
+At a generic start one still stand is final: if the gradients of order k + 1 depend on those before, so do all later
+ones. A start that the model gives may be special: a state that begins at zero shows late, or never. There the rank is
+compared with that of a start shifted by generic known amounts, which it cannot exceed. Where it falls short, the order
+goes far beyond states + unknowns, and a remaining gap is reported as a property of this start.
 """
 
 from dataclasses import dataclass, replace
@@ -125,8 +125,8 @@ def _failure(question: Question, order: int, prime: int) -> float:
     """Bound on the probability that a maximal minor vanishes at a random point.
 
     With numerators and the common denominator of degree d, a derivative of order k has a numerator of degree
-    d (2 k + 1), its gradient at most twice that, and a minor the sum over its rows, of which there are at most as many as
-    unknowns; a polynomial of degree D vanishes at a random point with probability at most D / prime (Schwartz 1980,
+    d (2 k + 1), its gradient at most twice that, and a minor the sum over its rows, of which there are at most as many
+    as unknowns; a polynomial of degree D vanishes at a random point with probability at most D / prime (Schwartz 1980,
     doi:10.1145/322217.322225).
     """
     return 2.0 * len(question.unknowns) * max(sum(_degrees(question)), 1) * (2 * order + 1) / prime

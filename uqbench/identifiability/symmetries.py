@@ -1,16 +1,16 @@
 """From null spaces modulo a prime to symmetries and combinations over the integers.
 
-At each point the null space of the Jacobian changes, but what holds at all points does not. A direction in logarithms that
-lies in the null space everywhere is a scaling symmetry, e.g. (s, k) -> (c s, c k). A vector of exponents that is orthogonal
-to the null spaces of all points is a monomial that no invisible direction moves, e.g. s/k: it is identifiable. The same
-with plain in place of logarithmic derivatives gives identifiable sums, e.g. a + b.
+At each point the null space of the Jacobian changes, but what holds at all points does not. A direction in logarithms
+that lies in the null space everywhere is a scaling symmetry, e.g. (s, k) -> (c s, c k). A vector of exponents that is
+orthogonal to the null spaces of all points is a monomial that no invisible direction moves, e.g. s/k: it is
+identifiable. The same with plain in place of logarithmic derivatives gives identifiable sums, e.g. a + b.
 """
 
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
-from math import gcd, lcm
+from math import lcm
 
-from flint import fmpz_mat, nmod_mat
+from flint import fmpz, fmpz_mat, nmod_mat
 
 # Larger exponents than this do not come from a formula that somebody wrote.
 LARGEST_EXPONENT = 1000
@@ -51,12 +51,29 @@ def integer_basis(rows: list[list[int]], prime: int) -> list[list[int]]:
     rationals = [[rational(entry, prime) for entry in row] for row in rows]
     if not rows or any(entry is None for row in rationals for entry in row):
         return []
-    basis = [primitive([int(entry * lcm(*(x.denominator for x in row))) for entry in row]) for row in rationals]
-    while True:  # reduction shortens, division by common factors refines the lattice
-        shorter = [primitive([int(x) for x in row]) for row in fmpz_mat(basis).lll().tolist()]
-        if shorter == basis:
-            return sorted(basis, key=lambda row: (sum(map(abs, row)), [-abs(x) for x in row]))
-        basis = shorter
+    denominators = [lcm(*(entry.denominator for entry in row)) for row in rationals]
+    basis = [[int(entry * d) for entry in row] for row, d in zip(rationals, denominators, strict=True)]
+    for factor, _ in fmpz(lcm(*denominators)).factor():
+        basis = _refined(basis, int(factor))
+    shortest = [_signed([int(entry) for entry in row]) for row in fmpz_mat(basis).lll().tolist()]
+    return sorted(shortest, key=lambda row: (sum(map(abs, row)), [-abs(entry) for entry in row]))
+
+
+def _refined(basis: list[list[int]], factor: int) -> list[list[int]]:
+    """The lattice with every integer vector in it of which it holds the multiple by a power of the prime `factor`."""
+    while True:
+        relation = null_space(_matrix([*map(list, zip(*basis, strict=True))], factor))
+        if not relation:
+            return basis
+        weights = relation[0]
+        total = [sum(w * row[k] for w, row in zip(weights, basis, strict=True)) // factor for k in range(len(basis[0]))]
+        replaced = next(i for i, weight in enumerate(weights) if weight)
+        basis = [total if i == replaced else row for i, row in enumerate(basis)]
+
+
+def _signed(row: list[int]) -> list[int]:
+    """The row with its first entry positive."""
+    return row if next(entry for entry in row if entry) > 0 else [-entry for entry in row]
 
 
 def rational(entry: int, prime: int) -> Fraction | None:
@@ -70,13 +87,6 @@ def rational(entry: int, prime: int) -> Fraction | None:
     if denominator == 0 or abs(denominator) > LARGEST_EXPONENT:
         return None
     return Fraction(current, denominator)
-
-
-def primitive(row: list[int]) -> list[int]:
-    """The row without its common factor, its first entry positive."""
-    first = next(entry for entry in row if entry)
-    factor = gcd(*row) * (1 if first > 0 else -1)
-    return [entry // factor for entry in row]
 
 
 def monomial(exponents: Iterable[int], names: Sequence[str]) -> str:

@@ -1,13 +1,13 @@
-"""How the time derivatives of the outputs depend on the unknowns: the Jacobian of Sedoglavic's test, at one random point.
+"""How the time derivatives of the outputs depend on the unknowns: Sedoglavic's Jacobian, at one random point.
 
 The outputs determine their Taylor coefficients in time and conversely. So an unknown is locally identifiable exactly if
 no direction that moves it leaves all coefficients in place, to first order, at a generic point (A. Sedoglavic, J. Symb.
 Comput. 33, 2002, doi:10.1006/jsco.2002.0532). The point is random in a random prime field.
 
-Along the trajectory, as a power series, dx' = A dx + B dp. A row (r, s) that measures a variation, r dx + s dp, has the time
-derivative (r' + r A) dx + (s' + s B) dp. Starting from the gradient of an output this gives, order by order, the gradient
-of each of its time derivatives; only the start of these series is kept. A few outputs and sparse A, B make this much
-cheaper than carrying all variations forward.
+Along the trajectory, as a power series, dx' = A dx + B dp. A row (r, s) that measures a variation, r dx + s dp, has the
+time derivative (r' + r A) dx + (s' + s B) dp. Starting from the gradient of an output this gives, order by order, the
+gradient of each of its time derivatives; only the start of these series is kept. A few outputs and sparse A, B make
+this much cheaper than carrying all variations forward.
 """
 
 from collections.abc import Mapping
@@ -173,7 +173,9 @@ class Point:
     def _vary(self, series: Series, varied: Mapping[str, Varied], roots: Mapping[str, int]):
         """First variations of `roots`: name -> symbol -> series."""
         unknowns = set(self.question.unknowns)
-        symbols = {name: Varied(x, {name: series.one} if name in unknowns else {}) for name, x in self._known(series).items()}
+        symbols = {
+            name: Varied(x, {name: series.one} if name in unknowns else {}) for name, x in self._known(series).items()
+        }
         program = self.question.program
         out = program.run(Variations(series), symbols | varied, program.cone(roots.values()))
         return {name: out[index].parts for name, index in roots.items()}

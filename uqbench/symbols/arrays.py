@@ -75,13 +75,52 @@ def move_entries(equation: JaxprEqn, operands: list[np.ndarray]) -> np.ndarray |
             numbers = np.arange(operand.size, dtype=float).reshape(operand.shape) + len(pool)
             pool.extend(operand.ravel())
             given.append(jnp.asarray(numbers))
-        elif all(isinstance(entry, Fraction) for entry in operand.ravel()):
-            given.append(jnp.asarray(np.vectorize(int, otypes=[int])(operand), dtype=var.aval.dtype))
+        elif (indices := known_indices(operand, var.aval.dtype)) is not None:
+            given.append(indices)
         else:
             return None
     numbers = np.asarray(equation.primitive.bind(*given, **equation.params))
     # JAX fills with nan where an index lies outside the array
     return elementwise(lambda number: float("nan") if np.isnan(number) else pool[int(number)], numbers.astype(object))
+
+
+def known_indices(array: np.ndarray, dtype):
+    """The integers in an array of entries, or None if one of them is not known."""
+    if not all(isinstance(entry, Fraction) for entry in array.ravel()):
+        return None
+    return jnp.asarray(np.array([int(entry) for entry in array.ravel()]).reshape(array.shape), dtype=dtype)
+
+
+def scatter_add(add: Callable, equation: JaxprEqn, operands: list[np.ndarray]) -> np.ndarray | None:
+    """Adds entries at known positions; None if a position is not known."""
+    out, indices, updates = operands
+    indices = known_indices(indices, equation.invars[1].aval.dtype)
+    if indices is None:
+        return None
+    out = out.copy()
+    for which, hits in _probes(updates.shape, lambda probe: (jnp.zeros(out.shape), indices, probe), equation):
+        for where in zip(*np.nonzero(hits), strict=True):
+            out[where] = add(out[where], updates[which])
+    return out
+
+
+def convolve(add: Callable, mul: Callable, equation: JaxprEqn, operands: list[np.ndarray]) -> np.ndarray:
+    """Any convolution: an entry on the left meets at most one entry on the right for each result."""
+    left, right = operands
+    numbers = jnp.arange(1.0, right.size + 1).reshape(right.shape)
+    out = np.full(equation.outvars[0].aval.shape, Fraction(0), dtype=object)
+    for which, hits in _probes(left.shape, lambda probe: (probe, numbers), equation):
+        for where in zip(*np.nonzero(hits), strict=True):
+            partner = right.ravel()[round(hits[where]) - 1]
+            out[where] = add(out[where], mul(left[which], partner))
+    return out
+
+
+def _probes(shape: tuple[int, ...], arguments: Callable, equation: JaxprEqn):
+    """What a linear primitive makes of each unit array of `shape`."""
+    for which in np.ndindex(shape):
+        probe = jnp.zeros(shape).at[which].set(1.0)
+        yield which, np.asarray(equation.primitive.bind(*arguments(probe), **equation.params))
 
 
 def _broadcast(params, x):
@@ -127,5 +166,6 @@ REARRANGEMENTS: dict[str, Callable] = {
     "stack": lambda params, *xs: np.stack(xs, axis=params["axis"]),
     "unstack": _unstack,
     "split": _split,
+    "tile": lambda params, x: np.tile(x, params["reps"]),
     "iota": _iota,
 }

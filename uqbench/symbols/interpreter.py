@@ -1,8 +1,8 @@
 """Runs what JAX lists of a function (its *jaxpr*) on program entries in place of numbers.
 
-Indexing, stacking, matrix products and nested calls dissolve, and the field operations remain. An operation whose meaning
-would depend on the values (a comparison, an absolute value, a loop that ends when it likes) has no single formula; it is
-refused by its name, together with what to write instead, after everything else was looked at.
+Indexing, stacking, matrix products and nested calls dissolve, and the field operations remain. An operation whose
+meaning would depend on the values (a comparison, an absolute value, a loop that ends when it likes) has no single
+formula; it is refused by its name, together with what to write instead, after everything else was looked at.
 """
 
 import math
@@ -10,10 +10,21 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from fractions import Fraction
 
+import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import DropVar, Jaxpr, JaxprEqn, Literal
 
-from .arrays import POSITIONAL, REARRANGEMENTS, dot_general, elementwise, move_entries, reduce_axes, scan_axis
+from .arrays import (
+    POSITIONAL,
+    REARRANGEMENTS,
+    convolve,
+    dot_general,
+    elementwise,
+    move_entries,
+    reduce_axes,
+    scan_axis,
+    scatter_add,
+)
 from .primitives import ARITHMETIC, COMPARISONS, DECISIONS, OTHER, REFUSALS, SWITCH
 from .program import DivisionByZero, Node, Recorder, exact
 
@@ -21,12 +32,12 @@ CALLS = {
     "jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "core_call": "call_jaxpr", "remat2": "jaxpr",
     "checkpoint": "jaxpr", "custom_jvp_call": "call_jaxpr", "custom_vjp_call": "call_jaxpr"
 }  # fmt: skip
-IDENTITIES = ("copy", "copy_p", "stop_gradient", "reduce_precision", "device_put", "optimization_barrier")
+IDENTITIES = ("copy", "copy_p", "stop_gradient", "reduce_precision", "device_put", "optimization_barrier", "name")
 
 
 @dataclass(frozen=True)
 class Undecided:
-    """The truth of a comparison that depends on the values of the symbols."""
+    """What is no field entry: the truth of a comparison that depends on the symbols, a complex number, a random key."""
 
     primitive: str
 
@@ -88,7 +99,7 @@ class Interpreter:
             return elementwise(lambda x, y: self._compare(name, x, y), *operands)
         if name in DECISIONS:
             return elementwise(lambda *given: self._decide(name, *given), *operands)
-        if name in ("and", "or", "not"):
+        if name in ("and", "or", "not") and equation.outvars[0].aval.dtype == bool:
             return elementwise(lambda *given: _logic(name, *given), *operands)
         if name == "convert_element_type":
             return elementwise(lambda x: self._convert(x, np.dtype(params["new_dtype"])), *operands)
@@ -96,7 +107,7 @@ class Interpreter:
             return elementwise(self._select, *operands)
         if name == "is_finite":
             return elementwise(lambda x: x if x is REFUSED else Fraction(not isinstance(x, float)), *operands)
-        if name in POSITIONAL:
+        if name in POSITIONAL or name == "scatter-add":
             return self._move(equation, operands)
         add, mul = (self._guarded(getattr(self.recorder, operation)) for operation in ("add", "mul"))
         match name:
@@ -107,9 +118,11 @@ class Interpreter:
                 return reduce_axes(operation, neutral, operands[0], params["axes"])
             case "cumsum" | "cumprod":
                 return scan_axis(add if name == "cumsum" else mul, operands[0], params["axis"], params["reverse"])
+            case "conv_general_dilated":
+                return convolve(add, mul, equation, operands)
             case "polynomial":
                 return self._horner(add, mul, *operands)
-        return self._refuse(name)
+        return None if _tainted(operands) else self._refuse(name)
 
     def _call(self, jaxpr: Jaxpr, operands: list[np.ndarray]) -> list[np.ndarray]:
         name = jaxpr.debug_info.func_name if jaxpr.debug_info else ""
@@ -189,8 +202,11 @@ class Interpreter:
         return x
 
     def _move(self, equation: JaxprEqn, operands: list[np.ndarray]) -> np.ndarray | None:
-        moved = move_entries(equation, operands)
-        if moved is None:
+        if equation.primitive.name == "scatter-add":
+            moved = scatter_add(self._guarded(self.recorder.add), equation, operands)
+        else:
+            moved = move_entries(equation, operands)
+        if moved is None and not _tainted(operands):
             self._find(f"uses `{equation.primitive.name}` with an index that depends on the values; use fixed indices.")
         return moved
 
@@ -227,10 +243,18 @@ def _needed(jaxpr: Jaxpr) -> list[JaxprEqn]:
     return equations[::-1]
 
 
+def _tainted(operands: list[np.ndarray]) -> bool:
+    """Whether something before was refused, so that a finding here would only repeat it."""
+    return any(entry is REFUSED for operand in operands for entry in operand.ravel())
+
+
 def entries(values) -> np.ndarray:
     """An array of numbers as an object array of exact entries."""
-    values = np.asarray(values)
     out = np.empty(values.shape, dtype=object)
+    if not any(jnp.issubdtype(values.dtype, kind) for kind in (bool, jnp.integer, jnp.floating)):
+        out[...] = Undecided(str(values.dtype))
+        return out
+    values = np.asarray(values)
     for index in np.ndindex(values.shape):
         value = values[index]
         out[index] = Fraction(int(value)) if values.dtype.kind in "iub" else exact(value)

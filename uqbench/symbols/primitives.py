@@ -13,10 +13,13 @@ FUNCTIONS = ("exp", "log", "sin", "cos", "tan", "sinh", "cosh", "tanh", "asin", 
              "atanh", "erf")  # fmt: skip
 
 
-SWITCH = ("it has no single algebraic meaning; write the switch as a smooth function (jax.nn.sigmoid, a Hill function), "
-          "or split the experiment at the switch.")  # fmt: skip
+SWITCH = (
+    "it has no single algebraic meaning; write the switch as a smooth function (jax.nn.sigmoid, a Hill function), "
+    "or split the experiment at the switch."
+)
 LOOP = "a loop is not one formula; write the repetition as a Python loop of fixed length."
 SOLVE = "a factorisation branches on its pivots; write the solution of the linear system as a formula."
+DRAW = "a draw is no formula; write what varies as a parameter with a distribution."
 OTHER = "no algebraic rule is known for it; write it with + - * /, powers, exp, log, sqrt, sin, cos, tanh or erf."
 # primitive -> where an author meets it, and what to do about it
 REFUSALS = {
@@ -30,6 +33,9 @@ REFUSALS = {
     "while": ("from lax.while_loop, lax.fori_loop", LOOP), "scan": ("from lax.scan, lax.fori_loop", LOOP),
     "lu": ("from jnp.linalg.solve, inv ...", SOLVE), "triangular_solve": ("from jnp.linalg.solve ...", SOLVE),
     "custom_linear_solve": ("from jnp.linalg.solve ...", SOLVE), "cholesky": ("from jnp.linalg.cholesky", SOLVE),
+    "random_seed": ("from jax.random", DRAW), "random_wrap": ("from jax.random", DRAW),
+    "random_bits": ("from jax.random", DRAW), "threefry2x32": ("from jax.random", DRAW),
+    "random_unwrap": ("from jax.random", DRAW),
 }  # fmt: skip
 COMPARISONS = {
     "lt": lambda x, y: x < y, "le": lambda x, y: x <= y, "gt": lambda x, y: x > y, "ge": lambda x, y: x >= y,

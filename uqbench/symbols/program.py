@@ -5,8 +5,8 @@ functions of its symbols. Written down once as such a list it can be run over an
 expressions for the equations of a report, truncated power series modulo a prime for identifiability. Whatever offers
 them is called an *algebra* here.
 
-Numbers in a program are exact. A decimal in the author's source means that decimal, so 0.1 is 1/10, and arithmetic among
-known numbers is done at once in rationals; only what depends on a symbol becomes an operation.
+Numbers in a program are exact. A decimal in the author's source means that decimal, so 0.1 is 1/10, and arithmetic
+among known numbers is done at once in rationals; only what depends on a symbol becomes an operation.
 """
 
 import math
@@ -237,7 +237,7 @@ class Program:
         return out
 
     def rewrite(self, recorder: Recorder, known: Mapping[str, Fraction] | None = None) -> "Program":
-        """The same functions recorded afresh: with some symbols known, or in other operations (a recorder of its own)."""
+        """The same functions recorded afresh: with some symbols known, or by a recorder with other operations."""
         known = known or {}
         names = (*self.parameters, *self.inputs, *self.initial, TIME)
         elements = {name: known[name] if name in known else recorder.symbol(name) for name in names}

@@ -1,0 +1,62 @@
+"""What all tests share: a matplotlib without a screen, and models small enough to compile in a moment."""
+
+import os
+
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+import hypothesis
+import jax.numpy as jnp
+import pytest
+
+import uqbench as uq
+
+# The first example compiles, and a shared machine has no deadlines.
+hypothesis.settings.register_profile("uqbench", deadline=None, max_examples=50, derandomize=True)
+hypothesis.settings.load_profile("uqbench")
+
+
+def decay_initial(p, inputs):
+    return {"C": inputs["dose"]}
+
+
+def decay_rhs(t, y, p, inputs):
+    return {"C": -p["k"] * y["C"]}
+
+
+def decay_observe(y, p):
+    return {"C": y["C"]}
+
+
+def decay_space():
+    return uq.Space(
+        k=uq.epistemic(uq.LogNormal(median=0.5, sigma=0.5), "1/h"), sigma=uq.epistemic(uq.HalfNormal(1.0), "mg/L")
+    )
+
+
+@pytest.fixture(scope="session")
+def decay():
+    """C' = -k C, C(0) = dose, measured with normal noise: everything about it is known in closed form."""
+    return uq.Model(
+        decay_space(),
+        uq.Ode(decay_initial, decay_rhs),
+        decay_observe,
+        units={"C": "mg/L"},
+        noise={"C": uq.Normal("C", "sigma")},
+        name="decay",
+    )
+
+
+@pytest.fixture(scope="session")
+def decay_table():
+    """Two experiments with different doses and times, and a replicate."""
+    import pandas as pd
+
+    rows = [("low", "C", t, 2.0 * float(jnp.exp(-0.5 * t)) + 0.05) for t in (0.5, 1.0, 2.0)]
+    rows += [("high", "C", t, 4.0 * float(jnp.exp(-0.5 * t)) - 0.05) for t in (1.0, 3.0, 3.0, 5.0)]
+    return pd.DataFrame(rows, columns=["experiment", "output", "time", "value"])
+
+
+@pytest.fixture(scope="session")
+def decay_study(decay, decay_table):
+    experiments = {"low": uq.Design(inputs={"dose": 2.0}), "high": uq.Design(inputs={"dose": 4.0})}
+    return uq.Study("decay", decay, experiments, decay_table)

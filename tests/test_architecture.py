@@ -1,0 +1,111 @@
+"""Who may import whom: read from the source, so that a forbidden arrow fails here and not in a review."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+CORE = ["errors", "units", "progress", "distributions", "space", "design", "system", "numerics", "model", "observation",
+        "study", "results", "symbols", "check"]
+# package -> the rooms that it may use
+ALLOWED = {
+    "errors": set(),
+    "units": {"errors"},
+    "progress": {"errors"},
+    "distributions": {"errors"},
+    "space": {"distributions", "errors", "units"},
+    "design": {"errors"},
+    "system": {"errors"},
+    "symbols": {"design", "errors", "system"},
+    "numerics": {"design", "errors", "space", "system"},
+    "model": {"design", "distributions", "errors", "numerics", "space", "system", "units"},
+    "study": {"design", "errors", "model", "units"},
+    "observation": {"design", "errors", "model", "space", "study"},
+    "results": {"errors", "study"},
+    "check": {"design", "errors", "model", "symbols"},
+    "identifiability": {*CORE},
+    "calibration": {*CORE},
+    "decomposition": {*CORE},
+    "reporting": {"results", "errors"},
+    "workflow": {"study", "calibration", "decomposition", "identifiability", "reporting"},
+    "cli": {*CORE, "workflow", "calibration", "decomposition", "identifiability", "reporting"},
+}
+OWNERS = {
+    "pymc": {"calibration"}, "nutpie": {"calibration"}, "pytensor": {"calibration"}, "SALib": {"decomposition"},
+    "chaospy": {"decomposition"}, "diffrax": {"numerics"}, "sympy": {"symbols", "identifiability"},
+    "flint": {"identifiability"}, "jinja2": {"reporting"}, "matplotlib": {"reporting"}, "cyclopts": {"cli"},
+}
+
+
+def imports(path):
+    """(module, level) of every import in a file, those inside functions too."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            if node.module:
+                yield node.module, node.level
+            else:
+                yield from ((alias.name, node.level) for alias in node.names)
+        elif isinstance(node, ast.Import):
+            yield from ((alias.name, 0) for alias in node.names)
+
+
+def room(path):
+    parts = path.relative_to(ROOT / "uqbench").with_suffix("").parts
+    return parts[0]
+
+
+def arrows():
+    for path in sorted((ROOT / "uqbench").rglob("*.py")):
+        if path.name == "__init__.py" and path.parent == ROOT / "uqbench":
+            continue
+        depth = len(path.relative_to(ROOT / "uqbench").parts)
+        for module, level in imports(path):
+            yield path, depth, module, level
+
+
+def test_rooms_import_only_what_they_may():
+    wrong = []
+    for path, depth, module, level in arrows():
+        if module.startswith("uqbench") and level == 0:
+            wrong.append(f"{path.name} imports {module} by its absolute name")
+        if level == depth:
+            target = module.split(".")[0]
+            if target != room(path) and target not in ALLOWED[room(path)]:
+                wrong.append(f"{room(path)} ({path.name}) imports {target}")
+    assert not wrong
+
+
+def test_each_heavy_package_has_one_owner():
+    wrong = [f"{path.relative_to(ROOT)} imports {module}" for path, _, module, level in arrows()
+             if level == 0 and room(path) not in OWNERS.get(module.split(".")[0], {room(path)})]
+    assert not wrong
+
+
+def test_the_library_knows_neither_models_nor_studies():
+    named = {module.split(".")[0] for _, _, module, level in arrows() if level == 0}
+    assert not named & {"forward_models", "studies"}
+
+
+@pytest.mark.parametrize("folder, allowed", [("forward_models", {"uqbench", "jax", "numpy"}),
+                                             ("studies", {"uqbench", "forward_models", "jax", "numpy", "pandas", "pathlib"})])
+def test_models_and_studies_import_public_names(folder, allowed):
+    for path in (ROOT / folder).glob("*.py"):
+        for module, level in imports(path):
+            assert level == 0 and module.split(".")[0] in allowed, f"{path.name}: {module}"
+            assert not module.startswith("uqbench.") or module.startswith("uqbench.numerics"), f"{path.name}: {module}"
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    code = "import uqbench, sys; print(sorted({'jax', 'pymc', 'arviz', 'pandas', 'sympy', 'matplotlib'} & set(sys.modules)))"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    assert out.stdout.strip() == "[]"
+
+
+def test_every_public_name_can_be_fetched():
+    import uqbench
+
+    missing = [name for name in uqbench.__all__ if getattr(uqbench, name, None) is None]
+    assert not missing

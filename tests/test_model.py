@@ -1,0 +1,116 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import uqbench as uq
+from uqbench import model as model_module
+
+from .conftest import decay_initial, decay_observe, decay_rhs, decay_space
+
+DESIGN = uq.Design([0.5, 1.0, 3.0], inputs={"dose": 2.0})
+
+
+def blow_up_rhs(t, y, p, inputs):
+    return {"C": p["k"] * y["C"] ** 2}
+
+
+def wrong_rhs(t, y, p, inputs):
+    return {"D": -p["k"] * y["C"]}
+
+
+def test_outputs_are_the_closed_form(decay):
+    run = uq.evaluate(decay, {"k": 0.7, "sigma": 1.0}, DESIGN)
+    assert int(run.result) == 0
+    np.testing.assert_allclose(run.outputs["C"], 2.0 * np.exp(-0.7 * np.array([0.5, 1.0, 3.0])), rtol=1e-7)
+
+
+@pytest.mark.parametrize("mode, differentiate", [("value", jax.jacfwd), ("forward", jax.jacfwd), ("reverse", jax.jacrev)])
+def test_derivatives_are_the_closed_form(decay, mode, differentiate):
+    def outputs(k):
+        return uq.evaluate(decay, {"k": k, "sigma": 1.0}, DESIGN, mode=mode).outputs["C"]
+
+    times = np.array([0.5, 1.0, 3.0])
+    np.testing.assert_allclose(differentiate(outputs)(0.7), -times * 2.0 * np.exp(-0.7 * times), rtol=1e-6)
+
+
+def test_new_values_trace_nothing():
+    traced = []
+
+    def rhs(t, y, p, inputs):
+        traced.append(1)
+        return decay_rhs(t, y, p, inputs)
+
+    model = uq.Model(decay_space(), uq.Ode(decay_initial, rhs), decay_observe, {"C": "mg/L"}, {"C": uq.Normal("C", "sigma")})
+    uq.evaluate(model, {"k": 0.5, "sigma": 1.0}, DESIGN)
+    uq.evaluate_many(model, {"k": jnp.linspace(0.1, 1.0, 7), "sigma": 1.0}, DESIGN)
+    before = len(traced)
+    assert before > 0
+    uq.evaluate(model, {"k": 0.9, "sigma": 2}, uq.Design([0.1, 0.2, 0.3], inputs={"dose": 5}))
+    uq.evaluate_many(model, {"k": jnp.linspace(0.2, 2.0, 6), "sigma": 3.0}, DESIGN)
+    assert len(traced) == before
+
+
+def test_a_failed_lane_is_nan_with_a_reason_and_leaves_the_others():
+    model = uq.Model(decay_space(), uq.Ode(decay_initial, blow_up_rhs), decay_observe, {"C": "mg/L"})
+    # C = 1 / (1/dose - k t) blows up at t = .5 / k
+    run = uq.evaluate_many(model, {"k": jnp.array([0.01, 5.0, 0.05]), "sigma": 1.0}, DESIGN)
+    assert np.asarray(run.result).tolist()[0::2] == [0, 0]
+    assert int(run.result[1]) in uq.RESULTS and int(run.result[1]) != 0
+    assert np.all(np.isnan(run.outputs["C"][1]))
+    np.testing.assert_allclose(run.outputs["C"][0], 1 / (0.5 - 0.01 * DESIGN.times), rtol=1e-6)
+
+
+def test_batches_equal_single_runs_and_designs_can_be_stacked(decay):
+    k = jnp.array([0.2, 0.5, 1.1])
+    stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *(DESIGN.at(DESIGN.times + s) for s in (0.0, 1.0, 2.0)))
+    run = uq.evaluate_many(decay, {"k": k, "sigma": 1.0}, stacked)
+    expected = 2.0 * np.exp(-np.asarray(k)[:, None] * np.asarray(stacked.times))
+    np.testing.assert_allclose(run.outputs["C"], expected, rtol=1e-7)
+
+
+def test_stochastic_simulators_need_a_key():
+    def simulate(theta, design, key):
+        return {"C": theta["k"] + jax.random.normal(key, design.times.shape)}
+
+    model = uq.Model.from_function(decay_space(), simulate, {"C": "mg/L"}, stochastic=True)
+    with pytest.raises(uq.InputError, match="key"):
+        uq.evaluate(model, {"k": 1.0, "sigma": 1.0}, DESIGN)
+    runs = uq.evaluate_many(model, {"k": jnp.zeros(2), "sigma": 1.0}, DESIGN, jax.random.split(jax.random.key(0), 2))
+    assert not np.allclose(runs.outputs["C"][0], runs.outputs["C"][1])
+
+
+def test_wrong_models_name_every_finding():
+    with pytest.raises(uq.InputError) as caught:
+        uq.Model(decay_space(), uq.Ode(decay_initial, decay_rhs), decay_observe, {"C": "mg/furlong2x", "k": "1/h"},
+                 {"D": uq.Normal("C", "sigmaa"), "C": uq.Normal(0.0, "sigma")}, gradient="perfect")
+    text = str(caught.value)
+    for part in ("mg/furlong2x", "noise is given for 'D'", "'sigmaa'", "names no output", "both a parameter and an output", "'perfect'"):
+        assert part in text
+
+
+@pytest.mark.parametrize("rhs, observe, units, expected", [
+    (decay_rhs, decay_observe, {"C": "mg/L", "D": "mg"}, "'D', which is not among the outputs"),
+    (decay_rhs, lambda y, p: {"C": y["C"], "E": y["C"]}, {"C": "mg/L"}, "'E' has no unit"),
+    (wrong_rhs, decay_observe, {"C": "mg/L"}, "no derivative for the state 'C'"),
+    (lambda t, y, p, inputs: {"C": -p["kk"] * y["C"]}, decay_observe, {"C": "mg/L"}, "reads 'kk'"),
+])
+def test_functions_that_do_not_fit_are_refused_before_solving(rhs, observe, units, expected):
+    model = uq.Model(decay_space(), uq.Ode(decay_initial, rhs), observe, units)
+    with pytest.raises(uq.InputError, match=expected):
+        uq.evaluate(model, {"k": 1.0, "sigma": 1.0}, DESIGN)
+
+
+def test_designs_name_every_finding():
+    for times, part in (([2.0, 1.0], "not sorted"), ([-1.0, 1.0], "before the start"), ([0.0, np.nan], "not finite"),
+                        ([["a"]], "not numbers"), ([[1.0]], "shape")):
+        with pytest.raises(uq.InputError, match=part):
+            uq.Design(times)
+    assert float(uq.Design.linspace(-1.0, 1.0, 3).start) == -1.0
+
+
+def test_digest_follows_content_not_objects(decay):
+    again = uq.Model(decay_space(), uq.Ode(decay_initial, decay_rhs), decay_observe, {"C": "mg/L"}, {"C": uq.Normal("C", "sigma")})
+    other = uq.Model(decay_space(), uq.Ode(decay_initial, blow_up_rhs), decay_observe, {"C": "mg/L"}, {"C": uq.Normal("C", "sigma")})
+    assert model_module.digest(decay, DESIGN) == model_module.digest(again, DESIGN)
+    assert model_module.digest(decay, DESIGN) != model_module.digest(other, DESIGN)

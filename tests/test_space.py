@@ -1,0 +1,79 @@
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import uqbench as uq
+
+
+def hierarchy():
+    return uq.Space(
+        median=uq.epistemic(uq.LogNormal(0.0, 1.0), "1/h"),
+        sd=uq.epistemic(uq.HalfNormal(1.0)),
+        ka=uq.aleatory(uq.LogNormal(median="median", sigma="sd"), "1/h"),
+        dose=uq.fixed(4.0, "mg"),
+    )
+
+
+def test_roles_and_order():
+    space = hierarchy()
+    assert space.names == ("median", "sd", "ka", "dose")
+    assert space.free == ("median", "sd", "ka")
+    assert (space.epistemic, space.aleatory, space.fixed) == (("median", "sd"), ("ka",), ("dose",))
+    assert uq.Space(dict(space)).names == space.names
+    assert space.only("epistemic").names == ("median", "sd")
+
+
+@given(st.lists(st.floats(1e-6, 1 - 1e-6), min_size=3, max_size=3))
+def test_cube_is_inverted_by_the_conditional_distribution(u):
+    space = hierarchy()
+    theta = space.from_cube(jnp.array(u))
+    back = [float(space[name].dist.cdf(theta[name], theta)) for name in space.free]
+    np.testing.assert_allclose(back, u, rtol=1e-8, atol=1e-10)
+
+
+def test_vector_and_theta_are_inverse():
+    space = hierarchy()
+    theta = space.sample(jax.random.key(0), (5,))
+    vector = space.vector(theta)
+    assert vector.shape == (5, 3)
+    np.testing.assert_array_equal(space.theta(vector)["ka"], theta["ka"])
+    assert float(space.theta(vector)["dose"]) == 4.0
+
+
+def test_values_are_double_precision_arrays():
+    theta = hierarchy().nominal()
+    assert all(value.dtype == jnp.float64 for value in theta.values())
+    assert float(theta["median"]) == pytest.approx(1.0)
+
+
+def test_log_prior_is_the_sum_of_log_densities():
+    space = hierarchy()
+    theta = space.complete({"median": 1.2, "sd": 0.4, "ka": [1.0, 2.0]})
+    parts = [space[n].dist.logpdf(theta[n], theta).sum() for n in space.free]
+    assert float(space.log_prior(theta)) == pytest.approx(float(sum(parts)))
+
+
+def test_every_mistake_is_named_at_once():
+    with pytest.raises(uq.InputError) as caught:
+        uq.Space(
+            a=uq.epistemic(uq.Normal("b", 1.0), "mg"),
+            b=uq.epistemic(uq.Normal("missing", 1.0), "nonsense_unit"),
+            c=uq.aleatory(uq.Normal("a", 1.0)),
+            d=uq.epistemic(uq.Normal("c", 1.0)),
+            e=uq.Parameter(uq.Normal(0.0, 1.0), "", "random"),
+            f=uq.Parameter(1.0, "", "epistemic"),
+        )
+    text = str(caught.value)
+    for part in ("'a' names 'b', which comes later", "'missing', which does not exist", "nonsense_unit", "differs between units",
+                 "role 'random'", "'f' is epistemic but has no distribution"):
+        assert part in text
+    assert len(caught.value.findings) == 6
+
+
+def test_missing_and_unknown_values_are_named():
+    with pytest.raises(uq.InputError, match="'sd' has no value") as caught:
+        hierarchy().complete({"median": 1.0, "kaa": 1.0})
+    assert "did you mean 'ka'" in str(caught.value)

@@ -1,0 +1,76 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+import uqbench as uq
+
+EXPERIMENTS = {"low": uq.Design(inputs={"dose": 2.0}), "high": uq.Design(inputs={"dose": 4.0})}
+
+
+def test_times_come_from_the_data(decay_study):
+    assert decay_study.experiments["high"].times.tolist() == [1.0, 3.0, 5.0]
+    assert decay_study.units == ("low", "high")
+
+
+def test_digests_follow_content(decay, decay_table, decay_study):
+    again = uq.Study("decay", decay, EXPERIMENTS, decay_table)
+    changed = uq.Study("decay", decay, EXPERIMENTS, decay_table.assign(value=decay_table["value"] + 1e-9))
+    assert again.data_digest == decay_study.data_digest != changed.data_digest
+    assert again.model_digest == decay_study.model_digest == changed.model_digest
+
+
+def broken(**columns):
+    table = pd.DataFrame({"experiment": ["low"] * 3, "output": ["C"] * 3, "time": [1.0, 2.0, 3.0], "value": [1.0, 1.0, 1.0]})
+    for name, values in columns.items():
+        table[name] = values
+    return table
+
+
+@pytest.mark.parametrize("table, parts", [
+    (broken().drop(columns=["time", "value"]), ["no column 'time'", "no column 'value'"]),
+    (broken().rename(columns={"time": "tmie"}), ["no column 'time'; did you mean 'tmie'"]),
+    (broken(experiment=["low", "lwo", "lwo"]), ["lines 3, 4: unknown experiment 'lwo'; did you mean 'low'"]),
+    (broken(output=["C", "C", "c0"]), ["line 4: unknown output with noise 'c0'"]),
+    (broken(time=[-1.0, 1.0, 2.0]), ["line 2: time lies before the start"]),
+    (broken(value=[np.nan, 1.0, np.inf]), ["line 2: value is missing", "line 4: value is infinite"]),
+    (broken(value=["1", "<LOD", "2"]), ["line 3: value '<LOD' is not a number"]),
+    (broken(time=["0", "soon", "2"], output=["C", "D", "C"]), ["'soon' is not a number", "unknown output with noise 'D'"]),
+    (broken().iloc[:0], ["no rows"]),
+])
+def test_a_broken_table_is_told_completely(decay, tmp_path, table, parts):
+    path = tmp_path / "data.csv"
+    table.to_csv(path, index=False)
+    for data in (table, path):
+        with pytest.raises(uq.InputError) as caught:
+            uq.Study("decay", decay, EXPERIMENTS, data)
+        for part in parts:
+            assert part in str(caught.value)
+
+
+def test_a_missing_unit_column_and_file_are_told(decay, tmp_path):
+    with pytest.raises(uq.InputError, match="no column 'subject'"):
+        uq.Study("decay", decay, EXPERIMENTS, broken(), unit="subject")
+    with pytest.raises(uq.InputError, match="there is no file 'none.csv'"):
+        uq.Study("decay", decay, EXPERIMENTS, tmp_path / "none.csv")
+
+
+def test_quantities_and_experiments_are_checked_together(decay):
+    with pytest.raises(uq.InputError) as caught:
+        uq.Study("decay", decay, {"a": uq.Design(), "b": uq.Design([1.0])}, None,
+                 {"peak": max, "auc": uq.Quantity(sum, uq.Design([1.0], {"dose": 1.0}), "mg//h")})
+    for part in ("'a' has no times", "reads 'dose'", "quantity 'peak' is builtin_function_or_method", "mg//h"):
+        assert part in str(caught.value)
+
+
+def test_an_unknown_study_suggests_the_nearest():
+    with pytest.raises(uq.InputError, match="did you mean 'theophylline'"):
+        uq.load_study("theofylline")
+
+
+def test_a_study_can_be_a_file(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text("from studies.secretion import study\n")
+    assert uq.load_study(str(path)).name == "secretion"
+    path.write_text("studi = 1\n")
+    with pytest.raises(uq.InputError, match="exports no `study`"):
+        uq.load_study(str(path))

@@ -1,0 +1,362 @@
+"""The figures of a report, each a matplotlib `Figure` made from the tree, for a notebook as well as for the page.
+
+One accent colour carries what was inferred, grey what was given or is random; everything else stays quiet. No figure touches
+pyplot, so none of them opens a window or changes the settings of a notebook.
+"""
+
+from functools import wraps
+
+import matplotlib
+import numpy as np
+import xarray as xr
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from ..errors import InputError
+from .tables import described, group, output_unit, parts, percent, structure_entry, unit_name, unit_text
+
+# The page replaces these by its own light or dark colours of the same names.
+PALETTE = {
+    "ink": "#20272e",
+    "muted": "#67727d",
+    "line": "#cfd6dc",
+    "accent": "#1f6f8b",
+    "middle": "#8fbccb",
+    "pale": "#d5e6ec",
+    "grey": "#b3bcc5",
+    "paper": "#fefefe",
+}
+COLOURS = {"epistemic": "accent", "aleatory": "grey", "measurement": "line"}
+WIDTH = 8.8
+COLUMNS = 4
+
+_STYLE = {
+    "font.size": 8.5,
+    "text.color": PALETTE["ink"],
+    "axes.labelcolor": PALETTE["ink"],
+    "axes.labelsize": 8.5,
+    "axes.titlesize": 8.5,
+    "axes.titlelocation": "left",
+    "axes.edgecolor": PALETTE["line"],
+    "axes.facecolor": "none",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": False,
+    "axes.linewidth": 0.8,
+    "xtick.color": PALETTE["line"],
+    "ytick.color": PALETTE["line"],
+    "xtick.labelcolor": PALETTE["muted"],
+    "ytick.labelcolor": PALETTE["muted"],
+    "xtick.labelsize": 8,
+    "ytick.labelsize": 8,
+    "legend.frameon": False,
+    "legend.fontsize": 8.5,
+    "figure.facecolor": PALETTE["paper"],
+}
+
+
+def _styled(function):
+    @wraps(function)
+    def draw(*arguments, **settings):
+        with matplotlib.rc_context(_STYLE):
+            return function(*arguments, **settings)
+
+    return draw
+
+
+@_styled
+def predictive_band(tree: xr.DataTree, output: str) -> Figure:
+    """The data of one output and what the calibrated model says would be measured, one panel for each run.
+
+    Args:
+        tree: with /posterior_band and /observed_data.
+        output: its name.
+
+    Returns:
+        small multiples with shared axes: dots are observations, the line is the median, the bands hold 50 % and 90 %.
+
+    Raises:
+        InputError: where the groups or the output are missing.
+    """
+    band, observed = _needed(tree, "posterior_band", output), _needed(tree, "observed_data", output)
+    labels = run_labels(tree)
+    rows = -(-len(labels) // COLUMNS)
+    columns = min(len(labels), COLUMNS)
+    figure = Figure(figsize=(WIDTH, 0.5 + (1.5 if rows > 1 else 2.6) * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    levels = band["quantile"].values
+    order = np.argsort(levels)
+    for run, (label, axis) in enumerate(zip(labels, axes.ravel(), strict=False)):
+        curves = band[output].isel(run=run).transpose("quantile", "grid").values[order]
+        time = band["time"].isel(run=run).values if "run" in band["time"].dims else band["time"].values
+        for pair, colour in zip(range(len(levels) // 2), ("pale", "middle"), strict=False):
+            axis.fill_between(time, curves[pair], curves[-1 - pair], color=PALETTE[colour], linewidth=0)
+        axis.plot(time, curves[len(levels) // 2], color=PALETTE["accent"], linewidth=1.4)
+        mine = _rows_of_run(tree, band, observed, output, run)
+        axis.plot(observed[f"{output}_time"].values[mine], observed[output].values[mine], "o", color=PALETTE["ink"],
+                  markersize=2.6, markeredgewidth=0, label=label)
+        axis.set_title(label, color=PALETTE["muted"], pad=3, parse_math=False)
+    _hide_spare(axes, len(labels))
+    figure.supxlabel(_label("time", time_unit(tree)), fontsize=8.5, parse_math=False)
+    figure.supylabel(_label(output, output_unit(tree, output)), fontsize=8.5, parse_math=False)
+    return figure
+
+
+@_styled
+def densities(tree: xr.DataTree) -> Figure:
+    """Prior (thin grey line) and posterior (filled; the bar below is its 90 % interval) of every epistemic parameter.
+
+    Args:
+        tree: with /prior and /posterior.
+
+    Returns:
+        small multiples; the vertical axis is probability density, the same for both curves of a panel.
+
+    Raises:
+        InputError: where a group is missing.
+    """
+    prior, posterior = _needed(tree, "prior"), _needed(tree, "posterior")
+    known = described(tree)
+    names = [name for name in known.index if name in prior and name in posterior]
+    columns = min(len(names), COLUMNS)
+    rows = -(-len(names) // COLUMNS)
+    figure = Figure(figsize=(WIDTH, 0.2 + 1.65 * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, squeeze=False)
+    for name, axis in zip(names, axes.ravel(), strict=False):
+        before, after = prior[name].values.ravel(), posterior[name].values.ravel()
+        low, high = _window(before, after)
+        grid = np.linspace(low, high, 256)
+        bounds = min(before.min(), after.min()), max(before.max(), after.max())
+        density = _density(after, grid, bounds)
+        axis.fill_between(grid, density, color=PALETTE["pale"], linewidth=0)
+        axis.plot(grid, density, color=PALETTE["accent"], linewidth=1.4, label="posterior")
+        axis.plot(grid, _density(before, grid, bounds), color=PALETTE["muted"], linewidth=0.8, label="prior")
+        ends = np.quantile(after, (0.05, 0.95))
+        axis.plot(ends, np.full(2, -0.05 * density.max()), color=PALETTE["accent"], linewidth=2.5, solid_capstyle="butt")
+        axis.set(xlim=(low, high), yticks=[])
+        axis.set_ylim(-0.09 * density.max(), None)
+        axis.spines["left"].set_visible(False)
+        axis.locator_params(axis="x", nbins=4)
+        unit = unit_text(known.loc[name, "unit"]) if "unit" in known else ""
+        axis.set_title(_label(name, unit), pad=3, parse_math=False)
+    _hide_spare(axes, len(names))
+    return figure
+
+
+@_styled
+def variance_stack(tree: xr.DataTree) -> Figure:
+    """One bar for each quantity: which share of its variance is not known yet, and which differs between units.
+
+    Args:
+        tree: with /variance.
+
+    Returns:
+        stacked horizontal bars; the whisker at each boundary is the interval of the share on its left.
+
+    Raises:
+        InputError: where the group is missing.
+    """
+    dataset = _needed(tree, "variance")
+    names = parts(dataset)
+    quantities = [str(name) for name in dataset["quantity"].values]
+    figure = Figure(figsize=(WIDTH, 0.55 + 0.5 * len(quantities)), layout="constrained")
+    axis = figure.subplots()
+    for row, quantity in enumerate(quantities):
+        share = dataset.sel(quantity=quantity)
+        left = 0.0
+        for name in names:
+            width = float(np.clip(share[f"{name}_share"], 0, 1))
+            axis.barh(row, width, left=left, height=0.56, color=PALETTE[COLOURS[name]], linewidth=0)
+            if width > 0.09:
+                colour = PALETTE["paper"] if name == "epistemic" else PALETTE["ink"]
+                # apart from the whisker that starts at the boundary
+                axis.text(left + width / 2, row, percent(width), ha="center", va="center", color=colour)
+            left += width
+        _boundaries(axis, share, names, row)
+    axis.set(xlim=(0, 1), yticks=range(len(quantities)), xticks=np.linspace(0, 1, 5))
+    axis.set_yticklabels(quantities, color=PALETTE["ink"], parse_math=False)
+    axis.set_xticklabels(["0", "25 %", "50 %", "75 %", "100 % of the variance"], parse_math=False)
+    axis.invert_yaxis()
+    axis.tick_params(axis="y", length=0)
+    axis.spines["left"].set_visible(False)
+    _legend_of_parts(figure, tree, names)
+    return figure
+
+
+@_styled
+def variance_over_time(tree: xr.DataTree, output: str) -> Figure:
+    """How the parts of the variance of one measurement in a new unit change over time, as shares stacked to one.
+
+    Args:
+        tree: with /variance_over_time.
+        output: its name.
+
+    Returns:
+        one panel; thin lines are the intervals of the epistemic share.
+
+    Raises:
+        InputError: where the group or the output is missing.
+    """
+    dataset = _needed(tree, "variance_over_time")
+    if output not in dataset["output"].values:
+        raise InputError("results", [f"group /variance_over_time has no output {output!r}."])
+    dataset = dataset.sel(output=output).dropna("time", subset=["epistemic_share"])
+    names = parts(dataset)
+    shares = np.stack([np.clip(dataset[f"{name}_share"].values, 0, None) for name in names])
+    shares /= shares.sum(axis=0)
+    time = dataset["time"].values
+    figure = Figure(figsize=(WIDTH, 2.3), layout="constrained")
+    axis = figure.subplots()
+    axis.stackplot(time, shares, colors=[PALETTE[COLOURS[name]] for name in names], linewidth=0)
+    for bound in ("lower", "upper"):
+        axis.plot(time, np.clip(dataset[f"epistemic_share_{bound}"], 0, 1), color=PALETTE["ink"], linewidth=0.7)
+    axis.set(xlim=(time.min(), time.max()), ylim=(0, 1), yticks=[0, 0.5, 1])
+    axis.set_yticklabels(["0", "50 %", "100 %"], parse_math=False)
+    axis.set_xlabel(_label("time", time_unit(tree)), parse_math=False)
+    axis.set_ylabel(f"variance of {output}", parse_math=False)
+    _legend_of_parts(figure, tree, names)
+    return figure
+
+
+@_styled
+def sobol_bars(tree: xr.DataTree) -> Figure:
+    """Sobol indices of every quantity: the first-order part filled, the total effect behind it, both with intervals.
+
+    Args:
+        tree: with /sobol.
+
+    Returns:
+        one panel for each quantity, sharing the list of inputs.
+
+    Raises:
+        InputError: where the group is missing.
+    """
+    dataset = _needed(tree, "sobol")
+    inputs = [str(name) for name in dataset["parameter"].values]
+    quantities = [str(name) for name in dataset["quantity"].values]
+    columns = min(len(quantities), 3)
+    rows = -(-len(quantities) // columns)
+    figure = Figure(figsize=(WIDTH, 0.3 + (0.5 + 0.36 * len(inputs)) * rows), layout="constrained")
+    axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    place = np.arange(len(inputs))
+    for quantity, axis in zip(quantities, axes.ravel(), strict=False):
+        chosen = dataset.sel(quantity=quantity)
+        for index, height, colour, shift in (("ST", 0.62, "pale", 0.12), ("S1", 0.62, "accent", -0.12)):
+            value = np.clip(chosen[index].values, 0, None)
+            axis.barh(place, value, height=height, color=PALETTE[colour], linewidth=0)
+            bounds = chosen[f"{index}_lower"].values, chosen[f"{index}_upper"].values
+            axis.hlines(place + shift, *bounds, color=PALETTE["ink"], linewidth=0.9)
+        end = np.nanmax([chosen["ST_upper"].values, chosen["ST"].values], axis=0)
+        for row, x, value in zip(place, end, chosen["ST"].values, strict=True):
+            axis.text(max(x, 0) + 0.02, row, f"{value:.2f}", va="center", color=PALETTE["muted"], fontsize=8)
+        axis.set_title(quantity, pad=3, parse_math=False)
+        axis.tick_params(axis="y", length=0)
+        axis.spines["left"].set_visible(False)
+    axes[0, 0].set(xlim=(0, 1.18), xticks=[0, 0.5, 1], yticks=place)
+    axes[0, 0].set_yticklabels([input_label(name) for name in inputs], color=PALETTE["ink"], parse_math=False)
+    axes[0, 0].invert_yaxis()
+    _hide_spare(axes, len(quantities))
+    handles = [Patch(color=PALETTE["accent"], label="alone (first order)"),
+               Patch(color=PALETTE["pale"], label="with its interactions (total, printed)")]
+    figure.legend(handles=handles, loc="outside upper left", ncols=2, handlelength=1.0, borderaxespad=0.2)
+    return figure
+
+
+def part_label(name: str, tree: xr.DataTree) -> str:
+    """What a part of the variance means, in words."""
+    unit = unit_name(tree)
+    between = f"differs between {unit}s" if unit != "unit" else "differs between units or is random"
+    return {"epistemic": "not known yet", "aleatory": between, "measurement": "measurement"}[name]
+
+
+def input_label(name: str) -> str:
+    """The posterior enters the indices as one input called `epistemic`; parameters keep their names."""
+    return "not known yet" if name == "epistemic" else name
+
+
+def time_unit(tree: xr.DataTree) -> str:
+    """Unit of time, where the model's description gives one."""
+    return unit_text((structure_entry(tree, "units") or {}).get("time", ""))
+
+
+def run_labels(tree: xr.DataTree) -> list[str]:
+    """A title for each run of /posterior_band: its unit, and its experiment where the unit alone does not tell."""
+    band = _needed(tree, "posterior_band")
+    units, experiments = (band[name].values.astype(str).tolist() for name in ("unit", "experiment"))
+    if units == experiments:
+        return experiments
+    named = [f"{unit_name(tree)} {unit}" for unit in units]
+    if len(set(units)) == len(units):
+        return named
+    return [f"{unit}, {experiment}" for unit, experiment in zip(named, experiments, strict=True)]
+
+
+def _needed(tree: xr.DataTree, name: str, output: str | None = None) -> xr.Dataset:
+    dataset = group(tree, name)
+    if dataset is None:
+        raise InputError("results", [f"group /{name} is missing; a figure needs it."])
+    if output is not None and output not in dataset:
+        raise InputError("results", [f"group /{name} has no output {output!r}; it has {', '.join(map(str, dataset.data_vars))}."])
+    return dataset
+
+
+def _rows_of_run(tree: xr.DataTree, band: xr.Dataset, observed: xr.Dataset, output: str, run: int) -> np.ndarray:
+    """Which observations belong to a run: those of its experiment and, where units have a column, of its unit."""
+    mine = observed[f"{output}_experiment"].values.astype(str) == str(band["experiment"].values[run])
+    taken = {f"{output}_{name}" for name in ("experiment", "time", "row")}
+    for name, column in observed.coords.items():
+        if column.dims == observed[output].dims and name not in taken and str(name).startswith(f"{output}_"):
+            mine &= column.values.astype(str) == str(band["unit"].values[run])
+    return mine
+
+
+def _label(name: str, unit: str) -> str:
+    return f"{name} [{unit}]" if unit else name
+
+
+def _hide_spare(axes: np.ndarray, used: int) -> None:
+    """Removes the empty panels of the last row; those above them keep their own time axis."""
+    for axis in axes.ravel()[used:]:
+        axis.set_visible(False)
+    if axes.size > used and len(axes) > 1:
+        for axis in axes[-2, used - axes.size :]:
+            axis.tick_params(labelbottom=True)
+
+
+def _window(prior: np.ndarray, posterior: np.ndarray) -> tuple[float, float]:
+    """What to show: the posterior with room around it, no further than the prior reaches."""
+    low, centre, high = np.quantile(posterior, (0.001, 0.5, 0.999))
+    first, last = np.quantile(prior, (0.005, 0.98))
+    spread = max(high - low, 1e-12 * max(abs(centre), 1e-300))
+    return float(min(low, max(first, low - 1.2 * spread))), float(max(high, min(last, high + 1.2 * spread)))
+
+
+def _density(draws: np.ndarray, grid: np.ndarray, bounds: tuple[float, float]) -> np.ndarray:
+    """Gaussian kernel density, mirrored at the ends of all draws so that a density does not fall where its support ends.
+
+    Bandwidth by the rule of thumb of Silverman (1986, Density Estimation, eq. 3.31).
+    """
+    quartiles = np.quantile(draws, (0.25, 0.75))
+    spread = min(np.std(draws), (quartiles[1] - quartiles[0]) / 1.34) or np.std(draws)
+    width = max(0.9 * spread * draws.size**-0.2, 1e-12 * max(np.abs(draws).max(), 1e-300))
+    mirrored = np.concatenate([draws, 2 * bounds[0] - draws, 2 * bounds[1] - draws])
+    near = mirrored[(mirrored > grid[0] - 5 * width) & (mirrored < grid[-1] + 5 * width)]
+    kernel = np.exp(-0.5 * ((grid[:, None] - near) / width) ** 2).sum(axis=1)
+    inside = (grid >= bounds[0]) & (grid <= bounds[1])
+    return np.where(inside, kernel / (draws.size * width * np.sqrt(2 * np.pi)), 0.0)
+
+
+def _boundaries(axis, share: xr.Dataset, names: tuple[str, ...], row: int) -> None:
+    """The interval of the first share from the left, of the last from the right."""
+    marks = [(share["epistemic_share_lower"], share["epistemic_share_upper"])]
+    if names[-1] == "measurement":
+        marks.append((1 - share["measurement_share_upper"], 1 - share["measurement_share_lower"]))
+    for low, high in marks:
+        low, high = np.clip([float(low), float(high)], 0, 1)
+        axis.hlines(row + 0.18, low, high, color=PALETTE["ink"], linewidth=1.1)
+        axis.vlines([low, high], row + 0.12, row + 0.24, color=PALETTE["ink"], linewidth=1.1)
+
+
+def _legend_of_parts(figure: Figure, tree: xr.DataTree, names: tuple[str, ...]) -> None:
+    handles = [Patch(color=PALETTE[COLOURS[name]], label=part_label(name, tree)) for name in names]
+    figure.legend(handles=handles, loc="outside upper left", ncols=len(names), handlelength=1.0, borderaxespad=0.2)

@@ -1,0 +1,93 @@
+"""The verb `report`: everything that is known about a study on one page that needs nothing beside it.
+
+The page is made from the tree alone, so what it says is what was computed and stored, not what a second run would give.
+"""
+
+import os
+import re
+from pathlib import Path
+
+import jinja2
+import xarray as xr
+from markupsafe import Markup, escape
+
+from ..errors import InputError
+from .sections import head, provenance, sections
+
+TEMPLATE = "page.html.jinja"
+
+
+def report(study, tree: xr.DataTree | None = None, *, path: str | Path | None = None) -> xr.DataTree:
+    """Writes the report of a study's results as one HTML page.
+
+    Args:
+        study: a `Study`, or anything with its `name`; only the name is used, no model is run.
+        tree: its results; groups that are missing are named on the page with the verb that makes them.
+        path: of the page; default `results/<study>.html`.
+
+    Returns:
+        the tree as it was given.
+
+    Raises:
+        InputError: an empty tree, the tree of another study, or a path that cannot be written (what was there stays).
+
+    Example:
+        >>> import uqbench as uq
+        >>> from studies.theophylline import study
+        >>> tree = uq.report(study, uq.load("results/theophylline.zarr"))  # doctest: +SKIP
+    """
+    name = study if isinstance(study, str) else study.name
+    if tree is None or not tree.children:
+        raise InputError(f"report {name!r}", [
+            f"there are no results yet; run `uqbench run {name}`, or one of `uqbench identify {name}`, "
+            f"`uqbench calibrate {name}`, `uqbench decompose {name}` first."
+        ])
+    owner = tree.attrs.get("study", name)
+    if owner != name:
+        raise InputError(f"report {name!r}", [f"the tree holds results of the study {owner!r}; run `uqbench run {name}` first."])
+    target = Path("results", f"{re.sub(r'[^\w.-]+', '_', name)}.html") if path is None else Path(path)
+    _write(target, page(tree, name))
+    return tree
+
+
+def page(tree: xr.DataTree, name: str) -> str:
+    """The page as text.
+
+    Args:
+        tree: results with at least one group.
+        name: of the study.
+    """
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters["code"] = _code
+    return environment.get_template(TEMPLATE).render(
+        name=name, head=list(head(tree)), sections=sections(tree, name), provenance=provenance(tree)
+    )
+
+
+def _code(text: str) -> Markup:
+    """Escaped text whose `backticks` have become code."""
+    pieces = str(text).split("`")
+    if len(pieces) % 2 == 0:
+        # an unpaired backtick is a character like any other
+        return escape(text)
+    return Markup("").join(
+        Markup("<code>{}</code>").format(piece) if index % 2 else escape(piece) for index, piece in enumerate(pieces)
+    )
+
+
+def _write(path: Path, text: str) -> None:
+    """Writes beside the target and renames into place: a reader sees the old page or the new one, never half of one."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.new")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(path)
+    except OSError as error:
+        raise InputError("report", [f"cannot write {str(path)!r}: {error.strerror or error}; give another `path`."]) from error
+    finally:
+        # the folder itself may be what cannot be used
+        if beside.is_file():
+            beside.unlink()

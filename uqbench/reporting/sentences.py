@@ -1,0 +1,251 @@
+"""What the tree says, in sentences: the headings of the report, each an answer and not a topic.
+
+A sentence never claims more than its interval allows: where the interval leaves a question open, it says "not resolved".
+"""
+
+import ast
+import json
+import re
+
+import numpy as np
+import xarray as xr
+
+from .figures import input_label, part_label
+from .tables import coverage, group, identifiability, narrowing, output_unit, parameters, parts, percent, rounded, unit_name
+
+_WORDS = "no one two three four five six seven eight nine ten eleven twelve".split()
+NOT_RESOLVED = "not resolved"
+
+
+def counted(number: int, noun: str, plural: str | None = None) -> str:
+    """A number with its noun: 'seven parameters', '1 draw' stays 'one draw', 132 stays digits."""
+    word = _WORDS[number] if 0 <= number < len(_WORDS) else f"{number:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+    return f"{word} {noun if number == 1 else plural or f'{noun}s'}"
+
+
+def listed(names: list[str]) -> str:
+    """'a, b and c'."""
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else ""
+
+
+def sentence(text: str) -> str:
+    """With a capital first letter, unless it starts with a name that has none."""
+    return text[:1].upper() + text[1:]
+
+
+def model(tree: xr.DataTree) -> str:
+    """How many unknowns of which kind."""
+    roles = parameters(tree)["role"]
+    epistemic, aleatory = int((roles == "epistemic").sum()), int((roles == "aleatory").sum())
+    differing = f", {counted(aleatory, 'parameter')} that differ{'s' * (aleatory == 1)} between {unit_name(tree)}s" if aleatory else ""
+    return sentence(f"{counted(epistemic, 'unknown parameter')}{differing}")
+
+
+def known(tree: xr.DataTree) -> str:
+    """Which parameter is known best and which worst, relative to its size."""
+    relative = identifiability(tree).get("posterior_relative")
+    relative = None if relative is None else relative.dropna()
+    if relative is None or relative.empty:
+        return "The parameters"
+    if len(relative) == 1:
+        return f"{relative.index[0]} is known to ±{percent(relative.iloc[0])}"
+    best, worst = relative.idxmin(), relative.idxmax()
+    return f"Best known is {best}, to ±{percent(relative[best])}; least known {worst}, to ±{percent(relative[worst])}"
+
+
+def structural(tree: xr.DataTree) -> str:
+    """The verdicts of structural identifiability, those that fail by name."""
+    verdict = identifiability(tree)["verdict"].dropna()
+    lost, open_ = verdict.index[verdict == "none"].tolist(), verdict.index[verdict == "undecided"].tolist()
+    said = []
+    if lost:
+        said.append(f"{listed(lost)} cannot be identified from these outputs, however good the data")
+    if open_:
+        said.append(f"for {listed(open_)} the question is {NOT_RESOLVED}")
+    rest = len(verdict) - len(lost) - len(open_)
+    if rest:
+        how = "globally" if (verdict[~verdict.isin(["none", "undecided"])] == "global").all() else "locally"
+        are = "is" if rest == 1 else "are"
+        who = f"all {counted(rest, 'parameter')}" if not said else f"the other {counted(rest, 'parameter')}"
+        if not said and len(verdict) <= 3:
+            who = listed(verdict.index.tolist())
+        said.append(f"{who} {are} {how} identifiable")
+    text = "; ".join(said)
+    return text if lost or len(verdict) <= 3 else sentence(text)
+
+
+def information(tree: xr.DataTree) -> str:
+    """Rank and condition of the Fisher information, and the direction that is known least."""
+    fisher = group(tree, "fisher")
+    eigenvalue, attributes = fisher["eigenvalue"].values, fisher.attrs
+    size, rank = len(eigenvalue), int(attributes["rank"])
+    logs = "logarithms of the parameters" if attributes.get("scale") == "log" else "parameters"
+    where = f" (taken at {attributes['at']})" if attributes.get("at") else ""
+    if rank < size:
+        text = (f"To first order these data determine only {rank} of {counted(size, 'direction')} in the space of the {logs}{where}: "
+                f"{counted(size - rank, 'direction')} cannot be seen at all. ")
+    else:
+        ratio = np.sqrt(eigenvalue.max() / eigenvalue.min())
+        text = (f"To first order these data determine all {counted(size, 'direction')} in the space of the {logs}{where}; the best "
+                f"is known {rounded(ratio, digits=2)} times better than the worst (condition number {rounded(ratio**2, digits=2)}). ")
+    weights = fisher["direction"].isel(mode=int(np.argmin(eigenvalue)))
+    order = np.argsort(-np.abs(weights.values))
+    kept = [index for index in order if abs(float(weights[index])) >= 0.2][:4]
+    # An eigenvector has no sign of its own: the largest entry is written positive.
+    sign = np.sign(float(weights[order[0]])) or 1.0
+    terms = [f"{rounded(sign * float(weights[i]), digits=2)} {fisher['parameter'].values[i]}" for i in kept]
+    combination = " + ".join(terms).replace("+ −", "− ")
+    if rank < size:
+        return f"{text}One such direction is {combination}."
+    return f"{text}Known least is the direction {combination}, with a standard error of {rounded(eigenvalue.min() ** -0.5, digits=2)}."
+
+
+def covered(tree: xr.DataTree, output: str) -> str:
+    """The share of observations inside the 90 % predictive interval."""
+    inside, total = coverage(tree, output)
+    return f"{percent(inside / total)} of {total} observations of {output} lie inside the 90\N{NO-BREAK SPACE}% predictive interval"
+
+
+def learned(tree: xr.DataTree) -> str:
+    """What the data have narrowed most and least."""
+    factor = narrowing(tree).sort_values(ascending=False)
+    if len(factor) == 0:
+        return "Prior and posterior"
+    most = f"{factor.index[0]} {rounded(factor.iloc[0], digits=2)}-fold"
+    if len(factor) == 1:
+        return f"The data have narrowed {most}"
+    return f"The data have narrowed {most}, and {factor.index[-1]} the least, {rounded(factor.iloc[-1], digits=2)}-fold"
+
+
+def converged(tree: xr.DataTree) -> str:
+    """Whether all chains agree, naming what does not."""
+    resolved = tree["convergence"]["resolved"].values.astype(bool)
+    names = tree["convergence"]["parameter"].values.astype(str)
+    lost = names[~resolved].tolist()
+    if lost:
+        return f"{sentence(NOT_RESOLVED)}: {listed(lost)} need{'s' * (len(lost) == 1)} more draws"
+    return f"All {counted(len(names), 'population parameter' if unit_name(tree) != 'unit' else 'parameter')} converged"
+
+
+def remedy(tree: xr.DataTree, study: str) -> str | None:
+    """What does not satisfy the limits, with its numbers and what to do; None where everything does."""
+    convergence = group(tree, "convergence")
+    lost = convergence.isel(parameter=~convergence["resolved"].values.astype(bool))
+    if not lost.sizes["parameter"]:
+        return None
+    said = [
+        f"{name} (R-hat {rounded(float(row.rhat), 0.01)}, ESS bulk {rounded(float(row.ess_bulk))}, tail {rounded(float(row.ess_tail))})"
+        for name, row in ((str(row.parameter.values), row) for _, row in lost.groupby("parameter"))
+    ]
+    draws = json.loads(convergence.attrs.get("settings", "{}")).get("draws")
+    more = f" `--draws {4 * int(draws)}`" if draws else ""
+    limits = f", which asks for {convergence.attrs['limits']}" if "limits" in convergence.attrs else ""
+    return (f"{sentence(NOT_RESOLVED)}: {'; '.join(said)}{limits}. Its numbers below are not to be used. Take more draws "
+            f"(`uqbench calibrate {study}{more}`); if R-hat stays high, the chains have found different answers.")
+
+
+def rejected(tree: xr.DataTree) -> list[str]:
+    """Every divergence and every failed solve of a calibration, in words."""
+    posterior, stats = group(tree, "posterior"), group(tree, "sample_stats")
+    said = []
+    for phase, where, kept in (
+        ("warmup", "During warm-up", "they belong to the adaptation and are in no result"),
+        ("sampling", "Among the kept draws", None),
+    ):
+        count, failed = (posterior.attrs.get(f"{what}_{phase}") for what in ("divergences", "failed_solves"))
+        if count is None and phase == "sampling" and stats is not None and "diverging" in stats:
+            count = int(stats["diverging"].sum())
+        if count is None:
+            said.append(f"{where} divergences were not recorded.")
+            continue
+        count = int(count)
+        total = f" of {posterior['chain'].size * posterior['draw'].size}" if phase == "sampling" else ""
+        text = f"{where} {count}{total} transitions diverged" if count != 1 else f"{where} 1{total} transition diverged"
+        if count and failed is not None:
+            text += f", {int(failed)} of them because a solve failed and the point was rejected"
+        elif failed is not None:
+            text += " and no solve failed" if not int(failed) else f" and {int(failed)} points were rejected because a solve failed"
+        elif count:
+            text += " (failed solves were not recorded)"
+        text += f"; {kept}" if count and kept else ""
+        text += ": a draw next to them may be missing, raise `--target-accept` if there are more than a few" if count and not kept else ""
+        said.append(f"{text}.")
+        if messages := _messages(posterior.attrs.get(f"messages_{phase}")):
+            said[-1] += f" What the sampler said: {messages}."
+    return said
+
+
+def _messages(text: str | None) -> str:
+    """The sampler's messages; those that differ only in their number become one."""
+    kinds: dict[str, list[str]] = {}
+    for message in json.loads(text or "[]"):
+        head, number = re.fullmatch(r"(.*?)[:\s]*([-+]?\d[\d.]*(?:e[-+]?\d+)?)?", message, re.DOTALL).groups()
+        kinds.setdefault(head, []).extend([number] if number else [])
+    said = []
+    for head, numbers in kinds.items():
+        values = sorted(map(float, numbers))
+        ends = [rounded(value) for value in dict.fromkeys((values[0], values[-1]))] if values else []
+        said.append(f"“{head}”" + (f" ({' to '.join(ends)})" if ends else ""))
+    return ", ".join(said)
+
+
+def failures(dataset: xr.Dataset) -> str | None:
+    """Failed runs of a decomposition, in words; None where none failed."""
+    try:
+        reasons = ast.literal_eval(dataset.attrs.get("failed_runs", "{}"))
+    except (ValueError, SyntaxError):
+        return f"Failed runs: {dataset.attrs['failed_runs']}."
+    if not reasons:
+        return None
+    return "Runs that failed and were left out: " + "; ".join(f"{count} because of “{why}”" for why, count in reasons.items()) + "."
+
+
+def split(tree: xr.DataTree) -> str:
+    """Which part of each quantity's variance dominates, where the interval tells."""
+    dataset = group(tree, "variance")
+    kinds: dict[str, list[str]] = {}
+    open_ = []
+    for quantity in dataset["quantity"].values:
+        share = dataset.sel(quantity=quantity)
+        most = max(parts(dataset), key=lambda part, share=share: float(share[f"{part}_share"]))
+        if float(share[f"{most}_share_lower"]) > 0.5:
+            kinds.setdefault(most, []).append(f"{percent(float(share[f'{most}_share']))} of the variance of {quantity}")
+        else:
+            open_.append(str(quantity))
+    said = []
+    for part, members in kinds.items():
+        repeated = [members[0], *(member.replace("the variance of ", "that of ") for member in members[1:])]
+        label = {"epistemic": "is not known yet", "measurement": "is measurement"}.get(part, part_label(part, tree))
+        said.append(f"{listed(repeated)} {label.replace('differs between', 'is between')}")
+    if open_:
+        said.append(f"which part dominates the variance of {listed(open_)} is {NOT_RESOLVED}")
+    return sentence("; ".join(said))
+
+
+def over_time(tree: xr.DataTree, output: str) -> str:
+    """When the unknown matters most for one output."""
+    dataset = tree["variance_over_time"].to_dataset().sel(output=output).dropna("time", subset=["epistemic_share"])
+    at = int(np.argmax(dataset["epistemic_share"].values))
+    share, error = (float(dataset[f"epistemic_share{suffix}"][at]) for suffix in ("", "_standard_error"))
+    when = rounded(float(dataset["time"][at]))
+    unit = output_unit(tree, "time")
+    return (f"Of the variance of a new measurement of {output}, the part not known yet is largest at time {when}"
+            f"{' ' + unit if unit else ''}: {percent(share, error)}.")
+
+
+def inputs(tree: xr.DataTree) -> str:
+    """Which input matters most for each quantity, where the intervals tell."""
+    dataset = group(tree, "sobol")
+    said = []
+    for quantity in dataset["quantity"].values:
+        chosen = dataset.sel(quantity=quantity)
+        order = np.argsort(-chosen["ST"].values)
+        first, others = order[0], order[1:]
+        rivals = [i for i in others if float(chosen["ST_upper"][i]) > float(chosen["ST_lower"][first])]
+        label = [input_label(str(name)) for name in chosen["parameter"].values]
+        label = ["what is not known yet" if name == "not known yet" else name for name in label]
+        if rivals:
+            said.append(f"{listed([label[i] for i in (first, *rivals)])} for {quantity} (which of them is {NOT_RESOLVED})")
+        else:
+            said.append(f"{label[first]} for {quantity}")
+    return f"What matters most: {listed(said)}."
