@@ -2,8 +2,8 @@
 
 eps x' = L (1 - x) - Kd x,   y' = beta x - delta y,   x(0) = y(0) = 0.
 
-The receptor x reaches L / (L + Kd) within eps / (L + Kd); the transcription factor y follows over 1 / delta. An explicit
-method has to resolve the first for as long as one looks at the second.
+The receptor x reaches L / (L + Kd) within eps / (L + Kd); the transcription factor y follows over 1 / delta. An
+explicit method has to resolve the first for as long as one looks at the second.
 """
 
 import jax.numpy as jnp

@@ -1,8 +1,8 @@
 """Cells that secrete, scaled up to a tissue: the smallest model with both kinds of uncertainty.
 
-C' = s q - k C with C(0) = 0, steady state C* = (s / k) q. The secretion rate q differs from cell to cell (aleatory), the factor s
-that couples the scales is one unknown number (epistemic). Of the steady state only s/k can be known; the transient gives k too.
-`model` is the transient; `steady` the closed form of its limit.
+C' = s q - k C with C(0) = 0, steady state C* = (s / k) q. The secretion rate q differs from cell to cell (aleatory),
+the factor s that couples the scales is one unknown number (epistemic). Of the steady state only s/k can be known; the
+transient gives k too. `model` is the transient; `steady` the closed form of its limit.
 """
 
 import jax.numpy as jnp

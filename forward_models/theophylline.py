@@ -1,8 +1,9 @@
 """Oral theophylline: one compartment with first-order absorption, in subjects who differ.
 
-The dose enters the gut and is absorbed at rate ka; the plasma concentration falls by clearance CL out of the volume V. Dose,
-clearance and volume are per kg of body weight. Swapping ka and CL/V with a matching V gives the same concentrations (flip-flop),
-so ka and V are locally but not globally identifiable; the priors hold them on the side ka > CL/V.
+The dose enters the gut and is absorbed at rate ka; the plasma concentration falls by clearance CL out of the volume
+V. Dose, clearance and volume are per kg of body weight. Swapping ka and CL/V with a matching V gives the same
+concentrations (flip-flop), so ka and V are locally but not globally identifiable; the priors hold them on the side ka
+> CL/V.
 """
 
 import jax.numpy as jnp
@@ -38,7 +39,7 @@ def observe(y, p):
 
 model = Model(
     space=space,
-    # The assay errs by about 0.7 mg/L; a solve good to 1e-6 relative is far below that and takes half the steps of 1e-8.
+    # The assay errs by about 0.7 mg/L; a solve good to 1e-6 is far below that and takes half the steps of 1e-8.
     system=Ode(initial, rhs, rtol=1e-6, atol=1e-8),
     observe=observe,
     units={"concentration": "mg/L"},

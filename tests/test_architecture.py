@@ -8,8 +8,22 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-CORE = ["errors", "units", "progress", "distributions", "space", "design", "system", "numerics", "model", "observation",
-        "study", "results", "symbols", "check"]
+CORE = [
+    "errors",
+    "units",
+    "progress",
+    "distributions",
+    "space",
+    "design",
+    "system",
+    "numerics",
+    "model",
+    "observation",
+    "study",
+    "results",
+    "symbols",
+    "check",
+]
 # package -> the rooms that it may use
 ALLOWED = {
     "errors": set(),
@@ -34,9 +48,17 @@ ALLOWED = {
     "cli": {*CORE, "workflow", "calibration", "decomposition", "identifiability", "reporting"},
 }
 OWNERS = {
-    "pymc": {"calibration"}, "nutpie": {"calibration"}, "pytensor": {"calibration"}, "SALib": {"decomposition"},
-    "chaospy": {"decomposition"}, "diffrax": {"numerics"}, "sympy": {"symbols", "identifiability"},
-    "flint": {"identifiability"}, "jinja2": {"reporting"}, "matplotlib": {"reporting"}, "cyclopts": {"cli"},
+    "pymc": {"calibration"},
+    "nutpie": {"calibration"},
+    "pytensor": {"calibration"},
+    "SALib": {"decomposition"},
+    "chaospy": {"decomposition"},
+    "diffrax": {"numerics"},
+    "sympy": {"symbols", "identifiability"},
+    "flint": {"identifiability"},
+    "jinja2": {"reporting"},
+    "matplotlib": {"reporting"},
+    "cyclopts": {"cli"},
 }
 
 
@@ -79,8 +101,11 @@ def test_rooms_import_only_what_they_may():
 
 
 def test_each_heavy_package_has_one_owner():
-    wrong = [f"{path.relative_to(ROOT)} imports {module}" for path, _, module, level in arrows()
-             if level == 0 and room(path) not in OWNERS.get(module.split(".")[0], {room(path)})]
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {module}"
+        for path, _, module, level in arrows()
+        if level == 0 and room(path) not in OWNERS.get(module.split(".")[0], {room(path)})
+    ]
     assert not wrong
 
 
@@ -89,8 +114,13 @@ def test_the_library_knows_neither_models_nor_studies():
     assert not named & {"forward_models", "studies"}
 
 
-@pytest.mark.parametrize("folder, allowed", [("forward_models", {"uqbench", "jax", "numpy"}),
-                                             ("studies", {"uqbench", "forward_models", "jax", "numpy", "pandas", "pathlib"})])
+@pytest.mark.parametrize(
+    "folder, allowed",
+    [
+        ("forward_models", {"uqbench", "jax", "numpy"}),
+        ("studies", {"uqbench", "forward_models", "jax", "numpy", "pandas", "pathlib"}),
+    ],
+)
 def test_models_and_studies_import_public_names(folder, allowed):
     for path in (ROOT / folder).glob("*.py"):
         for module, level in imports(path):
@@ -99,7 +129,8 @@ def test_models_and_studies_import_public_names(folder, allowed):
 
 
 def test_importing_the_package_loads_nothing_heavy():
-    code = "import uqbench, sys; print(sorted({'jax', 'pymc', 'arviz', 'pandas', 'sympy', 'matplotlib'} & set(sys.modules)))"
+    heavy = {"jax", "pymc", "arviz", "pandas", "sympy", "matplotlib"}
+    code = f"import uqbench, sys; print(sorted({heavy} & set(sys.modules)))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
     assert out.stdout.strip() == "[]"
 

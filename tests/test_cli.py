@@ -21,14 +21,17 @@ def test_help_names_every_verb():
         assert verb in out.stdout
 
 
-@pytest.mark.parametrize("arguments, expected", [
-    (["run", "theofyline"], "did you mean 'theophylline'"),
-    (["rum", "theophylline"], "Did you mean"),
-    (["run", "theophylline", "--draws", "many"], "draws"),
-    (["run", "nowhere.py"], "no such file"),
-    (["calibrate", "secretion"], "no data"),
-    (["report", "secretion"], "no result store"),
-])
+@pytest.mark.parametrize(
+    "arguments, expected",
+    [
+        (["run", "theofyline"], "did you mean 'theophylline'"),
+        (["rum", "theophylline"], "Did you mean"),
+        (["run", "theophylline", "--draws", "many"], "draws"),
+        (["run", "nowhere.py"], "no such file"),
+        (["calibrate", "secretion"], "no data"),
+        (["report", "secretion"], "no result store"),
+    ],
+)
 def test_a_mistake_is_a_message_and_status_2(tmp_path, arguments, expected):
     out = uqbench(*arguments, *(["--results", tmp_path] if arguments[0] != "rum" else []))
     assert out.returncode == 2
@@ -40,7 +43,8 @@ def test_a_mistake_is_a_message_and_status_2(tmp_path, arguments, expected):
 def test_a_broken_table_leaves_existing_results_untouched(tmp_path):
     (tmp_path / "broken.py").write_text(
         "import pandas as pd\nfrom forward_models.theophylline import model\nfrom uqbench import Design, Study\n"
-        "data = pd.DataFrame({'experiment': ['x', 'y'], 'output': ['concentration', 'conc'], 'time': [-1, 'b'], 'value': [None, 1]})\n"
+        "data = pd.DataFrame({'experiment': ['x', 'y'], 'output': ['concentration', 'conc'],\n"
+        "                     'time': [-1, 'b'], 'value': [None, 1]})\n"
         "study = Study('theophylline', model, {'x': Design(inputs={'dose': 1.0})}, data, unit='subject')\n"
     )
     kept = tmp_path / "theophylline.zarr"
@@ -48,8 +52,14 @@ def test_a_broken_table_leaves_existing_results_untouched(tmp_path):
     (kept / "marker").write_text("old")
     out = uqbench("run", tmp_path / "broken.py", "--results", tmp_path)
     assert out.returncode == 2 and "Traceback" not in out.stderr
-    for part in ("no column 'subject'", "unknown experiment 'y'", "unknown output with noise 'conc'", "'b' is not a number",
-                 "value is missing", "before the start"):
+    for part in (
+        "no column 'subject'",
+        "unknown experiment 'y'",
+        "unknown output with noise 'conc'",
+        "'b' is not a number",
+        "value is missing",
+        "before the start",
+    ):
         assert part in out.stderr
     assert (kept / "marker").read_text() == "old"
 

@@ -25,7 +25,9 @@ def test_outputs_are_the_closed_form(decay):
     np.testing.assert_allclose(run.outputs["C"], 2.0 * np.exp(-0.7 * np.array([0.5, 1.0, 3.0])), rtol=1e-7)
 
 
-@pytest.mark.parametrize("mode, differentiate", [("value", jax.jacfwd), ("forward", jax.jacfwd), ("reverse", jax.jacrev)])
+@pytest.mark.parametrize(
+    "mode, differentiate", [("value", jax.jacfwd), ("forward", jax.jacfwd), ("reverse", jax.jacrev)]
+)
 def test_derivatives_are_the_closed_form(decay, mode, differentiate):
     def outputs(k):
         return uq.evaluate(decay, {"k": k, "sigma": 1.0}, DESIGN, mode=mode).outputs["C"]
@@ -41,7 +43,9 @@ def test_new_values_trace_nothing():
         traced.append(1)
         return decay_rhs(t, y, p, inputs)
 
-    model = uq.Model(decay_space(), uq.Ode(decay_initial, rhs), decay_observe, {"C": "mg/L"}, {"C": uq.Normal("C", "sigma")})
+    model = uq.Model(
+        decay_space(), uq.Ode(decay_initial, rhs), decay_observe, {"C": "mg/L"}, {"C": uq.Normal("C", "sigma")}
+    )
     uq.evaluate(model, {"k": 0.5, "sigma": 1.0}, DESIGN)
     uq.evaluate_many(model, {"k": jnp.linspace(0.1, 1.0, 7), "sigma": 1.0}, DESIGN)
     before = len(traced)
@@ -82,19 +86,35 @@ def test_stochastic_simulators_need_a_key():
 
 def test_wrong_models_name_every_finding():
     with pytest.raises(uq.InputError) as caught:
-        uq.Model(decay_space(), uq.Ode(decay_initial, decay_rhs), decay_observe, {"C": "mg/furlong2x", "k": "1/h"},
-                 {"D": uq.Normal("C", "sigmaa"), "C": uq.Normal(0.0, "sigma")}, gradient="perfect")
+        uq.Model(
+            decay_space(),
+            uq.Ode(decay_initial, decay_rhs),
+            decay_observe,
+            {"C": "mg/furlong2x", "k": "1/h"},
+            {"D": uq.Normal("C", "sigmaa"), "C": uq.Normal(0.0, "sigma")},
+            gradient="perfect",
+        )
     text = str(caught.value)
-    for part in ("mg/furlong2x", "noise is given for 'D'", "'sigmaa'", "names no output", "both a parameter and an output", "'perfect'"):
+    for part in (
+        "mg/furlong2x",
+        "noise is given for 'D'",
+        "'sigmaa'",
+        "names no output",
+        "both a parameter and an output",
+        "'perfect'",
+    ):
         assert part in text
 
 
-@pytest.mark.parametrize("rhs, observe, units, expected", [
-    (decay_rhs, decay_observe, {"C": "mg/L", "D": "mg"}, "'D', which is not among the outputs"),
-    (decay_rhs, lambda y, p: {"C": y["C"], "E": y["C"]}, {"C": "mg/L"}, "'E' has no unit"),
-    (wrong_rhs, decay_observe, {"C": "mg/L"}, "no derivative for the state 'C'"),
-    (lambda t, y, p, inputs: {"C": -p["kk"] * y["C"]}, decay_observe, {"C": "mg/L"}, "reads 'kk'"),
-])
+@pytest.mark.parametrize(
+    "rhs, observe, units, expected",
+    [
+        (decay_rhs, decay_observe, {"C": "mg/L", "D": "mg"}, "'D', which is not among the outputs"),
+        (decay_rhs, lambda y, p: {"C": y["C"], "E": y["C"]}, {"C": "mg/L"}, "'E' has no unit"),
+        (wrong_rhs, decay_observe, {"C": "mg/L"}, "no derivative for the state 'C'"),
+        (lambda t, y, p, inputs: {"C": -p["kk"] * y["C"]}, decay_observe, {"C": "mg/L"}, "reads 'kk'"),
+    ],
+)
 def test_functions_that_do_not_fit_are_refused_before_solving(rhs, observe, units, expected):
     model = uq.Model(decay_space(), uq.Ode(decay_initial, rhs), observe, units)
     with pytest.raises(uq.InputError, match=expected):
@@ -102,15 +122,24 @@ def test_functions_that_do_not_fit_are_refused_before_solving(rhs, observe, unit
 
 
 def test_designs_name_every_finding():
-    for times, part in (([2.0, 1.0], "not sorted"), ([-1.0, 1.0], "before the start"), ([0.0, np.nan], "not finite"),
-                        ([["a"]], "not numbers"), ([[1.0]], "shape")):
+    for times, part in (
+        ([2.0, 1.0], "not sorted"),
+        ([-1.0, 1.0], "before the start"),
+        ([0.0, np.nan], "not finite"),
+        ([["a"]], "not numbers"),
+        ([[1.0]], "shape"),
+    ):
         with pytest.raises(uq.InputError, match=part):
             uq.Design(times)
     assert float(uq.Design.linspace(-1.0, 1.0, 3).start) == -1.0
 
 
 def test_digest_follows_content_not_objects(decay):
-    again = uq.Model(decay_space(), uq.Ode(decay_initial, decay_rhs), decay_observe, {"C": "mg/L"}, {"C": uq.Normal("C", "sigma")})
-    other = uq.Model(decay_space(), uq.Ode(decay_initial, blow_up_rhs), decay_observe, {"C": "mg/L"}, {"C": uq.Normal("C", "sigma")})
+    again = uq.Model(
+        decay_space(), uq.Ode(decay_initial, decay_rhs), decay_observe, {"C": "mg/L"}, {"C": uq.Normal("C", "sigma")}
+    )
+    other = uq.Model(
+        decay_space(), uq.Ode(decay_initial, blow_up_rhs), decay_observe, {"C": "mg/L"}, {"C": uq.Normal("C", "sigma")}
+    )
     assert model_module.digest(decay, DESIGN) == model_module.digest(again, DESIGN)
     assert model_module.digest(decay, DESIGN) != model_module.digest(other, DESIGN)

@@ -25,8 +25,10 @@ def test_log_likelihood_is_the_closed_form(decay_study):
 def test_gradient_is_that_of_the_closed_form_in_both_modes(decay_study):
     function = observation.log_likelihood(decay_study)
     step = 1e-5
-    expected = [(log_density(decay_study, 0.6 + step, 0.2) - log_density(decay_study, 0.6 - step, 0.2)) / (2 * step),
-                (log_density(decay_study, 0.6, 0.2 + step) - log_density(decay_study, 0.6, 0.2 - step)) / (2 * step)]
+    expected = [
+        (log_density(decay_study, 0.6 + step, 0.2) - log_density(decay_study, 0.6 - step, 0.2)) / (2 * step),
+        (log_density(decay_study, 0.6, 0.2 + step) - log_density(decay_study, 0.6, 0.2 - step)) / (2 * step),
+    ]
     for differentiate in (jax.grad, jax.jacfwd):
         gradient = differentiate(function)({"k": jnp.asarray(0.6), "sigma": jnp.asarray(0.2)})
         np.testing.assert_allclose([gradient["k"], gradient["sigma"]], expected, rtol=1e-5)
@@ -41,13 +43,22 @@ def explosive_rhs(t, y, p, inputs):
 
 
 def test_a_failed_solve_is_minus_infinity_with_a_zero_gradient(decay_table):
-    model = uq.Model(decay_space(), uq.Ode(explosive_initial, explosive_rhs), decay_observe, {"C": "mg/L"},
-                     {"C": uq.Normal("C", "sigma")})
+    model = uq.Model(
+        decay_space(),
+        uq.Ode(explosive_initial, explosive_rhs),
+        decay_observe,
+        {"C": "mg/L"},
+        {"C": uq.Normal("C", "sigma")},
+    )
     study = uq.Study("explosive", model, {"low": uq.Design(), "high": uq.Design()}, decay_table)
-    value, gradient = jax.value_and_grad(observation.log_likelihood(study))({"k": jnp.asarray(2.0), "sigma": jnp.asarray(0.2)})
+    value, gradient = jax.value_and_grad(observation.log_likelihood(study))(
+        {"k": jnp.asarray(2.0), "sigma": jnp.asarray(0.2)}
+    )
     assert float(value) == -np.inf
     assert all(np.isfinite(float(part)) for part in gradient.values())
-    value, gradient = jax.value_and_grad(observation.log_likelihood(study))({"k": jnp.asarray(0.05), "sigma": jnp.asarray(0.2)})
+    value, gradient = jax.value_and_grad(observation.log_likelihood(study))(
+        {"k": jnp.asarray(0.05), "sigma": jnp.asarray(0.2)}
+    )
     assert np.isfinite(float(value)) and float(gradient["k"]) != 0.0
 
 

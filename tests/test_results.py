@@ -8,9 +8,13 @@ from uqbench import results
 
 @pytest.fixture
 def tree(decay_study):
-    group = xr.Dataset({"value": ("parameter", [1.0, np.nan]), "reason": ("parameter", ["plain", "a longer text"])},
-                       coords={"parameter": ["k", "sigma"]})
-    return results.attach(results.start(decay_study), {"structure": group}, verb="identify", settings={"a": 1}, seed=0, seconds=1.0)
+    group = xr.Dataset(
+        {"value": ("parameter", [1.0, np.nan]), "reason": ("parameter", ["plain", "a longer text"])},
+        coords={"parameter": ["k", "sigma"]},
+    )
+    return results.attach(
+        results.start(decay_study), {"structure": group}, verb="identify", settings={"a": 1}, seed=0, seconds=1.0
+    )
 
 
 def test_a_verb_adds_its_groups_and_touches_nothing_else(decay_study, tree):

@@ -67,8 +67,14 @@ def test_every_mistake_is_named_at_once():
             f=uq.Parameter(1.0, "", "epistemic"),
         )
     text = str(caught.value)
-    for part in ("'a' names 'b', which comes later", "'missing', which does not exist", "nonsense_unit", "differs between units",
-                 "role 'random'", "'f' is epistemic but has no distribution"):
+    for part in (
+        "'a' names 'b', which comes later",
+        "'missing', which does not exist",
+        "nonsense_unit",
+        "differs between units",
+        "role 'random'",
+        "'f' is epistemic but has no distribution",
+    ):
         assert part in text
     assert len(caught.value.findings) == 6
 

@@ -20,23 +20,31 @@ def test_digests_follow_content(decay, decay_table, decay_study):
 
 
 def broken(**columns):
-    table = pd.DataFrame({"experiment": ["low"] * 3, "output": ["C"] * 3, "time": [1.0, 2.0, 3.0], "value": [1.0, 1.0, 1.0]})
+    table = pd.DataFrame(
+        {"experiment": ["low"] * 3, "output": ["C"] * 3, "time": [1.0, 2.0, 3.0], "value": [1.0, 1.0, 1.0]}
+    )
     for name, values in columns.items():
         table[name] = values
     return table
 
 
-@pytest.mark.parametrize("table, parts", [
-    (broken().drop(columns=["time", "value"]), ["no column 'time'", "no column 'value'"]),
-    (broken().rename(columns={"time": "tmie"}), ["no column 'time'; did you mean 'tmie'"]),
-    (broken(experiment=["low", "lwo", "lwo"]), ["lines 3, 4: unknown experiment 'lwo'; did you mean 'low'"]),
-    (broken(output=["C", "C", "c0"]), ["line 4: unknown output with noise 'c0'"]),
-    (broken(time=[-1.0, 1.0, 2.0]), ["line 2: time lies before the start"]),
-    (broken(value=[np.nan, 1.0, np.inf]), ["line 2: value is missing", "line 4: value is infinite"]),
-    (broken(value=["1", "<LOD", "2"]), ["line 3: value '<LOD' is not a number"]),
-    (broken(time=["0", "soon", "2"], output=["C", "D", "C"]), ["'soon' is not a number", "unknown output with noise 'D'"]),
-    (broken().iloc[:0], ["no rows"]),
-])
+@pytest.mark.parametrize(
+    "table, parts",
+    [
+        (broken().drop(columns=["time", "value"]), ["no column 'time'", "no column 'value'"]),
+        (broken().rename(columns={"time": "tmie"}), ["no column 'time'; did you mean 'tmie'"]),
+        (broken(experiment=["low", "lwo", "lwo"]), ["lines 3, 4: unknown experiment 'lwo'; did you mean 'low'"]),
+        (broken(output=["C", "C", "c0"]), ["line 4: unknown output with noise 'c0'"]),
+        (broken(time=[-1.0, 1.0, 2.0]), ["line 2: time lies before the start"]),
+        (broken(value=[np.nan, 1.0, np.inf]), ["line 2: value is missing", "line 4: value is infinite"]),
+        (broken(value=["1", "<LOD", "2"]), ["line 3: value '<LOD' is not a number"]),
+        (
+            broken(time=["0", "soon", "2"], output=["C", "D", "C"]),
+            ["'soon' is not a number", "unknown output with noise 'D'"],
+        ),
+        (broken().iloc[:0], ["no rows"]),
+    ],
+)
 def test_a_broken_table_is_told_completely(decay, tmp_path, table, parts):
     path = tmp_path / "data.csv"
     table.to_csv(path, index=False)
@@ -50,14 +58,19 @@ def test_a_broken_table_is_told_completely(decay, tmp_path, table, parts):
 def test_a_missing_unit_column_and_file_are_told(decay, tmp_path):
     with pytest.raises(uq.InputError, match="no column 'subject'"):
         uq.Study("decay", decay, EXPERIMENTS, broken(), unit="subject")
-    with pytest.raises(uq.InputError, match="there is no file 'none.csv'"):
+    with pytest.raises(uq.InputError, match=r"there is no file 'none\.csv'"):
         uq.Study("decay", decay, EXPERIMENTS, tmp_path / "none.csv")
 
 
 def test_quantities_and_experiments_are_checked_together(decay):
     with pytest.raises(uq.InputError) as caught:
-        uq.Study("decay", decay, {"a": uq.Design(), "b": uq.Design([1.0])}, None,
-                 {"peak": max, "auc": uq.Quantity(sum, uq.Design([1.0], {"dose": 1.0}), "mg//h")})
+        uq.Study(
+            "decay",
+            decay,
+            {"a": uq.Design(), "b": uq.Design([1.0])},
+            None,
+            {"peak": max, "auc": uq.Quantity(sum, uq.Design([1.0], {"dose": 1.0}), "mg//h")},
+        )
     for part in ("'a' has no times", "reads 'dose'", "quantity 'peak' is builtin_function_or_method", "mg//h"):
         assert part in str(caught.value)
 

@@ -220,7 +220,7 @@ REFUSALS = {
     "cond": lambda x: jax.lax.cond(x > 0.0, lambda s: s, lambda s: 2 * s, x),
     "lu": lambda x: jnp.linalg.solve(jnp.eye(2) * x, jnp.ones(2))[0],
     "random_seed": lambda x: x * jax.random.normal(jax.random.key(0)),
-    "complex128": lambda x: jnp.real(x * (1 + 2j)),
+    "convert_element_type": lambda x: jnp.real(x * (1 + 2j)),
     "lgamma": jax.scipy.special.gammaln,
 }
 

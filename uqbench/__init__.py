@@ -84,7 +84,9 @@ def _configure_jax() -> None:
         "jax_enable_x64": "1",
         "jax_compilation_cache_dir": os.environ.get("JAX_COMPILATION_CACHE_DIR", str(cache)),
         # Small kernels too: a study compiles dozens of them, and each costs more to compile than to read back.
-        "jax_persistent_cache_min_compile_time_secs": os.environ.get("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1"),
+        "jax_persistent_cache_min_compile_time_secs": os.environ.get(
+            "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1"
+        ),
     }
     if "jax" not in sys.modules:
         os.environ.update({name.upper(): value for name, value in settings.items()})

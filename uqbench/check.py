@@ -27,9 +27,8 @@ class Check:
         gradient: its gradient status.
         gradient_error: largest difference between its derivatives and central differences, relative to the largest
             derivative of the same output; NaN where the status promises none.
-        symbol_error: largest relative difference between the equations that are read and the numbers; NaN without a system.
-        failed: of `draws` runs from the prior.
-        reasons: why they failed.
+        symbol_error: largest relative difference between the equations that are read and the numbers; NaN without a
+            system. failed: of `draws` runs from the prior. reasons: why they failed.
     """
 
     name: str
@@ -55,8 +54,8 @@ def check_model(model: Model, design: Design | None = None, *, seed: int = 0) ->
     """Checks a model as a user of it would find out the hard way.
 
     Outputs match the units; the functions can be shipped to another process; runs at the nominal and at prior values
-    succeed; derivatives agree with central differences; the equations read from the code agree with its numbers; new values do
-    not trace again.
+    succeed; derivatives agree with central differences; the equations read from the code agree with its numbers; new
+    values do not trace again.
 
     Args:
         model: to be checked.
@@ -95,8 +94,10 @@ def check_model(model: Model, design: Design | None = None, *, seed: int = 0) ->
     if model.gradient in ("exact", "surrogate") and not int(nominal.result):
         gradient_error, worst = _gradient_error(model, design, key)
         if not gradient_error <= GRADIENT_TOLERANCE:
-            findings.append(f"the derivative by {worst!r} differs from central differences by {gradient_error:.1e} relative; "
-                            "look for integer casts, stop_gradient, or set the gradient status to 'none'.")
+            findings.append(
+                f"the derivative by {worst!r} differs from central differences by {gradient_error:.1e} relative; "
+                "look for integer casts, stop_gradient, or set the gradient status to 'none'."
+            )
     symbol_error = float("nan")
     if model.system is not None:
         symbol_error, refused = _symbol_error(model, design, np.random.default_rng(seed))
@@ -106,10 +107,14 @@ def check_model(model: Model, design: Design | None = None, *, seed: int = 0) ->
     before = _model._run._cache_size()
     evaluate(model, jax.tree.map(lambda column: column[0], thetas), design, key)
     if _model._run._cache_size() != before:
-        findings.append("a second run with new values compiled again; keep shapes and Python objects out of the values.")
+        findings.append(
+            "a second run with new values compiled again; keep shapes and Python objects out of the values."
+        )
     if findings:
         raise InputError(subject, findings)
-    return Check(model.name, model.gradient, gradient_error, symbol_error, int(np.sum(codes != 0)), PRIOR_DRAWS, reasons)
+    return Check(
+        model.name, model.gradient, gradient_error, symbol_error, int(np.sum(codes != 0)), PRIOR_DRAWS, reasons
+    )
 
 
 def _inputs(model: Model) -> tuple[str, ...]:
@@ -122,8 +127,11 @@ def _inputs(model: Model) -> tuple[str, ...]:
 
 
 def _shipping_findings(model: Model) -> list[str]:
-    functions = {"simulate": model.simulate} if model.system is None else {
-        "initial": model.system.initial, "rhs": model.system.rhs, "observe": model.observe}
+    functions = (
+        {"simulate": model.simulate}
+        if model.system is None
+        else {"initial": model.system.initial, "rhs": model.system.rhs, "observe": model.observe}
+    )
     findings = []
     for name, function in functions.items():
         try:
@@ -149,7 +157,10 @@ def _gradient_error(model: Model, design: Design, key) -> tuple[float, str]:
         up, down = (outputs({**free, name: value + sign * step}) for sign in (1, -1))
         for output in model.outputs:
             numeric = (up[output] - down[output]) / (2 * step)
-            scale = max(float(jnp.max(jnp.abs(derivative[output][name]))), float(jnp.max(jnp.abs(up[output]))) / abs(value or 1.0) * 1e-3)
+            scale = max(
+                float(jnp.max(jnp.abs(derivative[output][name]))),
+                float(jnp.max(jnp.abs(up[output]))) / abs(value or 1.0) * 1e-3,
+            )
             errors[name, output] = float(jnp.max(jnp.abs(numeric - derivative[output][name]))) / max(scale, 1e-300)
     worst = max(errors, key=lambda pair: errors[pair] if np.isfinite(errors[pair]) else np.inf)
     return errors[worst], worst[0]
@@ -177,7 +188,9 @@ def _symbol_error(model: Model, design: Design, rng: np.random.Generator) -> tup
         for part, values in numbers.items():
             exact = symbolic.evaluate(part, point)
             for name, value in values.items():
-                worst = max(worst, abs(float(value) - exact[name]) / max(abs(exact[name]), 1e-300 if exact[name] else 1.0))
+                worst = max(
+                    worst, abs(float(value) - exact[name]) / max(abs(exact[name]), 1e-300 if exact[name] else 1.0)
+                )
     return worst, []
 
 

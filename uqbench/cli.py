@@ -159,7 +159,7 @@ def _store(tree, place: Path, what: str) -> None:
 
 def _say(tree):
     """One line per group that the last verb added."""
-    last = [child for child in tree.children.values()]
+    last = list(tree.children.values())
     verb = last[-1].attrs.get("verb") if last else None
     groups = [name for name, child in tree.children.items() if child.attrs.get("verb") == verb]
     print(f"{verb}: " + ", ".join(f"/{name}" for name in groups), flush=True)

@@ -33,7 +33,7 @@ from jax.typing import ArrayLike
 
 from .errors import InputError, nearest
 
-# Double-exponential rule on (0, 1) (Takahasi and Mori 1974, doi:10.2977/prims/1195192451): nodes crowd towards both ends
+# Double-exponential rule on (0, 1) (Takahasi and Mori 1974, doi:10.2977/prims/1195192451): nodes crowd to both ends
 # so fast that algebraic and logarithmic singularities there cost nothing. `_NODES[::-1]` is 1 - `_NODES`, exactly.
 _STEP = 0.0625
 _ABSCISSAE = np.arange(-96, 97) * _STEP
@@ -248,9 +248,9 @@ class Distribution:
     def sample(self, key: Array, shape: tuple[int, ...] = (), values: Mapping[str, ArrayLike] = {}) -> Array:
         """Independent draws.
 
-        They are quantiles of uniform numbers where the quantile has a closed form. Gamma, Beta, StudentT and the counts,
-        whose quantiles are iterations, use JAX's generators, fifty times faster. Continuous draws are differentiable in
-        the arguments.
+        They are quantiles of uniform numbers where the quantile has a closed form. Gamma, Beta, StudentT and the
+        counts, whose quantiles are iterations, use JAX's generators, fifty times faster. Continuous draws are
+        differentiable in the arguments.
 
         Args:
             key: a JAX random key.
@@ -334,9 +334,9 @@ class Distribution:
     def fisher_information(self, values: Mapping[str, ArrayLike] = {}) -> Array:
         """What one observation tells about the arguments: the expected outer product of the score.
 
-        NaN marks arguments that move the support (bounds of Uniform, LogUniform, TruncatedNormal): there the score has no
-        zero mean and no Fisher information exists. The known `n` of a Binomial has a row of zeros. Select the rows that
-        you need before multiplying: 0 times NaN is NaN.
+        NaN marks arguments that move the support (bounds of Uniform, LogUniform, TruncatedNormal): there the score
+        has no zero mean and no Fisher information exists. The known `n` of a Binomial has a row of zeros. Select the
+        rows that you need before multiplying: 0 times NaN is NaN.
 
         Args:
             values: from name to array.
@@ -393,7 +393,7 @@ class Distribution:
 
     @classmethod
     def _draw(cls, key: Array, *primary: Array) -> Array:
-        # The generator's grid has 2^52 points from 0 on; half a step keeps both ends, where quantiles are infinite, out.
+        # The generator's grid has 2^52 points from 0 on; half a step keeps off both ends, where quantiles are infinite.
         u = jax.random.uniform(key, primary[0].shape, dtype=float)
         return cls._quantile(u + jnp.finfo(u.dtype).eps / 2, *primary)
 
@@ -925,7 +925,8 @@ class TruncatedNormal(Distribution):
     """TruncatedNormal(mu, sigma, lower=-inf, upper=inf): a Normal(mu, sigma) known to lie between two bounds.
 
     `mu` and `sigma` are those of the Normal before truncation. The quantile is in closed form and holds while a bound
-    lies within 37 sigma of `mu`. The bounds have no Fisher information (NaN); that of `mu` and `sigma` is by quadrature.
+    lies within 37 sigma of `mu`. The bounds have no Fisher information (NaN); that of `mu` and `sigma` is by
+    quadrature.
 
     Example:
         >>> TruncatedNormal("mu", 1, lower=0)
@@ -1188,8 +1189,9 @@ def _inverse(family: type[Distribution], u: Array, *primary: Array) -> Array:
 def _differentiable_inverse(family: type[Distribution], u: Array, *primary: Array) -> Array:
     """Newton's method on the logarithm of the smaller tail, kept inside a bracket that bisection shrinks.
 
-    Log-tails are nearly linear or concave in the family's coordinate, where Newton's method converges from afar. It runs
-    in that coordinate (log, logit, arcsinh) so that relative accuracy holds from the smallest to the largest numbers.
+    Log-tails are nearly linear or concave in the family's coordinate, where Newton's method converges from afar. It
+    runs in that coordinate (log, logit, arcsinh) so that relative accuracy holds from the smallest to the largest
+    numbers.
     """
     left = u < 0.5
     target = jnp.log(jnp.where(left, u, 1 - u))
@@ -1297,7 +1299,7 @@ def _incomplete_beta_slopes(a: Array, b: Array, x: Array) -> tuple[Array, Array]
     near, far = jnp.where(right, b, a)[..., None], jnp.where(right, a, b)[..., None]
     width = jnp.where(right, 1 - x, x)[..., None]
     nodes, weights = jnp.asarray(_NODES), jnp.asarray(_WEIGHTS)
-    log_t = jnp.log(width) + jnp.log(nodes)
+    log_t = jnp.log(width) + np.log(_NODES)
     log_rest = jnp.log((1 - width) + width * nodes[::-1])
     mass = weights * width * jnp.exp((near - 1) * log_t + (far - 1) * log_rest - _log_beta(near, far))
     mean = special.digamma(near + far)

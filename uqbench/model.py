@@ -1,7 +1,8 @@
-"""The forward model: parameters in, outputs over time out; the only place where simulation is compiled.
+"""The forward model: parameters in, outputs over time out.
 
-Everything is traced once per model, design shape and mode. New values of parameters, times and inputs reuse the compiled
-solve, so they travel as arrays, never as Python floats.
+`evaluate` and `evaluate_many` are compiled once per model, design shape and mode. New values of parameters, times and
+inputs reuse the compiled solve, so they travel as arrays, never as Python floats. Likelihoods, sensitivities and
+bands trace `simulate`.
 """
 
 import re
@@ -235,26 +236,39 @@ def _trace_outputs(model: Model, design: Design) -> list[str]:
             outputs = jax.eval_shape(lambda theta: model.simulate(theta, design, key), theta)
         else:
             state = jax.eval_shape(lambda theta: model.system.initial(theta, design.inputs), theta)
-            slope = jax.eval_shape(lambda y, theta: model.system.rhs(design.start, y, theta, design.inputs), state, theta)
+            slope = jax.eval_shape(
+                lambda y, theta: model.system.rhs(design.start, y, theta, design.inputs), state, theta
+            )
             if findings := _state_findings(state, slope):
                 return findings
             outputs = jax.eval_shape(model.observe, state, theta)
     except KeyError as error:
         known = (*model.space.names, *design.inputs)
-        return [f"the model reads {error.args[0]!r}, which is neither a parameter, a state nor an input of this design; "
-                f"{nearest(error.args[0], known)}"]
+        return [
+            f"the model reads {error.args[0]!r}, which is neither a parameter, a state nor an input of this design; "
+            f"{nearest(error.args[0], known)}"
+        ]
     findings = [f"output {name!r} has no unit; add it to `units`." for name in outputs if name not in model.units]
-    findings += [f"`units` has {name!r}, which is not among the outputs; {nearest(name, [*outputs])}"
-                 for name in model.units if name not in outputs]
+    findings += [
+        f"`units` has {name!r}, which is not among the outputs; {nearest(name, [*outputs])}"
+        for name in model.units
+        if name not in outputs
+    ]
     return findings
 
 
 def _state_findings(state: dict, slope: dict) -> list[str]:
     findings = [f"`rhs` returns no derivative for the state {name!r}." for name in state if name not in slope]
-    findings += [f"`rhs` returns {name!r}, which `initial` does not start; {nearest(name, [*state])}"
-                 for name in slope if name not in state]
-    findings += [f"the state {name!r} has shape {value.shape}; states are scalars." for name, value in state.items()
-                 if value.shape != ()]
+    findings += [
+        f"`rhs` returns {name!r}, which `initial` does not start; {nearest(name, [*state])}"
+        for name in slope
+        if name not in state
+    ]
+    findings += [
+        f"the state {name!r} has shape {value.shape}; states are scalars."
+        for name, value in state.items()
+        if value.shape != ()
+    ]
     return findings
 
 

@@ -1,7 +1,7 @@
 """From outputs to data: the log-likelihood of a study, simulated data, and which runs the data need.
 
-All runs that the data need (one for each unit under each experiment) form one batch with padded times, so a likelihood is a
-single vectorised solve however the table is laid out.
+All runs that the data need (one for each unit under each experiment) form one batch with padded times, so a
+likelihood is a single vectorised solve however the table is laid out.
 """
 
 from collections.abc import Callable
@@ -49,7 +49,9 @@ def observations(study: Study) -> Observations:
     """
     data = study.table
     if not len(data):
-        raise InputError(f"study {study.name!r}", ["no output has noise, so nothing is measured; give the model `noise`."])
+        raise InputError(
+            f"study {study.name!r}", ["no output has noise, so nothing is measured; give the model `noise`."]
+        )
     units = {label: index for index, label in enumerate(study.units)}
     pairs = list(dict.fromkeys(zip(data["experiment"], data[study.unit_column], strict=True)))
     run_of = {pair: index for index, pair in enumerate(pairs)}
@@ -72,8 +74,10 @@ def observations(study: Study) -> Observations:
 def per_run(study: Study, seen: Observations, theta: Theta) -> Theta:
     """Parameters of each run, `(runs,)`: its unit's aleatory values `(units,)`, the shared ones repeated."""
     runs = len(seen.unit)
-    return {name: theta[name][seen.unit] if jnp.ndim(theta[name]) else jnp.broadcast_to(theta[name], (runs,))
-            for name in study.model.space.names}
+    return {
+        name: theta[name][seen.unit] if jnp.ndim(theta[name]) else jnp.broadcast_to(theta[name], (runs,))
+        for name in study.model.space.names
+    }
 
 
 def predict(study: Study, seen: Observations, theta: Theta) -> dict[str, Float[Array, "runs times"]]:
@@ -110,8 +114,10 @@ def _outputs(model: Model, method: str, active: tuple[str, ...]) -> Callable:
         jacobian, values = jax.jacfwd(twice, has_aux=True)({name: theta[name] for name in active})
         change = {}
         for output, by_parameter in jacobian.items():
-            parts = [jnp.where(jnp.isfinite(by_parameter[name]), by_parameter[name], 0.0) * tangents[0][name]
-                     for name in active]
+            parts = [
+                jnp.where(jnp.isfinite(by_parameter[name]), by_parameter[name], 0.0) * tangents[0][name]
+                for name in active
+            ]
             change[output] = sum(parts, jnp.zeros_like(values[output]))
         return values, change
 
@@ -160,12 +166,19 @@ def at_rows(study: Study, seen: Observations, theta: Theta) -> tuple[dict[str, T
     return known, {output: ok[run] for output, (run, _, _) in seen.rows.items()}
 
 
+@partial(jax.jit, static_argnames="study")
+def _at_rows(study: Study, theta: Theta):
+    return at_rows(study, observations(study), theta)
+
+
 def pointwise_log_likelihood(study: Study, seen: Observations, theta: Theta) -> dict[str, Float[Array, " rows"]]:
     """Log density of each row of the table, by output; -inf where the solve behind it failed."""
     known, ok = at_rows(study, seen, theta)
     noise = study.model.noise
-    return {output: jnp.where(ok[output], noise[output].logpdf(value, known[output]), -jnp.inf)
-            for output, (_, _, value) in seen.rows.items()}
+    return {
+        output: jnp.where(ok[output], noise[output].logpdf(value, known[output]), -jnp.inf)
+        for output, (_, _, value) in seen.rows.items()
+    }
 
 
 def log_likelihood(study: Study) -> Callable[[Theta], Array]:
@@ -176,6 +189,7 @@ def log_likelihood(study: Study) -> Callable[[Theta], Array]:
     """
     seen = observations(study)
 
+    @jax.jit
     def function(theta: Theta) -> Array:
         terms = pointwise_log_likelihood(study, seen, study.model.space.complete(theta))
         return sum((jnp.sum(values) for values in terms.values()), jnp.zeros(()))
@@ -239,9 +253,9 @@ def noise_information(study: Study, seen: Observations, theta: Theta) -> dict[st
 def simulate_data(study: Study, theta: Theta, key: Array) -> pd.DataFrame:
     """A table like the study's own with values drawn from the model at `theta` (aleatory parameters `(units,)`)."""
     seen = observations(study)
-    known, ok = at_rows(study, seen, study.model.space.complete(theta))
+    known, ok = _at_rows(study, study.model.space.complete(theta))
     data = study.data.copy()
-    for output, (run, _, _) in seen.rows.items():
+    for output in seen.rows:
         key, now = jax.random.split(key)
         values = jnp.where(ok[output], study.model.noise[output].sample(now, (), known[output]), jnp.nan)
         data.loc[data["output"] == output, "value"] = np.asarray(values)

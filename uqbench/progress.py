@@ -20,7 +20,11 @@ def progress(label: str, total: int) -> Iterator[Callable]:
         from rich.console import Console
         from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-        columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed}/{task.total} {task.fields[note]}"))
+        columns = (
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.completed}/{task.total} {task.fields[note]}"),
+        )
         with Progress(*columns, TimeElapsedColumn(), console=Console(stderr=True)) as bar:
             task = bar.add_task(label, total=total, note="")
             yield lambda done, message="": bar.update(task, completed=done, note=message)
@@ -38,4 +42,6 @@ def progress(label: str, total: int) -> Iterator[Callable]:
 
     yield update
     done, message = last
-    print(f"{label}: {done}/{total} in {time.monotonic() - started:.1f} s {message}".rstrip(), file=sys.stderr, flush=True)
+    print(
+        f"{label}: {done}/{total} in {time.monotonic() - started:.1f} s {message}".rstrip(), file=sys.stderr, flush=True
+    )

@@ -1,8 +1,8 @@
 """The tree of results: what each verb adds, where it came from, and how it is kept on disk.
 
-One study has one `xarray.DataTree`. A verb takes a tree and returns a new one with its own groups added; the groups /prior,
-/posterior, /posterior_predictive, /log_likelihood, /sample_stats and /observed_data follow the ArviZ schema, /structure,
-/fisher, /sobol and /variance are uqbench's own.
+One study has one `xarray.DataTree`. A verb takes a tree and returns a new one with its own groups added; the groups
+/prior, /posterior, /posterior_predictive, /log_likelihood, /sample_stats and /observed_data follow the ArviZ schema,
+/structure, /fisher, /sobol and /variance are uqbench's own.
 """
 
 import json
@@ -19,7 +19,13 @@ from .errors import InputError
 from .study import Study
 
 # Which verb makes a group, for the message where it is missing.
-MADE_BY = {"structure": "identify", "fisher": "identify", "posterior": "calibrate", "sobol": "decompose", "variance": "decompose"}
+MADE_BY = {
+    "structure": "identify",
+    "fisher": "identify",
+    "posterior": "calibrate",
+    "sobol": "decompose",
+    "variance": "decompose",
+}
 
 
 def start(study: Study) -> xr.DataTree:
@@ -50,15 +56,20 @@ def check_tree(study: Study, tree: xr.DataTree | None) -> xr.DataTree:
         if tree.attrs.get(key) != fresh.attrs[key]
     ]
     if findings:
-        findings.append(f"results of another model or table are not mixed; start again with `uqbench run {study.name}`.")
+        findings.append(
+            f"results of another model or table are not mixed; start again with `uqbench run {study.name}`."
+        )
         raise InputError("results", findings)
     return tree
 
 
 def require(tree: xr.DataTree, study_name: str, groups: Sequence[str]) -> None:
     """Raises InputError naming every group of `groups` that is missing and the verb to run."""
-    missing = [f"group /{name} is missing; run `uqbench {MADE_BY[name]} {study_name}` first."
-               for name in groups if name not in tree.children]
+    missing = [
+        f"group /{name} is missing; run `uqbench {MADE_BY[name]} {study_name}` first."
+        for name in groups
+        if name not in tree.children
+    ]
     if missing:
         raise InputError("results", missing)
 
@@ -66,7 +77,8 @@ def require(tree: xr.DataTree, study_name: str, groups: Sequence[str]) -> None:
 def attach(
     tree: xr.DataTree, groups: Mapping[str, xr.Dataset], *, verb: str, settings: Mapping, seed: int, seconds: float
 ) -> xr.DataTree:
-    """A new tree with `groups` added or replaced; each says by which verb, with which settings and seed, in what time."""
+    """A new tree with `groups` added or replaced; each says by which verb, with which settings and seed, in what
+    time."""
     origin = {"verb": verb, "settings": json.dumps(settings), "seed": seed, "seconds": round(seconds, 3)}
     children = {name: child.to_dataset() for name, child in tree.children.items()}
     children |= {name: dataset.assign_attrs(**{**dataset.attrs, **origin}) for name, dataset in groups.items()}

@@ -112,20 +112,30 @@ class Space(Mapping[str, Parameter]):
         u = jnp.asarray(u, dtype=float)
         if u.shape[-1:] != (len(self.free),):
             raise InputError("unit cube", [f"the last axis has length {u.shape[-1:]}, expected {len(self.free)}."])
-        columns = dict(zip(self.free, jnp.moveaxis(u, -1, 0), strict=True))
-        theta: Theta = {}
-        for name, parameter in self.items():
-            if parameter.role == "fixed":
-                theta[name] = jnp.broadcast_to(jnp.asarray(parameter.dist, dtype=float), u.shape[:-1])
-            else:
-                theta[name] = parameter.dist.ppf(columns[name], theta)
-        return theta
+        return self._compiled(u)
+
+    @cached_property
+    def _compiled(self):
+        """The quantiles as one compiled function: their special functions are slow to dispatch one by one."""
+
+        @jax.jit
+        def quantiles(u):
+            columns = dict(zip(self.free, jnp.moveaxis(u, -1, 0), strict=True))
+            theta: Theta = {}
+            for name, parameter in self.items():
+                if parameter.role == "fixed":
+                    theta[name] = jnp.broadcast_to(jnp.asarray(parameter.dist, dtype=float), u.shape[:-1])
+                else:
+                    theta[name] = parameter.dist.ppf(columns[name], theta)
+            return theta
+
+        return quantiles
 
     def sample(self, key: Array, shape: tuple[int, ...] = ()) -> Theta:
         """Independent draws from the joint distribution, each parameter of shape `shape`."""
         # Strictly inside the cube: quantiles of unbounded families are infinite on its faces.
         u = jax.random.uniform(key, (*shape, len(self.free)), minval=jnp.finfo(float).tiny)
-        return self._compiled(u)
+        return self.from_cube(u)
 
     def log_prior(self, theta: Theta) -> Array:
         """Sum of the log densities of the free parameters at `theta`; per-unit values are summed over their axes."""
@@ -140,11 +150,7 @@ class Space(Mapping[str, Parameter]):
     def _nominal(self) -> Theta:
         # evaluated also when first asked for inside a trace
         with jax.ensure_compile_time_eval():
-            return self._compiled(jnp.full(len(self.free), 0.5))
-
-    @cached_property
-    def _compiled(self):
-        return jax.jit(self.from_cube)
+            return self.from_cube(jnp.full(len(self.free), 0.5))
 
     def vector(self, theta: Theta) -> Float[Array, "*batch free"]:
         """Named values as `(..., len(free))` in the order of `free`."""
@@ -166,7 +172,7 @@ class Space(Mapping[str, Parameter]):
         if findings:
             raise InputError("theta", findings)
         return {
-            name: jnp.asarray(theta[name] if name in theta else parameter.dist, dtype=float)
+            name: jnp.asarray(theta.get(name, parameter.dist), dtype=float)
             for name, parameter in self.items()
         }
 
@@ -191,11 +197,15 @@ class Space(Mapping[str, Parameter]):
         order = list(self._parameters)
         for other in parameter.names:
             if other not in self._parameters:
-                findings.append(f"the distribution of {name!r} names {other!r}, which does not exist; "
-                                f"{nearest(other, [n for n in order if n != name])}")
+                findings.append(
+                    f"the distribution of {name!r} names {other!r}, which does not exist; "
+                    f"{nearest(other, [n for n in order if n != name])}"
+                )
             elif order.index(other) >= order.index(name):
                 findings.append(f"the distribution of {name!r} names {other!r}, which comes later; move it before.")
             elif parameter.role == "epistemic" and self._parameters[other].role == "aleatory":
-                findings.append(f"the prior of {name!r} names {other!r}, which differs between units; "
-                                "a single true value cannot depend on it.")
+                findings.append(
+                    f"the prior of {name!r} names {other!r}, which differs between units; "
+                    "a single true value cannot depend on it."
+                )
         return findings

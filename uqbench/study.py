@@ -144,20 +144,25 @@ def _data_findings(data: pd.DataFrame, model: Model, experiments: Mapping, unit:
             for value in pd.unique(data[column]):
                 if value not in known and str(value) not in known:
                     meaning = "experiment" if column == "experiment" else "output with noise"
-                    findings.append(f"{_rows(data[column] == value)}: unknown {meaning} {value!r}; "
-                                    f"{nearest(str(value), known)}")
+                    findings.append(
+                        f"{_rows(data[column] == value)}: unknown {meaning} {value!r}; {nearest(str(value), known)}"
+                    )
     for column in ("time", "value"):
         if column in data:
             numbers = pd.to_numeric(data[column], errors="coerce")
             text = numbers.isna() & data[column].notna()
-            findings += [f"{_rows(text)}: {column} {data.loc[text, column].iloc[0]!r} is not a number."] if any(text) else []
+            findings += (
+                [f"{_rows(text)}: {column} {data.loc[text, column].iloc[0]!r} is not a number."] if any(text) else []
+            )
             missing = data[column].isna()
             findings += [f"{_rows(missing)}: {column} is missing."] if any(missing) else []
             infinite = np.isinf(numbers)
             findings += [f"{_rows(infinite)}: {column} is infinite."] if any(infinite) else []
             if column == "time" and any(early := _too_early(data, numbers, experiments)):
-                findings.append(f"{_rows(pd.Series(early))}: time lies before the start of the experiment "
-                                "(negative times need a design with an earlier `start`).")
+                findings.append(
+                    f"{_rows(pd.Series(early))}: time lies before the start of the experiment "
+                    "(negative times need a design with an earlier `start`)."
+                )
     if unit and unit in data and data[unit].isna().any():
         findings.append(f"{_rows(data[unit].isna())}: {unit} is missing.")
     return findings
@@ -187,8 +192,11 @@ def _typed(data: pd.DataFrame, unit: str | None) -> pd.DataFrame:
 
 def _study_findings(model: Model, experiments: Mapping, quantities: Mapping) -> list[str]:
     findings = [] if experiments else ["there is no experiment; give at least one Design."]
-    findings += [f"experiment {name!r} has no times, and no data to take them from." for name, design in experiments.items()
-                 if design.times.size == 0]
+    findings += [
+        f"experiment {name!r} has no times, and no data to take them from."
+        for name, design in experiments.items()
+        if design.times.size == 0
+    ]
     shapes = {name: {k: v.shape for k, v in design.inputs.items()} for name, design in experiments.items()}
     if len({tuple(sorted(shape.items())) for shape in shapes.values()}) > 1:
         findings.append(f"experiments must give the same inputs with the same shapes; given are {shapes}.")

@@ -76,7 +76,8 @@ def test_coverage_and_bias(case, n, r):
 
 
 def test_plain_variance_of_means_would_be_wrong():
-    """Why there is a correction: at two replicates the variance of the means doubles a small epistemic part and more."""
+    """Why there is a correction: at two replicates the variance of the means doubles a small epistemic part and
+    more."""
     y = weak(2000, 2, 20, np.random.default_rng(0))
     assert y.mean(axis=1).var(axis=0, ddof=1).mean() > 20 * 0.02
     assert abs(float(total_variance(y, resamples=100).epistemic.mean()) - 0.02) < 0.02

@@ -23,8 +23,10 @@ def prior(study: Study, key) -> xr.Dataset:
     """Independent draws from the prior of the epistemic parameters, as one chain."""
     theta = study.model.space.sample(key, (1, PRIOR_DRAWS))
     names = study.model.space.epistemic
-    return xr.Dataset({name: (("chain", "draw"), np.asarray(theta[name])) for name in names},
-                      coords={"chain": [0], "draw": np.arange(PRIOR_DRAWS)})
+    return xr.Dataset(
+        {name: (("chain", "draw"), np.asarray(theta[name])) for name in names},
+        coords={"chain": [0], "draw": np.arange(PRIOR_DRAWS)},
+    )
 
 
 def observed(study: Study) -> xr.Dataset:
@@ -50,8 +52,10 @@ def predictive(study: Study, seen: Observations, posterior: xr.Dataset, key) -> 
         known, ok = at_rows(study, seen, theta)
         keys = dict(zip(known, jax.random.split(key, len(known)), strict=True))
         noise = study.model.noise
-        return {output: jnp.where(ok[output], noise[output].sample(keys[output], (), known[output]), jnp.nan)
-                for output in known}
+        return {
+            output: jnp.where(ok[output], noise[output].sample(keys[output], (), known[output]), jnp.nan)
+            for output in known
+        }
 
     keys = jax.random.split(key, chosen.sizes["chain"] * chosen.sizes["draw"])
     return _per_row(study, chosen, simulate, keys)
@@ -109,8 +113,12 @@ def _per_row(study: Study, posterior: xr.Dataset, function, keys=None) -> xr.Dat
     """Applies `function(theta[, key])` -> output -> `(rows,)` to every draw, vectorised over draws."""
     space = study.model.space
     shape = (posterior.sizes["chain"], posterior.sizes["draw"])
-    thetas = {name: jnp.asarray(posterior[name].transpose("chain", "draw", ...).values).reshape(-1, *posterior[name].shape[2:])
-              for name in space.free}
+    thetas = {
+        name: jnp.asarray(posterior[name].transpose("chain", "draw", ...).values).reshape(
+            -1, *posterior[name].shape[2:]
+        )
+        for name in space.free
+    }
     arguments = (thetas,) if keys is None else (thetas, keys)
     values = _map(lambda theta, *key: function(space.complete(theta), *key), arguments)
     variables, coordinates = {}, {}

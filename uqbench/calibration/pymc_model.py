@@ -1,9 +1,10 @@
 """The PyMC model of a study: the same priors, hierarchy and noise, with the simulator inside as one operation.
 
-An aleatory parameter becomes one latent per unit. How far a latent is centred decides whether the sampler sees a funnel: with little
-data on a unit the standardised deviation is the better coordinate (non-centred), with much data the parameter itself
-(centred). Between the two lies a family (Papaspiliopoulos, Roberts & Skold 2007, doi:10.1214/088342307000000014) whose
-weight is taken here from the Fisher information that each unit's data carry at the prior medians.
+An aleatory parameter becomes one latent per unit. How far a latent is centred decides whether the sampler sees a
+funnel: with little data on a unit the standardised deviation is the better coordinate (non-centred), with much data
+the parameter itself (centred). Between the two lies a family (Papaspiliopoulos, Roberts & Skold 2007,
+doi:10.1214/088342307000000014) whose weight is taken here from the Fisher information that each unit's data carry at
+the prior medians.
 """
 
 import jax.numpy as jnp
@@ -50,8 +51,8 @@ def pymc_model(study: Study, seen: Observations) -> pm.Model:
 def centering(study: Study, seen: Observations) -> dict[str, np.ndarray]:
     """Weight of each latent between non-centred (0) and centred (1), `(units,)` per aleatory parameter.
 
-    It is the share of a latent's prior variance that its unit's data remove: 1 - diag (I + F)^-1, with F the information
-    on the standardised latents at the prior medians.
+    It is the share of a latent's prior variance that its unit's data remove: 1 - diag (I + F)^-1, with F the
+    information on the standardised latents at the prior medians.
     """
     names = study.model.space.aleatory
     if not names:
@@ -64,11 +65,16 @@ def centering(study: Study, seen: Observations) -> dict[str, np.ndarray]:
 
 
 def _check_families(study: Study) -> None:
-    findings = [f"the prior of {name!r} is discrete ({parameter.dist!r}); gradient sampling needs continuous parameters."
-                for name, parameter in study.model.space.items()
-                if isinstance(parameter.dist, Distribution) and parameter.dist.discrete]
-    findings += [f"the noise of {output!r} cannot be LogUniform; give a density that follows the output."
-                 for output, dist in study.model.noise.items() if isinstance(dist, LogUniform)]
+    findings = [
+        f"the prior of {name!r} is discrete ({parameter.dist!r}); gradient sampling needs continuous parameters."
+        for name, parameter in study.model.space.items()
+        if isinstance(parameter.dist, Distribution) and parameter.dist.discrete
+    ]
+    findings += [
+        f"the noise of {output!r} cannot be LogUniform; give a density that follows the output."
+        for output, dist in study.model.noise.items()
+        if isinstance(dist, LogUniform)
+    ]
     if findings:
         raise InputError(f"study {study.name!r}: calibrate", findings)
 

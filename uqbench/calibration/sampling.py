@@ -6,7 +6,6 @@ import time
 
 import arviz as az
 import jax
-import numpy as np
 import nutpie
 import xarray as xr
 
@@ -46,8 +45,8 @@ def calibrate(
         seed: of sampling and predictions.
 
     Returns:
-        the tree with /prior, /posterior, /posterior_predictive, /log_likelihood, /sample_stats, /observed_data in the ArviZ
-        schema, /posterior_band for figures and /convergence: R-hat, ESS and whether they suffice, by parameter.
+        the tree with /prior, /posterior, /posterior_predictive, /log_likelihood, /sample_stats, /observed_data in the
+        ArviZ schema, /posterior_band for figures and /convergence: R-hat, ESS and whether they suffice, by parameter.
 
     Raises:
         InputError: a study without data, or settings out of range.
@@ -68,7 +67,8 @@ def calibrate(
             target_accept=target_accept,
             progress_bar=False,
             progress_callback=lambda states: update(
-                sum(state.finished_draws for state in states), f"{sum(state.divergences for state in states)} divergences"
+                sum(state.finished_draws for state in states),
+                f"{sum(state.divergences for state in states)} divergences",
             ),
         )
     free = list(study.model.space.free)
@@ -85,7 +85,9 @@ def calibrate(
         "posterior_band": band(study, seen, posterior, jax.random.fold_in(key, 2)),
     }
     settings = {"draws": draws, "tune": tune, "chains": chains, "target_accept": target_accept}
-    return results.attach(tree, groups, verb="calibrate", settings=settings, seed=seed, seconds=time.monotonic() - began)
+    return results.attach(
+        tree, groups, verb="calibrate", settings=settings, seed=seed, seconds=time.monotonic() - began
+    )
 
 
 def convergence(study: Study, posterior: xr.Dataset) -> xr.Dataset:
@@ -105,8 +107,11 @@ def convergence(study: Study, posterior: xr.Dataset) -> xr.Dataset:
 
 def _check(study: Study, draws: int, tune: int, chains: int, target_accept: float) -> None:
     findings = [] if study.data is not None else ["the study has no data; calibrate needs a table."]
-    findings += [f"{name} is {value}; it must be at least {least}."
-                 for name, value, least in (("draws", draws, 4), ("tune", tune, 10), ("chains", chains, 1)) if value < least]
+    findings += [
+        f"{name} is {value}; it must be at least {least}."
+        for name, value, least in (("draws", draws, 4), ("tune", tune, 10), ("chains", chains, 1))
+        if value < least
+    ]
     if not 0.5 <= target_accept < 1:
         findings.append(f"target_accept is {target_accept}; it must lie in [0.5, 1).")
     if findings:

@@ -1,4 +1,5 @@
-"""Decomposition: where the spread of a prediction comes from (the verb `decompose`, and its engines on plain arrays)."""
+"""Decomposition: where the spread of a prediction comes from (the verb `decompose`, and its engines on plain
+arrays)."""
 
 from .predictions import decompose as decompose
 from .sobol import SobolPlan as SobolPlan

@@ -1,9 +1,10 @@
 """The verb `decompose`: where the spread of a study's predictions comes from.
 
-What varies in a prediction for a new unit is what we do not know (epistemic: the prior, or after calibration the posterior), what
-differs between units or is random in the model (aleatory), and the measurement. The law of total variance splits them over random
-draws; Sobol indices say which input matters. Posterior draws depend on one another, so they enter the indices as one input,
-`epistemic`, beside the new unit's own parameters; single epistemic parameters have indices before calibration only.
+What varies in a prediction for a new unit is what we do not know (epistemic: the prior, or after calibration the
+posterior), what differs between units or is random in the model (aleatory), and the measurement. The law of total
+variance splits them over random draws; Sobol indices say which input matters. Posterior draws depend on one another,
+so they enter the indices as one input, `epistemic`, beside the new unit's own parameters; single epistemic parameters
+have indices before calibration only.
 """
 
 import time
@@ -83,15 +84,19 @@ def decompose(
         seed: of all draws.
 
     Returns:
-        the tree with /variance (by `quantity`: epistemic, aleatory, total, with standard errors and intervals), /variance_over_time
-        (by output and time, with the measurement's part) and /sobol (by `parameter` and `quantity`: S1, ST).
+        the tree with /variance (by `quantity`: epistemic, aleatory, total, with standard errors and intervals),
+        /variance_over_time (by output and time, with the measurement's part) and /sobol (by `parameter` and
+        `quantity`: S1, ST).
 
     Raises:
         InputError: settings out of range, too many failed runs, a quantity that does not vary.
     """
     tree = results.check_tree(study, tree)
-    findings = [f"{name} is {value}; it must be at least {least}."
-                for name, value, least in (("n", n, 16), ("runs", runs, 256)) if value < least]
+    findings = [
+        f"{name} is {value}; it must be at least {least}."
+        for name, value, least in (("n", n, 16), ("runs", runs, 256))
+        if value < least
+    ]
     if not 0 < confidence < 1:
         findings.append(f"confidence is {confidence}; give a number between 0 and 1.")
     if findings:
@@ -109,7 +114,9 @@ def decompose(
         update(3, "Sobol indices")
     groups = {"variance": variance, "sobol": sobol} | ({"variance_over_time": over_time} if over_time else {})
     settings = {"n": n, "runs": runs, "confidence": confidence}
-    return results.attach(tree, groups, verb="decompose", settings=settings, seed=seed, seconds=time.monotonic() - began)
+    return results.attach(
+        tree, groups, verb="decompose", settings=settings, seed=seed, seconds=time.monotonic() - began
+    )
 
 
 def posterior_draws(study: Study, tree: xr.DataTree) -> dict[str, np.ndarray] | None:
@@ -155,8 +162,12 @@ def _values(study: Study, quantities: Mapping[str, Quantity], theta: Theta, key)
         columns.append(jax.jit(jax.vmap(lambda o, q=quantity: q.function(o, q.design)))(outputs))
     failed = np.concatenate([np.asarray(run.result) for run in done.values()])
     reasons = {RESULTS[code]: int(np.sum(failed == code)) for code in np.unique(failed) if code}
-    return xr.DataArray(np.stack(columns, axis=-1), dims=("run", "quantity"),
-                        coords={"quantity": list(quantities)}, attrs={"failed": reasons})
+    return xr.DataArray(
+        np.stack(columns, axis=-1),
+        dims=("run", "quantity"),
+        coords={"quantity": list(quantities)},
+        attrs={"failed": reasons},
+    )
 
 
 def _quantity_variance(study, quantities, draws, runs, confidence, seed, key) -> xr.Dataset:
@@ -166,24 +177,38 @@ def _quantity_variance(study, quantities, draws, runs, confidence, seed, key) ->
     if random:
         pilot = _values(study, quantities, _new_units(study, draws, *PILOT, pilot_key), run_key)
         parts = total_variance(pilot.values.reshape(*PILOT, -1), confidence=confidence, seed=seed)
-        best = [optimal_replicates(float(e), float(a))
-                for e, a in zip(parts.epistemic.values, parts.aleatory.values, strict=True)]
+        best = [
+            optimal_replicates(float(e), float(a))
+            for e, a in zip(parts.epistemic.values, parts.aleatory.values, strict=True)
+        ]
         replicates = int(np.clip(np.median(best), 2, MAX_REPLICATES))
     count = max(runs // replicates, 32)
     y = _values(study, quantities, _new_units(study, draws, count, replicates, main_key), run_key)
-    values = xr.DataArray(y.values.reshape(count, replicates, -1), dims=("sample", "replicate", "quantity"),
-                          coords={"quantity": y["quantity"]})
+    values = xr.DataArray(
+        y.values.reshape(count, replicates, -1),
+        dims=("sample", "replicate", "quantity"),
+        coords={"quantity": y["quantity"]},
+    )
     dataset = total_variance(values, confidence=confidence, seed=seed)
     flat = values.values.reshape(count * replicates, -1)
     quantile = np.nanquantile(flat, (0.05, 0.5, 0.95), axis=0)
-    return dataset.assign(
-        mean=("quantity", np.nanmean(flat, axis=0)),
-        interval=(("bound", "quantity"), quantile),
-        unit=("quantity", [q.unit for q in quantities.values()]),
-        doc=("quantity", [q.doc for q in quantities.values()]),
-    ).assign_coords(bound=[0.05, 0.5, 0.95]).assign_attrs(
-        {**dataset.attrs, "epistemic_from": "posterior" if draws else "prior", "draws": count, "replicates": replicates,
-         "failed_runs": str(y.attrs["failed"])}
+    return (
+        dataset.assign(
+            mean=("quantity", np.nanmean(flat, axis=0)),
+            interval=(("bound", "quantity"), quantile),
+            unit=("quantity", [q.unit for q in quantities.values()]),
+            doc=("quantity", [q.doc for q in quantities.values()]),
+        )
+        .assign_coords(bound=[0.05, 0.5, 0.95])
+        .assign_attrs(
+            {
+                **dataset.attrs,
+                "epistemic_from": "posterior" if draws else "prior",
+                "draws": count,
+                "replicates": replicates,
+                "failed_runs": str(y.attrs["failed"]),
+            }
+        )
     )
 
 
@@ -202,16 +227,22 @@ def _variance_over_time(study, quantities, draws, runs, confidence, seed, key) -
     parts = []
     for name in measured:
         noise = study.model.noise[name]
-        known = {other: outputs[other][:, picked] if other in outputs else theta[other][:, None] for other in noise.names}
+        known = {
+            other: outputs[other][:, picked] if other in outputs else theta[other][:, None] for other in noise.names
+        }
         shape = (count, replicates, len(picked))
         y = np.asarray(noise.mean(known) + 0 * outputs[name][:, picked]).reshape(shape)
-        noise_variance = np.broadcast_to(np.asarray(noise.variance(known)), (count * replicates, len(picked))).reshape(shape)
+        noise_variance = np.broadcast_to(np.asarray(noise.variance(known)), (count * replicates, len(picked))).reshape(
+            shape
+        )
         # At the start every run may be the same: nothing to split there.
         varies = np.nanstd(y, axis=(0, 1)) > 1e-9 * max(np.nanmax(np.abs(y)), 1e-300)
         if not varies.any():
             continue
-        split = total_variance(y[..., varies], measurement_variance=noise_variance[..., varies], confidence=confidence, seed=seed)
-        time_dim = [dim for dim in split.epistemic.dims][0]
+        split = total_variance(
+            y[..., varies], measurement_variance=noise_variance[..., varies], confidence=confidence, seed=seed
+        )
+        (time_dim,) = split.epistemic.dims
         split = split.drop_vars(time_dim, errors="ignore").rename({time_dim: "time"})
         parts.append(split.assign_coords(time=np.asarray(design.times)[picked][varies]).expand_dims(output=[name]))
     if not parts:
@@ -229,7 +260,8 @@ def _sobol(study, quantities, draws, n, confidence, seed, key) -> xr.Dataset:
     y = _values(study, quantities, theta, key)
     dataset = sobol_indices(plan, y, confidence=confidence, seed=seed)
     meaning = (
-        "the posterior as one input, and the parameters of a new unit" if grouped
+        "the posterior as one input, and the parameters of a new unit"
+        if grouped
         else "independent draws from the prior; aleatory parameters by their conditional quantiles"
     )
     return dataset.assign_attrs({**dataset.attrs, "inputs": meaning, "failed_runs": str(y.attrs["failed"])})

@@ -1,9 +1,9 @@
 """Sobol indices by pick-freeze: how much of an output's variance each input explains, alone (S1) or at all (ST).
 
-Draw two independent samples A and B of all inputs, and copies of A in which one input i is taken from B (and, for second
-order, copies of B in which it is taken from A). Two runs that share only input i agree through that input alone, so
-their covariance is the variance that i explains by itself; two runs that share everything but i differ through i alone,
-so half their mean squared difference is all the variance in which i takes part.
+Draw two independent samples A and B of all inputs, and copies of A in which one input i is taken from B (and, for
+second order, copies of B in which it is taken from A). Two runs that share only input i agree through that input
+alone, so their covariance is the variance that i explains by itself; two runs that share everything but i differ
+through i alone, so half their mean squared difference is all the variance in which i takes part.
 
 Every estimator here is a ratio of two sums over base samples (one row of A with its partners). That makes the bootstrap
 one matrix product: resampled counts times per-row products gives all indices of all outputs in all resamples at once.
@@ -82,7 +82,8 @@ class SobolPlan:
 
     @property
     def thetas(self) -> dict[str, np.ndarray]:
-        """All parameters `(evaluations * replicates,)` for `evaluate_many`; the replicates of a row follow each other."""
+        """All parameters `(evaluations * replicates,)` for `evaluate_many`; the replicates of a row follow each
+        other."""
         return {name: np.repeat(value, self.replicates) for name, value in self.values.items()}
 
     @property
@@ -215,12 +216,12 @@ def sobol_indices(
         seed: of the bootstrap; 0 is a seed.
 
     Returns:
-        `S1`, `ST` `(parameter, output...)` and `S2` `(parameter, other_parameter, output...)`, NaN on the diagonal, each
-        with `_lower` and `_upper`; `n_valid` `(output...)`, the base samples used. Parameters are the labels of the
-        groups. Intervals are bootstrap percentiles over base samples, as if the points were random: measured coverage of
-        95 % intervals 90 to 98 % on random points (three blocks from 87 %), 97 to 100 % on Sobol points, i.e. too wide,
-        but for indices near 0 of a rough function 93 % (three blocks 84 %). An interval from -inf to inf says that
-        the variance itself is not resolved from the noise.
+        `S1`, `ST` `(parameter, output...)` and `S2` `(parameter, other_parameter, output...)`, NaN on the diagonal,
+        each with `_lower` and `_upper`; `n_valid` `(output...)`, the base samples used. Parameters are the labels of
+        the groups. Intervals are bootstrap percentiles over base samples, as if the points were random: measured
+        coverage of 95 % intervals 90 to 98 % on random points (three blocks from 87 %), 97 to 100 % on Sobol points,
+        i.e. too wide, but for indices near 0 of a rough function 93 % (three blocks 84 %). An interval from -inf to
+        inf says that the variance itself is not resolved from the noise.
 
     Raises:
         InputError: with every finding: shapes, infinite values, too many failed runs, constant outputs.
@@ -267,7 +268,8 @@ def sobol_indices(
 
 
 def _runs(plan: SobolPlan, y, findings: list[str]) -> tuple[np.ndarray, tuple[str, ...], dict]:
-    """`y` as (blocks, n, replicates, output...) with the names and coordinates of its outputs; shapes are judged here."""
+    """`y` as (blocks, n, replicates, output...) with the names and coordinates of its outputs; shapes are judged
+    here."""
     values = np.asarray(y)
     rows, replicates = plan.evaluations, plan.replicates
     if values.dtype.kind not in "fiub":
@@ -350,7 +352,7 @@ def value_findings(values, lost, max_failed, shape, dims, what: str) -> list[str
     bad &= infinite == 0
     if bad.any():
         findings.append(
-            f"{name(bad)}: up to {lost.sum(axis=0)[bad].max()} of {n} {what} have failed runs; allowed is a fraction of "
+            f"{name(bad)}: up to {lost.sum(axis=0)[bad].max()} of {n} {what} have failed runs; allowed is a share of "
             f"{max_failed} with {MINIMUM_BASE_SAMPLES} left. Find out why they fail, restrict the inputs, or raise "
             "`max_failed` knowing that the result then speaks of the runs that succeed."
         )
@@ -424,8 +426,8 @@ def _mixed(counts, *estimators) -> np.ndarray:
 def _pairs(ab, ba, own, first, counts) -> np.ndarray:
     """Second-order indices (1 + resamples, pairs i < j, outputs) by the symmetric product estimator.
 
-    (A with i from B) and (B with j from A) share exactly the inputs i and j. So the two blocks of i and the two of j are
-    to the pair what A, B and their mixtures are to one input.
+    (A with i from B) and (B with j from A) share exactly the inputs i and j. So the two blocks of i and the two of j
+    are to the pair what A, B and their mixtures are to one input.
     """
     n, groups, outputs = ab.shape
     half = _sums(counts, (ab - ba) ** 2 - own)

@@ -7,13 +7,13 @@ epistemic part, at two replicates several times over. Subtracting the average wi
 exactly (analysis of variance; Searle, Casella and McCulloch 1992, doi:10.1002/9780470316856). The unbiased estimate may
 be negative where the epistemic part is not resolved; its interval, cut at 0, then says how large it may be.
 
-The intervals are the hard part: variances of skewed outputs are estimated low and with too small an error whenever the
-sample lacks its tail. Measured over 3000 repetitions, a nominal 95 % interval from the usual bootstrap of logarithms was
-right 91 to 93 % of the time at n = 200. What is used here is the studentised bootstrap over draws: in every resample the
-estimate *and its standard error* (delta method, from moments up to order four, so all resamples are one matrix product)
-are formed on the logarithmic scale, and the interval is the union of the equal-tailed and the symmetric one (Hall 1988,
-doi:10.1111/j.2517-6161.1988.tb01707.x). The logarithm is that of the variance of the replicate means, shifted, so that
-a small epistemic part may touch zero. `COVERAGE` has what was measured.
+The intervals are the hard part: variances of skewed outputs are estimated low and with too small an error whenever
+the sample lacks its tail. Measured over 3000 repetitions, a nominal 95 % interval from the usual bootstrap of
+logarithms was right 91 to 93 % of the time at n = 200. What is used here is the studentised bootstrap over draws: in
+every resample the estimate *and its standard error* (delta method, from moments up to order four, so all resamples
+are one matrix product) are formed on the logarithmic scale, and the interval is the union of the equal-tailed and the
+symmetric one (Hall 1988, doi:10.1111/j.2517-6161.1988.tb01707.x). The logarithm is that of the variance of the
+replicate means, shifted, so that a small epistemic part may touch zero. `COVERAGE` has what was measured.
 """
 
 import numpy as np
@@ -217,7 +217,8 @@ def _centre(runs: np.ndarray) -> np.ndarray:
 
 
 def _rows(runs, noise) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Features of each draw (n, feature, output), which draws count, their numbers of runs, and the unit of each output.
+    """Features of each draw (n, feature, output), which draws count, their numbers of runs, and the unit of each
+    output.
 
     Features: the mean, its square less the within-variance over r, the within-variance, and the noise variance, in
     units of the spread of the output, so that "small" has a meaning.

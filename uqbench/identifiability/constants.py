@@ -2,9 +2,9 @@
 
 Modulo a prime there is no exponential function. But exp(u) at the point of expansion is, for the rank, only a number
 that satisfies no relation beyond exp(u + v) = exp(u) exp(v) (for functions this is Ax's theorem, Ann. Math. 93, 1971,
-doi:10.2307/1970774). So its argument is read in symbols and expanded into rational multiples of monomials; each monomial
-M gets one random number for exp(M), from which exp(2 M), exp(M/3) and all products follow. In the same way log of a
-product is the sum of one random number per irreducible factor, and exp(q log f) = f^q.
+doi:10.2307/1970774). So its argument is read in symbols and expanded into rational multiples of monomials; each
+monomial M gets one random number for exp(M), from which exp(2 M), exp(M/3) and all products follow. In the same way log
+of a product is the sum of one random number per irreducible factor, and exp(q log f) = f^q.
 """
 
 from fractions import Fraction

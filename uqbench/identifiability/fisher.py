@@ -1,11 +1,12 @@
 """Fisher information: how well the parameters could be known from such data, to first order.
 
-Where every unit is alike the information is exact: each measurement adds J' I J, with J the sensitivities of all arguments of
-its noise (not of the mean alone: a noise parameter would look unknown) and I the information of its family. Where parameters
-differ between units, a unit's data are taken as jointly normal around the median unit and linear in what differs (first-order population
-information: Mentre, Mallet & Baccar 1997, doi:10.1093/biomet/84.2.429), without what the covariance would say about
-locations: that term rewards curvature which the linearisation has just dropped, and standard errors come out too small
-(Nyberg et al. 2015, doi:10.1111/bcp.12352; seen here as well: .09 against .22 for log ka of theophylline).
+Where every unit is alike the information is exact: each measurement adds J' I J, with J the sensitivities of all
+arguments of its noise (not of the mean alone: a noise parameter would look unknown) and I the information of its
+family. Where parameters differ between units, a unit's data are taken as jointly normal around the median unit and
+linear in what differs (first-order population information: Mentre, Mallet & Baccar 1997,
+doi:10.1093/biomet/84.2.429), without what the covariance would say about locations: that term rewards curvature which
+the linearisation has just dropped, and standard errors come out too small (Nyberg et al. 2015, doi:10.1111/bcp.12352;
+seen here as well: .09 against .22 for log ka of theophylline).
 """
 
 import jax
@@ -28,15 +29,16 @@ def fisher_information(study: Study, theta: Theta | None = None, *, scale: str =
     """Fisher information of a study's measurements on its epistemic parameters.
 
     Args:
-        study: its data, or without data the measurements planned by its designs.
-        theta: where to evaluate; epistemic parameters that are missing take their prior medians, aleatory ones are ignored.
-        scale: "log" takes logarithms of the parameters that are positive by their prior, so that eigenvectors are
+        study: its data, or without data the measurements planned by its designs. theta: where to evaluate; epistemic
+            parameters that are missing take their prior medians, aleatory ones are ignored. scale: "log" takes
+            logarithms of the parameters that are positive by their prior, so that eigenvectors are
             free of units; "natural" takes none.
 
     Returns:
-        `matrix` (parameter, parameter_), `eigenvalue` (mode) falling, `direction` (mode, parameter), `cramer_rao` (parameter)
-        the smallest standard error on that scale (inf where the data do not determine the parameter), `standard_error` the
-        same in the parameter's unit, `value`, `logarithmic`; attributes `rank`, `condition` and `scale`.
+        `matrix` (parameter, parameter_), `eigenvalue` (mode) falling, `direction` (mode, parameter), `cramer_rao`
+        (parameter) the smallest standard error on that scale (inf where the data do not determine the parameter),
+        `standard_error` the same in the parameter's unit, `value`, `logarithmic`; attributes `rank`, `condition` and
+        `scale`.
 
     Raises:
         InputError: an unknown parameter or scale.

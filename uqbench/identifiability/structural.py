@@ -37,6 +37,10 @@ THIS_START = "from this initial state; other initial states would show it"
 NOISE = "noise: from replicates or residuals, not from the mean"
 
 
+class SingularStart(InputError):
+    """The equations have no Taylor series at the given start; another start (initial="shifted") may have one."""
+
+
 @dataclass(frozen=True)
 class Finding:
     """What was found of one unknown."""
@@ -86,7 +90,7 @@ def structural_identifiability(
         outcome = rank_test(question, rng)
     except NotAnalytic:
         parts = singular_parts(question, rng)
-        raise InputError(subject, [f"{part} {SINGULAR}" for part in parts]) from None
+        raise SingularStart(subject, [f"{part} {SINGULAR}" for part in parts]) from None
     complete = outcome.rank == len(question.unknowns)
     points = outcome.jacobians[:1] if complete else _more_points(question, outcome, rng)
     findings = _findings(question, points)

@@ -14,7 +14,7 @@ from ..space import Theta
 from ..study import Study
 from ..symbols import read
 from .fisher import fisher_information
-from .structural import structural_identifiability
+from .structural import SingularStart, structural_identifiability
 
 
 def identify(
@@ -23,16 +23,15 @@ def identify(
     """Structural identifiability from the traced equations, and Fisher information from the measurements.
 
     Args:
-        study: its model, designs and noise; data are not needed.
-        tree: results to add to.
-        theta: where to evaluate the Fisher information; default the posterior medians if /posterior is in the tree, else
+        study: its model, designs and noise; data are not needed. tree: results to add to. theta: where to evaluate
+            the Fisher information; default the posterior medians if /posterior is in the tree, else
             the prior medians.
         scale: of the Fisher information, "log" or "natural".
         seed: of the random points of the structural test.
 
     Returns:
-        the tree with /structure (by `parameter`: verdict, reason, combination; equations in LaTeX as attributes) and, where
-        something is measured, /fisher.
+        the tree with /structure (by `parameter`: verdict, reason, combination; equations in LaTeX as attributes) and,
+        where something is measured, /fisher.
 
     Raises:
         InputError: operations without an algebraic meaning, by name; unknown parameters; a failed solve at `theta`.
@@ -58,22 +57,42 @@ def _structure(model: Model, design: Design, seed: int) -> xr.Dataset:
         reason = "a simulator without a system has no equations to read"
         names = list(space.free)
         dataset = xr.Dataset(
-            {"verdict": ("parameter", ["undecided"] * len(names)), "reason": ("parameter", [reason] * len(names)),
-             "combination": ("parameter", [""] * len(names))},
+            {
+                "verdict": ("parameter", ["undecided"] * len(names)),
+                "reason": ("parameter", [reason] * len(names)),
+                "combination": ("parameter", [""] * len(names)),
+            },
             coords={"parameter": names},
         )
         equations, outputs = [], []
     else:
-        dataset = structural_identifiability(model, design=design, seed=seed)
+        try:
+            dataset = structural_identifiability(model, design=design, seed=seed)
+        except SingularStart:
+            # A Hill function of real exponent at zero, say; the attribute `initial` tells which question was answered.
+            dataset = structural_identifiability(model, design=design, initial="shifted", seed=seed)
         symbolic = read(model, design)
         equations = [sympy.latex(equation) for equation in symbolic.equations()]
-        outputs = [f"\\mathrm{{{name.replace('_', ' ')}}} = {sympy.latex(right)}" for name, right in symbolic.observe.items()]
+        outputs = [
+            f"\\mathrm{{{name.replace('_', ' ')}}} = {sympy.latex(right)}" for name, right in symbolic.observe.items()
+        ]
     parameters = [
-        {"name": name, "latex": sympy.latex(sympy.Symbol(name)), "unit": parameter.unit, "role": parameter.role,
-         "distribution": repr(parameter.dist), "doc": parameter.doc}
+        {
+            "name": name,
+            "latex": sympy.latex(sympy.Symbol(name)),
+            "unit": parameter.unit,
+            "role": parameter.role,
+            "distribution": repr(parameter.dist),
+            "doc": parameter.doc,
+        }
         for name, parameter in space.items()
     ]
     return dataset.assign_attrs(
-        {**dataset.attrs, "equations": json.dumps(equations), "outputs": json.dumps(outputs),
-         "parameters": json.dumps(parameters), "units": json.dumps(dict(model.units))}
+        {
+            **dataset.attrs,
+            "equations": json.dumps(equations),
+            "outputs": json.dumps(outputs),
+            "parameters": json.dumps(parameters),
+            "units": json.dumps(dict(model.units)),
+        }
     )

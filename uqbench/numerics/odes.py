@@ -1,8 +1,9 @@
 """Initial value problems: one solve, its derivatives, and the reason where it failed.
 
 The method is chosen on the host, before anything is compiled: an explicit pair (Tsitouras 2011,
-doi:10.1016/j.camwa.2011.06.002) unless the fastest time scale at the nominal parameters would hold it to tiny steps, then an
-L-stable implicit one (Kvaerno 2004, doi:10.1023/B:BITN.0000046811.70614.38). A solve never raises: it returns a code.
+doi:10.1016/j.camwa.2011.06.002) unless the fastest time scale at the nominal parameters would hold it to tiny steps,
+then an L-stable implicit one (Kvaerno 2004, doi:10.1023/B:BITN.0000046811.70614.38). A solve never raises: it returns
+a code.
 """
 
 import diffrax
@@ -13,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ..design import Design
-from ..system import Ode, State, Theta
+from ..system import Ode, Theta
 
 RESULTS = {
     0: "successful",
@@ -65,10 +66,7 @@ def solve(system: Ode, theta: Theta, design: Design, *, method: str, reverse: bo
         states `(times,)` each; NaN everywhere where `result` is not 0.
     """
     initial = {name: jnp.asarray(value, float) for name, value in system.initial(theta, design.inputs).items()}
-    if method == "implicit":
-        solver = diffrax.Kvaerno5()
-    else:
-        solver = diffrax.Tsit5()
+    solver = diffrax.Kvaerno5() if method == "implicit" else diffrax.Tsit5()
     solution = diffrax.diffeqsolve(
         diffrax.ODETerm(lambda t, y, args: system.rhs(t, y, theta, design.inputs)),
         solver,

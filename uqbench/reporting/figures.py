@@ -120,7 +120,8 @@ def densities(tree: xr.DataTree) -> Figure:
     names = [name for name in known.index if name in prior and name in posterior]
     columns = min(len(names), COLUMNS)
     rows = -(-len(names) // COLUMNS)
-    figure = Figure(figsize=(WIDTH, 0.2 + 1.65 * rows), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 0.2 + 1.75 * rows), layout="constrained")
+    figure.get_layout_engine().set(h_pad=0.09)
     axes = figure.subplots(rows, columns, squeeze=False)
     for name, axis in zip(names, axes.ravel(), strict=False):
         before, after = prior[name].values.ravel(), posterior[name].values.ravel()
@@ -159,7 +160,7 @@ def variance_stack(tree: xr.DataTree) -> Figure:
     dataset = _needed(tree, "variance")
     names = parts(dataset)
     quantities = [str(name) for name in dataset["quantity"].values]
-    figure = Figure(figsize=(WIDTH, 0.55 + 0.5 * len(quantities)), layout="constrained")
+    figure = Figure(figsize=(WIDTH, 0.75 + 0.5 * len(quantities)), layout="constrained")
     axis = figure.subplots()
     for row, quantity in enumerate(quantities):
         share = dataset.sel(quantity=quantity)
@@ -167,15 +168,14 @@ def variance_stack(tree: xr.DataTree) -> Figure:
         for name in names:
             width = float(np.clip(share[f"{name}_share"], 0, 1))
             axis.barh(row, width, left=left, height=0.56, color=PALETTE[COLOURS[name]], linewidth=0)
-            if width > 0.09:
+            if width > 0.05:
                 colour = PALETTE["paper"] if name == "epistemic" else PALETTE["ink"]
-                # apart from the whisker that starts at the boundary
                 axis.text(left + width / 2, row, percent(width), ha="center", va="center", color=colour)
             left += width
         _boundaries(axis, share, names, row)
-    axis.set(xlim=(0, 1), yticks=range(len(quantities)), xticks=np.linspace(0, 1, 5))
+    axis.set(xlim=(0, 1), yticks=range(len(quantities)), xticks=np.linspace(0, 1, 5), xlabel="share of the variance")
     axis.set_yticklabels(quantities, color=PALETTE["ink"], parse_math=False)
-    axis.set_xticklabels(["0", "25 %", "50 %", "75 %", "100 % of the variance"], parse_math=False)
+    axis.set_xticklabels(["0", "25 %", "50 %", "75 %", "100 %"], parse_math=False)
     axis.invert_yaxis()
     axis.tick_params(axis="y", length=0)
     axis.spines["left"].set_visible(False)
@@ -334,11 +334,11 @@ def _window(prior: np.ndarray, posterior: np.ndarray) -> tuple[float, float]:
 def _density(draws: np.ndarray, grid: np.ndarray, bounds: tuple[float, float]) -> np.ndarray:
     """Gaussian kernel density, mirrored at the ends of all draws so that a density does not fall where its support ends.
 
-    Bandwidth by the rule of thumb of Silverman (1986, Density Estimation, eq. 3.31).
+    Bandwidth by the rule of thumb of Silverman (1986, Density Estimation, eq. 3.30).
     """
     quartiles = np.quantile(draws, (0.25, 0.75))
     spread = min(np.std(draws), (quartiles[1] - quartiles[0]) / 1.34) or np.std(draws)
-    width = max(0.9 * spread * draws.size**-0.2, 1e-12 * max(np.abs(draws).max(), 1e-300))
+    width = max(1.06 * spread * draws.size**-0.2, 1e-12 * max(np.abs(draws).max(), 1e-300))
     mirrored = np.concatenate([draws, 2 * bounds[0] - draws, 2 * bounds[1] - draws])
     near = mirrored[(mirrored > grid[0] - 5 * width) & (mirrored < grid[-1] + 5 * width)]
     kernel = np.exp(-0.5 * ((grid[:, None] - near) / width) ** 2).sum(axis=1)

@@ -5,6 +5,7 @@ group is missing from the tree it becomes one line that says which verb makes it
 """
 
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -76,15 +77,16 @@ class Section:
 
 def sections(tree: xr.DataTree, study: str) -> list[Section]:
     """All sections in the order of reading."""
+    described = "structure" if "structure" in tree.children else "posterior"
     plan: list[tuple[str, str, str, Sequence[str], Callable]] = [
         ("model", "Model", "identify", ("structure",), _model),
-        ("parameters", "Parameters", "calibrate", ("posterior",), _parameters),
-        ("identifiability", "Identifiability", "identify", ("structure", "fisher"), _identifiability),
+        ("parameters", "Parameters", "calibrate", (described,), _parameters),
+        ("identifiability", "Identifiability", "identify", ("structure",), _identifiability),
         ("data", "Data and predictions", "calibrate", ("posterior_band", "posterior_predictive", "observed_data"), _data),
         ("learning", "From prior to posterior", "calibrate", ("prior", "posterior"), _learning),
         ("sampling", "Sampling", "calibrate", ("convergence", "posterior"), _sampling),
-        ("variance", "Where the spread comes from", "decompose", ("variance",), _variance),
-        ("inputs", "Which input matters", "decompose", ("sobol",), _inputs),
+        ("variance", "Spread of predictions", "decompose", ("variance",), _variance),
+        ("inputs", "Inputs that matter", "decompose", ("sobol",), _inputs),
     ]
     return [
         Section(name, title, *make(tree, study)) if all(needed in tree.children for needed in groups)
@@ -95,8 +97,11 @@ def sections(tree: xr.DataTree, study: str) -> list[Section]:
 
 def _model(tree, study) -> tuple[str, list]:
     equations, outputs = (tables.structure_entry(tree, name) or [] for name in ("equations", "outputs"))
-    lines = [svg.equation(latex, f"equation{index}") for index, latex in enumerate([*equations, *outputs])]
-    blocks = [Equations(lines), Paragraph("Read from the code of the model: the equations that are solved are the ones above.", "quiet")]
+    # `equations` may have the outputs already; the later entry, with their names spelt out, is kept
+    distinct = {re.sub(r"\\mathrm|[{}\s]", "", latex): latex for latex in [*equations, *outputs]}
+    lines = [svg.equation(latex, f"equation{index}") for index, latex in enumerate(distinct.values())]
+    read = "Read from the code that is solved, not written a second time." if lines else "A simulator, with no equations to read."
+    blocks: list = [Equations(lines)] * bool(lines) + [Paragraph(read, "quiet")]
     table = tables.parameters(tree)
     rows = [
         [Cell(name, row.meaning), unit_text(row.unit) or MISSING, row.prior]
@@ -110,36 +115,35 @@ def _model(tree, study) -> tuple[str, list]:
 def _parameters(tree, study) -> tuple[str, list]:
     table = tables.parameters(tree)
     unit = tables.unit_name(tree)
-    columns = ["parameter", "prior", "median", "90 % interval"]
-    columns += ["R-hat", "ESS bulk", "ESS tail"] * ("rhat" in table) + ["Fisher s.e."] * ("standard_error" in table)
+    columns = ["parameter", "prior"] + ["median", "90 % interval"] * ("median" in table)
+    columns += ["R-hat", "ESS bulk, tail"] * ("rhat" in table) + ["Fisher s.e."] * ("standard_error" in table)
     if "unit" in table:
         columns.insert(1, "unit")
     rows: list = []
-    for role, title in (("epistemic", "not known: one true value"), ("aleatory", f"differs between {unit}s: range over the {unit}s seen")):
+    for role, title in (("epistemic", "not known: one true value"), ("aleatory", f"differs between {unit}s: posterior of the {unit}s seen")):
         members = table[table["role"] == role]
         rows += [[title]] if len(members) else []
         rows += [_parameter_row(name, row, columns) for name, row in members.iterrows()]
     blocks: list = [Paragraph(text, "flag") for text in [sentences.remedy(tree, study)] if text] if "convergence" in tree.children else []
     if "unit" not in table:
         blocks.append(Paragraph(f"Units, priors and meanings come with `uqbench identify {study}`.", "quiet"))
-    caption = "Posterior medians, rounded to the second digit of the posterior standard deviation."
-    caption += " Fisher s.e.: the standard error that such data promise to first order." if "standard_error" in table else ""
+    caption = "Posterior medians, rounded to the second digit of the posterior standard deviation. " * ("median" in table)
+    caption += "Fisher s.e.: the standard error that such data promise to first order." * ("standard_error" in table)
     return sentences.known(tree), [*blocks, Table(columns, rows, ["parameter", "unit", "prior"], caption)]
 
 
 def _parameter_row(name: str, row: pd.Series, columns: Sequence[str]) -> list:
     lost = row.get("resolved") is not None and not pd.isna(row.get("resolved")) and not bool(row["resolved"])
-    note = row.get("meaning", "")
+    note, sampled = row.get("meaning", ""), not pd.isna(row.get("ess_bulk", np.nan))
     error = row["standard_error"] if "standard_error" in row else np.nan
     cells = {
         "parameter": Cell(name, f"{note}{'; ' * bool(note)}{sentences.NOT_RESOLVED}" if lost else note, lost),
         "unit": unit_text(row.get("unit", "")) or MISSING,
-        "prior": row.get("prior", MISSING),
+        "prior": row.get("prior", MISSING).replace("'", ""),
         "median": rounded(row.get("median", np.nan), row.get("sd")),
         "90 % interval": interval(row.get("lower", np.nan), row.get("upper", np.nan), row.get("sd")),
         "R-hat": rounded(row.get("rhat", np.nan), 0.01),
-        "ESS bulk": rounded(row.get("ess_bulk", np.nan)),
-        "ESS tail": rounded(row.get("ess_tail", np.nan)),
+        "ESS bulk, tail": ", ".join(rounded(row.get(column, np.nan)) for column in ("ess_bulk", "ess_tail")) if sampled else MISSING,
         "Fisher s.e.": "not determined" if np.isinf(error) else rounded(error, digits=2),
     }
     return [cells[column] for column in columns]
@@ -147,26 +151,33 @@ def _parameter_row(name: str, row: pd.Series, columns: Sequence[str]) -> list:
 
 def _identifiability(tree, study) -> tuple[str, list]:
     table = tables.identifiability(tree)
-    columns = ["parameter", "verdict", "why", "Fisher s.e., relative", "posterior sd, relative", "least known direction"]
+    columns = ["parameter", "verdict", "why", *["Fisher s.e., relative"] * ("relative_error" in table),
+               *["posterior sd, relative"] * ("posterior_sd" in table), *["least known direction"] * ("weakest" in table)]
     rows = []
     for name, row in table.iterrows():
         why = Cell(row["reason"], f"identifiable: {row['combination']}" if row.get("combination") else "")
-        relative = row["relative_error"]
-        predicted = "not determined" if np.isinf(relative) else MISSING if np.isnan(relative) else f"±{percent(relative)}"
-        now = row.get("posterior_relative", np.nan)
-        rows.append([
-            name, Cell(row["verdict"], flag=row["verdict"] in ("none", "undecided")), why, predicted,
-            MISSING if np.isnan(now) else Cell(f"±{percent(now)}", rounded(row["posterior_sd"], digits=2)),
-            rounded(row["weakest"], 0.1),
-        ])
+        relative, now = row.get("relative_error", np.nan), row.get("posterior_relative", np.nan)
+        cells = {
+            "parameter": name,
+            "verdict": Cell(row["verdict"], flag=row["verdict"] in ("none", "undecided")),
+            "why": why,
+            "Fisher s.e., relative": "not determined" if np.isinf(relative) else _plus_minus(relative),
+            "posterior sd, relative": Cell(_plus_minus(now), "" if np.isnan(now) else rounded(row["posterior_sd"], digits=2)),
+            "least known direction": rounded(row.get("weakest", np.nan), 0.1),
+        }
+        rows.append([cells[column] for column in columns])
     attributes = group(tree, "structure").attrs
-    blocks = [Paragraph(sentences.information(tree)), Table(columns, rows, ["parameter", "verdict", "why"],
-              "Verdict: from noise-free outputs of one unit, whatever the data. Relative errors: with the measurements of this study. "
-              "Last column: weights of the direction that the Fisher information knows least.")]
+    blocks = [Paragraph(sentences.information(tree))] * ("fisher" in tree.children) + [Table(columns, rows, ["parameter", "verdict", "why"],
+              "Verdict: from noise-free outputs, whatever the data. "
+              + "Fisher s.e.: with the measurements of this study; the direction is the one they say least about." * ("weakest" in table))]
     method = [f"Structure: {attributes['method']}." if "method" in attributes else ""]
     if "failure_probability" in attributes:
         method.append(f"A verdict is wrong with a probability below {rounded(float(attributes['failure_probability']), digits=2)}.")
     return sentences.structural(tree), [*blocks, Paragraph(" ".join(method), "quiet")]
+
+
+def _plus_minus(share: float) -> str:
+    return MISSING if np.isnan(share) else f"±{percent(share)}"
 
 
 def _data(tree, study) -> tuple[str, list]:
@@ -195,7 +206,7 @@ def _sampling(tree, study) -> tuple[str, list]:
     sizes = tree["posterior"].sizes
     text = f"{sizes['chain']} chains of {sizes['draw']} draws"
     if "limits" in convergence.attrs:
-        text += f"; resolved means {convergence.attrs['limits']} for every parameter"
+        text += f"; resolved means {sentences.limits(tree)} for every parameter"
     worst = {name: values for name, values in (("R-hat", convergence["rhat"].max()), ("ESS", convergence["ess_bulk"].min()))}
     text += f". Largest R-hat {rounded(float(worst['R-hat']), 0.01)}, smallest bulk ESS {rounded(float(worst['ESS']))}, "
     text += f"smallest tail ESS {rounded(float(convergence['ess_tail'].min()))}."
@@ -213,7 +224,7 @@ def _variance(tree, study) -> tuple[str, list]:
     rows = []
     for quantity, row in table.iterrows():
         unit = unit_text(row.get("unit", ""))
-        rows.append([Cell(f"{quantity}{f' [{unit}]' if unit else ''}", row.get("doc", ""))])
+        rows.append([f"{quantity}, in ({unit})²" if unit else str(quantity)])
         rows.append(["total", rounded(row["total"], row["total_standard_error"]), _bounds(row, "total"), "100\N{NO-BREAK SPACE}%", ""])
         for part in names:
             error = row[f"{part}_share_standard_error"]
@@ -225,12 +236,11 @@ def _variance(tree, study) -> tuple[str, list]:
     picture = svg.inline(figures.variance_stack(tree), sentences.split(tree), "variance")
     blocks: list = [
         Drawing(picture, f"Shares of the variance in a new unit; whiskers are {level} intervals. Not known yet: {meaning}."),
-        Table(["quantity", "mean", "standard deviation", "90 % of values"], [
+        Table(["quantity", "mean", "standard deviation", "90 % interval"], [
             [Cell(str(quantity), row.get("doc", "")), _with_unit(rounded(row["mean"], row["mean_error"]), row),
-             rounded(row["sd"], row["total_standard_error"] / (2 * row["sd"])), interval(row["lower"], row["upper"], 2 * row["mean_error"])]
+             rounded(row["sd"], row["total_standard_error"] / (2 * row["sd"])), interval(row["lower"], row["upper"], 3 * row["mean_error"])]
             for quantity, row in table.iterrows()], ["quantity"]),
-        Table(["variance", "estimate", f"{level} interval", "share", f"{level} interval"], rows, ["variance"],
-              "In squared units of the quantity."),
+        Table(["variance", "estimate", f"{level} interval", "share", f"{level} interval"], rows, ["variance"]),
     ]
     if failed := sentences.failures(dataset):
         blocks.append(Paragraph(failed, "flag"))
@@ -280,10 +290,10 @@ def provenance(tree: xr.DataTree) -> Table:
 def head(tree: xr.DataTree) -> Iterator[tuple[str, str]]:
     """What identifies these results: model, gradient, digests, versions, date where one is kept."""
     gradients = {
-        "exact": "exact: derivatives of the solver itself",
-        "statistical": "statistical: estimated from random runs",
-        "surrogate": "surrogate: those of an approximation",
-        "none": "none: the model is evaluated only",
+        "exact": "exact, by differentiating the solver",
+        "statistical": "statistical, estimated from random runs",
+        "surrogate": "of a surrogate, not of the model itself",
+        "none": "none, the model is evaluated only",
     }
     attributes = tree.attrs
     if "model" in attributes:

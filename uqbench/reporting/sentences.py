@@ -11,9 +11,20 @@ import numpy as np
 import xarray as xr
 
 from .figures import input_label, part_label
-from .tables import coverage, group, identifiability, narrowing, output_unit, parameters, parts, percent, rounded, unit_name
+from .tables import (
+    coverage,
+    group,
+    identifiability,
+    narrowing,
+    output_unit,
+    parameters,
+    parts,
+    percent,
+    rounded,
+    unit_name,
+)
 
-_WORDS = "no one two three four five six seven eight nine ten eleven twelve".split()
+_WORDS = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
 NOT_RESOLVED = "not resolved"
 
 
@@ -37,7 +48,7 @@ def model(tree: xr.DataTree) -> str:
     """How many unknowns of which kind."""
     roles = parameters(tree)["role"]
     epistemic, aleatory = int((roles == "epistemic").sum()), int((roles == "aleatory").sum())
-    differing = f", {counted(aleatory, 'parameter')} that differ{'s' * (aleatory == 1)} between {unit_name(tree)}s" if aleatory else ""
+    differing = f", and {_WORDS[aleatory] if aleatory < len(_WORDS) else aleatory} that differ{'s' * (aleatory == 1)} between {unit_name(tree)}s" if aleatory else ""
     return sentence(f"{counted(epistemic, 'unknown parameter')}{differing}")
 
 
@@ -46,7 +57,7 @@ def known(tree: xr.DataTree) -> str:
     relative = identifiability(tree).get("posterior_relative")
     relative = None if relative is None else relative.dropna()
     if relative is None or relative.empty:
-        return "The parameters"
+        return "The parameters and what is assumed of them"
     if len(relative) == 1:
         return f"{relative.index[0]} is known to ±{percent(relative.iloc[0])}"
     best, worst = relative.idxmin(), relative.idxmax()
@@ -60,6 +71,8 @@ def structural(tree: xr.DataTree) -> str:
     said = []
     if lost:
         said.append(f"{listed(lost)} cannot be identified from these outputs, however good the data")
+    if len(open_) == len(verdict):
+        return f"Whether the parameters can be identified at all is {NOT_RESOLVED}"
     if open_:
         said.append(f"for {listed(open_)} the question is {NOT_RESOLVED}")
     rest = len(verdict) - len(lost) - len(open_)
@@ -111,10 +124,10 @@ def learned(tree: xr.DataTree) -> str:
     factor = narrowing(tree).sort_values(ascending=False)
     if len(factor) == 0:
         return "Prior and posterior"
-    most = f"{factor.index[0]} {rounded(factor.iloc[0], digits=2)}-fold"
+    fold = [f"{rounded(value, digits=2)}\N{NON-BREAKING HYPHEN}fold" for value in factor]
     if len(factor) == 1:
-        return f"The data have narrowed {most}"
-    return f"The data have narrowed {most}, and {factor.index[-1]} the least, {rounded(factor.iloc[-1], digits=2)}-fold"
+        return f"The data have narrowed {factor.index[0]} {fold[0]}"
+    return f"The data have narrowed {factor.index[0]} most, {fold[0]}, and {factor.index[-1]} least, {fold[-1]}"
 
 
 def converged(tree: xr.DataTree) -> str:
@@ -139,40 +152,53 @@ def remedy(tree: xr.DataTree, study: str) -> str | None:
     ]
     draws = json.loads(convergence.attrs.get("settings", "{}")).get("draws")
     more = f" `--draws {4 * int(draws)}`" if draws else ""
-    limits = f", which asks for {convergence.attrs['limits']}" if "limits" in convergence.attrs else ""
+    limits = f", which asks for {limits(tree)}" if "limits" in convergence.attrs else ""
     return (f"{sentence(NOT_RESOLVED)}: {'; '.join(said)}{limits}. Its numbers below are not to be used. Take more draws "
             f"(`uqbench calibrate {study}{more}`); if R-hat stays high, the chains have found different answers.")
 
 
+def limits(tree: xr.DataTree) -> str:
+    """What counts as converged, as it is written by hand."""
+    return str(tree["convergence"].attrs["limits"]).replace("<=", "≤").replace(">=", "≥")
+
+
 def rejected(tree: xr.DataTree) -> list[str]:
-    """Every divergence and every failed solve of a calibration, in words."""
+    """Every divergence and every failed solve of a calibration, in words: one paragraph for warm-up, one for the kept draws."""
     posterior, stats = group(tree, "posterior"), group(tree, "sample_stats")
+    counts = {phase: posterior.attrs.get(f"divergences_{phase}") for phase in ("warmup", "sampling")}
+    if counts["sampling"] is None and stats is not None and "diverging" in stats:
+        counts["sampling"] = int(stats["diverging"].sum())
+    total = posterior.sizes["chain"] * posterior.sizes["draw"]
     said = []
-    for phase, where, kept in (
-        ("warmup", "During warm-up", "they belong to the adaptation and are in no result"),
-        ("sampling", "Among the kept draws", None),
+    for phase, where, of, advice in (
+        ("warmup", "During warm-up", "", "Those steps belong to the adaptation and are in no result."),
+        ("sampling", "Among the kept draws", f" of {total}",
+         "Near such points draws may be missing; if there are more than a few, raise `--target-accept`."),
     ):
-        count, failed = (posterior.attrs.get(f"{what}_{phase}") for what in ("divergences", "failed_solves"))
-        if count is None and phase == "sampling" and stats is not None and "diverging" in stats:
-            count = int(stats["diverging"].sum())
+        count, failed = counts[phase], posterior.attrs.get(f"failed_solves_{phase}")
         if count is None:
-            said.append(f"{where} divergences were not recorded.")
+            said.append(f"{where}, divergences were not recorded.")
             continue
         count = int(count)
-        total = f" of {posterior['chain'].size * posterior['draw'].size}" if phase == "sampling" else ""
-        text = f"{where} {count}{total} transitions diverged" if count != 1 else f"{where} 1{total} transition diverged"
-        if count and failed is not None:
-            text += f", {int(failed)} of them because a solve failed and the point was rejected"
-        elif failed is not None:
-            text += " and no solve failed" if not int(failed) else f" and {int(failed)} points were rejected because a solve failed"
-        elif count:
-            text += " (failed solves were not recorded)"
-        text += f"; {kept}" if count and kept else ""
-        text += ": a draw next to them may be missing, raise `--target-accept` if there are more than a few" if count and not kept else ""
-        said.append(f"{text}.")
+        steps = f"{count}{of} {'transition' if count == 1 else 'transitions'} diverged" if count else f"no transition{of} diverged"
+        text = f"{where}, {steps}{_failed(count, failed)}."
         if messages := _messages(posterior.attrs.get(f"messages_{phase}")):
-            said[-1] += f" What the sampler said: {messages}."
+            text += f" The sampler said {messages}."
+        said.append(f"{text} {advice}" if count else text)
     return said
+
+
+def _failed(divergences: int, failed) -> str:
+    """How many of the divergences were failed solves; a failed solve is a rejected point and counts as a divergence."""
+    if failed is None:
+        return "; failed solves were not recorded"
+    failed = int(failed)
+    if not failed:
+        return " and no solve failed"
+    if not divergences:
+        return f"; {counted(failed, 'point was', 'points were')} rejected because a solve failed"
+    who = "" if failed == divergences == 1 else "all of them " if failed == divergences else f"{failed} of them "
+    return f", {who}because a solve failed and the point was rejected"
 
 
 def _messages(text: str | None) -> str:
@@ -226,11 +252,11 @@ def over_time(tree: xr.DataTree, output: str) -> str:
     """When the unknown matters most for one output."""
     dataset = tree["variance_over_time"].to_dataset().sel(output=output).dropna("time", subset=["epistemic_share"])
     at = int(np.argmax(dataset["epistemic_share"].values))
-    share, error = (float(dataset[f"epistemic_share{suffix}"][at]) for suffix in ("", "_standard_error"))
-    when = rounded(float(dataset["time"][at]))
+    error = float(dataset["epistemic_share_standard_error"][at])
+    share, low, high = (percent(float(dataset[f"epistemic_share{end}"][at]), error) for end in ("", "_lower", "_upper"))
     unit = output_unit(tree, "time")
-    return (f"Of the variance of a new measurement of {output}, the part not known yet is largest at time {when}"
-            f"{' ' + unit if unit else ''}: {percent(share, error)}.")
+    when = f"{float(dataset['time'][at]):.3g}{' ' + unit if unit else ''}"
+    return f"Of the variance of a new measurement of {output} at most {share} ({low} to {high}) is not known yet, at time {when}."
 
 
 def inputs(tree: xr.DataTree) -> str:

@@ -82,7 +82,7 @@ def _text(value: float, place: int) -> str:
         return f"{sign}{abs(number):.{max(-place, 0)}f}"
     exponent = number.adjusted()
     mantissa = abs(number).scaleb(-exponent)
-    return f"{sign}{mantissa:.{max(exponent - place, 0)}f} × 10{str(exponent).translate(SUPERSCRIPT)}"
+    return f"{sign}{mantissa:.{max(exponent - place, 0)}f}\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}10{str(exponent).translate(SUPERSCRIPT)}"
 
 
 def group(tree: xr.DataTree, name: str) -> xr.Dataset | None:

@@ -65,11 +65,11 @@ class Interpreter:
 
     def run(self, jaxpr: Jaxpr, arguments: list[np.ndarray]) -> list[np.ndarray]:
         """Values of the outputs of a jaxpr; equations that no output needs are not looked at."""
-        known = dict(zip(jaxpr.constvars, map(entries, jaxpr.consts), strict=True))
+        known = {var: entries(value, var.aval) for var, value in zip(jaxpr.constvars, jaxpr.consts, strict=True)}
         known |= dict(zip(jaxpr.invars, arguments, strict=True))
 
         def read(atom):
-            return entries(atom.val) if isinstance(atom, Literal) else known[atom]
+            return entries(atom.val, atom.aval) if isinstance(atom, Literal) else known[atom]
 
         for equation in _needed(jaxpr):
             outputs = self._equation(equation, [read(atom) for atom in equation.invars])
@@ -195,9 +195,9 @@ class Interpreter:
         return self._refuse("select_n") or REFUSED
 
     def _convert(self, x, dtype: np.dtype):
-        if isinstance(x, Fraction):
+        if isinstance(x, Fraction) and dtype.kind in "fiub":
             return x if dtype.kind == "f" else Fraction(bool(x) if dtype.kind == "b" else math.trunc(x))
-        if isinstance(x, Node) and dtype.kind != "f":
+        if isinstance(x, Fraction | Node) and dtype.kind != "f":
             return self._refuse("convert_element_type") or REFUSED
         return x
 
@@ -248,11 +248,11 @@ def _tainted(operands: list[np.ndarray]) -> bool:
     return any(entry is REFUSED for operand in operands for entry in operand.ravel())
 
 
-def entries(values) -> np.ndarray:
-    """An array of numbers as an object array of exact entries."""
-    out = np.empty(values.shape, dtype=object)
-    if not any(jnp.issubdtype(values.dtype, kind) for kind in (bool, jnp.integer, jnp.floating)):
-        out[...] = Undecided(str(values.dtype))
+def entries(values, aval) -> np.ndarray:
+    """A number or an array of numbers, of the type `aval`, as an object array of exact entries."""
+    out = np.empty(aval.shape, dtype=object)
+    if not any(jnp.issubdtype(aval.dtype, kind) for kind in (bool, jnp.integer, jnp.floating)):
+        out[...] = Undecided(str(aval.dtype))
         return out
     values = np.asarray(values)
     for index in np.ndindex(values.shape):

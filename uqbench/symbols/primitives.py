@@ -19,6 +19,7 @@ SWITCH = (
 )
 LOOP = "a loop is not one formula; write the repetition as a Python loop of fixed length."
 SOLVE = "a factorisation branches on its pivots; write the solution of the linear system as a formula."
+REAL = "only real numbers are read exactly; write it without rounding to integers and without complex numbers."
 DRAW = "a draw is no formula; write what varies as a parameter with a distribution."
 OTHER = "no algebraic rule is known for it; write it with + - * /, powers, exp, log, sqrt, sin, cos, tanh or erf."
 # primitive -> where an author meets it, and what to do about it
@@ -33,6 +34,7 @@ REFUSALS = {
     "while": ("from lax.while_loop, lax.fori_loop", LOOP), "scan": ("from lax.scan, lax.fori_loop", LOOP),
     "lu": ("from jnp.linalg.solve, inv ...", SOLVE), "triangular_solve": ("from jnp.linalg.solve ...", SOLVE),
     "custom_linear_solve": ("from jnp.linalg.solve ...", SOLVE), "cholesky": ("from jnp.linalg.cholesky", SOLVE),
+    "convert_element_type": ("from astype, complex numbers", REAL),
     "random_seed": ("from jax.random", DRAW), "random_wrap": ("from jax.random", DRAW),
     "random_bits": ("from jax.random", DRAW), "threefry2x32": ("from jax.random", DRAW),
     "random_unwrap": ("from jax.random", DRAW),
