@@ -83,17 +83,22 @@ U = np.array([1e-6, 1e-3, 0.1, 0.37, 0.5, 0.77, 0.99, 1 - 1e-6])
 WEIGHTS = np.array([1.0, -2.0, 0.5, 3.0, -1.0, 0.7, 1.5, 2.0])
 
 
+def in_names(ours: Distribution, numbers=None, shape=()) -> tuple[Distribution, dict[str, Array]]:
+    """The same family with a name for every argument, and arrays for the names."""
+    numbers = numbers or ours.arguments
+    values = {name: jnp.full(shape, value, dtype=float) for name, value in numbers.items()}
+    return type(ours)(**{name: name for name in values}), values
+
+
 def evaluate(ours: Distribution, method: str, at, numbers=None) -> np.ndarray:
     """Values at eight points."""
-    values = {name: jnp.asarray(value, dtype=float) for name, value in (numbers or ours.arguments).items()}
-    symbolic = type(ours)(**{name: name for name in values})
+    symbolic, values = in_names(ours, numbers)
     return np.asarray(getattr(symbolic, method)(jnp.asarray(at, dtype=float), values))
 
 
 def differentiate(ours: Distribution, method: str, at, numbers=None) -> tuple[np.ndarray, dict[str, float]]:
     """Slopes at eight points, and the gradient of the weighted sum of the values in the arguments."""
-    values = {name: jnp.asarray(value, dtype=float) for name, value in (numbers or ours.arguments).items()}
-    symbolic = type(ours)(**{name: name for name in values})
+    symbolic, values = in_names(ours, numbers)
     _, pull_back = jax.vjp(getattr(symbolic, method), jnp.asarray(at, dtype=float), values)
     slopes, gradient = pull_back(jnp.asarray(WEIGHTS))
     return np.asarray(slopes) / WEIGHTS, {name: float(value) for name, value in gradient.items()}
@@ -114,10 +119,10 @@ def test_agrees_with_scipy(ours, reference):
     np.testing.assert_allclose(evaluate(ours, "ppf", U), x, rtol=1e-9)
     # Of a StudentT with nu <= 1 scipy calls the mean infinite; both halves of the integral are, so there is none.
     mean = np.nan if ours == StudentT(0.5, 0, 1) else reference.mean()
-    assert float(ours.mean()) == pytest.approx(mean, rel=1e-11, nan_ok=True)
-    assert float(ours.variance()) == pytest.approx(reference.var(), rel=1e-11, nan_ok=True)
-    bounds = [max(bound, 0) if ours.discrete else bound for bound in reference.support()]
-    np.testing.assert_array_equal(ours.support(), bounds)
+    symbolic, values = in_names(ours, shape=(8,))
+    np.testing.assert_allclose(symbolic.mean(values), [mean] * 8, rtol=1e-11)
+    np.testing.assert_allclose(symbolic.variance(values), [reference.var()] * 8, rtol=1e-11)
+    np.testing.assert_array_equal(symbolic.support(values), np.repeat(reference.support(), 8).reshape(2, 8))
 
 
 @table(CONTINUOUS)
@@ -163,7 +168,7 @@ PROBABILITY = some.floats(1e-9, 1 - 1e-9)
 
 
 @pytest.mark.parametrize("family", [Gamma, Beta, StudentT, NegativeBinomial])
-@hypothesis.settings(max_examples=40, deadline=None, derandomize=True)
+@hypothesis.settings(max_examples=25, deadline=None, derandomize=True)
 @hypothesis.given(first=POSITIVE, second=POSITIVE, u=some.lists(PROBABILITY, min_size=8, max_size=8))
 def test_numerical_quantile_anywhere(family, first, second, u):
     u = np.array(u)
@@ -174,9 +179,10 @@ def test_numerical_quantile_anywhere(family, first, second, u):
         assert (reached >= u * (1 - 1e-13)).all()
         assert (evaluate(ours, "cdf", x - 1) < u).all()
         return
-    # Rounding of x moves F by about pdf * x * eps: close to 1 a proportion can do no better.
+    # Rounding of x moves F by about pdf * x * eps: close to 1 a proportion can do no better. Squares of a StudentT
+    # overflow beyond 1e150.
     density = np.exp(evaluate(ours, "logpdf", x))
-    inside = (np.abs(x) > 1e-300) & (density > 0)
+    inside = (np.abs(x) > 1e-300) & (np.abs(x) < 1e150) & (density > 0)
     room = 2e-10 * u + 1e-15 * density * np.abs(x)
     assert (np.abs(reached - u) <= room)[inside].all()
 
@@ -251,15 +257,12 @@ def test_impossible_arguments_by_name(ours, values):
     assert set(gradient.values()) == {0.0}
     assert np.isnan(evaluate(ours, "cdf", [1.0] * 8, numbers)).all()
     assert np.isnan(evaluate(ours, "ppf", [0.5] * 8, numbers)).all()
-    assert np.isnan([ours.mean(values), ours.variance(values), *ours.support(values)]).all()
-    assert np.isnan(ours.fisher_information(values)).all()
+    symbolic, columns = in_names(ours, numbers, (8,))
+    for result in (symbolic.mean(columns), symbolic.variance(columns), *symbolic.support(columns)):
+        assert np.isnan(result).all()
+    assert np.isnan(symbolic.fisher_information(columns)).all()
     unknown = {name: np.nan if isinstance(ours.arguments[name], str) else value for name, value in numbers.items()}
     assert np.isnan(evaluate(ours, "logpdf", [1.0] * 8, unknown)).all()
-
-
-def test_draws_of_impossible_arguments_are_unknown():
-    draws = HalfNormal("s").sample(jax.random.key(0), (20,), {"s": jnp.array([1.0, -1.0, np.nan])})
-    np.testing.assert_array_equal(np.isfinite(draws), np.tile([True, False, False], (20, 1)))
 
 
 def test_a_count_with_rate_zero_is_zero():
@@ -271,7 +274,7 @@ def test_a_count_with_rate_zero_is_zero():
         _, gradient = differentiate(none, "cdf", [-1, 0] * 4)
         assert np.isfinite(list(gradient.values())).all()
         assert (evaluate(none, "ppf", [0.01, 0.999] * 4) == 0).all()
-        assert float(none.sample(jax.random.key(0))) == 0
+        assert (none.sample(jax.random.key(0), (20_000,)) == 0).all()
     assert (evaluate(Binomial(4, 1), "ppf", [0.01, 0.999] * 4) == 4).all()
     np.testing.assert_allclose(evaluate(Binomial(4, 1), "logpdf", [3, 4] * 4), [-np.inf, 0] * 4, atol=1e-14)
 
@@ -301,7 +304,8 @@ def squared_score(family: type[Distribution], names: tuple[str, ...], free: tupl
 
 @table(FISHER)
 def test_fisher_information_is_the_expected_square_of_the_score(ours, reference):
-    information = np.asarray(ours.fisher_information())
+    symbolic, columns = in_names(ours, shape=(8,))
+    information = np.asarray(symbolic.fisher_information(columns))[0]
     names = list(ours.arguments)
     free = [name for name in names if name not in MOVES_SUPPORT.get(type(ours).__name__, ())]
     kept = [names.index(name) for name in free]
@@ -317,8 +321,10 @@ def test_fisher_information_is_the_expected_square_of_the_score(ours, reference)
     values = {name: jnp.asarray(value, dtype=float) for name, value in ours.arguments.items()}
     at_one, at_many = squared_score(type(ours), tuple(names), tuple(free))
     if ours.discrete:
+        # Blocks of one size, filled up with -1, which has no probability.
         counts = np.arange(reference.ppf(1e-15), reference.ppf(1 - 1e-15) + 1)
-        expected = np.asarray(at_many(counts, values)).sum(axis=0)
+        counts = np.append(counts, -np.ones(-counts.size % 1024)).reshape(-1, 1024)
+        expected = sum(np.asarray(at_many(block, values)).sum(axis=0) for block in counts)
     else:
         quantiles = reference.ppf([1e-8, 1e-3, 0.1, 0.5, 0.9, 0.999, 1 - 1e-8])
         cuts = [reference.support()[0], *quantiles, reference.support()[1]]
@@ -386,22 +392,26 @@ def test_names_broadcast(ours, reference):
     assert {leaf.dtype for leaf in jax.tree.leaves((pointwise, sample, moments, information))} == {jnp.dtype("float64")}
 
 
-@pytest.mark.parametrize("ours", [LogNormal(median="C", sigma=0.3), Poisson("C")], ids=repr)
-def test_names_broadcast_to_the_right_numbers(ours):
+def test_names_broadcast_to_the_right_numbers():
     u, outputs = jnp.array([0.2, 0.9]), jnp.array([[0.5], [2.0], [9.0]])
+    ours = LogNormal(median="C", sigma=0.3)
     together = jax.jit(lambda values: ours.ppf(u, values))({"C": outputs})
-    mapped = jax.jit(jax.vmap(lambda output: ours.ppf(u, {"C": output})))(outputs[:, 0])
-    for row, output in enumerate(outputs[:, 0]):
-        numbers = {name: output if isinstance(value, str) else value for name, value in ours.arguments.items()}
-        single = evaluate(ours, "ppf", np.tile(u, 4), numbers)[:2]
-        np.testing.assert_allclose(together[row], single, rtol=1e-13)
-        np.testing.assert_allclose(mapped[row], single, rtol=1e-13)
+    for row, output in zip(together, outputs[:, 0], strict=True):
+        np.testing.assert_allclose(row, LogNormal(median=float(output), sigma=0.3).ppf(u), rtol=1e-13)
+
+
+def test_counts_are_solved_for_each_lane():
+    u, outputs = jnp.array([0.2, 0.9]), np.array([0.5, 2.0, 900.0])
+    mapped = jax.jit(jax.vmap(lambda output: Poisson("C").ppf(u, {"C": output})))(outputs)
+    np.testing.assert_array_equal(mapped, scipy.stats.poisson(outputs[:, None]).ppf(u))
 
 
 def test_draws_for_each_element_are_independent():
-    draws = Uniform("a", 5).sample(jax.random.key(0), (5, 2), {"a": jnp.array([1.0, 2.0, 3.0])})
-    assert draws.shape == (5, 2, 3)
-    assert np.unique(draws.round(6)).size == 30
+    draws = np.asarray(Uniform("a", 5).sample(jax.random.key(0), (5, 2), {"a": jnp.array([1.0, 2.0, 7.0, np.nan])}))
+    assert draws.shape == (5, 2, 4)
+    assert np.unique(draws[..., :2]).size == 20
+    # A lower bound of 7 above 5 is impossible, and nobody knows about NaN.
+    assert np.isnan(draws[..., 2:]).all()
 
 
 def test_only_some_names_and_other_values():

@@ -32,7 +32,7 @@ def run(
     draws: Draws = 600,
     tune: Tune = 500,
     n: Base = 512,
-    runs: Runs = 4096,
+    runs: Runs = 8192,
     seed: Seed = 0,
     results: Results = Path("results"),
 ) -> None:
@@ -92,7 +92,7 @@ def calibrate(
 
 @app.command
 def decompose(
-    study: Name, *, n: Base = 512, runs: Runs = 4096, seed: Seed = 0, results: Results = Path("results")
+    study: Name, *, n: Base = 512, runs: Runs = 8192, seed: Seed = 0, results: Results = Path("results")
 ) -> None:
     """Sobol indices and the law of total variance."""
     from .decomposition import decompose as verb

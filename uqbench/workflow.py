@@ -15,7 +15,7 @@ def run(
     tune: int = 500,
     chains: int = 4,
     n: int = 512,
-    runs: int = 4096,
+    runs: int = 8192,
     seed: int = 0,
     path: str | Path | None = None,
     keep=None,

@@ -68,7 +68,7 @@ def decompose(
     tree: xr.DataTree | None = None,
     *,
     n: int = 512,
-    runs: int = 4096,
+    runs: int = 8192,
     confidence: float = 0.95,
     seed: int = 0,
 ) -> xr.DataTree:
@@ -177,11 +177,7 @@ def _quantity_variance(study, quantities, draws, runs, confidence, seed, key) ->
     if random:
         pilot = _values(study, quantities, _new_units(study, draws, *PILOT, pilot_key), run_key)
         parts = total_variance(pilot.values.reshape(*PILOT, -1), confidence=confidence, seed=seed)
-        best = [
-            optimal_replicates(float(e), float(a))
-            for e, a in zip(parts.epistemic.values, parts.aleatory.values, strict=True)
-        ]
-        replicates = int(np.clip(np.median(best), 2, MAX_REPLICATES))
+        replicates = _replicates(parts)
     count = max(runs // replicates, 32)
     y = _values(study, quantities, _new_units(study, draws, count, replicates, main_key), run_key)
     values = xr.DataArray(
@@ -210,6 +206,14 @@ def _quantity_variance(study, quantities, draws, runs, confidence, seed, key) ->
             }
         )
     )
+
+
+def _replicates(pilot: xr.Dataset) -> int:
+    """The best number of replicates, the median over quantities; an unresolved epistemic part counts at its upper end."""
+    epistemic = np.where(pilot.epistemic > 0, pilot.epistemic, pilot.epistemic_upper)
+    pairs = [(e, a) for e, a in zip(epistemic, pilot.aleatory.values, strict=True) if e > 0 and a >= 0]
+    best = [optimal_replicates(float(e), float(a)) for e, a in pairs] or [MAX_REPLICATES]
+    return int(np.clip(np.median(best), 2, MAX_REPLICATES))
 
 
 def _variance_over_time(study, quantities, draws, runs, confidence, seed, key) -> xr.Dataset | None:

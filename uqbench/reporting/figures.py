@@ -1,70 +1,20 @@
 """The figures of a report, each a matplotlib `Figure` made from the tree, for a notebook as well as for the page.
 
-One accent colour carries what was inferred, grey what was given or is random; everything else stays quiet. No figure touches
-pyplot, so none of them opens a window or changes the settings of a notebook.
+No figure touches pyplot, so none of them opens a window or changes the settings of a notebook.
 """
 
-from functools import wraps
-
-import matplotlib
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from ..errors import InputError
-from .tables import described, group, output_unit, parts, percent, structure_entry, unit_name, unit_text
-
-# The page replaces these by its own light or dark colours of the same names.
-PALETTE = {
-    "ink": "#20272e",
-    "muted": "#67727d",
-    "line": "#cfd6dc",
-    "accent": "#1f6f8b",
-    "middle": "#8fbccb",
-    "pale": "#d5e6ec",
-    "grey": "#b3bcc5",
-    "paper": "#fefefe",
-}
-COLOURS = {"epistemic": "accent", "aleatory": "grey", "measurement": "line"}
-WIDTH = 8.8
-COLUMNS = 4
-
-_STYLE = {
-    "font.size": 8.5,
-    "text.color": PALETTE["ink"],
-    "axes.labelcolor": PALETTE["ink"],
-    "axes.labelsize": 8.5,
-    "axes.titlesize": 8.5,
-    "axes.titlelocation": "left",
-    "axes.edgecolor": PALETTE["line"],
-    "axes.facecolor": "none",
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": False,
-    "axes.linewidth": 0.8,
-    "xtick.color": PALETTE["line"],
-    "ytick.color": PALETTE["line"],
-    "xtick.labelcolor": PALETTE["muted"],
-    "ytick.labelcolor": PALETTE["muted"],
-    "xtick.labelsize": 8,
-    "ytick.labelsize": 8,
-    "legend.frameon": False,
-    "legend.fontsize": 8.5,
-    "figure.facecolor": PALETTE["paper"],
-}
+from .drawing import COLOURS, COLUMNS, PALETTE, WIDTH, hide_spare, kernel_density, styled, window, with_unit
+from .sentences import input_label, part_label
+from .tables import described, group, output_unit, parts, percent, time_unit, unit_name, unit_text
 
 
-def _styled(function):
-    @wraps(function)
-    def draw(*arguments, **settings):
-        with matplotlib.rc_context(_STYLE):
-            return function(*arguments, **settings)
-
-    return draw
-
-
-@_styled
+@styled
 def predictive_band(tree: xr.DataTree, output: str) -> Figure:
     """The data of one output and what the calibrated model says would be measured, one panel for each run.
 
@@ -93,16 +43,23 @@ def predictive_band(tree: xr.DataTree, output: str) -> Figure:
             axis.fill_between(time, curves[pair], curves[-1 - pair], color=PALETTE[colour], linewidth=0)
         axis.plot(time, curves[len(levels) // 2], color=PALETTE["accent"], linewidth=1.4)
         mine = _rows_of_run(tree, band, observed, output, run)
-        axis.plot(observed[f"{output}_time"].values[mine], observed[output].values[mine], "o", color=PALETTE["ink"],
-                  markersize=2.6, markeredgewidth=0, label=label)
+        axis.plot(
+            observed[f"{output}_time"].values[mine],
+            observed[output].values[mine],
+            "o",
+            color=PALETTE["ink"],
+            markersize=2.6,
+            markeredgewidth=0,
+            label=label,
+        )
         axis.set_title(label, color=PALETTE["muted"], pad=3, parse_math=False)
-    _hide_spare(axes, len(labels))
-    figure.supxlabel(_label("time", time_unit(tree)), fontsize=8.5, parse_math=False)
-    figure.supylabel(_label(output, output_unit(tree, output)), fontsize=8.5, parse_math=False)
+    hide_spare(axes, len(labels))
+    figure.supxlabel(with_unit("time", time_unit(tree)), fontsize=8.5, parse_math=False)
+    figure.supylabel(with_unit(output, output_unit(tree, output)), fontsize=8.5, parse_math=False)
     return figure
 
 
-@_styled
+@styled
 def densities(tree: xr.DataTree) -> Figure:
     """Prior (thin grey line) and posterior (filled; the bar below is its 90 % interval) of every epistemic parameter.
 
@@ -125,26 +82,28 @@ def densities(tree: xr.DataTree) -> Figure:
     axes = figure.subplots(rows, columns, squeeze=False)
     for name, axis in zip(names, axes.ravel(), strict=False):
         before, after = prior[name].values.ravel(), posterior[name].values.ravel()
-        low, high = _window(before, after)
+        low, high = window(before, after)
         grid = np.linspace(low, high, 256)
         bounds = min(before.min(), after.min()), max(before.max(), after.max())
-        density = _density(after, grid, bounds)
+        density = kernel_density(after, grid, bounds)
         axis.fill_between(grid, density, color=PALETTE["pale"], linewidth=0)
         axis.plot(grid, density, color=PALETTE["accent"], linewidth=1.4, label="posterior")
-        axis.plot(grid, _density(before, grid, bounds), color=PALETTE["muted"], linewidth=0.8, label="prior")
+        axis.plot(grid, kernel_density(before, grid, bounds), color=PALETTE["muted"], linewidth=0.8, label="prior")
         ends = np.quantile(after, (0.05, 0.95))
-        axis.plot(ends, np.full(2, -0.05 * density.max()), color=PALETTE["accent"], linewidth=2.5, solid_capstyle="butt")
+        axis.plot(
+            ends, np.full(2, -0.05 * density.max()), color=PALETTE["accent"], linewidth=2.5, solid_capstyle="butt"
+        )
         axis.set(xlim=(low, high), yticks=[])
         axis.set_ylim(-0.09 * density.max(), None)
         axis.spines["left"].set_visible(False)
         axis.locator_params(axis="x", nbins=4)
         unit = unit_text(known.loc[name, "unit"]) if "unit" in known else ""
-        axis.set_title(_label(name, unit), pad=3, parse_math=False)
-    _hide_spare(axes, len(names))
+        axis.set_title(with_unit(name, unit), pad=3, parse_math=False)
+    hide_spare(axes, len(names))
     return figure
 
 
-@_styled
+@styled
 def variance_stack(tree: xr.DataTree) -> Figure:
     """One bar for each quantity: which share of its variance is not known yet, and which differs between units.
 
@@ -183,7 +142,7 @@ def variance_stack(tree: xr.DataTree) -> Figure:
     return figure
 
 
-@_styled
+@styled
 def variance_over_time(tree: xr.DataTree, output: str) -> Figure:
     """How the parts of the variance of one measurement in a new unit change over time, as shares stacked to one.
 
@@ -212,13 +171,13 @@ def variance_over_time(tree: xr.DataTree, output: str) -> Figure:
         axis.plot(time, np.clip(dataset[f"epistemic_share_{bound}"], 0, 1), color=PALETTE["ink"], linewidth=0.7)
     axis.set(xlim=(time.min(), time.max()), ylim=(0, 1), yticks=[0, 0.5, 1])
     axis.set_yticklabels(["0", "50 %", "100 %"], parse_math=False)
-    axis.set_xlabel(_label("time", time_unit(tree)), parse_math=False)
+    axis.set_xlabel(with_unit("time", time_unit(tree)), parse_math=False)
     axis.set_ylabel(f"variance of {output}", parse_math=False)
     _legend_of_parts(figure, tree, names)
     return figure
 
 
-@_styled
+@styled
 def sobol_bars(tree: xr.DataTree) -> Figure:
     """Sobol indices of every quantity: the first-order part filled, the total effect behind it, both with intervals.
 
@@ -255,28 +214,13 @@ def sobol_bars(tree: xr.DataTree) -> Figure:
     axes[0, 0].set(xlim=(0, 1.18), xticks=[0, 0.5, 1], yticks=place)
     axes[0, 0].set_yticklabels([input_label(name) for name in inputs], color=PALETTE["ink"], parse_math=False)
     axes[0, 0].invert_yaxis()
-    _hide_spare(axes, len(quantities))
-    handles = [Patch(color=PALETTE["accent"], label="alone (first order)"),
-               Patch(color=PALETTE["pale"], label="with its interactions (total, printed)")]
+    hide_spare(axes, len(quantities))
+    handles = [
+        Patch(color=PALETTE["accent"], label="alone (first order)"),
+        Patch(color=PALETTE["pale"], label="with its interactions (total, printed)"),
+    ]
     figure.legend(handles=handles, loc="outside upper left", ncols=2, handlelength=1.0, borderaxespad=0.2)
     return figure
-
-
-def part_label(name: str, tree: xr.DataTree) -> str:
-    """What a part of the variance means, in words."""
-    unit = unit_name(tree)
-    between = f"differs between {unit}s" if unit != "unit" else "differs between units or is random"
-    return {"epistemic": "not known yet", "aleatory": between, "measurement": "measurement"}[name]
-
-
-def input_label(name: str) -> str:
-    """The posterior enters the indices as one input called `epistemic`; parameters keep their names."""
-    return "not known yet" if name == "epistemic" else name
-
-
-def time_unit(tree: xr.DataTree) -> str:
-    """Unit of time, where the model's description gives one."""
-    return unit_text((structure_entry(tree, "units") or {}).get("time", ""))
 
 
 def run_labels(tree: xr.DataTree) -> list[str]:
@@ -296,7 +240,9 @@ def _needed(tree: xr.DataTree, name: str, output: str | None = None) -> xr.Datas
     if dataset is None:
         raise InputError("results", [f"group /{name} is missing; a figure needs it."])
     if output is not None and output not in dataset:
-        raise InputError("results", [f"group /{name} has no output {output!r}; it has {', '.join(map(str, dataset.data_vars))}."])
+        raise InputError(
+            "results", [f"group /{name} has no output {output!r}; it has {', '.join(map(str, dataset.data_vars))}."]
+        )
     return dataset
 
 
@@ -308,42 +254,6 @@ def _rows_of_run(tree: xr.DataTree, band: xr.Dataset, observed: xr.Dataset, outp
         if column.dims == observed[output].dims and name not in taken and str(name).startswith(f"{output}_"):
             mine &= column.values.astype(str) == str(band["unit"].values[run])
     return mine
-
-
-def _label(name: str, unit: str) -> str:
-    return f"{name} [{unit}]" if unit else name
-
-
-def _hide_spare(axes: np.ndarray, used: int) -> None:
-    """Removes the empty panels of the last row; those above them keep their own time axis."""
-    for axis in axes.ravel()[used:]:
-        axis.set_visible(False)
-    if axes.size > used and len(axes) > 1:
-        for axis in axes[-2, used - axes.size :]:
-            axis.tick_params(labelbottom=True)
-
-
-def _window(prior: np.ndarray, posterior: np.ndarray) -> tuple[float, float]:
-    """What to show: the posterior with room around it, no further than the prior reaches."""
-    low, centre, high = np.quantile(posterior, (0.001, 0.5, 0.999))
-    first, last = np.quantile(prior, (0.005, 0.98))
-    spread = max(high - low, 1e-12 * max(abs(centre), 1e-300))
-    return float(min(low, max(first, low - 1.2 * spread))), float(max(high, min(last, high + 1.2 * spread)))
-
-
-def _density(draws: np.ndarray, grid: np.ndarray, bounds: tuple[float, float]) -> np.ndarray:
-    """Gaussian kernel density, mirrored at the ends of all draws so that a density does not fall where its support ends.
-
-    Bandwidth by the rule of thumb of Silverman (1986, Density Estimation, eq. 3.30).
-    """
-    quartiles = np.quantile(draws, (0.25, 0.75))
-    spread = min(np.std(draws), (quartiles[1] - quartiles[0]) / 1.34) or np.std(draws)
-    width = max(1.06 * spread * draws.size**-0.2, 1e-12 * max(np.abs(draws).max(), 1e-300))
-    mirrored = np.concatenate([draws, 2 * bounds[0] - draws, 2 * bounds[1] - draws])
-    near = mirrored[(mirrored > grid[0] - 5 * width) & (mirrored < grid[-1] + 5 * width)]
-    kernel = np.exp(-0.5 * ((grid[:, None] - near) / width) ** 2).sum(axis=1)
-    inside = (grid >= bounds[0]) & (grid <= bounds[1])
-    return np.where(inside, kernel / (draws.size * width * np.sqrt(2 * np.pi)), 0.0)
 
 
 def _boundaries(axis, share: xr.Dataset, names: tuple[str, ...], row: int) -> None:

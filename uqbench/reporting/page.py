@@ -12,7 +12,8 @@ import xarray as xr
 from markupsafe import Markup, escape
 
 from ..errors import InputError
-from .sections import head, provenance, sections
+from .provenance import head, provenance
+from .sections import sections
 
 TEMPLATE = "page.html.jinja"
 
@@ -38,13 +39,18 @@ def report(study, tree: xr.DataTree | None = None, *, path: str | Path | None = 
     """
     name = study if isinstance(study, str) else study.name
     if tree is None or not tree.children:
-        raise InputError(f"report {name!r}", [
-            f"there are no results yet; run `uqbench run {name}`, or one of `uqbench identify {name}`, "
-            f"`uqbench calibrate {name}`, `uqbench decompose {name}` first."
-        ])
+        raise InputError(
+            f"report {name!r}",
+            [
+                f"there are no results yet; run `uqbench run {name}`, or one of `uqbench identify {name}`, "
+                f"`uqbench calibrate {name}`, `uqbench decompose {name}` first."
+            ],
+        )
     owner = tree.attrs.get("study", name)
     if owner != name:
-        raise InputError(f"report {name!r}", [f"the tree holds results of the study {owner!r}; run `uqbench run {name}` first."])
+        raise InputError(
+            f"report {name!r}", [f"the tree holds results of the study {owner!r}; run `uqbench run {name}` first."]
+        )
     target = Path("results", f"{re.sub(r'[^\w.-]+', '_', name)}.html") if path is None else Path(path)
     _write(target, page(tree, name))
     return tree
@@ -58,7 +64,10 @@ def page(tree: xr.DataTree, name: str) -> str:
         name: of the study.
     """
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True,
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
     environment.filters["code"] = _code
@@ -86,7 +95,9 @@ def _write(path: Path, text: str) -> None:
         beside.write_text(text, encoding="utf-8")
         beside.replace(path)
     except OSError as error:
-        raise InputError("report", [f"cannot write {str(path)!r}: {error.strerror or error}; give another `path`."]) from error
+        raise InputError(
+            "report", [f"cannot write {str(path)!r}: {error.strerror or error}; give another `path`."]
+        ) from error
     finally:
         # the folder itself may be what cannot be used
         if beside.is_file():

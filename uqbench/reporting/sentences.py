@@ -1,6 +1,7 @@
 """What the tree says, in sentences: the headings of the report, each an answer and not a topic.
 
-A sentence never claims more than its interval allows: where the interval leaves a question open, it says "not resolved".
+A sentence never claims more than its interval allows: where that leaves a question open, it says
+"not resolved".
 """
 
 import ast
@@ -10,17 +11,16 @@ import re
 import numpy as np
 import xarray as xr
 
-from .figures import input_label, part_label
 from .tables import (
     coverage,
     group,
     identifiability,
     narrowing,
-    output_unit,
     parameters,
     parts,
     percent,
     rounded,
+    time_unit,
     unit_name,
 )
 
@@ -44,11 +44,25 @@ def sentence(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def part_label(name: str, tree: xr.DataTree) -> str:
+    """What a part of the variance means, in words."""
+    unit = unit_name(tree)
+    between = f"differs between {unit}s" if unit != "unit" else "differs between units or is random"
+    return {"epistemic": "not known yet", "aleatory": between, "measurement": "measurement"}[name]
+
+
+def input_label(name: str) -> str:
+    """The posterior enters the indices as one input called `epistemic`; parameters keep their names."""
+    return "not known yet" if name == "epistemic" else name
+
+
 def model(tree: xr.DataTree) -> str:
     """How many unknowns of which kind."""
     roles = parameters(tree)["role"]
     epistemic, aleatory = int((roles == "epistemic").sum()), int((roles == "aleatory").sum())
-    differing = f", and {_WORDS[aleatory] if aleatory < len(_WORDS) else aleatory} that differ{'s' * (aleatory == 1)} between {unit_name(tree)}s" if aleatory else ""
+    differing = (
+        f", and {counted(aleatory, 'that differs', 'that differ')} between {unit_name(tree)}s" if aleatory else ""
+    )
     return sentence(f"{counted(epistemic, 'unknown parameter')}{differing}")
 
 
@@ -94,29 +108,34 @@ def information(tree: xr.DataTree) -> str:
     size, rank = len(eigenvalue), int(attributes["rank"])
     logs = "logarithms of the parameters" if attributes.get("scale") == "log" else "parameters"
     where = f" (taken at {attributes['at']})" if attributes.get("at") else ""
+    space = f"{counted(size, 'direction')} in the space of the {logs}{where}"
     if rank < size:
-        text = (f"To first order these data determine only {rank} of {counted(size, 'direction')} in the space of the {logs}{where}: "
-                f"{counted(size - rank, 'direction')} cannot be seen at all. ")
+        text = f"To first order these data determine only {rank} of {space}: "
+        text += f"{counted(size - rank, 'direction')} cannot be seen at all. "
     else:
         ratio = np.sqrt(eigenvalue.max() / eigenvalue.min())
-        text = (f"To first order these data determine all {counted(size, 'direction')} in the space of the {logs}{where}; the best "
-                f"is known {rounded(ratio, digits=2)} times better than the worst (condition number {rounded(ratio**2, digits=2)}). ")
+        better, condition = (rounded(value, digits=2) for value in (ratio, ratio**2))
+        text = f"To first order these data determine all {space}; the best is known {better} times better than the "
+        text += f"worst (condition number {condition}). "
     weights = fisher["direction"].isel(mode=int(np.argmin(eigenvalue)))
     order = np.argsort(-np.abs(weights.values))
     kept = [index for index in order if abs(float(weights[index])) >= 0.2][:4]
     # An eigenvector has no sign of its own: the largest entry is written positive.
     sign = np.sign(float(weights[order[0]])) or 1.0
     terms = [f"{rounded(sign * float(weights[i]), digits=2)} {fisher['parameter'].values[i]}" for i in kept]
-    combination = " + ".join(terms).replace("+ −", "− ")
+    combination = " + ".join(terms).replace("+ −", "− ") if len(kept) > 1 else str(fisher["parameter"].values[order[0]])
     if rank < size:
-        return f"{text}One such direction is {combination}."
-    return f"{text}Known least is the direction {combination}, with a standard error of {rounded(eigenvalue.min() ** -0.5, digits=2)}."
+        return f"{text}One of them is {combination}."
+    return (
+        f"{text}Known least is {combination}, with a standard error of {rounded(eigenvalue.min() ** -0.5, digits=2)}."
+    )
 
 
 def covered(tree: xr.DataTree, output: str) -> str:
     """The share of observations inside the 90 % predictive interval."""
     inside, total = coverage(tree, output)
-    return f"{percent(inside / total)} of {total} observations of {output} lie inside the 90\N{NO-BREAK SPACE}% predictive interval"
+    share = f"{percent(inside / total)} of {total} observations of {output}"
+    return f"{share} lie inside the {percent(0.9)} predictive interval"
 
 
 def learned(tree: xr.DataTree) -> str:
@@ -146,15 +165,18 @@ def remedy(tree: xr.DataTree, study: str) -> str | None:
     lost = convergence.isel(parameter=~convergence["resolved"].values.astype(bool))
     if not lost.sizes["parameter"]:
         return None
+    rows = parameters(tree).loc[lost["parameter"].values.astype(str)]
     said = [
-        f"{name} (R-hat {rounded(float(row.rhat), 0.01)}, ESS bulk {rounded(float(row.ess_bulk))}, tail {rounded(float(row.ess_tail))})"
-        for name, row in ((str(row.parameter.values), row) for _, row in lost.groupby("parameter"))
+        f"{name} (R-hat {rounded(row.rhat, 0.01)}, ESS bulk {rounded(row.ess_bulk)}, tail {rounded(row.ess_tail)})"
+        for name, row in rows.iterrows()
     ]
     draws = json.loads(convergence.attrs.get("settings", "{}")).get("draws")
     more = f" `--draws {4 * int(draws)}`" if draws else ""
-    limits = f", which asks for {limits(tree)}" if "limits" in convergence.attrs else ""
-    return (f"{sentence(NOT_RESOLVED)}: {'; '.join(said)}{limits}. Its numbers below are not to be used. Take more draws "
-            f"(`uqbench calibrate {study}{more}`); if R-hat stays high, the chains have found different answers.")
+    asked = f", where {limits(tree)} is asked for" if "limits" in convergence.attrs else ""
+    return (
+        f"{sentence(NOT_RESOLVED)}: {'; '.join(said)}{asked}. What is said of it here is not to be used. Take more "
+        f"draws (`uqbench calibrate {study}{more}`); if R-hat stays high, the chains have found different answers."
+    )
 
 
 def limits(tree: xr.DataTree) -> str:
@@ -163,7 +185,7 @@ def limits(tree: xr.DataTree) -> str:
 
 
 def rejected(tree: xr.DataTree) -> list[str]:
-    """Every divergence and every failed solve of a calibration, in words: one paragraph for warm-up, one for the kept draws."""
+    """Every divergence and failed solve of a calibration, in words: a paragraph for warm-up, one for the kept draws."""
     posterior, stats = group(tree, "posterior"), group(tree, "sample_stats")
     counts = {phase: posterior.attrs.get(f"divergences_{phase}") for phase in ("warmup", "sampling")}
     if counts["sampling"] is None and stats is not None and "diverging" in stats:
@@ -172,15 +194,23 @@ def rejected(tree: xr.DataTree) -> list[str]:
     said = []
     for phase, where, of, advice in (
         ("warmup", "During warm-up", "", "Those steps belong to the adaptation and are in no result."),
-        ("sampling", "Among the kept draws", f" of {total}",
-         "Near such points draws may be missing; if there are more than a few, raise `--target-accept`."),
+        (
+            "sampling",
+            "Among the kept draws",
+            f" of {total}",
+            "Near such points draws may be missing; if there are more than a few, raise `--target-accept`.",
+        ),
     ):
         count, failed = counts[phase], posterior.attrs.get(f"failed_solves_{phase}")
         if count is None:
             said.append(f"{where}, divergences were not recorded.")
             continue
         count = int(count)
-        steps = f"{count}{of} {'transition' if count == 1 else 'transitions'} diverged" if count else f"no transition{of} diverged"
+        steps = (
+            f"{count}{of} {'transition' if count == 1 else 'transitions'} diverged"
+            if count
+            else f"no transition{of} diverged"
+        )
         text = f"{where}, {steps}{_failed(count, failed)}."
         if messages := _messages(posterior.attrs.get(f"messages_{phase}")):
             text += f" The sampler said {messages}."
@@ -223,7 +253,11 @@ def failures(dataset: xr.Dataset) -> str | None:
         return f"Failed runs: {dataset.attrs['failed_runs']}."
     if not reasons:
         return None
-    return "Runs that failed and were left out: " + "; ".join(f"{count} because of “{why}”" for why, count in reasons.items()) + "."
+    return (
+        "Runs that failed and were left out: "
+        + "; ".join(f"{count} because of “{why}”" for why, count in reasons.items())
+        + "."
+    )
 
 
 def split(tree: xr.DataTree) -> str:
@@ -254,9 +288,10 @@ def over_time(tree: xr.DataTree, output: str) -> str:
     at = int(np.argmax(dataset["epistemic_share"].values))
     error = float(dataset["epistemic_share_standard_error"][at])
     share, low, high = (percent(float(dataset[f"epistemic_share{end}"][at]), error) for end in ("", "_lower", "_upper"))
-    unit = output_unit(tree, "time")
+    unit = time_unit(tree)
     when = f"{float(dataset['time'][at]):.3g}{' ' + unit if unit else ''}"
-    return f"Of the variance of a new measurement of {output} at most {share} ({low} to {high}) is not known yet, at time {when}."
+    bound = f"at most {share} ({low} to {high}) is not known yet, at time {when}"
+    return f"Of the variance of a new measurement of {output} {bound}."
 
 
 def inputs(tree: xr.DataTree) -> str:
@@ -271,7 +306,9 @@ def inputs(tree: xr.DataTree) -> str:
         label = [input_label(str(name)) for name in chosen["parameter"].values]
         label = ["what is not known yet" if name == "not known yet" else name for name in label]
         if rivals:
-            said.append(f"{listed([label[i] for i in (first, *rivals)])} for {quantity} (which of them is {NOT_RESOLVED})")
+            said.append(
+                f"{listed([label[i] for i in (first, *rivals)])} for {quantity} (which of them is {NOT_RESOLVED})"
+            )
         else:
             said.append(f"{label[first]} for {quantity}")
-    return f"What matters most: {listed(said)}."
+    return f"What matters most: {listed(said)}"

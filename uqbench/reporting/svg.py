@@ -1,4 +1,4 @@
-"""Figures and equations as inline SVG: no file beside the page, text that stays text, colours that follow the reader's theme."""
+"""Figures and equations as inline SVG: no file beside the page, text stays text, colours follow the reader's theme."""
 
 import io
 import re
@@ -7,7 +7,7 @@ import matplotlib
 from markupsafe import Markup, escape
 from matplotlib.figure import Figure
 
-from .figures import PALETTE
+from .drawing import PALETTE
 
 # All that matplotlib would write about itself and the moment: the same tree gives the same page.
 _SILENT = dict.fromkeys(("Date", "Creator", "Format", "Type"))
@@ -39,16 +39,22 @@ def equation(latex: str, prefix: str) -> Markup:
             svg = _written(figure, {"svg.fonttype": "path"}, prefix, bbox_inches="tight", pad_inches=0.02)
         except ValueError:
             return Markup("<code>{}</code>").format(latex)
-    width, height = (float(x) / _EQUATION_POINTS * _EM for x in re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg).groups())
+    width, height = (
+        float(x) / _EQUATION_POINTS * _EM for x in re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg).groups()
+    )
     return _element(svg, latex, f'style="width:{width:.2f}em;height:{height:.2f}em"')
 
 
 def _readable(latex: str) -> str:
-    """Names of several letters upright and products set apart, lest `k a` and `ka` look the same; fractions full size."""
+    """Names of several letters upright and products set apart, lest `k a` and `ka` look the same.
+
+    A product is a space between two factors, which mathematics would not show. Fractions stay at full size.
+    """
     kept = r"\\(?:operatorname|mathrm|mathit|text)\{[^{}]*\}|\\[A-Za-z]+"
     latex = re.sub(rf"{kept}|[A-Za-z]{{2,}}", lambda m: m[0] if m[0][0] == "\\" else rf"\mathrm{{{m[0]}}}", latex)
     latex = latex.replace(r"\frac", r"\dfrac").replace("{d t}", "{dt}")
-    return re.sub(r"(?<=[\w)}])\s+(?=[\w({]|\\(?!right|cdot|times|leq?\b|geq?\b|neq?\b))", r"\,", latex)
+    ends, begins = r"(?<!\\cdot)(?<!\\times)(?<=[\w)}])", r"(?=[\w({]|\\(?!right|cdot|times|leq?\b|geq?\b|neq?\b))"
+    return re.sub(rf"{ends}\s+{begins}", r"\,", latex)
 
 
 def _written(figure: Figure, settings: dict, prefix: str, **options) -> str:
@@ -69,6 +75,5 @@ def _element(svg: str, label: str, attributes: str) -> Markup:
     """The outermost tag without a fixed size, with a name for screen readers."""
     view = re.search(r'viewBox="[^"]+"', svg).group()
     body = svg[svg.index(">") + 1 :]
-    return Markup(
-        f'<svg xmlns:xlink="http://www.w3.org/1999/xlink" {view} role="img" aria-label="{escape(label)}" {attributes}>{body}'
-    )
+    named = f'role="img" aria-label="{escape(label)}"'
+    return Markup(f'<svg xmlns:xlink="http://www.w3.org/1999/xlink" {view} {named} {attributes}>{body}')

@@ -1,7 +1,7 @@
 """The tables of a report, as data frames, and how their numbers are rounded.
 
-A number is printed to the second digit of its error and no further: what follows is noise, and would be read as knowledge.
-The functions here only read the tree; where a group is missing, its columns are missing too.
+A number is printed to the second digit of its error and no further: what follows is noise, and would be read as
+knowledge. The functions here only read the tree; where a group is missing, its columns are missing too.
 """
 
 import json
@@ -39,10 +39,9 @@ def rounded(value: float, error: float | None = None, *, digits: int = 3) -> str
         return MISSING
     if np.isinf(value):
         return "∞" if value > 0 else "−∞"
-    magnitude = _place(value, 1) if value else 0
     if error is None or not np.isfinite(error) or error <= 0:
-        return _text(value, magnitude + 1 - digits) if value else "0"
-    return _text(value, max(_place(error, 2) - 1, magnitude + 1 - MOST_DIGITS))
+        return _text(value, _place(value, digits) + 1 - digits) if value else "0"
+    return _text(value, max(_place(error, 2) - 1, _place(value, MOST_DIGITS) + 1 - MOST_DIGITS))
 
 
 def interval(lower: float, upper: float, error: float | None = None) -> str:
@@ -82,7 +81,8 @@ def _text(value: float, place: int) -> str:
         return f"{sign}{abs(number):.{max(-place, 0)}f}"
     exponent = number.adjusted()
     mantissa = abs(number).scaleb(-exponent)
-    return f"{sign}{mantissa:.{max(exponent - place, 0)}f}\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}10{str(exponent).translate(SUPERSCRIPT)}"
+    power = f"\N{NO-BREAK SPACE}×\N{NO-BREAK SPACE}10{str(exponent).translate(SUPERSCRIPT)}"
+    return f"{sign}{mantissa:.{max(exponent - place, 0)}f}{power}"
 
 
 def group(tree: xr.DataTree, name: str) -> xr.Dataset | None:
@@ -101,6 +101,11 @@ def output_unit(tree: xr.DataTree, output: str) -> str:
     return unit_text((structure_entry(tree, "units") or {}).get(output, ""))
 
 
+def time_unit(tree: xr.DataTree) -> str:
+    """Unit of time, where the model's description gives one."""
+    return unit_text((structure_entry(tree, "units") or {}).get("time", ""))
+
+
 def unit_name(tree: xr.DataTree) -> str:
     """What the study calls its units ("subject", "cell"), else "unit"."""
     posterior = group(tree, "posterior")
@@ -112,7 +117,7 @@ def unit_name(tree: xr.DataTree) -> str:
 
 
 def described(tree: xr.DataTree) -> pd.DataFrame:
-    """Every parameter in the order of the model: role, unit, prior, meaning (the last three only if the tree knows them)."""
+    """Every parameter in the order of the model: role and, where the tree knows them, unit, prior and meaning."""
     entries = structure_entry(tree, "parameters")
     if entries is not None:
         columns = {"role": "role", "unit": "unit", "prior": "distribution", "meaning": "doc"}
@@ -137,9 +142,10 @@ def parameters(tree: xr.DataTree) -> pd.DataFrame:
         tree: results of any verbs.
 
     Returns:
-        by `parameter`: `role`, `unit`, `prior`, `meaning` (from /structure), `median`, `lower`, `upper`, `sd` (posterior, 90 %;
-        over draws, and for an aleatory parameter over draws and units), `rhat`, `ess_bulk`, `ess_tail`, `resolved` (from
-        /convergence), `standard_error` (predicted by the Fisher information). Columns whose group is missing are missing.
+        by `parameter`: `role`, `unit`, `prior`, `meaning` (from /structure), `median`, `lower`, `upper`, `sd` (of the
+        posterior, 90 %; over draws, and for an aleatory parameter over draws and units), `rhat`, `ess_bulk`,
+        `ess_tail`, `resolved` (from /convergence), `standard_error` (predicted by the Fisher information). Columns
+        whose group is missing are missing.
 
     Example:
         >>> import xarray as xr
@@ -161,11 +167,12 @@ def parameters(tree: xr.DataTree) -> pd.DataFrame:
 
 
 def identifiability(tree: xr.DataTree) -> pd.DataFrame:
-    """What can be known of each free parameter: from perfect data, from these data to first order, and what is known now.
+    """What can be known of each free parameter: from perfect data, from these to first order, and by now.
 
     Returns:
-        by `parameter`: `verdict`, `reason`, `combination` (from /structure); `standard_error`, `relative_error` and `weakest`,
-        its weight in the least known direction (from /fisher); `posterior_sd`, `posterior_relative` of epistemic parameters.
+        by `parameter`: `verdict`, `reason`, `combination` (from /structure); `standard_error`, `relative_error` and
+        `weakest`, its weight in the least known direction (from /fisher); `posterior_sd` and `posterior_relative` of
+        epistemic parameters.
     """
     structure, fisher, posterior = (group(tree, name) for name in ("structure", "fisher", "posterior"))
     known = described(tree)
@@ -192,13 +199,16 @@ def variance(tree: xr.DataTree) -> pd.DataFrame:
     """The split of each quantity's variance; empty before `decompose`.
 
     Returns:
-        by `quantity`: `unit`, `doc`, `mean` and its Monte Carlo error `mean_error`, `sd`, `lower`, `median`, `upper` (90 %), and every
-        part of /variance (`epistemic`, `aleatory`, `total`, shares) with `_lower`, `_upper`, `_standard_error`.
+        by `quantity`: `unit`, `doc`, `mean` and its Monte Carlo error `mean_error`, `sd`, `lower`, `median`, `upper`
+        (90 %), and every part of /variance (`epistemic`, `aleatory`, `total`, shares) with `_lower`, `_upper`,
+        `_standard_error`.
     """
     dataset = group(tree, "variance")
     if dataset is None:
         return pd.DataFrame(index=pd.Index([], name="quantity"))
-    table = _by(dataset[[name for name, values in dataset.data_vars.items() if values.dims == ("quantity",)]], "quantity")
+    table = _by(
+        dataset[[name for name, values in dataset.data_vars.items() if values.dims == ("quantity",)]], "quantity"
+    )
     between = np.maximum(table["epistemic"], 0) / table["n_valid"] if "n_valid" in table else np.nan
     within = table["aleatory"] / table["n_runs"] if "n_runs" in table else np.nan
     table["mean_error"] = np.sqrt(between + within)
@@ -217,7 +227,7 @@ def coverage(tree: xr.DataTree, output: str, level: float = 0.9) -> tuple[int, i
 
 
 def narrowing(tree: xr.DataTree) -> pd.Series:
-    """By how much the data have narrowed the 90 % interval of each epistemic parameter: prior width / posterior width."""
+    """How often the posterior 90 % interval of each epistemic parameter fits into the prior one."""
     prior, posterior = tree["prior"].to_dataset(), tree["posterior"].to_dataset()
     names = [name for name in described(tree).index if name in prior and name in posterior]
     return pd.Series({name: _width(prior[name].values) / _width(posterior[name].values) for name in names}, dtype=float)

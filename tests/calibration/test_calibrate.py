@@ -1,0 +1,119 @@
+import arviz as az
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+import uqbench as uq
+from uqbench.calibration import log_likelihood
+from uqbench.calibration.pymc_model import centering, pymc_model
+from uqbench.observation import observations
+
+from ..conftest import decay_observe
+
+
+def level(theta, design, key):
+    return {"y": theta["m"] + 0 * design.times}
+
+
+def unit_level(theta, design, key):
+    return {"y": theta["a"] + 0 * design.times}
+
+
+def table(values):
+    return pd.DataFrame({"experiment": "e", "output": "y", "time": np.arange(1.0, len(values) + 1), "value": values})
+
+
+def test_a_conjugate_posterior_is_recovered():
+    space = uq.Space(m=uq.epistemic(uq.Normal(0.0, 2.0)))
+    model = uq.Model.from_function(space, level, {"y": ""}, {"y": uq.Normal("y", 0.5)}, name="level")
+    values = np.array([0.9, 1.4, 1.1, 0.7])
+    study = uq.Study("level", model, {"e": uq.Design()}, table(values))
+    tree = uq.calibrate(study, draws=500, tune=300, seed=0)
+    precision = 1 / 4 + 4 / 0.25
+    mean, sd = values.sum() / 0.25 / precision, precision**-0.5
+    draws = tree["posterior"].to_dataset()["m"]
+    error = float(az.mcse(draws.to_dataset(name="m"))["m"])
+    assert abs(float(draws.mean()) - mean) < 4 * error
+    assert float(draws.std()) == pytest.approx(sd, rel=0.1)
+    assert bool(tree["convergence"]["resolved"].all())
+    # 2000 draws of a predictive normal
+    predictive = tree["posterior_predictive"].to_dataset()["y"]
+    assert float(predictive.std()) == pytest.approx(np.hypot(sd, 0.5), rel=0.1)
+    assert tree["log_likelihood"].to_dataset()["y"].shape == (4, 500, 4)
+    expected = stats.norm.logpdf(values, draws.values[..., None], 0.5)
+    np.testing.assert_allclose(tree["log_likelihood"].to_dataset()["y"], expected, rtol=1e-8)
+
+
+def hierarchical_study(per_unit):
+    rng = np.random.default_rng(1)
+    space = uq.Space(
+        m=uq.epistemic(uq.Normal(0.0, 3.0)),
+        w=uq.epistemic(uq.HalfNormal(2.0)),
+        a=uq.aleatory(uq.Normal("m", "w")),
+    )
+    model = uq.Model.from_function(space, unit_level, {"y": ""}, {"y": uq.Normal("y", 0.5)})
+    level_of = {f"u{i}": rng.normal(1.0, 0.8) for i in range(6)}
+    rows = [("e", "y", float(t), v + 0.5 * rng.normal(), u) for u, v in level_of.items() for t in range(per_unit)]
+    data = pd.DataFrame(rows, columns=["experiment", "output", "time", "value", "who"])
+    return uq.Study("hierarchy", model, {"e": uq.Design()}, data, unit="who")
+
+
+def test_latents_are_centred_by_what_the_data_know():
+    poor, rich = (centering(study, observations(study)) for study in map(hierarchical_study, (1, 40)))
+    assert poor["a"].shape == (6,)
+    # n measurements of sd s on a latent of sd w: 1 - 1 / (1 + n w^2 / s^2) at the prior median of w
+    w = float(uq.HalfNormal(2.0).ppf(0.5))
+    np.testing.assert_allclose(poor["a"], 1 - 1 / (1 + w**2 / 0.25), rtol=1e-6)
+    np.testing.assert_allclose(rich["a"], 1 - 1 / (1 + 40 * w**2 / 0.25), rtol=1e-6)
+
+
+def test_the_pymc_model_has_the_density_of_the_study():
+    """Log density up to a constant, whatever the centring: prior times likelihood at random points."""
+    study = hierarchical_study(3)
+    seen = observations(study)
+    model = pymc_model(study, seen)
+    compiled = model.compile_logp(jacobian=False)
+    density = log_likelihood(study)
+    weight = centering(study, seen)["a"]
+    rng = np.random.default_rng(0)
+    differences = []
+    for _ in range(3):
+        m, w, a = rng.normal(), rng.uniform(0.3, 2), rng.normal(size=6)
+        latent = weight * m + (a - m) / w ** (1 - weight)
+        from_pymc = compiled({"m": m, "w_log__": np.log(w), "a_latent": latent})
+        prior = stats.norm.logpdf(m, 0, 3) + stats.halfnorm.logpdf(w, scale=2) + stats.norm.logpdf(a, m, w).sum()
+        # the latent's density is that of `a` times the derivative of the map
+        change = (1 - weight).sum() * np.log(w)
+        differences.append(from_pymc - prior - change - float(density({"m": m, "w": w, "a": a})))
+    # PyMC keeps the logarithm of its half-normal constant in single precision: the same 1.3e-8 at every point
+    np.testing.assert_allclose(differences, 0.0, atol=1e-7)
+    assert np.ptp(differences) < 1e-10
+
+
+def explosive_initial(p, inputs):
+    return {"C": 1.0 + 0 * p["k"]}
+
+
+def explosive_rhs(t, y, p, inputs):
+    return {"C": p["k"] * y["C"] ** 2}
+
+
+def test_failed_solves_are_rejected_and_counted():
+    """C = 1 / (1 - k t) has no value at t = 1 for k >= 1, and the data pull k there."""
+    space = uq.Space(k=uq.epistemic(uq.Normal(0.3, 0.5)))
+    model = uq.Model(
+        space, uq.Ode(explosive_initial, explosive_rhs), decay_observe, {"C": ""}, {"C": uq.Normal("C", 3.0)}
+    )
+    data = pd.DataFrame({"experiment": "e", "output": "C", "time": [0.5, 1.0], "value": [2.0, 20.0]})
+    tree = uq.calibrate(uq.Study("explosive", model, {"e": uq.Design()}, data), draws=100, tune=100, chains=2, seed=0)
+    attributes = tree["posterior"].attrs
+    assert attributes["failed_solves_warmup"] + attributes["failed_solves_sampling"] > 0
+    assert attributes["failed_solves_sampling"] <= attributes["divergences_sampling"]
+    assert np.all(tree["posterior"]["k"] < 1.0)
+
+
+def test_wrong_settings_are_named_together(decay_study):
+    with pytest.raises(uq.InputError) as caught:
+        uq.calibrate(decay_study, draws=1, tune=0, chains=0, target_accept=1.5)
+    assert len(caught.value.findings) == 4

@@ -1,0 +1,78 @@
+import json
+
+import numpy as np
+import pytest
+import xarray as xr
+
+import uqbench as uq
+from studies.secretion import study as secretion
+from uqbench import results
+from uqbench.decomposition.predictions import PosteriorInputs
+
+EPISTEMIC, ALEATORY = 41.2172317666, 19.1554778099
+
+
+@pytest.fixture(scope="module")
+def tree():
+    return uq.decompose(secretion, n=1024, seed=3)
+
+
+def test_secretion_is_split_as_in_the_closed_form(tree):
+    variance = tree["variance"].sel(quantity="C*")
+    for part, truth in (("epistemic", EPISTEMIC), ("aleatory", ALEATORY), ("total", EPISTEMIC + ALEATORY)):
+        assert float(variance[f"{part}_lower"]) < truth < float(variance[f"{part}_upper"])
+        assert abs(float(variance[part]) - truth) < 4 * float(variance[f"{part}_standard_error"])
+    assert float(variance["epistemic"] + variance["aleatory"]) == pytest.approx(float(variance["total"]))
+
+
+def test_the_interaction_belongs_to_the_aleatory_part_not_to_its_first_order_index(tree):
+    sobol = tree["sobol"].sel(quantity="C*")
+    for name, truth in (("s", 0.6827129684), ("q", 0.2899785128)):
+        index = sobol.sel(parameter=name)
+        assert float(index["S1_lower"]) < truth < float(index["S1_upper"])
+        assert float(index["ST_lower"]) < truth + 0.0273085187 < float(index["ST_upper"])
+
+
+def test_the_measured_coverage_is_told(tree):
+    assert "%" in str(tree["variance"].attrs["coverage"])
+
+
+def test_the_posterior_enters_as_one_input():
+    """With a posterior the first-order index of `epistemic` is the epistemic share of the variance."""
+    rng = np.random.default_rng(0)
+    draws = rng.lognormal(0.0, 0.3, size=(4, 500))
+    posterior = xr.Dataset({"s": (("chain", "draw"), draws)})
+    start = results.attach(results.start(secretion), {"posterior": posterior}, verb="calibrate", settings={}, seed=0,
+                           seconds=0.0)  # fmt: skip
+    tree = uq.decompose(secretion, start, n=1024, seed=0)
+    sobol, variance = tree["sobol"].sel(quantity="C*"), tree["variance"].sel(quantity="C*")
+    assert sobol.parameter.values.tolist() == ["epistemic", "q"]
+    exact = np.var(draws) * (10 / 0.5) ** 2
+    assert float(variance["epistemic_lower"]) < exact < float(variance["epistemic_upper"])
+    share = exact / (exact + 16 * np.mean(draws**2))
+    first = sobol.sel(parameter="epistemic")
+    assert float(first["S1_lower"]) < share < float(first["S1_upper"])
+    assert tree["variance"].attrs["epistemic_from"] == "posterior"
+
+
+def test_posterior_inputs_pick_every_draw_equally():
+    inputs = PosteriorInputs(secretion.model.space, {"s": np.arange(10.0)})
+    theta = inputs.from_cube(np.stack([np.linspace(0.001, 0.999, 1000), np.full(1000, 0.5)], axis=1))
+    assert np.bincount(np.asarray(theta["s"]).astype(int)).tolist() == [100] * 10
+    np.testing.assert_allclose(theta["q"], 10.0)
+    assert set(theta) == {"epistemic", "s", "q", "k"}
+
+
+def test_seeds_and_settings_are_kept_and_zero_is_a_seed(tree):
+    again = uq.decompose(secretion, n=1024, seed=3)
+    xr.testing.assert_equal(again["variance"].to_dataset(), tree["variance"].to_dataset())
+    zero = uq.decompose(secretion, n=64, runs=512, seed=0)
+    one = uq.decompose(secretion, n=64, runs=512, seed=1)
+    assert float(zero["variance"]["total"][0]) != float(one["variance"]["total"][0])
+    assert json.loads(zero["variance"].attrs["settings"])["runs"] == 512
+
+
+def test_wrong_settings_are_named_together():
+    with pytest.raises(uq.InputError) as caught:
+        uq.decompose(secretion, n=1, runs=2, confidence=2.0)
+    assert len(caught.value.findings) == 3

