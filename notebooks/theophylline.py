@@ -23,6 +23,7 @@ import numpy as np
 import uqbench as uq
 from studies.theophylline import study
 
+# %matplotlib inline
 study.data.head()
 
 # %% [markdown]

@@ -429,12 +429,12 @@ def test_only_some_names_and_other_values():
 
 
 def test_the_solver_does_not_retrace_for_new_numbers():
-    Gamma(2, 3).ppf(0.3)
-    Poisson(2).ppf(0.3)
+    evaluate(Gamma(2, 3), "ppf", U)
+    evaluate(Poisson(2), "ppf", U)
     before = families._inverse._cache_size(), families._smallest_count._cache_size()
-    Gamma(5.5, 0.1).ppf(0.7)
-    Gamma(mu=1, sigma="s").ppf(0.7, {"s": 0.2})
-    Poisson(80).ppf(0.7)
+    evaluate(Gamma(5.5, 0.1), "ppf", U)
+    evaluate(Gamma(mu=1, sigma=0.2), "ppf", U / 2)
+    evaluate(Poisson(80), "ppf", U)
     assert (families._inverse._cache_size(), families._smallest_count._cache_size()) == before
 
 

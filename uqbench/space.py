@@ -171,10 +171,7 @@ class Space(Mapping[str, Parameter]):
         findings += [f"parameter {name!r} has no value." for name in self.free if name not in theta]
         if findings:
             raise InputError("theta", findings)
-        return {
-            name: jnp.asarray(theta.get(name, parameter.dist), dtype=float)
-            for name, parameter in self.items()
-        }
+        return {name: jnp.asarray(theta.get(name, parameter.dist), dtype=float) for name, parameter in self.items()}
 
     def _of(self, role: str) -> tuple[str, ...]:
         return tuple(name for name, parameter in self.items() if parameter.role == role)

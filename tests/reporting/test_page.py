@@ -47,7 +47,7 @@ def test_every_divergence_and_failed_solve_is_told(tree, tmp_path):
         ({"divergences_sampling": 0, "failed_solves_sampling": 0}, "no transition of 400 diverged and no solve failed"),
         (
             {"divergences_sampling": 1, "failed_solves_sampling": 1},
-            "1 of 400 transition diverged, because a solve failed",
+            "1 of 400 transitions diverged, because a solve failed",
         ),
         (
             {"divergences_sampling": 2, "failed_solves_sampling": 2},
@@ -81,6 +81,8 @@ def test_what_is_not_resolved_is_flagged_with_what_to_do(groups, tmp_path):
     assert "Not resolved: sigma (R-hat 1.083, ESS bulk 800, tail 800)" in text
     assert "uqbench calibrate toy --draws 800" in text
     assert "All three" not in text
+    # nor is it compared with those that are known
+    assert re.search("Parameters Not resolved: sigma; best known is (ka|CL)_median, to ±(9|10) %; least known", text)
     assert re.search(r'<span class="flagged">sigma</span><small>what it is; not resolved</small>', page)
 
 
@@ -99,7 +101,7 @@ def test_headings_are_answers(tree, tmp_path):
         "92 % of the variance of AUC is between subjects; which part dominates the variance of Cmax is not resolved"
         in text
     )
-    assert "What matters most: CL for AUC and ka and CL for Cmax (which of them is not resolved)" in text
+    assert "What matters most: CL for AUC; ka or CL for Cmax (which of them is not resolved)" in text
 
 
 def test_a_part_that_may_be_zero_is_not_claimed(groups, tmp_path):
@@ -115,9 +117,9 @@ def test_rank_and_condition_are_told_in_words(tree, groups):
     groups["fisher"]["eigenvalue"][2] = 0.0
     text = sentences.information(build(groups))
     assert (
-        "only 2 of three directions" in text
-        and "one direction cannot be seen" in text
-        and "One of them is sigma" in text
+        "only two of three directions" in text
+        and "one direction cannot be seen at all" in text
+        and "It is sigma." in text
     )
 
 

@@ -12,6 +12,7 @@ import xarray as xr
 
 from . import figures, sentences, svg, tables
 from .blocks import Cell, Drawing, Equations, Paragraph, Section, Table
+from .sentences import ess_text
 from .tables import MISSING, group, interval, percent, rounded, unit_text
 
 
@@ -99,9 +100,7 @@ def _parameter_row(name: str, row: pd.Series, columns: Sequence[str]) -> list:
         "median": rounded(row.get("median", np.nan), row.get("sd")),
         "90 % interval": interval(row.get("lower", np.nan), row.get("upper", np.nan), row.get("sd")),
         "R-hat": rounded(row.get("rhat", np.nan), 0.01),
-        "ESS bulk, tail": ", ".join(rounded(row.get(column, np.nan)) for column in ("ess_bulk", "ess_tail"))
-        if sampled
-        else MISSING,
+        "ESS bulk, tail": f"{ess_text(row['ess_bulk'])}, {ess_text(row['ess_tail'])}" if sampled else MISSING,
         "Fisher s.e.": "not determined" if np.isinf(error) else rounded(error, digits=2),
     }
     return [cells[column] for column in columns]
@@ -119,7 +118,7 @@ def _identifiability(tree, study) -> tuple[str, list]:
     ]
     rows = []
     for name, row in table.iterrows():
-        why = Cell(row["reason"], f"identifiable: {row['combination']}" if row.get("combination") else "")
+        why = Cell(row["reason"], f"identifiable: {unit_text(row['combination'])}" if row.get("combination") else "")
         relative, now = row.get("relative_error", np.nan), row.get("posterior_relative", np.nan)
         cells = {
             "parameter": name,
@@ -160,8 +159,8 @@ def _data(tree, study) -> tuple[str, list]:
     outputs = [str(name) for name in tree["posterior_band"].data_vars if name in tree["observed_data"].data_vars]
     covered = [sentences.covered(tree, output) for output in outputs]
     caption = (
-        "Dots: observations. Line: median of a new measurement in the same unit. Narrow and wide band: 50 % and 90 % "
-        "of such measurements, parameter uncertainty and measurement error included."
+        "Dots: observations. Line: median of a new measurement in the same unit. Narrow and wide band: "
+        f"{percent(0.5)} and {percent(0.9)} of such measurements, parameter uncertainty and measurement error included."
     )
     blocks: list = [Paragraph(f"{text}.") for text in covered[1:]]
     for index, output in enumerate(outputs):
@@ -174,7 +173,7 @@ def _data(tree, study) -> tuple[str, list]:
 
 def _learning(tree, study) -> tuple[str, list]:
     picture = svg.inline(figures.densities(tree), "Prior and posterior densities", "densities")
-    caption = "Thin grey line: prior. Filled: posterior; the bar below it is its 90 % interval."
+    caption = "Thin grey line: prior. Filled: posterior; the bar below it is its 90\N{NO-BREAK SPACE}% interval."
     return sentences.learned(tree), [Drawing(picture, caption)]
 
 
@@ -188,12 +187,13 @@ def _sampling(tree, study) -> tuple[str, list]:
     if "limits" in convergence.attrs:
         text += f"; resolved means {sentences.limits(tree)} for every parameter"
     rhat = rounded(float(convergence["rhat"].max()), 0.01)
-    bulk, tail = (rounded(float(convergence[name].min())) for name in ("ess_bulk", "ess_tail"))
+    bulk, tail = (ess_text(float(convergence[name].min())) for name in ("ess_bulk", "ess_tail"))
     text += f". Largest R-hat {rhat}, smallest bulk ESS {bulk}, smallest tail ESS {tail}."
     stats = group(tree, "sample_stats")
     if stats is not None and "maxdepth_reached" in stats:
         deep = int(stats["maxdepth_reached"].sum())
-        text += f" {sentences.sentence(sentences.counted(deep, 'trajectory was', 'trajectories were'))} cut at the depth limit."
+        trajectories = sentences.counted(deep, "trajectory was", "trajectories were")
+        text += f" {sentences.sentence(trajectories)} cut at the depth limit."
     return sentences.converged(tree), [*blocks, Paragraph(text)]
 
 

@@ -34,9 +34,14 @@ def counted(number: int, noun: str, plural: str | None = None) -> str:
     return f"{word} {noun if number == 1 else plural or f'{noun}s'}"
 
 
-def listed(names: list[str]) -> str:
+def listed(names: list[str], link: str = "and") -> str:
     """'a, b and c'."""
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}" if names else ""
+    return f"{', '.join(names[:-1])} {link} {names[-1]}" if len(names) > 1 else "".join(names)
+
+
+def ess_text(size: float) -> str:
+    """An effective sample size, which is itself known to about 10 %."""
+    return rounded(size, max(size / 10, 10))
 
 
 def sentence(text: str) -> str:
@@ -68,14 +73,27 @@ def model(tree: xr.DataTree) -> str:
 
 def known(tree: xr.DataTree) -> str:
     """Which parameter is known best and which worst, relative to its size."""
-    relative = identifiability(tree).get("posterior_relative")
-    relative = None if relative is None else relative.dropna()
-    if relative is None or relative.empty:
+    table = identifiability(tree)
+    if "posterior_relative" not in table:
         return "The parameters and what is assumed of them"
+    lost = unresolved(tree)
+    relative = table["posterior_relative"].dropna().drop(lost, errors="ignore")
+    said = [f"{NOT_RESOLVED}: {listed(lost)}"] if lost else []
     if len(relative) == 1:
-        return f"{relative.index[0]} is known to ±{percent(relative.iloc[0])}"
-    best, worst = relative.idxmin(), relative.idxmax()
-    return f"Best known is {best}, to ±{percent(relative[best])}; least known {worst}, to ±{percent(relative[worst])}"
+        said.append(f"{relative.index[0]} is known to ±{percent(relative.iloc[0])}")
+    elif len(relative):
+        best, worst = relative.idxmin(), relative.idxmax()
+        said.append(f"best known is {best}, to ±{percent(relative[best])}")
+        said.append(f"least known {worst}, to ±{percent(relative[worst])}")
+    return sentence("; ".join(said)) if lost or len(relative) > 1 else "; ".join(said)
+
+
+def unresolved(tree: xr.DataTree) -> list[str]:
+    """The parameters whose draws do not satisfy the limits of convergence."""
+    convergence = group(tree, "convergence")
+    if convergence is None:
+        return []
+    return convergence["parameter"].values[~convergence["resolved"].values.astype(bool)].astype(str).tolist()
 
 
 def structural(tree: xr.DataTree) -> str:
@@ -107,10 +125,10 @@ def information(tree: xr.DataTree) -> str:
     eigenvalue, attributes = fisher["eigenvalue"].values, fisher.attrs
     size, rank = len(eigenvalue), int(attributes["rank"])
     logs = "logarithms of the parameters" if attributes.get("scale") == "log" else "parameters"
-    where = f" (taken at {attributes['at']})" if attributes.get("at") else ""
+    where = f" (at the {attributes['at']})" if attributes.get("at") else ""
     space = f"{counted(size, 'direction')} in the space of the {logs}{where}"
     if rank < size:
-        text = f"To first order these data determine only {rank} of {space}: "
+        text = f"To first order these data determine only {counted(rank, 'of', 'of')} {space}: "
         text += f"{counted(size - rank, 'direction')} cannot be seen at all. "
     else:
         ratio = np.sqrt(eigenvalue.max() / eigenvalue.min())
@@ -125,7 +143,7 @@ def information(tree: xr.DataTree) -> str:
     terms = [f"{rounded(sign * float(weights[i]), digits=2)} {fisher['parameter'].values[i]}" for i in kept]
     combination = " + ".join(terms).replace("+ −", "− ") if len(kept) > 1 else str(fisher["parameter"].values[order[0]])
     if rank < size:
-        return f"{text}One of them is {combination}."
+        return f"{text}{'It' if size - rank == 1 else 'One of them'} is {combination}."
     return (
         f"{text}Known least is {combination}, with a standard error of {rounded(eigenvalue.min() ** -0.5, digits=2)}."
     )
@@ -151,9 +169,7 @@ def learned(tree: xr.DataTree) -> str:
 
 def converged(tree: xr.DataTree) -> str:
     """Whether all chains agree, naming what does not."""
-    resolved = tree["convergence"]["resolved"].values.astype(bool)
-    names = tree["convergence"]["parameter"].values.astype(str)
-    lost = names[~resolved].tolist()
+    names, lost = tree["convergence"]["parameter"].values, unresolved(tree)
     if lost:
         return f"{sentence(NOT_RESOLVED)}: {listed(lost)} need{'s' * (len(lost) == 1)} more draws"
     return f"All {counted(len(names), 'population parameter' if unit_name(tree) != 'unit' else 'parameter')} converged"
@@ -161,17 +177,16 @@ def converged(tree: xr.DataTree) -> str:
 
 def remedy(tree: xr.DataTree, study: str) -> str | None:
     """What does not satisfy the limits, with its numbers and what to do; None where everything does."""
-    convergence = group(tree, "convergence")
-    lost = convergence.isel(parameter=~convergence["resolved"].values.astype(bool))
-    if not lost.sizes["parameter"]:
+    convergence, lost = group(tree, "convergence"), unresolved(tree)
+    if not lost:
         return None
-    rows = parameters(tree).loc[lost["parameter"].values.astype(str)]
+    rows = parameters(tree).loc[lost]
     said = [
-        f"{name} (R-hat {rounded(row.rhat, 0.01)}, ESS bulk {rounded(row.ess_bulk)}, tail {rounded(row.ess_tail)})"
+        f"{name} (R-hat {rounded(row.rhat, 0.01)}, ESS bulk {ess_text(row.ess_bulk)}, tail {ess_text(row.ess_tail)})"
         for name, row in rows.iterrows()
     ]
     draws = json.loads(convergence.attrs.get("settings", "{}")).get("draws")
-    more = f" `--draws {4 * int(draws)}`" if draws else ""
+    more = f" --draws {4 * int(draws)}" if draws else ""
     asked = f", where {limits(tree)} is asked for" if "limits" in convergence.attrs else ""
     return (
         f"{sentence(NOT_RESOLVED)}: {'; '.join(said)}{asked}. What is said of it here is not to be used. Take more "
@@ -207,7 +222,7 @@ def rejected(tree: xr.DataTree) -> list[str]:
             continue
         count = int(count)
         steps = (
-            f"{count}{of} {'transition' if count == 1 else 'transitions'} diverged"
+            f"{count}{of} {'transition' if count == 1 and not of else 'transitions'} diverged"
             if count
             else f"no transition{of} diverged"
         )
@@ -306,9 +321,8 @@ def inputs(tree: xr.DataTree) -> str:
         label = [input_label(str(name)) for name in chosen["parameter"].values]
         label = ["what is not known yet" if name == "not known yet" else name for name in label]
         if rivals:
-            said.append(
-                f"{listed([label[i] for i in (first, *rivals)])} for {quantity} (which of them is {NOT_RESOLVED})"
-            )
+            either = listed([label[i] for i in (first, *rivals)], "or")
+            said.append(f"{either} for {quantity} (which of them is {NOT_RESOLVED})")
         else:
             said.append(f"{label[first]} for {quantity}")
-    return f"What matters most: {listed(said)}"
+    return f"What matters most: {'; '.join(said)}"
