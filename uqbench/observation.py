@@ -6,7 +6,7 @@ likelihood is a single vectorised solve however the table is laid out.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
+from functools import lru_cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -41,8 +41,9 @@ class Observations:
     active: tuple[str, ...]
 
 
+@lru_cache(maxsize=16)
 def observations(study: Study) -> Observations:
-    """Lays the table out as one batch of runs.
+    """Lays the table out as one batch of runs; the same object for the same study, so that compiled functions are found.
 
     Raises:
         InputError: where no output is measured.
@@ -166,9 +167,7 @@ def at_rows(study: Study, seen: Observations, theta: Theta) -> tuple[dict[str, T
     return known, {output: ok[run] for output, (run, _, _) in seen.rows.items()}
 
 
-@partial(jax.jit, static_argnames="study")
-def _at_rows(study: Study, theta: Theta):
-    return at_rows(study, observations(study), theta)
+_at_rows = jax.jit(at_rows, static_argnames=("study", "seen"))
 
 
 def pointwise_log_likelihood(study: Study, seen: Observations, theta: Theta) -> dict[str, Float[Array, " rows"]]:
@@ -253,7 +252,7 @@ def noise_information(study: Study, seen: Observations, theta: Theta) -> dict[st
 def simulate_data(study: Study, theta: Theta, key: Array) -> pd.DataFrame:
     """A table like the study's own with values drawn from the model at `theta` (aleatory parameters `(units,)`)."""
     seen = observations(study)
-    known, ok = _at_rows(study, study.model.space.complete(theta))
+    known, ok = _at_rows(study, seen, study.model.space.complete(theta))
     data = study.data.copy()
     for output in seen.rows:
         key, now = jax.random.split(key)

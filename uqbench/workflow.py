@@ -48,7 +48,8 @@ def run(
     steps.append(lambda tree: decompose(study, tree, n=n, runs=runs, seed=seed))
     steps.append(lambda tree: report(study, tree, path=path))
     for step in steps:
-        tree = step(tree)
-        if keep is not None:
-            keep(tree)
+        reached = step(tree)
+        if keep is not None and reached is not tree:
+            keep(reached)
+        tree = reached
     return tree

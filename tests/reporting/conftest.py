@@ -206,10 +206,14 @@ def build(groups):
     return xr.DataTree.from_dict({"/": xr.Dataset(attrs=root), **groups})
 
 
+def every_group():
+    return {"structure": structure(), "fisher": fisher(), **calibrated(np.random.default_rng(0)), **decomposed()}
+
+
 @pytest.fixture
 def groups():
     """Every group by name; a test may take some away or change them before it builds its tree."""
-    return {"structure": structure(), "fisher": fisher(), **calibrated(np.random.default_rng(0)), **decomposed()}
+    return every_group()
 
 
 @pytest.fixture

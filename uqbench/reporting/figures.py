@@ -205,7 +205,7 @@ def sobol_bars(tree: xr.DataTree) -> Figure:
             axis.barh(place, value, height=height, color=PALETTE[colour], linewidth=0)
             bounds = chosen[f"{index}_lower"].values, chosen[f"{index}_upper"].values
             axis.hlines(place + shift, *bounds, color=PALETTE["ink"], linewidth=0.9)
-        end = np.nanmax([chosen["ST_upper"].values, chosen["ST"].values], axis=0)
+        end = np.nanmax([chosen[name].values for name in ("ST", "ST_upper", "S1_upper")], axis=0)
         for row, x, value in zip(place, end, chosen["ST"].values, strict=True):
             axis.text(max(x, 0) + 0.02, row, f"{value:.2f}", va="center", color=PALETTE["muted"], fontsize=8)
         axis.set_title(quantity, pad=3, parse_math=False)

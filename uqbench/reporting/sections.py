@@ -42,7 +42,9 @@ def _model(tree, study) -> tuple[str, list]:
     equations, outputs = (tables.structure_entry(tree, name) or [] for name in ("equations", "outputs"))
     # `equations` may have the outputs already; the later entry, with their names spelt out, is kept
     distinct = {re.sub(r"\\mathrm|[{}\s]", "", latex): latex for latex in [*equations, *outputs]}
-    lines = [svg.equation(latex, f"equation{index}") for index, latex in enumerate(distinct.values())]
+    # an output that is a state of the same name needs no line
+    kept = [latex for plain, latex in distinct.items() if len(set(plain.split("="))) > 1]
+    lines = [svg.equation(latex, f"equation{index}") for index, latex in enumerate(kept)]
     read = (
         "Read from the code that is solved, not written a second time."
         if lines
@@ -70,7 +72,7 @@ def _parameters(tree, study) -> tuple[str, list]:
     rows: list = []
     for role, title in (
         ("epistemic", "not known: one true value"),
-        ("aleatory", f"differs between {unit}s: posterior of the {unit}s seen"),
+        ("aleatory", f"differs between {unit}s" + f": posterior of the {unit}s seen" * ("median" in table)),
     ):
         members = table[table["role"] == role]
         rows += [[title]] if len(members) else []
@@ -118,7 +120,8 @@ def _identifiability(tree, study) -> tuple[str, list]:
     ]
     rows = []
     for name, row in table.iterrows():
-        why = Cell(row["reason"], f"identifiable: {unit_text(row['combination'])}" if row.get("combination") else "")
+        found = row.get("combination", "")
+        why = Cell(row["reason"], f"identifiable: {unit_text(found)}" if found and found not in row["reason"] else "")
         relative, now = row.get("relative_error", np.nan), row.get("posterior_relative", np.nan)
         cells = {
             "parameter": name,

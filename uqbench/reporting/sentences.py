@@ -284,7 +284,9 @@ def split(tree: xr.DataTree) -> str:
         share = dataset.sel(quantity=quantity)
         most = max(parts(dataset), key=lambda part, share=share: float(share[f"{part}_share"]))
         if float(share[f"{most}_share_lower"]) > 0.5:
-            kinds.setdefault(most, []).append(f"{percent(float(share[f'{most}_share']))} of the variance of {quantity}")
+            size = percent(float(share[f"{most}_share"]))
+            amount = "the whole variance of" if size == percent(1.0) else f"{size} of the variance of"
+            kinds.setdefault(most, []).append(f"{amount} {quantity}")
         else:
             open_.append(str(quantity))
     said = []
