@@ -42,4 +42,5 @@ model = Model(
     units={"x": "", "y": "nM"},
     noise={"y": Normal("y", "sigma")},
     name="receptor_tf",
+    time_unit="min",
 )

@@ -45,4 +45,5 @@ model = Model(
     units={"concentration": "mg/L"},
     noise={"concentration": Normal("concentration", "sigma")},
     name="theophylline",
+    time_unit="h",
 )

@@ -7,8 +7,8 @@ import pytest
 import uqbench as uq
 from studies.theophylline import study
 
-# Nonlinear mixed-effects fit of the same table with the same structure: Pinheiro & Bates (2000), Mixed-Effects Models in
-# S and S-PLUS, doi:10.1007/b98882, section 8.2: logarithms of ka, ke and CL (1/h, 1/h, L/h/kg), residual in mg/L.
+# Nonlinear mixed-effects fit of the same table with the same structure: Pinheiro & Bates (2000), Mixed-Effects Models
+# in S and S-PLUS, doi:10.1007/b98882, section 8.2: logarithms of ka, ke and CL (1/h, 1/h, L/h/kg), residual in mg/L.
 PUBLISHED = {"log_ka": 0.45, "log_ke": -2.43, "log_CL": -3.2, "sigma": 0.7}
 
 

@@ -52,6 +52,7 @@ class Model:
             without an entry are not measured.
         name: for reports.
         gradient: "exact", "statistical", "surrogate" or "none", printed with every model.
+        time_unit: unit of the times in designs and data.
 
     Raises:
         InputError: with every unit that does not parse and every name that does not exist.
@@ -66,9 +67,11 @@ class Model:
     gradient: str = "exact"
     simulate: Callable | None = None
     stochastic: bool = False
+    time_unit: str = ""
 
     def __post_init__(self):
         findings = [f"output {name!r}: {f}" for name, unit in self.units.items() if (f := unit_finding(unit))]
+        findings += [f"time: {f}" for f in [unit_finding(self.time_unit)] if f]
         known = (*self.space.names, *self.units)
         for output, distribution in self.noise.items():
             if output not in self.units:
@@ -96,9 +99,10 @@ class Model:
         stochastic: bool = False,
         name: str = "",
         gradient: str = "exact",
+        time_unit: str = "",
     ) -> Self:
         """A model from any JAX function `simulate(theta, design, key)` -> dict of outputs `(times,)`."""
-        return cls(space, None, None, units, noise or {}, name, gradient, simulate, stochastic)
+        return cls(space, None, None, units, noise or {}, name, gradient, simulate, stochastic, time_unit)
 
     @property
     def outputs(self) -> tuple[str, ...]:
@@ -284,7 +288,7 @@ def digest(model: Model, design: Design) -> str:
             jax.make_jaxpr(lambda y, theta: model.system.rhs(design.start, y, theta, design.inputs))(state, theta),
             jax.make_jaxpr(model.observe)(state, theta),
         ]
-    text = [repr(model.space), repr(dict(model.units)), repr(dict(model.noise))]
+    text = [repr(model.space), repr(dict(model.units)), repr(dict(model.noise)), model.time_unit]
     if model.system is not None:
         text.append(repr((model.system.rtol, model.system.atol, model.system.method)))
     hasher = sha256()

@@ -43,7 +43,7 @@ class Observations:
 
 @lru_cache(maxsize=16)
 def observations(study: Study) -> Observations:
-    """Lays the table out as one batch of runs; the same object for the same study, so that compiled functions are found.
+    """Lays the table out as one batch of runs; one object per study, so that compiled functions are found again.
 
     Raises:
         InputError: where no output is measured.

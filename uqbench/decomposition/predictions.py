@@ -209,7 +209,7 @@ def _quantity_variance(study, quantities, draws, runs, confidence, seed, key) ->
 
 
 def _replicates(pilot: xr.Dataset) -> int:
-    """The best number of replicates, the median over quantities; an unresolved epistemic part counts at its upper end."""
+    """The best number of replicates, median over quantities; an unresolved epistemic part counts at its upper end."""
     epistemic = np.where(pilot.epistemic > 0, pilot.epistemic, pilot.epistemic_upper)
     pairs = [(e, a) for e, a in zip(epistemic, pilot.aleatory.values, strict=True) if e > 0 and a >= 0]
     best = [optimal_replicates(float(e), float(a)) for e, a in pairs] or [MAX_REPLICATES]

@@ -93,6 +93,6 @@ def _structure(model: Model, design: Design, seed: int) -> xr.Dataset:
             "equations": json.dumps(equations),
             "outputs": json.dumps(outputs),
             "parameters": json.dumps(parameters),
-            "units": json.dumps(dict(model.units)),
+            "units": json.dumps({**model.units, **({"time": model.time_unit} if model.time_unit else {})}),
         }
     )
