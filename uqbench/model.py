@@ -184,7 +184,12 @@ def evaluate_many(model: Model, thetas: Theta, design: Design, keys: Array | Non
     thetas = model.space.complete(thetas)
     shared = design.times.ndim == 1
     _check_run(model, design, keys, [])
-    n = max([value.shape[0] for value in thetas.values() if value.ndim] + ([] if shared else [design.times.shape[0]]))
+    lengths = {name: value.shape for name, value in thetas.items() if value.ndim} | (
+        {} if shared else {"the design": design.times.shape[:1]}
+    )
+    if len(set(lengths.values())) > 1 or any(len(shape) != 1 for shape in lengths.values()):
+        raise InputError("evaluate_many", [f"batches must be single rows of one length; given are {lengths}."])
+    n = max((length for (length,) in lengths.values()), default=1)
     thetas = {name: jnp.broadcast_to(value, (n,)) for name, value in thetas.items()}
     keys = keys if keys is not None else jnp.zeros((n, 2), jnp.uint32)
     first = design if shared else jax.tree.map(lambda leaf: leaf[0], design)

@@ -47,7 +47,7 @@ class Study:
         experiments: name -> `Design`. Where data are given, the times of an experiment are those in the data.
         data: long table with columns experiment, output, time, value[, replicate][, unit], or the path of a CSV file;
             None for a study without data.
-        quantities: name -> `Quantity`.
+        quantities: name -> `Quantity`; a plain function stands for one under the first experiment.
         unit: the column that says which unit (subject, cell) a row belongs to; aleatory parameters have one value for
             each. Without it every experiment is a unit of its own.
 
@@ -65,7 +65,6 @@ class Study:
     def __post_init__(self):
         subject = f"study {self.name!r}"
         experiments = dict(self.experiments)
-        quantities = dict(self.quantities or {})
         data = self.data
         if data is not None:
             data = _read(data, subject) if isinstance(data, str | Path) else data.copy()
@@ -75,6 +74,10 @@ class Study:
             data = _typed(data, self.unit)
             for name, rows in data.groupby("experiment", sort=False):
                 experiments[name] = experiments[name].at(np.unique(rows["time"]))
+        quantities = {
+            name: Quantity(quantity, next(iter(experiments.values()))) if _plain(quantity) and experiments else quantity
+            for name, quantity in (self.quantities or {}).items()
+        }
         findings = _study_findings(self.model, experiments, quantities)
         if findings:
             raise InputError(subject, findings)
@@ -122,6 +125,10 @@ class Study:
         if self.data is not None:
             hasher.update(self.data.to_csv(index=False).encode())
         return hasher.hexdigest()[:16]
+
+
+def _plain(quantity) -> bool:
+    return callable(quantity) and not isinstance(quantity, Quantity)
 
 
 def _read(path: str | Path, subject: str) -> pd.DataFrame:

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from uqbench import InputError, LogNormal, Normal, Space, Uniform, epistemic, fixed
-from uqbench.decomposition.sobol import bootstrap_counts, sobol_indices, sobol_plan
+from uqbench.decomposition.runs import bootstrap_counts
+from uqbench.decomposition.sobol import sobol_indices, sobol_plan
 
 SCRAMBLINGS = 12
 FOUR = float(stats.t.ppf(stats.norm.cdf(4.0), SCRAMBLINGS - 1))

@@ -107,6 +107,8 @@ def convergence(study: Study, posterior: xr.Dataset) -> xr.Dataset:
 
 def _check(study: Study, draws: int, tune: int, chains: int, target_accept: float) -> None:
     findings = [] if study.data is not None else ["the study has no data; calibrate needs a table."]
+    if study.model.stochastic:
+        findings.append("the model is stochastic, so one run gives no likelihood; calibrate its deterministic form.")
     findings += [
         f"{name} is {value}; it must be at least {least}."
         for name, value, least in (("draws", draws, 4), ("tune", tune, 10), ("chains", chains, 1))

@@ -20,7 +20,7 @@ import numpy as np
 import xarray as xr
 
 from ..errors import InputError
-from .sobol import (
+from .runs import (
     MEMORY,
     MINIMUM_BASE_SAMPLES,
     bootstrap_counts,
