@@ -44,7 +44,7 @@ ALLOWED = {
     "calibration": {*CORE},
     "decomposition": {*CORE},
     "reporting": {"results", "errors"},
-    "workflow": {"study", "calibration", "decomposition", "identifiability", "reporting"},
+    "workflow": {"errors", "study", "calibration", "decomposition", "identifiability", "reporting"},
     "cli": {*CORE, "workflow", "calibration", "decomposition", "identifiability", "reporting"},
 }
 OWNERS = {

@@ -143,3 +143,35 @@ def test_digest_follows_content_not_objects(decay):
     )
     assert model_module.digest(decay, DESIGN) == model_module.digest(again, DESIGN)
     assert model_module.digest(decay, DESIGN) != model_module.digest(other, DESIGN)
+
+
+def test_the_method_follows_the_span_not_the_order_of_runs():
+    from forward_models.receptor_tf import model
+
+    theta = model.space.nominal() | {"eps": 1e-6}
+    fresh = uq.Model(model.space, model.system, model.observe, model.units, model.noise)
+    assert int(uq.evaluate(fresh, theta, uq.Design([1e-4])).result) == 0
+    assert int(uq.evaluate(fresh, theta, uq.Design([5.0])).result) == 0
+    assert model_module.method_for(fresh, uq.Design([1e-4])) == "explicit"
+    assert model_module.method_for(fresh, uq.Design([5.0])) == "implicit"
+
+
+def test_models_can_be_shipped_after_use():
+    import pickle
+
+    from forward_models.theophylline import model
+
+    model.space.nominal()
+    assert pickle.loads(pickle.dumps(model)).space.names == model.space.names
+
+
+@pytest.mark.parametrize("settings", [{"method": "Kvaerno5"}, {"rtol": 0.0}, {"atol": float("nan")}])
+def test_wrong_solver_settings_are_refused(settings):
+    with pytest.raises(uq.InputError):
+        uq.Ode(decay_initial, decay_rhs, **settings)
+
+
+def test_batches_must_have_one_length(decay):
+    with pytest.raises(uq.InputError, match="one length"):
+        uq.evaluate_many(decay, {"k": jnp.ones(3), "sigma": jnp.ones(2)}, DESIGN)
+    assert uq.evaluate_many(decay, {"k": 1.0, "sigma": 1.0}, DESIGN).result.shape == (1,)

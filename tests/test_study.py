@@ -48,11 +48,37 @@ def broken(**columns):
 def test_a_broken_table_is_told_completely(decay, tmp_path, table, parts):
     path = tmp_path / "data.csv"
     table.to_csv(path, index=False)
-    for data in (table, path):
-        with pytest.raises(uq.InputError) as caught:
-            uq.Study("decay", decay, EXPERIMENTS, data)
-        for part in parts:
-            assert part in str(caught.value)
+    with pytest.raises(uq.InputError) as caught:
+        uq.Study("decay", decay, EXPERIMENTS, path)
+    for part in parts:
+        assert part in str(caught.value)
+    # a frame has rows instead of lines
+    with pytest.raises(uq.InputError) as caught:
+        uq.Study("decay", decay, EXPERIMENTS, table)
+    for part in parts:
+        assert part.split(": ")[-1] in str(caught.value)
+
+
+def test_lines_are_counted_as_an_editor_counts(decay, tmp_path):
+    path = tmp_path / "data.csv"
+    path.write_text("# where from\n\nexperiment,output,time,value\nlow,C,1,1\n\nlow,C,2,\n")
+    with pytest.raises(uq.InputError, match="line 6: value is missing"):
+        uq.Study("decay", decay, EXPERIMENTS, path)
+
+
+def wrong_quantity(outputs, design):
+    return outputs["D"][0]
+
+
+def many_values(outputs, design):
+    return outputs["C"]
+
+
+def test_quantities_are_tried_before_anything_is_run(decay, decay_table):
+    with pytest.raises(uq.InputError) as caught:
+        uq.Study("decay", decay, EXPERIMENTS, decay_table, {"a": wrong_quantity, "b": many_values})
+    for part in ("quantity 'a' reads 'D'", "quantity 'b' has shape (3,)"):
+        assert part in str(caught.value)
 
 
 def test_a_missing_unit_column_and_file_are_told(decay, tmp_path):
@@ -69,7 +95,7 @@ def test_quantities_and_experiments_are_checked_together(decay):
             decay,
             {"a": uq.Design(), "b": uq.Design([1.0])},
             None,
-            {"peak": 3.0, "auc": uq.Quantity(sum, uq.Design([1.0], {"dose": 1.0}), "mg//h")},
+            {"peak": 3.0, "auc": uq.Quantity(many_values, uq.Design([1.0], {"dose": 1.0}), "mg//h")},
         )
     for part in ("'a' has no times", "reads 'dose'", "quantity 'peak' is float", "mg//h"):
         assert part in str(caught.value)

@@ -4,6 +4,7 @@ Nothing heavy is imported before a verb runs, so that help and a misspelt study 
 """
 
 import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -40,6 +41,7 @@ def run(
     from .workflow import run as run_all
 
     loaded, place = _open(study, results)
+    partial = place.with_name(f"{loaded.name}.partial.zarr")
     reached: list = []
     try:
         tree = run_all(
@@ -50,13 +52,14 @@ def run(
             runs=runs,
             seed=seed,
             path=results / f"{loaded.name}.html",
-            keep=lambda tree: reached.append(_say(tree)),
+            keep=lambda tree, verb: reached.append(_say(tree, verb)),
         )
     except BaseException:
         if reached:
-            _store(reached[-1], place.with_name(f"{loaded.name}.partial.zarr"), "what was reached")
+            _store(reached[-1], partial, "what was reached")
         raise
     _store(tree, place, "results")
+    shutil.rmtree(partial, ignore_errors=True)
     print(f"report: {results / f'{loaded.name}.html'}")
 
 
@@ -66,7 +69,7 @@ def identify(study: Name, *, seed: Seed = 0, results: Results = Path("results"))
     from .identifiability import identify as verb
 
     loaded, place = _open(study, results)
-    _store(_say(verb(loaded, _stored(loaded, place), seed=seed)), place, "results")
+    _store(_say(verb(loaded, _stored(loaded, place), seed=seed), "identify"), place, "results")
 
 
 @app.command
@@ -87,7 +90,7 @@ def calibrate(
     tree = verb(
         loaded, _stored(loaded, place), draws=draws, tune=tune, chains=chains, target_accept=target_accept, seed=seed
     )
-    _store(_say(tree), place, "results")
+    _store(_say(tree, "calibrate"), place, "results")
 
 
 @app.command
@@ -98,7 +101,7 @@ def decompose(
     from .decomposition import decompose as verb
 
     loaded, place = _open(study, results)
-    _store(_say(verb(loaded, _stored(loaded, place), n=n, runs=runs, seed=seed)), place, "results")
+    _store(_say(verb(loaded, _stored(loaded, place), n=n, runs=runs, seed=seed), "decompose"), place, "results")
 
 
 @app.command
@@ -157,10 +160,8 @@ def _store(tree, place: Path, what: str) -> None:
     print(f"{what}: {save(tree, place)}")
 
 
-def _say(tree):
-    """One line per group that the last verb added."""
-    last = list(tree.children.values())
-    verb = last[-1].attrs.get("verb") if last else None
+def _say(tree, verb: str):
+    """One line with the groups that a verb has made."""
     groups = [name for name, child in tree.children.items() if child.attrs.get("verb") == verb]
     print(f"{verb}: " + ", ".join(f"/{name}" for name in groups), flush=True)
     return tree

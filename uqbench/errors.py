@@ -32,7 +32,8 @@ def nearest(name: str, known: Sequence[str]) -> str:
     """The tail of a message about an unknown name: the nearest known one, or the list of them."""
     import difflib
 
-    close = difflib.get_close_matches(str(name), list(known), n=1, cutoff=0.5)
+    known = [str(each) for each in known]
+    close = difflib.get_close_matches(str(name), known, n=1, cutoff=0.5)
     if close:
         return f"did you mean {close[0]!r}?"
     return f"known are {', '.join(map(repr, known))}." if known else "none is defined."

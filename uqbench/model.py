@@ -22,7 +22,7 @@ from .design import Design
 from .distributions import Distribution
 from .errors import InputError, nearest
 from .numerics.odes import RESULTS as RESULTS
-from .numerics.odes import choose_method, solve
+from .numerics.odes import choose_method, solve, spectral_radius
 from .space import Space, Theta
 from .system import Ode
 from .units import unit_finding
@@ -159,7 +159,7 @@ def evaluate(model: Model, theta: Theta, design: Design, key: Array | None = Non
 
     Example:
         >>> from forward_models.receptor_tf import model
-        >>> run = evaluate(model, {"eps": 0.1}, Design([5.0]))
+        >>> run = evaluate(model, model.space.nominal() | {"eps": 0.1}, Design([5.0]))
         >>> round(float(run.outputs["y"][0]), 6)
         1.222032
     """
@@ -191,9 +191,10 @@ def evaluate_many(model: Model, thetas: Theta, design: Design, keys: Array | Non
         raise InputError("evaluate_many", [f"batches must be single rows of one length; given are {lengths}."])
     n = max((length for (length,) in lengths.values()), default=1)
     thetas = {name: jnp.broadcast_to(value, (n,)) for name, value in thetas.items()}
+    if keys is not None and len(keys) != n:
+        raise InputError("evaluate_many", [f"{len(keys)} keys for {n} runs; give one for each."])
     keys = keys if keys is not None else jnp.zeros((n, 2), jnp.uint32)
-    first = design if shared else jax.tree.map(lambda leaf: leaf[0], design)
-    method = method_for(model, first)
+    method = method_for(model, design)
     # Powers of two bound the number of compiled sizes by the logarithm of the chunk.
     size = min(chunk, 1 << (n - 1).bit_length())
     runs = []
@@ -205,14 +206,15 @@ def evaluate_many(model: Model, thetas: Theta, design: Design, keys: Array | Non
 
 
 def method_for(model: Model, design: Design) -> str:
-    """The solver for this model, chosen once per model at its nominal parameters ("" for a plain simulator)."""
+    """The solver for this model and time span, from its nominal parameters ("" for a plain simulator)."""
     if model.system is None:
         return ""
-    chosen = model.__dict__.get("_method")
-    if chosen is None:
-        chosen = choose_method(model.system, model.space.nominal(), design)
-        object.__setattr__(model, "_method", chosen)
-    return chosen
+    radius = model.__dict__.get("_radius")
+    if radius is None:
+        first = design if design.times.ndim == 1 else jax.tree.map(lambda leaf: leaf[0], design)
+        radius = spectral_radius(model.system, model.space.nominal(), first)
+        object.__setattr__(model, "_radius", radius)
+    return choose_method(model.system, radius, float(np.max(design.times) - np.min(design.start)))
 
 
 def _check_run(model: Model, design: Design, key, findings: list[str]) -> None:

@@ -49,10 +49,11 @@ def observations(study: Study) -> Observations:
         InputError: where no output is measured.
     """
     data = study.table
-    if not len(data):
-        raise InputError(
-            f"study {study.name!r}", ["no output has noise, so nothing is measured; give the model `noise`."]
-        )
+    findings = [] if len(data) else ["no output has noise, so nothing is measured; give the model `noise`."]
+    if study.model.stochastic:
+        findings.append("the model is stochastic, so one run gives no likelihood; use a deterministic form of it.")
+    if findings:
+        raise InputError(f"study {study.name!r}", findings)
     units = {label: index for index, label in enumerate(study.units)}
     pairs = list(dict.fromkeys(zip(data["experiment"], data[study.unit_column], strict=True)))
     run_of = {pair: index for index, pair in enumerate(pairs)}
@@ -68,13 +69,21 @@ def observations(study: Study) -> Observations:
         rows[output] = (run[of], when[of], data["value"].to_numpy()[of])
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *designs)
     index = np.array([units[unit] for _, unit in pairs])
-    method, active = method_for(study.model, designs[0]), simulated_parameters(study.model, designs[0])
+    # the longest span decides, so that no run of the batch is too stiff for its method
+    method, active = method_for(study.model, stacked), simulated_parameters(study.model, designs[0])
     return Observations(stacked, index, rows, method, active)
 
 
 def per_run(study: Study, seen: Observations, theta: Theta) -> Theta:
     """Parameters of each run, `(runs,)`: its unit's aleatory values `(units,)`, the shared ones repeated."""
-    runs = len(seen.unit)
+    runs, units = len(seen.unit), len(study.units)
+    wrong = [
+        f"{name} has shape {jnp.shape(theta[name])}; it must be a number or one for each of the {units} units."
+        for name in study.model.space.names
+        if jnp.shape(theta[name]) not in ((), (units,))
+    ]
+    if wrong:
+        raise InputError("theta", wrong)
     return {
         name: theta[name][seen.unit] if jnp.ndim(theta[name]) else jnp.broadcast_to(theta[name], (runs,))
         for name in study.model.space.names
@@ -253,7 +262,7 @@ def simulate_data(study: Study, theta: Theta, key: Array) -> pd.DataFrame:
     """A table like the study's own with values drawn from the model at `theta` (aleatory parameters `(units,)`)."""
     seen = observations(study)
     known, ok = _at_rows(study, seen, study.model.space.complete(theta))
-    data = study.data.copy()
+    data = study.table.copy()
     for output in seen.rows:
         key, now = jax.random.split(key)
         values = jnp.where(ok[output], study.model.noise[output].sample(now, (), known[output]), jnp.nan)

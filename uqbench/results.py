@@ -118,8 +118,11 @@ def load(path: str | Path) -> xr.DataTree:
     path = Path(path)
     if not path.is_dir():
         raise InputError("results", [f"there is no result store {path.name!r}; run `uqbench run` first."])
-    with xr.open_datatree(path, engine="zarr", consolidated=False) as tree:
-        return tree.load()
+    try:
+        with xr.open_datatree(path, engine="zarr", consolidated=False) as tree:
+            return tree.load()
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError("results", [f"{path.name!r} is not a readable result store: {error}"]) from error
 
 
 def _storable(tree: xr.DataTree) -> xr.DataTree:

@@ -91,6 +91,10 @@ class Space(Mapping[str, Parameter]):
     def __len__(self) -> int:
         return len(self._parameters)
 
+    def __reduce__(self):
+        # compiled functions stay behind when a space is sent to another process
+        return type(self), (self._parameters,)
+
     def __repr__(self) -> str:
         rows = [f"    {name}={p.role}({p.dist!r}, {p.unit!r})," for name, p in self.items()]
         return "\n".join(["Space(", *rows, ")"])

@@ -3,12 +3,14 @@
 import importlib
 import importlib.util
 import sys
+import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 
+import jax
 import numpy as np
 import pandas as pd
 
@@ -64,7 +66,7 @@ class Study:
 
     def __post_init__(self):
         subject = f"study {self.name!r}"
-        experiments = dict(self.experiments)
+        experiments = {str(name): design for name, design in dict(self.experiments).items()}
         data = self.data
         if data is not None:
             data = _read(data, subject) if isinstance(data, str | Path) else data.copy()
@@ -120,8 +122,9 @@ class Study:
         hasher = sha256()
         for name, design in self.experiments.items():
             hasher.update(name.encode())
-            for leaf in (design.start, design.times, *design.inputs.values()):
+            for leaf in (design.start, design.times, *(design.inputs[key] for key in sorted(design.inputs))):
                 hasher.update(np.asarray(leaf).tobytes())
+            hasher.update(repr(sorted(design.inputs)).encode())
         if self.data is not None:
             hasher.update(self.data.to_csv(index=False).encode())
         return hasher.hexdigest()[:16]
@@ -136,7 +139,14 @@ def _read(path: str | Path, subject: str) -> pd.DataFrame:
     if not path.is_file():
         raise InputError(f"{subject}: data", [f"there is no file {path.name!r} in {path.parent.name!r}."])
     try:
-        return pd.read_csv(path, comment="#")
+        # the lines that hold rows, so that findings name them as an editor counts
+        lines = [
+            number
+            for number, line in enumerate(path.read_text().splitlines(), start=1)
+            if line.strip() and not line.lstrip().startswith("#")
+        ]
+        table = pd.read_csv(path, comment="#")
+        return table.set_axis(pd.Index(lines[1 : len(table) + 1], name="line"))
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise InputError(f"{subject}: data", [f"{path.name} is not a CSV table: {error}"]) from error
 
@@ -167,7 +177,7 @@ def _data_findings(data: pd.DataFrame, model: Model, experiments: Mapping, unit:
             findings += [f"{_rows(infinite)}: {column} is infinite."] if any(infinite) else []
             if column == "time" and any(early := _too_early(data, numbers, experiments)):
                 findings.append(
-                    f"{_rows(pd.Series(early))}: time lies before the start of the experiment "
+                    f"{_rows(pd.Series(early, index=data.index))}: time lies before the start of the experiment "
                     "(negative times need a design with an earlier `start`)."
                 )
     if unit and unit in data and data[unit].isna().any():
@@ -182,10 +192,11 @@ def _too_early(data: pd.DataFrame, times: pd.Series, experiments: Mapping) -> li
 
 
 def _rows(mask: pd.Series) -> str:
-    """The affected rows as the user counts them in the file, the heading being line 1."""
-    lines = [index + 2 for index in np.flatnonzero(np.asarray(mask))]
+    """The affected rows: their lines in the file (`_read` makes them the index), or their places in the table."""
+    lines = mask.index[np.asarray(mask)].tolist()
+    what = mask.index.name or "row"
     shown = ", ".join(map(str, lines[:5])) + (", ..." if len(lines) > 5 else "")
-    return f"line {shown}" if len(lines) == 1 else f"lines {shown}"
+    return f"{what} {shown}" if len(lines) == 1 else f"{what}s {shown}"
 
 
 def _typed(data: pd.DataFrame, unit: str | None) -> pd.DataFrame:
@@ -213,9 +224,25 @@ def _study_findings(model: Model, experiments: Mapping, quantities: Mapping) -> 
     for name, quantity in quantities.items():
         if not isinstance(quantity, Quantity):
             findings.append(f"quantity {name!r} is {type(quantity).__name__}; give Quantity(function, design, unit).")
-        elif finding := _model.unit_finding(quantity.unit):
+            continue
+        if finding := _model.unit_finding(quantity.unit):
             findings.append(f"quantity {name!r}: {finding}")
+        findings += _quantity_findings(model, name, quantity)
     return findings
+
+
+def _quantity_findings(model: Model, name: str, quantity: Quantity) -> list[str]:
+    outputs = {output: jax.ShapeDtypeStruct(quantity.design.times.shape, float) for output in model.outputs}
+    try:
+        value = jax.eval_shape(quantity.function, outputs, quantity.design)
+    except KeyError as error:
+        return [
+            f"quantity {name!r} reads {error.args[0]!r}, which is no output; {nearest(error.args[0], model.outputs)}"
+        ]
+    except (TypeError, AttributeError, IndexError, ValueError) as error:
+        return [f"quantity {name!r} cannot be computed as function(outputs, design): {error}"]
+    shape = getattr(value, "shape", None)
+    return [] if shape == () else [f"quantity {name!r} has shape {shape}; it must be one number."]
 
 
 def load_study(name: str) -> Study:
@@ -232,7 +259,7 @@ def load_study(name: str) -> Study:
         module = importlib.util.module_from_spec(specification)
         # registered, so that its functions can be pickled
         sys.modules[path.stem] = module
-        specification.loader.exec_module(module)
+        _execute(module, specification, name)
     elif name in (known := known_studies()):
         module = importlib.import_module(f"studies.{name}")
     else:
@@ -241,6 +268,16 @@ def load_study(name: str) -> Study:
     if not isinstance(study, Study):
         raise InputError(f"study {name!r}", ["the module exports no `study` made by uqbench.Study(...)."])
     return study
+
+
+def _execute(module, specification, name: str) -> None:
+    try:
+        specification.loader.exec_module(module)
+    except (ImportError, SyntaxError, NameError, AttributeError, KeyError, TypeError) as error:
+        del sys.modules[module.__name__]
+        where = traceback.extract_tb(error.__traceback__)[-1]
+        place = f"{Path(where.filename).name}, line {where.lineno}"
+        raise InputError(f"study {name!r}", [f"{type(error).__name__} in {place}: {error}"]) from error
 
 
 def known_studies() -> tuple[str, ...]:

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 from jaxtyping import Array
 
+from .errors import InputError
+
+METHODS = ("auto", "explicit", "implicit")
 State = dict[str, Array]
 Theta = dict[str, Array]
 Inputs = dict[str, Array]
@@ -35,3 +38,15 @@ class Ode:
     rtol: float = 1e-8
     atol: float = 1e-10
     method: str = "auto"
+
+    def __post_init__(self):
+        findings = []
+        if self.method not in METHODS:
+            findings.append(f"method {self.method!r}; known are {', '.join(METHODS)}.")
+        findings += [
+            f"{name} is {value}; it must be positive."
+            for name, value in (("rtol", self.rtol), ("atol", self.atol))
+            if not value > 0
+        ]
+        if findings:
+            raise InputError("Ode", findings)

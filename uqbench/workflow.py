@@ -4,6 +4,7 @@ from pathlib import Path
 
 import xarray as xr
 
+from .errors import InputError
 from .study import Study
 
 
@@ -29,7 +30,7 @@ def run(
         n, runs: of `decompose`.
         seed: of every verb.
         path: of the report; default results/<study>.html.
-        keep: called with the tree after each verb, e.g. to store what has been reached.
+        keep: called with the tree and the verb's name after each verb, e.g. to store what has been reached.
 
     Returns:
         the tree with the groups of all verbs.
@@ -37,19 +38,24 @@ def run(
     Raises:
         InputError: from any verb, naming every finding.
     """
-    from .calibration import calibrate
+    from .calibration import calibrate, check_settings
+    from .decomposition import check_settings as check_decompose
     from .decomposition import decompose
     from .identifiability import identify
     from .reporting import report
 
-    steps = [lambda tree: identify(study, tree, seed=seed)]
+    # told before the first of the long verbs
+    findings = check_decompose(n=n, runs=runs)
     if study.data is not None:
-        steps.append(lambda tree: calibrate(study, tree, draws=draws, tune=tune, chains=chains, seed=seed))
-    steps.append(lambda tree: decompose(study, tree, n=n, runs=runs, seed=seed))
-    steps.append(lambda tree: report(study, tree, path=path))
-    for step in steps:
-        reached = step(tree)
-        if keep is not None and reached is not tree:
-            keep(reached)
-        tree = reached
-    return tree
+        findings += check_settings(draws=draws, tune=tune, chains=chains)
+    if findings:
+        raise InputError(f"run {study.name!r}", findings)
+    steps = {"identify": lambda tree: identify(study, tree, seed=seed)}
+    if study.data is not None:
+        steps["calibrate"] = lambda tree: calibrate(study, tree, draws=draws, tune=tune, chains=chains, seed=seed)
+    steps["decompose"] = lambda tree: decompose(study, tree, n=n, runs=runs, seed=seed)
+    for verb, step in steps.items():
+        tree = step(tree)
+        if keep is not None:
+            keep(tree, verb)
+    return report(study, tree, path=path)

@@ -117,3 +117,34 @@ def test_wrong_settings_are_named_together(decay_study):
     with pytest.raises(uq.InputError) as caught:
         uq.calibrate(decay_study, draws=1, tune=0, chains=0, target_accept=1.5)
     assert len(caught.value.findings) == 4
+
+
+def test_noise_may_name_a_fixed_parameter():
+    space = uq.Space(m=uq.epistemic(uq.Normal(0.0, 2.0)), s=uq.fixed(0.5))
+    model = uq.Model.from_function(space, level, {"y": ""}, {"y": uq.Normal("y", "s")})
+    tree = uq.calibrate(uq.Study("fixed", model, {"e": uq.Design()}, table([1.0, 1.2])), draws=20, tune=20, chains=2)
+    assert tree["posterior_band"]["y"].notnull().all()
+
+
+def test_a_start_without_density_is_told():
+    space = uq.Space(m=uq.epistemic(uq.LogNormal(0.0, 1.0)))
+    model = uq.Model.from_function(space, level, {"y": ""}, {"y": uq.LogNormal(median="y", sigma=0.2)})
+    study = uq.Study("zero", model, {"e": uq.Design()}, table([1.0, 0.0]))
+    with pytest.raises(uq.InputError, match=r"1 values of 'y' \(the first is 0\) have no density"):
+        uq.calibrate(study)
+
+
+def test_a_solve_that_fails_at_the_start_is_told():
+    space = uq.Space(k=uq.epistemic(uq.Normal(5.0, 0.5)))
+    model = uq.Model(
+        space, uq.Ode(explosive_initial, explosive_rhs), decay_observe, {"C": ""}, {"C": uq.Normal("C", 3.0)}
+    )
+    data = pd.DataFrame({"experiment": "e", "output": "C", "time": [0.5, 1.0], "value": [2.0, 20.0]})
+    with pytest.raises(uq.InputError, match="1 of 1 runs fail at the prior medians"):
+        uq.calibrate(uq.Study("explosive", model, {"e": uq.Design()}, data))
+
+
+def test_wrong_numbers_of_units_are_told():
+    study = hierarchical_study(1)
+    with pytest.raises(uq.InputError, match="6 units"):
+        log_likelihood(study)({"m": 0.0, "w": 1.0, "a": np.ones(4)})

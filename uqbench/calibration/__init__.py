@@ -2,3 +2,4 @@
 
 from ..observation import log_likelihood as log_likelihood
 from .sampling import calibrate as calibrate
+from .sampling import check_settings as check_settings

@@ -76,7 +76,10 @@ def band(study: Study, seen: Observations, posterior: xr.Dataset, key) -> xr.Dat
         grids.append(np.asarray(grid))
         for output in seen.rows:
             key, now = jax.random.split(key)
-            known = {name: outputs[name] if name in outputs else theta[name][:, None] for name in noise[output].names}
+            known = {
+                name: outputs[name] if name in outputs else jnp.reshape(theta[name], (-1, 1))
+                for name in noise[output].names
+            }
             samples = noise[output].sample(now, (), known)
             samples = jnp.where(jnp.isfinite(outputs[output]), samples, jnp.nan)
             variables[output].append(np.nanquantile(np.asarray(samples), QUANTILES, axis=0))

@@ -6,12 +6,15 @@ import time
 
 import arviz as az
 import jax
+import jax.numpy as jnp
+import numpy as np
 import nutpie
 import xarray as xr
 
 from .. import results
 from ..errors import InputError
-from ..observation import observations
+from ..model import RESULTS
+from ..observation import Observations, observations, pointwise_log_likelihood, run_all
 from ..progress import progress
 from ..study import Study
 from .predictive import band, observed, pointwise, predictive, prior
@@ -52,9 +55,13 @@ def calibrate(
         InputError: a study without data, or settings out of range.
     """
     tree = results.check_tree(study, tree)
-    _check(study, draws, tune, chains, target_accept)
+    findings = [] if study.data is not None else ["the study has no data; calibrate needs a table."]
+    findings += check_settings(draws=draws, tune=tune, chains=chains, target_accept=target_accept)
+    if findings:
+        raise InputError(f"calibrate {study.name!r}", findings)
     began = time.monotonic()
     seen = observations(study)
+    _check_start(study, seen)
     compiled = nutpie.compile_pymc_model(pymc_model(study, seen), backend="jax", gradient_backend="jax")
     with progress("calibrate: sampling", chains * (draws + tune)) as update:
         trace = nutpie.sample(
@@ -94,28 +101,47 @@ def convergence(study: Study, posterior: xr.Dataset) -> xr.Dataset:
     """Rank-normalised R-hat, bulk and tail ESS of each epistemic parameter, and whether they meet RHAT and ESS."""
     names = list(study.model.space.epistemic)
     chosen = posterior[names]
-    rows = {
-        "rhat": [float(az.rhat(chosen)[name]) for name in names],
-        "ess_bulk": [float(az.ess(chosen, method="bulk")[name]) for name in names],
-        "ess_tail": [float(az.ess(chosen, method="tail")[name]) for name in names],
+    found = {
+        "rhat": az.rhat(chosen),
+        "ess_bulk": az.ess(chosen, method="bulk"),
+        "ess_tail": az.ess(chosen, method="tail"),
     }
+    rows = {key: [float(values[name]) for name in names] for key, values in found.items()}
     dataset = xr.Dataset({key: ("parameter", values) for key, values in rows.items()}, coords={"parameter": names})
     resolved = (dataset.rhat <= RHAT) & (dataset.ess_bulk >= ESS) & (dataset.ess_tail >= ESS)
     limits = f"R-hat <= {RHAT}, bulk and tail ESS >= {ESS}"
     return dataset.assign(resolved=resolved).assign_attrs(limits=limits)
 
 
-def _check(study: Study, draws: int, tune: int, chains: int, target_accept: float) -> None:
-    findings = [] if study.data is not None else ["the study has no data; calibrate needs a table."]
-    if study.model.stochastic:
-        findings.append("the model is stochastic, so one run gives no likelihood; calibrate its deterministic form.")
-    findings += [
-        f"{name} is {value}; it must be at least {least}."
-        for name, value, least in (("draws", draws, 4), ("tune", tune, 10), ("chains", chains, 1))
-        if value < least
-    ]
+def check_settings(*, draws: int, tune: int, chains: int, target_accept: float = 0.8) -> list[str]:
+    """What is wrong with the settings of `calibrate`."""
+    least = {"draws": (draws, 4), "tune": (tune, 10), "chains": (chains, 1)}
+    findings = [f"{name} is {value}; it must be at least {low}." for name, (value, low) in least.items() if value < low]
     if not 0.5 <= target_accept < 1:
         findings.append(f"target_accept is {target_accept}; it must lie in [0.5, 1).")
+    return findings
+
+
+def _check_start(study: Study, seen: Observations) -> None:
+    """Raises InputError where the data have no density at the prior medians: no chain could start near them."""
+    space = study.model.space
+    theta = space.nominal()
+    theta |= {name: jnp.full(len(study.units), theta[name]) for name in space.aleatory}
+    both = jax.jit(lambda theta: (pointwise_log_likelihood(study, seen, theta), run_all(study, seen, theta).result))
+    terms, codes = both(theta)
+    codes = np.asarray(codes)
+    findings = [
+        f"{int(np.sum(codes == code))} of {len(codes)} runs fail at the prior medians: {RESULTS[int(code)]}"
+        for code in np.unique(codes)
+        if code
+    ]
+    for output, values in terms.items():
+        bad = np.flatnonzero(~np.isfinite(np.asarray(values)))
+        if len(bad) and not findings:
+            findings.append(
+                f"{len(bad)} values of {output!r} (the first is {seen.rows[output][2][bad[0]]:g}) have no density "
+                f"under {study.model.noise[output]!r} at the prior medians; change the noise, the prior or the data."
+            )
     if findings:
         raise InputError(f"calibrate {study.name!r}", findings)
 
@@ -127,6 +153,7 @@ def _counts(trace: xr.DataTree) -> dict:
         stats = trace[group]
         diverging = stats["diverging"].values
         messages = stats["divergence_message"].values[diverging] if "divergence_message" in stats else []
+        # nutpie's word for a density that is not finite: a failed solve, or noise without density at that output
         failed = sum("logp" in str(message).lower() for message in messages)
         counts[f"divergences_{phase}"] = int(diverging.sum())
         counts[f"failed_solves_{phase}"] = int(failed)

@@ -86,19 +86,13 @@ def decompose(
     Returns:
         the tree with /variance (by `quantity`: epistemic, aleatory, total, with standard errors and intervals),
         /variance_over_time (by output and time, with the measurement's part) and /sobol (by `parameter` and
-        `quantity`: S1, ST).
+        `quantity`: S1, ST), except where the posterior would be the only input.
 
     Raises:
         InputError: settings out of range, too many failed runs, a quantity that does not vary.
     """
     tree = results.check_tree(study, tree)
-    findings = [
-        f"{name} is {value}; it must be at least {least}."
-        for name, value, least in (("n", n, 16), ("runs", runs, 256))
-        if value < least
-    ]
-    if not 0 < confidence < 1:
-        findings.append(f"confidence is {confidence}; give a number between 0 and 1.")
+    findings = check_settings(n=n, runs=runs, confidence=confidence)
     if findings:
         raise InputError(f"decompose {study.name!r}", findings)
     began = time.monotonic()
@@ -110,13 +104,26 @@ def decompose(
         update(1, "variance of the quantities")
         over_time = _variance_over_time(study, quantities, draws, runs, confidence, seed, jax.random.fold_in(key, 1))
         update(2, "variance over time")
-        sobol = _sobol(study, quantities, draws, n, confidence, seed, jax.random.fold_in(key, 2))
+        # The posterior alone would be one input, with all the variance.
+        wanted = draws is None or bool(study.model.space.aleatory)
+        sobol = wanted and _sobol(study, quantities, draws, n, confidence, seed, jax.random.fold_in(key, 2))
         update(3, "Sobol indices")
-    groups = {"variance": variance, "sobol": sobol} | ({"variance_over_time": over_time} if over_time else {})
+    groups = {"variance": variance}
+    groups |= {"sobol": sobol} if wanted else {}
+    groups |= {"variance_over_time": over_time} if over_time is not None else {}
     settings = {"n": n, "runs": runs, "confidence": confidence}
     return results.attach(
         tree, groups, verb="decompose", settings=settings, seed=seed, seconds=time.monotonic() - began
     )
+
+
+def check_settings(*, n: int, runs: int, confidence: float = 0.95) -> list[str]:
+    """What is wrong with the settings of `decompose`."""
+    least = {"n": (n, 16), "runs": (runs, 256)}
+    findings = [f"{name} is {value}; it must be at least {low}." for name, (value, low) in least.items() if value < low]
+    if not 0 < confidence < 1:
+        findings.append(f"confidence is {confidence}; give a number between 0 and 1.")
+    return findings
 
 
 def posterior_draws(study: Study, tree: xr.DataTree) -> dict[str, np.ndarray] | None:

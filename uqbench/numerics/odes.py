@@ -36,10 +36,8 @@ class Solution(eqx.Module):
     steps: Int[Array, ""]
 
 
-def choose_method(system: Ode, theta: Theta, design: Design) -> str:
-    """ "explicit" or "implicit", from the Jacobian's spectral radius at the initial state and the time span."""
-    if system.method != "auto":
-        return system.method
+def spectral_radius(system: Ode, theta: Theta, design: Design) -> float:
+    """Largest modulus of the Jacobian's eigenvalues at the initial state; infinite where it has none."""
 
     @jax.jit
     def jacobian(theta, design):
@@ -49,9 +47,14 @@ def choose_method(system: Ode, theta: Theta, design: Design) -> str:
 
     matrix = np.asarray(jacobian(theta, design))
     if not np.all(np.isfinite(matrix)):
-        return "implicit"
-    span = float(np.max(design.times)) - float(design.start)
-    radius = np.abs(np.linalg.eigvals(matrix)).max(initial=0.0)
+        return float("inf")
+    return float(np.abs(np.linalg.eigvals(matrix)).max(initial=0.0))
+
+
+def choose_method(system: Ode, radius: float, span: float) -> str:
+    """ "explicit" or "implicit", from the number of steps to which stability would hold an explicit method."""
+    if system.method != "auto":
+        return system.method
     return "implicit" if radius * span / 3.3 > STIFF_STEPS else "explicit"
 
 

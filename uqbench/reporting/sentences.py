@@ -241,9 +241,10 @@ def _failed(divergences: int, failed) -> str:
     if not failed:
         return " and no solve failed"
     if not divergences:
-        return f"; {counted(failed, 'point was', 'points were')} rejected because a solve failed"
+        points = counted(failed, "point was", "points were")
+        return f"; {points} rejected because a solve failed or the density was not finite"
     who = "" if failed == divergences == 1 else "all of them " if failed == divergences else f"{failed} of them "
-    return f", {who}because a solve failed and the point was rejected"
+    return f", {who}rejected because a solve failed or the density was not finite"
 
 
 def _messages(text: str | None) -> str:
