@@ -214,7 +214,12 @@ def method_for(model: Model, design: Design) -> str:
         first = design if design.times.ndim == 1 else jax.tree.map(lambda leaf: leaf[0], design)
         radius = spectral_radius(model.system, model.space.nominal(), first)
         object.__setattr__(model, "_radius", radius)
-    return choose_method(model.system, radius, float(np.max(design.times) - np.min(design.start)))
+    if isinstance(design.times, jax.core.Tracer):
+        # a span that is not known yet may be long
+        return choose_method(model.system, radius, float("inf"))
+    return choose_method(
+        model.system, radius, float(np.max(np.asarray(design.times)) - np.min(np.asarray(design.start)))
+    )
 
 
 def _check_run(model: Model, design: Design, key, findings: list[str]) -> None:

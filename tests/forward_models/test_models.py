@@ -38,7 +38,7 @@ def receptor_y(eps, T, L=2.0, Kd=1.0, beta=1.0, delta=0.5):
     return slow - beta * occupied * (np.exp(-delta * T) - np.exp(-rate * T)) / (rate - delta)
 
 
-@pytest.mark.parametrize("eps", [1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6])
+@pytest.mark.parametrize("eps", [1e-1, 1e-2, 1e-3, 1e-4, 1e-5, 1e-6, 1e-9, 1e-13])
 def test_receptor_reaches_the_closed_form(eps):
     run = uq.evaluate(MODELS["receptor_tf.model"], {"eps": eps, "L": 2.0, "Kd": 1.0, "beta": 1.0, "delta": 0.5,
                                                     "sigma": 0.1}, uq.Design([5.0]))  # fmt: skip

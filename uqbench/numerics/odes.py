@@ -2,8 +2,8 @@
 
 The method is chosen on the host, before anything is compiled: an explicit pair (Tsitouras 2011,
 doi:10.1016/j.camwa.2011.06.002) unless the fastest time scale at the nominal parameters would hold it to tiny steps,
-then an L-stable implicit one (Kvaerno 2004, doi:10.1023/B:BITN.0000046811.70614.38). A solve never raises: it returns
-a code.
+then an L-stable one: Rodas5P (`rosenbrock`), or where reverse mode is asked for or the system is large, Kvaerno's fifth
+order method (2004, doi:10.1023/B:BITN.0000046811.70614.38). A solve never raises: it returns a code.
 """
 
 import diffrax
@@ -15,6 +15,8 @@ from jaxtyping import Array, Float, Int
 
 from ..design import Design
 from ..system import Ode, Theta
+from . import rosenbrock
+from .sparse_lu import LARGEST_FILL, structure
 
 RESULTS = {
     0: "successful",
@@ -69,6 +71,8 @@ def solve(system: Ode, theta: Theta, design: Design, *, method: str, reverse: bo
         states `(times,)` each; NaN everywhere where `result` is not 0.
     """
     initial = {name: jnp.asarray(value, float) for name, value in system.initial(theta, design.inputs).items()}
+    if method == "implicit" and not reverse and (solution := _rosenbrock(system, theta, design, initial)):
+        return solution
     solver = diffrax.Kvaerno5() if method == "implicit" else diffrax.Tsit5()
     solution = diffrax.diffeqsolve(
         diffrax.ODETerm(lambda t, y, args: system.rhs(t, y, theta, design.inputs)),
@@ -88,3 +92,30 @@ def solve(system: Ode, theta: Theta, design: Design, *, method: str, reverse: bo
     result = jnp.where(exhausted, 1, jnp.where(finite & (solution.result == diffrax.RESULTS.successful), 0, 2))
     states = {name: jnp.where(result == 0, values, jnp.nan) for name, values in solution.ys.items()}
     return Solution(states, result, solution.stats["num_steps"])
+
+
+def _rosenbrock(system: Ode, theta: Theta, design: Design, initial: dict) -> Solution | None:
+    """The same solve by Rodas5P, or None where the system is too large for its unrolled elimination."""
+    names = tuple(initial)
+
+    def rhs(t, y):
+        slope = system.rhs(t, dict(zip(names, y, strict=True)), theta, design.inputs)
+        return [jnp.asarray(slope[name], float) for name in names]
+
+    pattern = structure(rhs, len(names))
+    if len(pattern.fill) > LARGEST_FILL:
+        return None
+    rows, code, steps = rosenbrock.solve(
+        rhs,
+        design.start,
+        [initial[name] for name in names],
+        design.times,
+        rtol=system.rtol,
+        atol=system.atol,
+        max_steps=MAX_STEPS,
+        pattern=pattern,
+    )
+    finite = jnp.all(jnp.isfinite(rows))
+    result = jnp.where((code == 0) & ~finite, 2, code)
+    states = {name: jnp.where(result == 0, rows[:, k], jnp.nan) for k, name in enumerate(names)}
+    return Solution(states, result, steps)
