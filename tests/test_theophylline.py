@@ -101,7 +101,7 @@ def test_arviz_reads_the_tree(tree):
 def test_the_report_tells_divergences_and_units(tree, page):
     text = page.read_text()
     attributes = tree["posterior"].attrs
-    for word in ("divergen", "mg/L", "L/h/kg", "AUC", "Cmax", "rank"):
+    for word in ("diverged", "mg/L", "L/h/kg", "AUC", "Cmax", "rank"):
         assert word in text
     assert str(attributes["divergences_warmup"]) in text
 

@@ -244,7 +244,7 @@ def _failed(divergences: int, failed) -> str:
         points = counted(failed, "point was", "points were")
         return f"; {points} rejected because a solve failed or the density was not finite"
     who = "" if failed == divergences == 1 else "all of them " if failed == divergences else f"{failed} of them "
-    return f", {who}rejected because a solve failed or the density was not finite"
+    return f", {who}because a solve failed or the density was not finite"
 
 
 def _messages(text: str | None) -> str:
