@@ -58,8 +58,6 @@ def test_results_of_another_study_are_refused(decay, decay_study, decay_table, t
         results.check_tree(other, tree)
 
 
-def test_missing_groups_and_stores_name_what_to_run(tree, tmp_path):
-    with pytest.raises(uq.InputError, match="uqbench calibrate decay"):
-        results.require(tree, "decay", ["structure", "posterior"])
+def test_a_missing_store_names_what_to_run(tmp_path):
     with pytest.raises(uq.InputError, match="no result store"):
         uq.load(tmp_path / "none.zarr")

@@ -8,7 +8,7 @@ One study has one `xarray.DataTree`. A verb takes a tree and returns a new one w
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 
@@ -17,15 +17,6 @@ import xarray as xr
 
 from .errors import InputError
 from .study import Study
-
-# Which verb makes a group, for the message where it is missing.
-MADE_BY = {
-    "structure": "identify",
-    "fisher": "identify",
-    "posterior": "calibrate",
-    "sobol": "decompose",
-    "variance": "decompose",
-}
 
 
 def start(study: Study) -> xr.DataTree:
@@ -61,17 +52,6 @@ def check_tree(study: Study, tree: xr.DataTree | None) -> xr.DataTree:
         )
         raise InputError("results", findings)
     return tree
-
-
-def require(tree: xr.DataTree, study_name: str, groups: Sequence[str]) -> None:
-    """Raises InputError naming every group of `groups` that is missing and the verb to run."""
-    missing = [
-        f"group /{name} is missing; run `uqbench {MADE_BY[name]} {study_name}` first."
-        for name in groups
-        if name not in tree.children
-    ]
-    if missing:
-        raise InputError("results", missing)
 
 
 def attach(
