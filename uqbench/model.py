@@ -22,7 +22,8 @@ from .design import Design
 from .distributions import Distribution
 from .errors import InputError, nearest
 from .numerics.odes import RESULTS as RESULTS
-from .numerics.odes import choose_method, solve, spectral_radius
+from .numerics.odes import Solution, solve, solve_many
+from .numerics.stiffness import STIFF_STEPS, stability_profile
 from .space import Space, Theta
 from .system import Ode
 from .units import unit_finding
@@ -118,13 +119,18 @@ def simulate(
 ) -> Run:
     """One run, traceable and without checks: what `evaluate` compiles and the likelihood differentiates."""
     if model.system is None:
-        outputs = model.simulate(theta, design, key)
-        result, steps = jnp.zeros((), int), jnp.zeros((), int)
-    else:
-        solution = solve(model.system, theta, design, method=method, reverse=reverse)
-        outputs = model.observe(solution.states, theta)
-        result, steps = solution.result, solution.steps
-    outputs = {name: jnp.broadcast_to(outputs[name], design.times.shape) for name in model.outputs}
+        outputs, nothing = model.simulate(theta, design, key), jnp.zeros((), int)
+        return _run_of(model, outputs, nothing, nothing, design.times.shape)
+    return _observed(model, theta, solve(model.system, theta, design, method=method, reverse=reverse))
+
+
+def _observed(model: Model, theta: Theta, solution: Solution) -> Run:
+    (shape,) = {values.shape for values in solution.states.values()}
+    return _run_of(model, model.observe(solution.states, theta), solution.result, solution.steps, shape)
+
+
+def _run_of(model: Model, outputs: dict, result, steps, shape) -> Run:
+    outputs = {name: jnp.broadcast_to(outputs[name], shape) for name in model.outputs}
     finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(values)) for values in outputs.values()]))
     result = jnp.where((result == 0) & ~finite, 2, result)
     outputs = {name: jnp.where(result == 0, values, jnp.nan) for name, values in outputs.items()}
@@ -138,8 +144,12 @@ def _run(model, theta, design, key, method, reverse):
 
 @partial(jax.jit, static_argnames=("model", "method", "shared"))
 def _run_many(model, thetas, design, keys, method, shared):
-    one = partial(simulate, model, method=method)
-    return jax.vmap(one, in_axes=(0, None if shared else 0, 0))(thetas, design, keys)
+    if model.system is None:
+        return jax.vmap(partial(simulate, model), in_axes=(0, None if shared else 0, 0))(thetas, design, keys)
+    if shared:
+        design = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(keys), *leaf.shape)), design)
+    solutions = solve_many(model.system, thetas, design, method=method)
+    return jax.vmap(partial(_observed, model))(thetas, solutions)
 
 
 def evaluate(model: Model, theta: Theta, design: Design, key: Array | None = None, mode: str = "value") -> Run:
@@ -209,17 +219,19 @@ def method_for(model: Model, design: Design) -> str:
     """The solver for this model and time span, from its nominal parameters ("" for a plain simulator)."""
     if model.system is None:
         return ""
-    radius = model.__dict__.get("_radius")
-    if radius is None:
-        first = design if design.times.ndim == 1 else jax.tree.map(lambda leaf: leaf[0], design)
-        radius = spectral_radius(model.system, model.space.nominal(), first)
-        object.__setattr__(model, "_radius", radius)
+    if model.system.method != "auto":
+        return model.system.method
     if isinstance(design.times, jax.core.Tracer):
-        # a span that is not known yet may be long
-        return choose_method(model.system, radius, float("inf"))
-    return choose_method(
-        model.system, radius, float(np.max(np.asarray(design.times)) - np.min(np.asarray(design.start)))
-    )
+        return "implicit"  # a span that is not known yet may be long
+    times = np.asarray(design.times)
+    if times.ndim > 1:
+        longest = int(np.argmax(times.max(axis=1)))
+        design = jax.tree.map(lambda leaf: leaf[longest], design)
+    key = (float(design.start), *(np.asarray(value).tobytes() for value in design.inputs.values()))
+    profiles = model.__dict__.setdefault("_profiles", {})
+    if key not in profiles or not profiles[key].covers(times.max()):
+        profiles[key] = stability_profile(model.system, model.space.nominal(), design)
+    return "implicit" if profiles[key].steps(times.max()) > STIFF_STEPS else "explicit"
 
 
 def _check_run(model: Model, design: Design, key, findings: list[str]) -> None:
@@ -255,7 +267,8 @@ def _trace_outputs(model: Model, design: Design) -> list[str]:
             slope = jax.eval_shape(
                 lambda y, theta: model.system.rhs(design.start, y, theta, design.inputs), state, theta
             )
-            if findings := _state_findings(state, slope):
+            findings = _state_findings(state, slope) or _start_findings(model, design)
+            if findings := findings + _stop_findings(model.system, theta, design, state):
                 return findings
             outputs = jax.eval_shape(model.observe, state, theta)
     except KeyError as error:
@@ -288,6 +301,36 @@ def _state_findings(state: dict, slope: dict) -> list[str]:
     return findings
 
 
+def _start_findings(model: Model, design: Design) -> list[str]:
+    with jax.ensure_compile_time_eval():
+        start = model.system.initial(model.space.nominal(), design.inputs)
+    return [
+        f"the initial state {name!r} is {float(value):g} at the medians of the parameters; it must be finite."
+        for name, value in start.items()
+        if not np.isfinite(float(value))
+    ]
+
+
+def _stop_findings(system: Ode, theta: Theta, design: Design, state: dict) -> list[str]:
+    findings = []
+    if system.switches is not None:
+        switches = jax.eval_shape(lambda theta: jnp.asarray(system.switches(theta, design.inputs)), theta)
+        if len(switches.shape) > 1:
+            findings.append(f"`switches` returns shape {switches.shape}; it must be one row of times.")
+    if system.doses is not None:
+        doses = jax.eval_shape(lambda theta: jax.tree.map(jnp.asarray, dict(system.doses(theta, design.inputs))), theta)
+        for name, row in doses.items():
+            if name not in state:
+                findings.append(f"`doses` names the state {name!r}, which does not exist; {nearest(name, [*state])}")
+            if not (isinstance(row, tuple) and len(row) == 2):
+                findings.append(f"`doses` of {name!r} must be a pair (times, amounts).")
+            elif row[1].shape not in ((), row[0].shape) or len(row[0].shape) > 1:
+                findings.append(
+                    f"`doses` of {name!r} has times {row[0].shape} and amounts {row[1].shape}; give one row of each."
+                )
+    return findings
+
+
 def digest(model: Model, design: Design) -> str:
     """Hash of what the model computes: its parameters, units, noise and traced functions, not its source text."""
     theta = model.space.nominal()
@@ -299,6 +342,7 @@ def digest(model: Model, design: Design) -> str:
             jax.make_jaxpr(lambda theta: model.system.initial(theta, design.inputs))(theta),
             jax.make_jaxpr(lambda y, theta: model.system.rhs(design.start, y, theta, design.inputs))(state, theta),
             jax.make_jaxpr(model.observe)(state, theta),
+            *(jax.make_jaxpr(lambda theta, f=f: f(theta, design.inputs))(theta) for f in model.system.stops),
         ]
     text = [repr(model.space), repr(dict(model.units)), repr(dict(model.noise)), model.time_unit]
     if model.system is not None:

@@ -147,6 +147,7 @@ def simulated_parameters(model: Model, design: Design) -> tuple[str, ...]:
         lambda theta: model.system.initial(theta, design.inputs),
         lambda theta: model.system.rhs(design.start, state, theta, design.inputs),
         lambda theta: model.observe(state, theta),
+        *(lambda theta, stop=stop: stop(theta, design.inputs) for stop in model.system.stops),
     ):
         used |= set(_used(jax.make_jaxpr(function)(theta), model.space.names))
     return tuple(name for name in model.space.names if name in used)

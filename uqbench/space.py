@@ -13,6 +13,7 @@ from functools import cached_property
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from .distributions import Distribution
@@ -175,7 +176,7 @@ class Space(Mapping[str, Parameter]):
         findings += [f"parameter {name!r} has no value." for name in self.free if name not in theta]
         if findings:
             raise InputError("theta", findings)
-        return {name: jnp.asarray(theta.get(name, parameter.dist), dtype=float) for name, parameter in self.items()}
+        return {name: _float_array(theta.get(name, parameter.dist)) for name, parameter in self.items()}
 
     def _of(self, role: str) -> tuple[str, ...]:
         return tuple(name for name, parameter in self.items() if parameter.role == role)
@@ -210,3 +211,10 @@ class Space(Mapping[str, Parameter]):
                     "a single true value cannot depend on it."
                 )
         return findings
+
+
+def _float_array(value) -> Array:
+    # an array that is one already passes as it is; anything else by way of numpy, whose conversion is not dispatched
+    if isinstance(value, jax.Array):
+        return value if value.dtype == float else value.astype(float)
+    return jnp.asarray(np.asarray(value, dtype=float))

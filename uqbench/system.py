@@ -25,6 +25,10 @@ class Ode:
         rtol, atol: local error per step, relative and absolute in the units of the states.
         method: "explicit", "implicit", or "auto": implicit where an explicit method would be held to tiny steps by the
             fastest time scale at the nominal parameters (numerical stiffness).
+        switches: `switches(p, inputs)`: times `(m,)` at which the right-hand side jumps (an infusion ends, a light is
+            turned on). Solves step to them exactly; derivatives follow them where they depend on parameters.
+        doses: `doses(p, inputs)`: state -> (times `(m,)`, amounts `(m,)`) added to that state. One before the start of
+            the design is passed over; an observation at the time of a dose sees the state before it.
 
     Example:
         >>> def initial(p, inputs): return {"C": inputs["dose"]}
@@ -38,6 +42,8 @@ class Ode:
     rtol: float = 1e-8
     atol: float = 1e-10
     method: str = "auto"
+    switches: Callable[[Theta, Inputs], Array] | None = None
+    doses: Callable[[Theta, Inputs], dict[str, tuple[Array, Array]]] | None = None
 
     def __post_init__(self):
         findings = []
@@ -50,3 +56,8 @@ class Ode:
         ]
         if findings:
             raise InputError("Ode", findings)
+
+    @property
+    def stops(self) -> tuple[Callable, ...]:
+        """The functions, of those given, that say when a solve has to stop."""
+        return tuple(function for function in (self.switches, self.doses) if function is not None)

@@ -1,121 +1,129 @@
 """Initial value problems: one solve, its derivatives, and the reason where it failed.
 
-The method is chosen on the host, before anything is compiled: an explicit pair (Tsitouras 2011,
-doi:10.1016/j.camwa.2011.06.002) unless the fastest time scale at the nominal parameters would hold it to tiny steps,
-then an L-stable one: Rodas5P (`rosenbrock`), or where reverse mode is asked for or the system is large, Kvaerno's fifth
-order method (2004, doi:10.1023/B:BITN.0000046811.70614.38). A solve never raises: it returns a code.
+Two methods in one loop (`stepping`): the explicit pair of Tsitouras (`tsitouras`) and, where the fastest time scale
+would hold that to tiny steps, the L-stable Rodas5P (`rosenbrock`). The choice is made on the host before anything is
+compiled (`stiffness`). A solve never raises: it returns a code.
 """
 
-import diffrax
+from collections.abc import Callable
+from functools import partial
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ..design import Design
 from ..system import Ode, Theta
-from . import rosenbrock
+from . import stepping, tsitouras
+from .adjoint import integrate_reversible
+from .dense_inverse import DenseInverse
+from .rosenbrock import rodas5p
 from .sparse_lu import LARGEST_FILL, structure
+from .stepping import Method, Problem
 
 RESULTS = {
-    0: "successful",
-    1: "the step limit was reached: the system is too stiff or too fast for the method at these values. "
-    "Try method='implicit', looser tolerances, or a narrower prior.",
-    2: "the solution left the finite numbers (blow-up, or the logarithm or power of a negative value). "
-    "Check the signs of the rates and the range of the prior.",
+    stepping.SUCCESS: "successful",
+    stepping.STEP_LIMIT: "the step limit was reached: the system is too stiff or too fast for the method at these "
+    "values. Try method='implicit', looser tolerances, or a narrower prior.",
+    stepping.BLOW_UP: "the solution left the finite numbers (it grew beyond all scales, or met the logarithm or "
+    "power of a negative value). Check the signs of the rates and the range of the prior.",
+    stepping.BAD_START: "the initial state is not finite at these values. Check `initial` (logarithms, divisions by "
+    "zero) and the values themselves.",
 }
 MAX_STEPS = 4096
-# An explicit fifth-order step is stable up to about 3.3 / |lambda|; beyond some hundred such steps implicit ones win.
-STIFF_STEPS = 300
+EXPLICIT = Method(tsitouras.step, tsitouras.interpolate)
 
 
 class Solution(eqx.Module):
-    """States at the design's times, a code of `RESULTS` and the number of steps taken."""
+    """States at the design's times, a code of `RESULTS` and the number of steps taken; a batch has a leading axis."""
 
-    states: dict[str, Float[Array, " times"]]
-    result: Int[Array, ""]
-    steps: Int[Array, ""]
-
-
-def spectral_radius(system: Ode, theta: Theta, design: Design) -> float:
-    """Largest modulus of the Jacobian's eigenvalues at the initial state; infinite where it has none."""
-
-    @jax.jit
-    def jacobian(theta, design):
-        initial = {name: jnp.asarray(value, float) for name, value in system.initial(theta, design.inputs).items()}
-        rows = jax.jacfwd(lambda y: system.rhs(design.start, y, theta, design.inputs))(initial)
-        return jnp.array([[rows[row][column] for column in initial] for row in initial])
-
-    matrix = np.asarray(jacobian(theta, design))
-    if not np.all(np.isfinite(matrix)):
-        return float("inf")
-    return float(np.abs(np.linalg.eigvals(matrix)).max(initial=0.0))
-
-
-def choose_method(system: Ode, radius: float, span: float) -> str:
-    """ "explicit" or "implicit", from the number of steps to which stability would hold an explicit method."""
-    if system.method != "auto":
-        return system.method
-    return "implicit" if radius * span / 3.3 > STIFF_STEPS else "explicit"
+    states: dict[str, Float[Array, "*batch times"]]
+    result: Int[Array, "*batch"]
+    steps: Int[Array, "*batch"]
 
 
 def solve(system: Ode, theta: Theta, design: Design, *, method: str, reverse: bool = False) -> Solution:
     """Solves the system over the design's times; traceable, never raises.
 
     Args:
-        method: "explicit" or "implicit", from `choose_method`.
+        method: "explicit" or "implicit", from `stiffness.choose_method`.
         reverse: record what reverse-mode differentiation needs; otherwise only forward mode works, at no extra cost.
 
     Returns:
         states `(times,)` each; NaN everywhere where `result` is not 0.
     """
-    initial = {name: jnp.asarray(value, float) for name, value in system.initial(theta, design.inputs).items()}
-    if method == "implicit" and not reverse and (solution := _rosenbrock(system, theta, design, initial)):
-        return solution
-    solver = diffrax.Kvaerno5() if method == "implicit" else diffrax.Tsit5()
-    solution = diffrax.diffeqsolve(
-        diffrax.ODETerm(lambda t, y, args: system.rhs(t, y, theta, design.inputs)),
-        solver,
-        t0=design.start,
-        t1=design.times[-1],
-        dt0=None,
-        y0=initial,
-        saveat=diffrax.SaveAt(ts=design.times),
-        stepsize_controller=diffrax.PIDController(rtol=system.rtol, atol=system.atol),
-        adjoint=diffrax.RecursiveCheckpointAdjoint() if reverse else diffrax.ForwardMode(),
-        max_steps=MAX_STEPS,
-        throw=False,
-    )
-    finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(values)) for values in solution.ys.values()]))
-    exhausted = solution.result == diffrax.RESULTS.max_steps_reached
-    result = jnp.where(exhausted, 1, jnp.where(finite & (solution.result == diffrax.RESULTS.successful), 0, 2))
-    states = {name: jnp.where(result == 0, values, jnp.nan) for name, values in solution.ys.items()}
-    return Solution(states, result, solution.stats["num_steps"])
+    names, stepper, define = _prepare(system, theta, design, method)
+    if reverse:
+        return _solution(names, *integrate_reversible(stepper, define, (theta, design), MAX_STEPS))
+    carry = stepping.integrate(stepper, define((theta, design)), MAX_STEPS)
+    return _solution(names, carry["rows"], carry["code"], carry["steps"])
 
 
-def _rosenbrock(system: Ode, theta: Theta, design: Design, initial: dict) -> Solution | None:
-    """The same solve by Rodas5P, or None where the system is too large for its unrolled elimination."""
-    names = tuple(initial)
+def solve_many(system: Ode, thetas: Theta, designs: Design, *, method: str) -> Solution:
+    """The same for a batch: every leaf has a leading axis. Lanes that are done make room for waiting ones."""
+    first = jax.tree.map(lambda leaf: leaf[0], (thetas, designs))
+    names, stepper, define = _prepare(system, *first, method)
+    carry = stepping.integrate_lanes(stepper, define, (thetas, designs), MAX_STEPS)
+    return _solution(names, carry["rows"], carry["code"], carry["steps"])
 
-    def rhs(t, y):
+
+def _solution(names, rows, code, steps) -> Solution:
+    finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(row), axis=-1) for row in rows]), axis=0)
+    result = jnp.where((code == stepping.SUCCESS) & ~finite, stepping.BLOW_UP, code)
+    good = (result == stepping.SUCCESS)[..., None]
+    return Solution({name: jnp.where(good, row, jnp.nan) for name, row in zip(names, rows, strict=True)}, result, steps)
+
+
+def _prepare(system: Ode, theta: Theta, design: Design, method: str) -> tuple[tuple[str, ...], Method, Callable]:
+    """Names of the states, the stepper, and `define((theta, design))`, the problem as the loop wants it."""
+    names = tuple(system.initial(theta, design.inputs))
+    define = partial(problem_of, system, names)
+    if method == "explicit":
+        return names, EXPLICIT, define
+    pattern = structure(define((theta, design)).rhs, len(names))
+    sparse = len(pattern.fill) <= LARGEST_FILL
+    return names, rodas5p(pattern if sparse else DenseInverse(len(names), pattern.uses_time)), define
+
+
+def problem_of(system: Ode, names: tuple[str, ...], given: tuple[Theta, Design]) -> Problem:
+    """The initial value problem as the loop wants it: scalars, with the stops in one row."""
+    theta, design = given
+
+    @jax.jit  # traced and differentiated once for all stages, inlined afterwards
+    def traced_once(t, *y):
         slope = system.rhs(t, dict(zip(names, y, strict=True)), theta, design.inputs)
-        return [jnp.asarray(slope[name], float) for name in names]
+        return tuple(jnp.asarray(slope[name], float) for name in names)
 
-    pattern = structure(rhs, len(names))
-    if len(pattern.fill) > LARGEST_FILL:
-        return None
-    rows, code, steps = rosenbrock.solve(
-        rhs,
+    initial = system.initial(theta, design.inputs)
+    stops, kicks = _stops(system, names, theta, design)
+    return Problem(
+        lambda t, y: traced_once(t, *y),
         design.start,
-        [initial[name] for name in names],
+        [jnp.asarray(initial[name], float) for name in names],
         design.times,
-        rtol=system.rtol,
-        atol=system.atol,
-        max_steps=MAX_STEPS,
-        pattern=pattern,
+        stops,
+        kicks,
+        system.rtol,
+        system.atol,
     )
-    finite = jnp.all(jnp.isfinite(rows))
-    result = jnp.where((code == 0) & ~finite, 2, code)
-    states = {name: jnp.where(result == 0, rows[:, k], jnp.nan) for k, name in enumerate(names)}
-    return Solution(states, result, steps)
+
+
+def _stops(system: Ode, names: tuple[str, ...], theta: Theta, design: Design):
+    """Times of switches and doses in one row, and what each adds to each state."""
+    if not system.stops:
+        return None, None
+    times = [] if system.switches is None else [_row(system.switches(theta, design.inputs))]
+    amounts = [{}] * len(times)
+    for name, (when, amount) in ({} if system.doses is None else system.doses(theta, design.inputs)).items():
+        times.append(_row(when))
+        amounts.append({name: jnp.broadcast_to(jnp.asarray(amount, float), times[-1].shape)})
+    kicks = [
+        jnp.concatenate([given.get(name, jnp.zeros_like(when)) for when, given in zip(times, amounts, strict=True)])
+        for name in names
+    ]
+    return jnp.concatenate(times), kicks
+
+
+def _row(values) -> Array:
+    return jnp.atleast_1d(jnp.asarray(values, float))

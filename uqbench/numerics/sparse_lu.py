@@ -1,4 +1,4 @@
-"""LU factors of a small sparse matrix as unrolled scalar code, with the derivative of a solve as another solve.
+"""The linear systems of a step as unrolled scalar code over the entries that the right-hand side has.
 
 For the 2 to 30 states of a mechanistic model the price of a linear solve on a CPU is the dispatch of its operations,
 not the arithmetic, so the elimination is written out over the entries that the right-hand side has (as the Kinetic
@@ -6,28 +6,27 @@ PreProcessor does; Damian et al. 2002, doi:10.1016/S0098-1354(02)00128-X). The c
 `LARGEST_FILL`.
 """
 
-from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
-from jax import lax
 from jax.extend.core import Literal
+
+from .scalars import Rhs, Scalars, once
 
 # Entries of the factors beyond which unrolled code takes half a minute to compile.
 LARGEST_FILL = 256
 
-# Fusion copies a value into each of its users, which for an elimination grows like a power of its depth; behind a
-# barrier it is computed once.
-once = lax.optimization_barrier
 
-Scalars = Sequence[jax.Array]
-Rhs = Callable[[jax.Array, Scalars], Scalars]
+class SparseLU(NamedTuple):
+    """What of the Jacobian can be non-zero, the order in which to eliminate it, and the elimination itself.
 
-
-class Structure(NamedTuple):
-    """What of the Jacobian can be non-zero, and the order in which to eliminate it."""
+    Args:
+        entries: (row, column) of what can be non-zero.
+        order: the pivots.
+        uses_time: whether the right-hand side depends on time.
+    """
 
     entries: tuple[tuple[int, int], ...]
     order: tuple[int, ...]
@@ -38,14 +37,36 @@ class Structure(NamedTuple):
         """Entries of the factors, the diagonal included."""
         return _fill(len(self.order), self.entries, self.order)
 
+    def jacobian(self, rhs: Rhs, t, y: Scalars) -> tuple:
+        """The entries of d rhs / d y, by forward differentiation, one column at a time."""
+        values = {}
+        for k in range(len(y)):
+            rows = [i for i, j in self.entries if j == k]
+            if rows:
 
-def structure(rhs: Rhs, size: int) -> Structure:
+                def column(yk, k=k, rows=rows):
+                    return [rhs(t, [*y[:k], yk, *y[k + 1 :]])[i] for i in rows]
+
+                _, derivatives = jax.jvp(column, (y[k],), (jnp.ones(()),))
+                values.update({(i, k): value for i, value in zip(rows, derivatives, strict=True)})
+        return once(tuple(values[entry] for entry in self.entries))
+
+    def factorize(self, shift, jacobian: Scalars) -> tuple:
+        """LU factors of shift I - J without pivoting, the reciprocals of the pivots on the diagonal."""
+        return _factorize(self, shift, jacobian)
+
+    def substitute(self, factors, shift, jacobian, b: Scalars) -> tuple:
+        """Solves (shift I - J) x = b with the factors; its derivative is another solve, never that of the factors."""
+        return _substitute(self, factors, shift, jacobian, b)
+
+
+def structure(rhs: Rhs, size: int) -> SparseLU:
     """Reads from the traced right-hand side which derivative depends on which state."""
     scalar = jax.ShapeDtypeStruct((), jnp.float64)
     closed = jax.make_jaxpr(lambda t, *y: tuple(rhs(t, y)))(scalar, *[scalar] * size)
     rows = _dependencies(closed.jaxpr, [frozenset([k]) for k in range(size + 1)])
     entries = tuple((i, k - 1) for i, row in enumerate(rows) for k in sorted(row) if k)
-    return Structure(entries, _markowitz(size, entries), any(0 in row for row in rows))
+    return SparseLU(entries, _markowitz(size, entries), any(0 in row for row in rows))
 
 
 def _dependencies(jaxpr, inputs):
@@ -87,8 +108,7 @@ def _fill(size, entries, order):
     return tuple(sorted(filled))
 
 
-def factorize(pattern: Structure, shift, entries: Scalars) -> tuple:
-    """LU factors of shift I - J without pivoting, the reciprocals of the pivots on the diagonal."""
+def _factorize(pattern: SparseLU, shift, entries: Scalars) -> tuple:
     order = pattern.order
     w = {(i, i): shift for i in range(len(order))}
     for (i, j), value in zip(pattern.entries, entries, strict=True):
@@ -108,8 +128,7 @@ def factorize(pattern: Structure, shift, entries: Scalars) -> tuple:
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
-def substitute(pattern: Structure, factors, shift, entries, b):
-    """Solves (shift I - J) x = b with the factors; its derivative is another solve, never that of the elimination."""
+def _substitute(pattern: SparseLU, factors, shift, entries, b):
     order = pattern.order
     w = dict(zip(pattern.fill, factors, strict=True))
     x = list(b)
@@ -127,18 +146,20 @@ def substitute(pattern: Structure, factors, shift, entries, b):
     return tuple(x)
 
 
-@partial(substitute.defjvp, symbolic_zeros=True)
+@partial(_substitute.defjvp, symbolic_zeros=True)
 def _(pattern, primals, tangents):
     factors, shift, entries, b = primals
-    _, _, entries_dot, b_dot = tangents
-    x = substitute(pattern, factors, shift, entries, b)
+    _, shift_dot, entries_dot, b_dot = tangents
+    x = _substitute(pattern, factors, shift, entries, b)
 
     def zero(tangent):
         return type(tangent).__name__ == "SymbolicZero"
 
     r = [None if zero(value) else value for value in b_dot]
+    if not zero(shift_dot):
+        r = [-shift_dot * x[i] if r[i] is None else r[i] - shift_dot * x[i] for i in range(len(x))]
     for (i, j), value in zip(pattern.entries, entries_dot, strict=True):
         if not zero(value):
             r[i] = value * x[j] if r[i] is None else r[i] + value * x[j]
     r = once(tuple(jnp.zeros(()) if value is None else value for value in r))
-    return x, substitute(pattern, factors, shift, entries, r)
+    return x, _substitute(pattern, factors, shift, entries, r)

@@ -1,0 +1,257 @@
+"""The adaptive loop: any one-step method, output at given times, stops hit exactly, lanes that end by themselves.
+
+One iteration is a pure function from carry to carry, so the same code runs as one native loop (`integrate`), as a batch
+in which finished lanes make room for waiting ones (`integrate_lanes`), and backwards (`adjoint`).
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+from .scalars import Rhs, Scalars, once
+
+SUCCESS, STEP_LIMIT, BLOW_UP, BAD_START = 0, 1, 2, 3
+
+SAFETY, SHRINK, GROW = 0.9, 0.2, 6.0
+PROPORTIONAL, INTEGRAL = 0.3 / 5, 0.7 / 5
+LEAST_LOG_ERROR = -9.2
+MAX_REJECTIONS = 25
+# Growth beyond the scale of the start after which a solution counts as blown up: an exponential would else be followed
+# for hundreds of steps to the largest number. Nothing below `SURELY_FINE` in absolute terms is called so.
+GROWTH, SURELY_FINE = 1e20, 1e20
+# Lanes that step together: enough to fill vector units, few enough that little waits for the slowest.
+LANES = 32
+
+Carry = dict[str, Any]
+
+
+class Method(NamedTuple):
+    """A one-step method of order 5 with an embedded order 4.
+
+    Args:
+        step: `step(rhs, t, h, y)` -> new state, error estimate, coefficients of the dense output for each state.
+        interpolate: `interpolate(s, before, after, coefficients)`: the state at the fraction `s` of the step.
+    """
+
+    step: Callable
+    interpolate: Callable
+
+
+class Problem(NamedTuple):
+    """An initial value problem with what is wanted of it.
+
+    Args:
+        rhs: `rhs(t, y)`: d scalars -> d scalars.
+        start: time of `initial`.
+        initial: d scalars.
+        times: `(n,)` not decreasing, none before `start`.
+        stops: `(m,)` times to step to exactly, in any order; the right-hand side may jump there.
+        kicks: d rows `(m,)`, added to the states at the stops; a stop before `start` is passed over.
+        rtol, atol: local error per step, relative and absolute.
+    """
+
+    rhs: Rhs
+    start: Float[Array, ""]
+    initial: Scalars
+    times: Float[Array, " n"]
+    stops: Float[Array, " m"] | None
+    kicks: Scalars | None
+    rtol: float
+    atol: float
+
+
+class Attempt(NamedTuple):
+    """One step before it is judged."""
+
+    h: Array
+    lands: Array
+    end: Array
+    after: Array
+    new: Scalars
+    error: Scalars
+    rows: Callable
+
+
+def weighted_norm(values: Scalars, before: Scalars, after: Scalars, rtol, atol) -> Array:
+    """Root mean square of the values in units of the tolerance."""
+    values, before, after = lax.stop_gradient((list(values), list(before), list(after)))
+    total = 0.0
+    for value, a, b in zip(values, before, after, strict=True):
+        total = total + jnp.square(value / (atol + rtol * jnp.maximum(jnp.abs(a), jnp.abs(b))))
+    return jnp.sqrt(total / len(values))
+
+
+def first_step(problem: Problem) -> Array:
+    """The step whose local error is about the tolerance if the derivatives keep growing as the first two do.
+
+    With |y'| = d1 and |y''| = d2 in the error norm, y^(5) is taken as d1 (d2/d1)^4; no unit of time enters.
+    """
+    t, y, (rtol, atol) = problem.start, problem.initial, (problem.rtol, problem.atol)
+    span = problem.times[-1] - t
+    slope = problem.rhs(t, y)
+    _, curvature = jax.jvp(lambda t, *y: tuple(problem.rhs(t, y)), (t, *y), (jnp.ones(()), *slope))
+    d1, d2 = weighted_norm(slope, y, y, rtol, atol), weighted_norm(curvature, y, y, rtol, atol)
+    tiny = 1e-200
+    rate = d2 / jnp.maximum(d1, tiny)
+    h = 0.5 * (100.0 / jnp.maximum(d1 * rate**4, tiny)) ** 0.2
+    return lax.stop_gradient(jnp.minimum(jnp.where(jnp.isfinite(h) & (h > 0), h, 1e-6 * span), span))
+
+
+def begin(problem: Problem) -> Carry:
+    """The carry before the first step."""
+    t, y = problem.start, [jnp.asarray(value, float) for value in problem.initial]
+    end = problem.times[-1]
+    rows = [jnp.where(problem.times <= t, value, jnp.nan) for value in y]
+    finite = jnp.all(jnp.stack([jnp.isfinite(value) for value in y])) & jnp.isfinite(t) & jnp.isfinite(end)
+    h = first_step(problem)
+    scale = _size(y) + (end - problem.start) * _size(problem.rhs(t, y))
+    if problem.stops is not None:
+        scale = scale + _size([jnp.sum(jnp.abs(kick)) for kick in problem.kicks])
+        y = _kicked(problem, problem.start, y)
+        t = _after(t)
+    return {
+        "t": t,
+        "h": h,
+        "y": y,
+        "log_error": jnp.asarray(LEAST_LOG_ERROR),
+        "rejections": jnp.asarray(0),
+        "rows": rows,
+        "steps": jnp.asarray(0),
+        "limit": jnp.minimum(jnp.maximum(GROWTH * scale, SURELY_FINE), 1e100),
+        "code": jnp.where(finite, jnp.where(end <= problem.start, SUCCESS, STEP_LIMIT), BAD_START),
+        "running": finite & (end > problem.start),
+    }
+
+
+def _kicked(problem: Problem, at, y: Scalars) -> list:
+    return [
+        value + jnp.sum(jnp.where(problem.stops == at, kick, 0.0)) for value, kick in zip(y, problem.kicks, strict=True)
+    ]
+
+
+def _after(t):
+    """The next number after `t`, so that a condition on time sees the other side of a stop; moves as `t` does."""
+    return t + lax.stop_gradient(jnp.nextafter(t, jnp.inf) - t)
+
+
+def attempt(method: Method, problem: Problem, t, h, y: Scalars) -> Attempt:
+    """A step of length `h`, or to the next stop or the last time where this is nearer."""
+    end = problem.times[-1]
+    rhs = problem.rhs
+    if problem.stops is not None:
+        end = jnp.minimum(end, jnp.min(jnp.where(problem.stops > t, problem.stops, jnp.inf), initial=jnp.inf))
+        # the last stages stand at the stop itself, where the right-hand side has its value from the other side
+        limit = lax.stop_gradient(jnp.nextafter(end, -jnp.inf))
+
+        def rhs(at, y):
+            return problem.rhs(jnp.where(at < limit, at, limit), y)
+
+    remaining = end - t
+    lands = h * 1.001 >= remaining
+    h = jnp.where(lands, remaining, h)
+    new, error, coefficients = method.step(rhs, t, h, y)
+    coefficients = once([tuple(row) for row in coefficients])
+    t_new = jnp.where(lands, end, t + h)
+
+    def rows(before):
+        here = (problem.times > t) & (problem.times <= t_new)
+        s = (problem.times - t) / h
+        return [
+            jnp.where(here, method.interpolate(s, a, b, row), kept)
+            for kept, a, b, row in zip(before, y, new, coefficients, strict=True)
+        ]
+
+    after, there = t_new, new
+    if problem.stops is not None:
+        there = [jnp.where(lands, kicked, b) for kicked, b in zip(_kicked(problem, end, new), new, strict=True)]
+        after = jnp.where(lands, _after(end), t_new)
+    return Attempt(h, lands, t_new, after, there, error, rows)
+
+
+def advance(method: Method, problem: Problem, carry: Carry, max_steps: int) -> Carry:
+    """One iteration: a step, kept or refused."""
+    t, y = carry["t"], carry["y"]
+    tried = attempt(method, problem, t, carry["h"], y)
+    norm = weighted_norm(tried.error, y, tried.new, problem.rtol, problem.atol)
+    accepted = norm <= 1.0
+    rejections = jnp.where(accepted, 0, carry["rejections"] + 1)
+    factor, log_error = _next_step(norm, accepted, carry["log_error"], carry["rejections"])
+    h = tried.h * factor
+    if problem.stops is not None:
+        # a step cut short by a stop says little about the length of the next
+        h = jnp.where(tried.lands & accepted, jnp.maximum(h, carry["h"]), h)
+    here = accepted & jnp.any((problem.times > t) & (problem.times <= tried.end))
+    steps = carry["steps"] + 1
+    done = accepted & (tried.end >= problem.times[-1])
+    stuck = (rejections >= MAX_REJECTIONS) | (tried.end == t) | (accepted & (_size(tried.new) > carry["limit"]))
+    code = jnp.where(done, SUCCESS, jnp.where(stuck, BLOW_UP, STEP_LIMIT))
+    return {
+        "t": jnp.where(accepted, tried.after, t),
+        "h": lax.stop_gradient(h),
+        "y": [jnp.where(accepted, b, a) for a, b in zip(y, tried.new, strict=True)],
+        "log_error": log_error,
+        "rejections": rejections,
+        "rows": lax.cond(here, tried.rows, lambda rows: rows, carry["rows"]),
+        "steps": steps,
+        "limit": carry["limit"],
+        "code": code,
+        "running": ~(done | stuck | (steps >= max_steps)),
+    }
+
+
+def _size(y: Scalars):
+    return sum((jnp.abs(value) for value in lax.stop_gradient(list(y))), jnp.zeros(()))
+
+
+def _next_step(norm, accepted, log_before, rejections):
+    """Factor of the next step (Gustafsson 1991, doi:10.1145/210232.210242) and the logarithm of the last good error."""
+    log_error = jnp.log(jnp.clip(jnp.where(jnp.isfinite(norm), norm, 1e10), 1e-10, 1e10))
+    smooth = SAFETY * jnp.exp(PROPORTIONAL * log_before - (PROPORTIONAL + INTEGRAL) * log_error)
+    # the step before a rejection was too long, so its error is no guide to a longer one
+    smooth = jnp.where(rejections > 0, jnp.minimum(smooth, 1.0), smooth)
+    retry = SAFETY * jnp.exp(-0.2 * log_error)
+    factor = jnp.clip(jnp.where(accepted, smooth, retry), SHRINK, GROW)
+    return factor, jnp.where(accepted, jnp.maximum(log_error, LEAST_LOG_ERROR), log_before)
+
+
+def integrate(method: Method, problem: Problem, max_steps: int) -> Carry:
+    """Steps until the last time or a failure; traceable, never raises.
+
+    Forward-mode derivatives are those of the steps taken, at fixed step sizes; where stops depend on parameters they
+    include the motion of the stops.
+    """
+    return lax.while_loop(
+        lambda carry: carry["running"], lambda carry: advance(method, problem, carry, max_steps), begin(problem)
+    )
+
+
+def integrate_lanes(method: Method, define: Callable[[Any], Problem], lanes: Any, max_steps: int) -> Carry:
+    """The same for a batch: `define(lane)` gives the problem of one lane, `lanes` has a leading axis.
+
+    `LANES` of them step together; as soon as half of these are done, waiting ones take their places, those with the
+    fewest steps first. So a lane that is slow or fails late keeps few others waiting, whatever their order.
+    """
+
+    def one(lane, carry):
+        new = advance(method, define(lane), carry, max_steps)
+        return jax.tree.map(lambda a, b: jnp.where(carry["running"], a, b), new, carry)
+
+    def some(carry):
+        running, steps = carry["running"], carry["steps"]
+        chosen = jnp.argsort(jnp.where(running, steps, max_steps))[:width]
+        enough = jnp.where(jnp.sum(running) > width, width // 2, 0)
+        picked = jax.tree.map(lambda leaf: leaf[chosen], lanes)
+        part = lax.while_loop(
+            lambda part: jnp.sum(part["running"]) > enough,
+            lambda part: jax.vmap(one)(picked, part),
+            jax.tree.map(lambda leaf: leaf[chosen], carry),
+        )
+        return jax.tree.map(lambda whole, part: whole.at[chosen].set(part), carry, part)
+
+    start = jax.vmap(lambda lane: begin(define(lane)))(lanes)
+    width = min(LANES, start["running"].shape[0])
+    return lax.while_loop(lambda carry: jnp.any(carry["running"]), some, start)
