@@ -17,8 +17,8 @@ class Design(eqx.Module):
     Shapes are static, values are not: two designs with equally many times share one compiled solve.
 
     Args:
-        times: `(times,)`, in the model's time unit, not decreasing, none before `start`. May be left out in a study
-            with data, whose times are then taken from the data.
+        times: `(times,)`, in the model's time unit, not decreasing, none before `start`; `inf` is the steady state
+            that the system reaches. May be left out in a study with data, whose times are then taken from the data.
         inputs: name -> array, what the experimenter sets (dose, concentration, temperature).
         start: the time at which `initial` holds.
 
@@ -30,14 +30,15 @@ class Design(eqx.Module):
     times: Float[Array, " times"]
     inputs: dict[str, Array]
     start: Float[Array, ""]
+    settles: bool = eqx.field(static=True)
 
     def __init__(self, times=(), inputs: Mapping[str, Array] | None = None, start: float = 0.0):
         findings = []
-        self.times = _array("times", times, findings)
+        self.times = _array("times", times, findings, infinite=True)
+        self.settles = bool(np.any(np.isposinf(np.asarray(self.times))))
         self.inputs = {name: _array(f"input {name!r}", value, findings) for name, value in (inputs or {}).items()}
         self.start = _array("start", start, findings)
-        if not findings:
-            findings += _check_times(np.asarray(self.times), float(self.start))
+        findings += _check_times(np.asarray(self.times), float(self.start))
         if findings:
             raise InputError("design", findings)
 
@@ -51,14 +52,14 @@ class Design(eqx.Module):
         return type(self)(times, self.inputs, start=float(self.start))
 
 
-def _array(name: str, value, findings: list[str]) -> Array:
+def _array(name: str, value, findings: list[str], infinite: bool = False) -> Array:
     # checked in numpy: a device operation for each number of each design would be compiled one by one
     try:
         array = np.asarray(value, dtype=float)
     except (TypeError, ValueError):
         findings.append(f"{name} is {value!r}, not numbers.")
-        return jnp.zeros(())
-    if not np.all(np.isfinite(array)):
+        return jnp.zeros(0)
+    if not np.all(np.isfinite(array) | (infinite & np.isposinf(array))):
         findings.append(f"{name} has values that are not finite.")
     return jnp.asarray(array)
 
@@ -66,8 +67,8 @@ def _array(name: str, value, findings: list[str]) -> Array:
 def _check_times(times: np.ndarray, start: float) -> list[str]:
     if times.ndim != 1:
         return [f"times have shape {times.shape}; they must be one row of numbers."]
-    findings = []
-    if np.any(np.diff(times) < 0):
+    times, findings = times[~np.isnan(times)], []
+    if np.any(times[1:] < times[:-1]):
         findings.append("times are not sorted; give them in increasing order.")
     if times.size and times.min() < start:
         findings.append(f"the time {times.min():g} lies before the start {start:g}; move `start` or drop that time.")

@@ -265,7 +265,11 @@ def _trace_outputs(model: Model, design: Design) -> list[str]:
         else:
             state = jax.eval_shape(lambda theta: model.system.initial(theta, design.inputs), theta)
             slope = jax.eval_shape(
-                lambda y, theta: model.system.rhs(design.start, y, theta, design.inputs), state, theta
+                lambda y, theta: jax.tree.map(
+                    jnp.asarray, dict(model.system.rhs(design.start, y, theta, design.inputs))
+                ),
+                state,
+                theta,
             )
             findings = _state_findings(state, slope) or _start_findings(model, design)
             if findings := findings + _stop_findings(model.system, theta, design, state):
@@ -297,6 +301,11 @@ def _state_findings(state: dict, slope: dict) -> list[str]:
         f"the state {name!r} has shape {value.shape}; states are scalars."
         for name, value in state.items()
         if value.shape != ()
+    ]
+    findings += [
+        f"`rhs` returns the shape {slope[name].shape} for {name!r}, whose state has the shape {value.shape}."
+        for name, value in state.items()
+        if name in slope and slope[name].shape != value.shape
     ]
     return findings
 
@@ -346,7 +355,7 @@ def digest(model: Model, design: Design) -> str:
         ]
     text = [repr(model.space), repr(dict(model.units)), repr(dict(model.noise)), model.time_unit]
     if model.system is not None:
-        text.append(repr((model.system.rtol, model.system.atol, model.system.method)))
+        text.append(repr((model.system.rtol, model.system.atol, model.system.method, model.system.max_steps)))
     hasher = sha256()
     for function in functions:
         # addresses of Python objects are not content

@@ -25,6 +25,7 @@ class Ode:
         rtol, atol: local error per step, relative and absolute in the units of the states.
         method: "explicit", "implicit", or "auto": implicit where an explicit method would be held to tiny steps by the
             fastest time scale at the nominal parameters (numerical stiffness).
+        max_steps: steps, refused ones included, after which a solve is given up.
         switches: `switches(p, inputs)`: times `(m,)` at which the right-hand side jumps (an infusion ends, a light is
             turned on). Solves step to them exactly; derivatives follow them where they depend on parameters.
         doses: `doses(p, inputs)`: state -> (times `(m,)`, amounts `(m,)`) added to that state. One before the start of
@@ -42,6 +43,7 @@ class Ode:
     rtol: float = 1e-8
     atol: float = 1e-10
     method: str = "auto"
+    max_steps: int = 10_000
     switches: Callable[[Theta, Inputs], Array] | None = None
     doses: Callable[[Theta, Inputs], dict[str, tuple[Array, Array]]] | None = None
 
@@ -54,6 +56,8 @@ class Ode:
             for name, value in (("rtol", self.rtol), ("atol", self.atol))
             if not value > 0
         ]
+        if not (isinstance(self.max_steps, int) and self.max_steps > 0):
+            findings.append(f"max_steps is {self.max_steps!r}; it must be a positive integer.")
         if findings:
             raise InputError("Ode", findings)
 

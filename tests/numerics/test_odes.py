@@ -28,7 +28,7 @@ def solve(rhs, y0, times, tolerances, linear=None):
     method = rosenbrock.rodas5p(linear or structure(rhs, len(y0)))
     start = [jnp.asarray(value) for value in y0]
     problem = stepping.Problem(rhs, jnp.zeros(()), start, jnp.asarray(times), None, None, *tolerances)
-    carry = stepping.integrate(method, problem, odes.MAX_STEPS)
+    carry = stepping.integrate(method, problem, 4096)
     return jnp.stack(carry["rows"], axis=1), carry["code"], carry["steps"]
 
 

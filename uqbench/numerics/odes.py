@@ -25,7 +25,7 @@ from .stepping import Method, Problem
 RESULTS = {
     stepping.SUCCESS: "successful",
     stepping.STEP_LIMIT: "the step limit was reached: the system is too stiff or too fast for the method at these "
-    "values. Try method='implicit', looser tolerances, or a narrower prior.",
+    "values. Try method='implicit', looser tolerances, more max_steps, or a narrower prior.",
     stepping.BLOW_UP: "the solution left the finite numbers (it grew beyond all scales, or met the logarithm or "
     "power of a negative value). Check the signs of the rates and the range of the prior.",
     stepping.BAD_START: "the initial state is not finite at these values. Check `initial` (logarithms, divisions by "
@@ -55,8 +55,8 @@ def solve(system: Ode, theta: Theta, design: Design, *, method: str, reverse: bo
     """
     names, stepper, define = _prepare(system, theta, design, method)
     if reverse:
-        return _solution(names, *integrate_reversible(stepper, define, (theta, design), MAX_STEPS))
-    carry = stepping.integrate(stepper, define((theta, design)), MAX_STEPS)
+        return _solution(names, *integrate_reversible(stepper, define, (theta, design), system.max_steps))
+    carry = stepping.integrate(stepper, define((theta, design)), system.max_steps)
     return _solution(names, carry["rows"], carry["code"], carry["steps"])
 
 
@@ -64,7 +64,7 @@ def solve_many(system: Ode, thetas: Theta, designs: Design, *, method: str) -> S
     """The same for a batch: every leaf has a leading axis. Lanes that are done make room for waiting ones."""
     first = jax.tree.map(lambda leaf: leaf[0], (thetas, designs))
     names, stepper, define = _prepare(system, *first, method)
-    carry = stepping.integrate_lanes(stepper, define, (thetas, designs), MAX_STEPS)
+    carry = stepping.integrate_lanes(stepper, define, (thetas, designs), system.max_steps)
     return _solution(names, carry["rows"], carry["code"], carry["steps"])
 
 
