@@ -214,7 +214,7 @@ class Space(Mapping[str, Parameter]):
 
 
 def _float_array(value) -> Array:
-    # an array that is one already passes as it is; anything else by way of numpy, whose conversion is not dispatched
+    # an array that is one already passes as it is; numpy's conversion of anything else is not dispatched to a device
     if isinstance(value, jax.Array):
         return value if value.dtype == float else value.astype(float)
-    return jnp.asarray(np.asarray(value, dtype=float))
+    return np.asarray(value, dtype=float)

@@ -32,7 +32,7 @@ RESULTS = {
     "zero) and the values themselves.",
 }
 MAX_STEPS = 4096
-EXPLICIT = Method(tsitouras.step, tsitouras.interpolate)
+EXPLICIT = Method(tsitouras.step, tsitouras.dense, tsitouras.interpolate)
 
 
 class Solution(eqx.Module):

@@ -90,7 +90,7 @@ DENSE = (
 
 
 def step(linear: SparseLU | DenseInverse, rhs: Rhs, t, h, y: Scalars):
-    """One step: the new state, the error estimate and the coefficients of the dense output."""
+    """One step: the new state, the error estimate and the increments of the stages."""
     size = range(len(y))
     jacobian = linear.jacobian(rhs, t, y)
     shift = 1.0 / (GAMMA * h)
@@ -112,7 +112,12 @@ def step(linear: SparseLU | DenseInverse, rhs: Rhs, t, h, y: Scalars):
             right = [right[k] + (h * GAMMA_SUMS[stage]) * f_t[k] for k in size]
         increments.append(once(linear.substitute(factors, shift, jacobian, once(tuple(right)))))
     new = [argument[k] + increments[-1][k] for k in size]
-    return new, increments[-1], [[combine(row, increments, k) for row in DENSE] for k in size]
+    return new, increments[-1], increments
+
+
+def dense(h, increments: list[Scalars]):
+    """Coefficients k_1..k_3 for each state."""
+    return [[combine(row, increments, k) for row in DENSE] for k in range(len(increments[0]))]
 
 
 def interpolate(s, before, after, coefficients):
@@ -123,4 +128,4 @@ def interpolate(s, before, after, coefficients):
 
 def rodas5p(linear: SparseLU | DenseInverse) -> Method:
     """Rodas5P with the given solver of its linear systems."""
-    return Method(partial(step, linear), interpolate)
+    return Method(partial(step, linear), dense, interpolate)

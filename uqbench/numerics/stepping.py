@@ -33,11 +33,13 @@ class Method(NamedTuple):
     """A one-step method of order 5 with an embedded order 4.
 
     Args:
-        step: `step(rhs, t, h, y)` -> new state, error estimate, coefficients of the dense output for each state.
+        step: `step(rhs, t, h, y)` -> new state, error estimate, stages.
+        dense: `dense(h, stages)` -> coefficients of the dense output for each state.
         interpolate: `interpolate(s, before, after, coefficients)`: the state at the fraction `s` of the step.
     """
 
     step: Callable
+    dense: Callable
     interpolate: Callable
 
 
@@ -153,13 +155,14 @@ def attempt(method: Method, problem: Problem, t, h, y: Scalars) -> Attempt:
     remaining = end - t
     lands = h * 1.001 >= remaining
     h = jnp.where(lands, remaining, h)
-    new, error, coefficients = method.step(rhs, t, h, y)
-    coefficients = once([tuple(row) for row in coefficients])
+    new, error, stages = method.step(rhs, t, h, y)
     t_new = jnp.where(lands, end, t + h)
 
     def rows(before):
         here = (problem.times > t) & (problem.times <= t_new)
         s = (problem.times - t) / h
+        # few steps meet a time, so the others do not pay for these
+        coefficients = once([tuple(row) for row in method.dense(h, stages)])
         return [
             jnp.where(here, method.interpolate(s, a, b, row), kept)
             for kept, a, b, row in zip(before, y, new, coefficients, strict=True)

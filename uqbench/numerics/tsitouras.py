@@ -60,7 +60,7 @@ DENSE = tuple(zip(*_interpolant(), strict=True))
 
 
 def step(rhs: Rhs, t, h, y: Scalars):
-    """One step: the new state, the error estimate and the coefficients of the dense output."""
+    """One step: the new state, the error estimate and the slopes of the stages."""
     size = range(len(y))
     slopes, argument = [], y
     for node, row in zip(NODES, A, strict=True):
@@ -68,7 +68,12 @@ def step(rhs: Rhs, t, h, y: Scalars):
             argument = [y[k] + h * combine(row, slopes, k) for k in size]
         slopes.append(once(tuple(rhs(t + node * h, argument))))
     error = [h * combine(ERROR, slopes, k) for k in size]
-    return argument, error, [[h * combine(row, slopes, k) for row in DENSE] for k in size]
+    return argument, error, slopes
+
+
+def dense(h, slopes: list[Scalars]):
+    """Coefficients of s, s^2, s^3, s^4 for each state."""
+    return [[h * combine(row, slopes, k) for row in DENSE] for k in range(len(slopes[0]))]
 
 
 def interpolate(s, before, after, coefficients):
