@@ -21,13 +21,15 @@ from jaxtyping import Array, Float, Int
 from .design import Design
 from .distributions import Distribution
 from .errors import InputError, nearest
-from .numerics.odes import RESULTS as RESULTS
+from .numerics import odes
 from .numerics.odes import Solution, solve, solve_many
+from .numerics.steady_state import NO_STEADY_STATE, NO_STEADY_STATE_TEXT, steady_state
 from .numerics.stiffness import STIFF_STEPS, stability_profile
 from .space import Space, Theta
 from .system import Ode
 from .units import unit_finding
 
+RESULTS = {**odes.RESULTS, NO_STEADY_STATE: NO_STEADY_STATE_TEXT}
 MODES = ("value", "forward", "reverse")
 GRADIENTS = ("exact", "statistical", "surrogate", "none")
 
@@ -121,7 +123,31 @@ def simulate(
     if model.system is None:
         outputs, nothing = model.simulate(theta, design, key), jnp.zeros((), int)
         return _run_of(model, outputs, nothing, nothing, design.times.shape)
-    return _observed(model, theta, solve(model.system, theta, design, method=method, reverse=reverse))
+    solution = solve(model.system, theta, _passing(design), method=method, reverse=reverse)
+    return _observed(model, theta, _settled(model.system, theta, design, solution))
+
+
+def _passing(design: Design) -> Design:
+    """The design with the steady state's time replaced by the last finite one: what is integrated."""
+    if not design.settles:
+        return design
+    times = jnp.where(jnp.isfinite(design.times), design.times, -jnp.inf)
+    last = jnp.maximum(times.max(axis=-1, keepdims=True), design.start[..., None])
+    times = jnp.where(jnp.isfinite(design.times), design.times, last)
+    return eqx.tree_at(lambda design: design.times, design, times)
+
+
+def _settled(system: Ode, theta: Theta, design: Design, solution: Solution) -> Solution:
+    """The solution with the steady state at its infinite times."""
+    if not design.settles:
+        return solution
+    rest = steady_state(system, theta, design.inputs)
+    result = jnp.where(solution.result == 0, rest.result, solution.result)
+    states = {
+        name: jnp.where(result == 0, jnp.where(jnp.isinf(design.times), rest.states[name], values), jnp.nan)
+        for name, values in solution.states.items()
+    }
+    return Solution(states, result, solution.steps + rest.steps)
 
 
 def _observed(model: Model, theta: Theta, solution: Solution) -> Run:
@@ -142,13 +168,19 @@ def _run(model, theta, design, key, method, reverse):
     return simulate(model, theta, design, key, method=method, reverse=reverse)
 
 
+@partial(jax.jit, static_argnames=("model", "method"))
+def _run_packed(model, values, design, key, method):
+    return simulate(model, dict(zip(model.space.names, values, strict=True)), design, key, method=method)
+
+
 @partial(jax.jit, static_argnames=("model", "method", "shared"))
 def _run_many(model, thetas, design, keys, method, shared):
     if model.system is None:
         return jax.vmap(partial(simulate, model), in_axes=(0, None if shared else 0, 0))(thetas, design, keys)
     if shared:
         design = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(keys), *leaf.shape)), design)
-    solutions = solve_many(model.system, thetas, design, method=method)
+    solutions = solve_many(model.system, thetas, _passing(design), method=method)
+    solutions = jax.vmap(partial(_settled, model.system))(thetas, design, solutions)
     return jax.vmap(partial(_observed, model))(thetas, solutions)
 
 
@@ -176,7 +208,11 @@ def evaluate(model: Model, theta: Theta, design: Design, key: Array | None = Non
     theta = model.space.complete(theta)
     findings = [f"mode {mode!r}; known are {', '.join(MODES)}."] if mode not in MODES else []
     _check_run(model, design, key, findings)
-    return _run(model, theta, design, key, method_for(model, design), mode == "reverse")
+    method = method_for(model, design)
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((theta, design))):
+        return _run(model, theta, design, key, method, mode == "reverse")
+    # one array is handed over faster than many
+    return _run_packed(model, np.array([*theta.values()], dtype=float), design, key, method)
 
 
 def evaluate_many(model: Model, thetas: Theta, design: Design, keys: Array | None = None, *, chunk: int = 1024) -> Run:
@@ -223,14 +259,14 @@ def method_for(model: Model, design: Design) -> str:
         return model.system.method
     if isinstance(design.times, jax.core.Tracer):
         return "implicit"  # a span that is not known yet may be long
-    times = np.asarray(design.times)
+    times = np.asarray(_passing(design).times)
     if times.ndim > 1:
         longest = int(np.argmax(times.max(axis=1)))
         design = jax.tree.map(lambda leaf: leaf[longest], design)
     key = (float(design.start), *(np.asarray(value).tobytes() for value in design.inputs.values()))
     profiles = model.__dict__.setdefault("_profiles", {})
     if key not in profiles or not profiles[key].covers(times.max()):
-        profiles[key] = stability_profile(model.system, model.space.nominal(), design)
+        profiles[key] = stability_profile(model.system, model.space.nominal(), _passing(design))
     return "implicit" if profiles[key].steps(times.max()) > STIFF_STEPS else "explicit"
 
 

@@ -31,7 +31,7 @@ RESULTS = {
     stepping.BAD_START: "the initial state is not finite at these values. Check `initial` (logarithms, divisions by "
     "zero) and the values themselves.",
 }
-MAX_STEPS = 4096
+
 EXPLICIT = Method(tsitouras.step, tsitouras.dense, tsitouras.interpolate)
 
 

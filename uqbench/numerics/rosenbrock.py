@@ -110,7 +110,7 @@ def step(linear: SparseLU | DenseInverse, rhs: Rhs, t, h, y: Scalars):
         right = [f[k] + inverse * combine(C[stage], increments, k) if stage else f[k] for k in size]
         if linear.uses_time and GAMMA_SUMS[stage]:
             right = [right[k] + (h * GAMMA_SUMS[stage]) * f_t[k] for k in size]
-        increments.append(once(linear.substitute(factors, shift, jacobian, once(tuple(right)))))
+        increments.append(once(linear.substitute(factors, shift, jacobian, tuple(right))))
     new = [argument[k] + increments[-1][k] for k in size]
     return new, increments[-1], increments
 

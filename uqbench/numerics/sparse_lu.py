@@ -131,7 +131,7 @@ def _factorize(pattern: SparseLU, shift, entries: Scalars) -> tuple:
 def _substitute(pattern: SparseLU, factors, shift, entries, b):
     order = pattern.order
     w = dict(zip(pattern.fill, factors, strict=True))
-    x = list(b)
+    x = list(once(tuple(b)))
     for step, i in enumerate(order):
         for j in order[:step]:
             if (i, j) in w:
@@ -161,5 +161,5 @@ def _(pattern, primals, tangents):
     for (i, j), value in zip(pattern.entries, entries_dot, strict=True):
         if not zero(value):
             r[i] = value * x[j] if r[i] is None else r[i] + value * x[j]
-    r = once(tuple(jnp.zeros(()) if value is None else value for value in r))
+    r = tuple(jnp.zeros(()) if value is None else value for value in r)
     return x, _substitute(pattern, factors, shift, entries, r)

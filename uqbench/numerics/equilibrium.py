@@ -1,0 +1,271 @@
+"""What one point of a trajectory says about rest: Newton's steps from it, and the eigenvalues there.
+
+The unknowns are solved from
+
+    rhs_i(y) = 0   for the independent equations,      w . y = w . y(start)   for each conservation law w,
+
+each law in place of the fastest of the equations that it ties together: those add up to nothing, and in the sum the
+digits of the fast ones would drown the slow ones. Rows and columns are scaled, so that the condition number tells what
+is truly undetermined from what is only measured in other units.
+"""
+
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jax.tree_util import PyTreeDef
+from jaxtyping import Array, Bool, Float
+
+from ..system import Inputs, Ode, Theta
+from . import odes
+
+# Newton steps from each point; the last has to be within the tolerance.
+NEWTON_STEPS = 4
+# Distance of the root from the trajectory in units of the tolerance: what some hundred local errors may add up to.
+NEAR = 100.0
+# The same from a guess, and for what rounding has added to conserved totals, both relative to the size of a state.
+NEAR_GUESS, NEAR_TOTALS = 0.1, 1e-3
+# No root is asked to be closer than this, and none is believed that rounding moves by more than that.
+LEAST_RTOL, LARGEST_ROUNDING = 1e-9, 1e-5
+# Beyond this condition number nothing is left of a slope.
+SINGULAR = 3e14
+# Real parts of eigenvalues are known to this, relative to the largest eigenvalue.
+UNSTABLE = 1e-7
+# Fast time scales for which a state has to stay where it is, if nothing but standing still can be said for it.
+FOREVER = 1e16
+# A horizon is this many of the slowest time scale (e^-40 = 4e-18), if that can be told.
+SETTLED = 40.0
+LEAST_GROWTH, LARGEST_GROWTH = 10.0, 1e6
+EPS = float(jnp.finfo(jnp.float64).eps)
+
+START = "start of "
+Given = tuple[Theta, Inputs]
+
+
+@dataclass(frozen=True)
+class Flow:
+    """A system as functions of rows of numbers; `given` is (theta, inputs).
+
+    Args:
+        names: the states, in the order of the rows.
+        laws: conservation laws, one row of coefficients each.
+        design: structure of a `Design` with one time and the inputs of the system.
+    """
+
+    system: Ode
+    names: tuple[str, ...]
+    laws: tuple[tuple[float, ...], ...]
+    design: PyTreeDef
+
+    def slope(self, y, given: Given) -> Array:
+        """`(states,)`: the right-hand side."""
+        rates = self.system.rhs(jnp.zeros(()), dict(zip(self.names, y, strict=True)), *given)
+        return jnp.stack([jnp.asarray(rates[name], float) for name in self.names])
+
+    def start(self, given: Given) -> Array:
+        """`(states,)`: the initial state."""
+        initial = self.system.initial(*given)
+        return jnp.stack([jnp.asarray(initial[name], float) for name in self.names])
+
+    def weights(self) -> Array:
+        """`(laws, states)`."""
+        return jnp.asarray(self.laws, float).reshape(len(self.laws), len(self.names))
+
+    def excess(self, y, given: Given) -> Array:
+        """`(laws,)`: conserved totals beyond those of the start."""
+        return self.weights() @ (y - self.start(given))
+
+    def travel(self, given: Given, span, y=None) -> tuple[Array, Array, Array]:
+        """The state `(states,)` after `span`, from `y` or from the start; code and steps of the solve."""
+        theta, inputs = given
+        system = self.system
+        if y is not None:
+            system = _continued(system, self.names)
+            theta = theta | {START + name: value for name, value in zip(self.names, y, strict=True)}
+        design = jax.tree.unflatten(self.design, jax.tree.leaves((span[None], inputs, jnp.zeros(()))))
+        solution = odes.solve(system, theta, design, method="implicit")
+        return jnp.stack([solution.states[name][-1] for name in self.names]), solution.result, solution.steps
+
+
+@lru_cache(maxsize=64)
+def _continued(system: Ode, names: tuple[str, ...]) -> Ode:
+    """The same system, started where parameters of these names say, so that nothing traced is closed over."""
+    return replace(system, initial=lambda p, inputs: {name: p[START + name] for name in names})
+
+
+class Layout(NamedTuple):
+    """Scales of states and equations, and which equations give way to conservation laws.
+
+    Args:
+        states: size of each state; the unknowns are `y / states`.
+        equations: change of each right-hand side when its states change by their sizes.
+        laws: the rows w.
+        totals: size of each conserved total.
+        place: one 1 in each row, at the equation that the law replaces; zeros where the law does not hold here.
+    """
+
+    states: Float[Array, " states"]
+    equations: Float[Array, " states"]
+    laws: Float[Array, "laws states"]
+    totals: Float[Array, " laws"]
+    place: Float[Array, "laws states"]
+
+    def matrix(self, jacobian) -> Array:
+        """`(states, states)`: slopes of `residual` with respect to the unknowns."""
+        kept = 1.0 - self.place.sum(axis=0)
+        rows = (kept / self.equations)[:, None] * jacobian + self.place.T @ (self.laws / self.totals[:, None])
+        return rows * self.states
+
+    def residual(self, slope, excess) -> Array:
+        """`(states,)`: the right-hand side, or the excess of a total over that of the start."""
+        return (1.0 - self.place.sum(axis=0)) * slope / self.equations + self.place.T @ (excess / self.totals)
+
+
+def unscaled(states: int, laws: int) -> Layout:
+    """A layout to be replaced."""
+    return Layout(
+        jnp.ones(states), jnp.ones(states), jnp.ones((laws, states)), jnp.ones(laws), jnp.zeros((laws, states))
+    )
+
+
+def layout_at(jacobian, y, laws, floor: float) -> Layout:
+    """Scales from one state and the Jacobian `(states, states)` there; `floor` is the least size of a state."""
+    states = jnp.abs(y) + floor
+    slopes = jnp.abs(jacobian) * states
+    equations = slopes.max(axis=1)
+    equations = jnp.where(equations > 0, equations, 1.0)
+    holds = jnp.all(jnp.abs(laws @ jacobian) * states <= 1e-8 * (jnp.abs(laws) @ slopes), axis=1)
+    left, place = laws * equations, []
+    for k in range(len(laws)):
+        chosen = jax.nn.one_hot(jnp.argmax(jnp.abs(left[k])), len(y))
+        place.append(chosen * holds[k])
+        column = left @ chosen
+        left = (left - jnp.outer(column / column[k], left[k])) * (1.0 - chosen)
+    totals = jnp.abs(laws * states).max(axis=1, initial=0.0)
+    return Layout(states, equations, laws, totals, jnp.stack(place) if place else jnp.zeros((0, len(y))))
+
+
+class Tries(NamedTuple):
+    """Newton's steps from one point, one row each: what was found before the step, and the step."""
+
+    jacobian: Float[Array, "tries states states"]
+    slope: Float[Array, "tries states"]
+    layout: Layout
+    condition: Float[Array, " tries"]
+    move: Float[Array, "tries states"]
+    restoring: Float[Array, "tries states"]
+
+
+def newton(flow: Flow, given: Given, y) -> tuple[Array, Tries]:
+    """`NEWTON_STEPS` steps from `y`, their end first; `restoring` is the part that mends conserved totals."""
+
+    def step(y, _):
+        slope, excess = flow.slope(y, given), flow.excess(y, given)
+        jacobian = jax.jacfwd(flow.slope)(y, given)
+        layout = layout_at(jacobian, y, flow.weights(), flow.system.atol / flow.system.rtol)
+        matrix = layout.matrix(jacobian)
+        inverse = jnp.linalg.inv(matrix)
+        condition = jnp.abs(matrix).sum(axis=1).max() * jnp.abs(inverse).sum(axis=1).max()
+        both = jnp.stack([layout.residual(slope, excess), layout.residual(0.0 * slope, excess)], axis=1)
+        move, restoring = -(layout.states[:, None] * (inverse @ both)).T
+        return y + move, Tries(jacobian, slope, layout, condition, move, restoring)
+
+    return lax.scan(step, y, length=NEWTON_STEPS)
+
+
+class Verdict(NamedTuple):
+    """What there is to know of one point of the trajectory.
+
+    Args:
+        root: the state of rest to which Newton's steps lead.
+        layout: of the equations there.
+        regular: the root is near, stable, and isolated once the totals are given: the trajectory ends there.
+        at_rest: roots are not isolated here, but on no time scale does anything move any more.
+        horizon: the time until which to follow the trajectory before asking again.
+        speed: of the state, per time, each state in units of its size.
+        finite: the right-hand side and its slopes are numbers.
+    """
+
+    root: Float[Array, " states"]
+    layout: Layout
+    regular: Bool[Array, ""]
+    at_rest: Bool[Array, ""]
+    horizon: Float[Array, ""]
+    speed: Float[Array, ""]
+    finite: Bool[Array, ""]
+
+
+def judge(flow: Flow, given: Given, y, before, time, guessed) -> Verdict:
+    """Looks at the state `y` `(states,)` that the trajectory has at `time`, or at a guess of where it ends.
+
+    Args:
+        before: the state at the end of the horizon before.
+    """
+    root, tries = newton(flow, given, y)
+    first, last = (jax.tree.map(lambda row, k=k: row[k], tries) for k in (0, -1))
+    size, isolated = first.layout.states, (first.condition < SINGULAR) & (last.condition < SINGULAR)
+    near, settled = _convergence(flow, y, root, first, last, guessed)
+    fast, slow = spectra(jnp.where(near, last.jacobian, first.jacobian), first, y)
+    fastest, slowest = jnp.abs(fast).max(), jnp.abs(slow).max()
+    growing = fast.real.max() > UNSTABLE * fastest
+    regular = near & settled & isolated & ~growing & ~(slow.real.max() > UNSTABLE * slowest)
+
+    tolerance = flow.system.atol + flow.system.rtol * jnp.abs(y)
+    # large rates that cancel leave a rounding error behind
+    drowned = 4 * EPS * (jnp.abs(first.jacobian) @ jnp.abs(y))
+    still = jnp.all(jnp.abs(first.slope) <= jnp.maximum(tolerance * fastest / FOREVER, drowned))
+    still = still & jnp.all(jnp.abs(y - before) <= tolerance)
+    # the slowest that is not zero: until then a derivative may still move where the state does not
+    patience = SETTLED / jnp.min(jnp.where(jnp.abs(fast) > 1e-10 * fastest, jnp.abs(fast), jnp.inf))
+    at_rest = ~isolated & ~growing & still & (time >= patience) & ~guessed
+
+    speed = jnp.sqrt(jnp.sum(jnp.square(first.slope / size)))
+    pace = jnp.maximum(fastest, speed)
+    passed = jnp.maximum(time, 1.0 / pace)
+    target = jnp.where(isolated, SETTLED * slowest, jnp.maximum(100 * passed, patience))
+    horizon = jnp.clip(target, LEAST_GROWTH * passed, LARGEST_GROWTH * passed)
+    # where Newton's steps lead nowhere, its last scales may be no numbers
+    layout = jax.tree.map(partial(jnp.where, regular), last.layout, first.layout)
+    finite = jnp.all(jnp.isfinite(first.jacobian)) & (pace < jnp.inf)
+    return Verdict(root, layout, regular, at_rest, horizon, speed, finite)
+
+
+def _convergence(flow: Flow, y, root, first: Tries, last: Tries, guessed) -> tuple[Array, Array]:
+    """Whether Newton's steps stay near, and whether the last one is as small as the tolerance or rounding allows."""
+    size = first.layout.states
+    rtol = max(flow.system.rtol, LEAST_RTOL)
+    weight = flow.system.atol + rtol * jnp.maximum(jnp.abs(y), jnp.abs(root))
+    rounding = jnp.minimum(10 * EPS * last.condition, LARGEST_ROUNDING) * size
+    # what the integration has lost of its totals by rounding is no distance from where the trajectory leads
+    alone = jnp.abs(root - y - first.restoring)
+    near = jnp.all(alone <= NEAR * weight + rounding) & jnp.all(jnp.abs(first.restoring) <= NEAR_TOTALS * size)
+    near = jnp.where(guessed, jnp.all(jnp.abs(root - y) <= NEAR_GUESS * size), near)
+    return near, jnp.all(jnp.abs(last.move) <= 10 * weight + rounding)
+
+
+def spectra(jacobian, here: Tries, y) -> tuple[Array, Array]:
+    """Eigenvalues of the Jacobian, and those of its inverse, which tell the slow ones better.
+
+    Two kinds of directions are moved out of the way to the fast stable end: conserved ones, and states that are zero
+    and stay so. Whether a population could grow that is not there is no matter.
+    """
+    layout, one = here.layout, jnp.eye(len(y))
+    scaled = jacobian * layout.states / layout.states[:, None]
+    shift = jnp.maximum(jnp.abs(scaled).max(), 1e-300)
+    if len(layout.laws):
+        laws = layout.laws * layout.states
+        scaled = scaled - shift * laws.T @ jnp.linalg.solve(laws @ laws.T, laws)
+    # what is there sets off what depends on it, in as many steps as there are states at most
+    linked = ((here.jacobian != 0) | (one > 0)).astype(float)
+    for _ in range(len(y).bit_length()):
+        linked = (linked @ linked > 0).astype(float)
+    absent = linked @ ((y != 0) | (here.slope != 0)).astype(float) == 0
+    scaled = jnp.where(absent[:, None] | absent, -shift * one, scaled)
+    scaled = jnp.where(jnp.all(jnp.isfinite(scaled)), scaled, -one)
+    inverse = jnp.linalg.inv(scaled)
+    inverse = jnp.where(jnp.all(jnp.isfinite(inverse)), inverse, -one)
+    fast, slow = jnp.linalg.eigvals(jnp.stack([scaled, inverse]))
+    return fast, slow
