@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -175,3 +177,13 @@ def test_batches_must_have_one_length(decay):
     with pytest.raises(uq.InputError, match="one length"):
         uq.evaluate_many(decay, {"k": jnp.ones(3), "sigma": jnp.ones(2)}, DESIGN)
     assert uq.evaluate_many(decay, {"k": 1.0, "sigma": 1.0}, DESIGN).result.shape == (1,)
+
+
+def test_the_first_run_may_be_inside_a_trace():
+    """The method is chosen from numbers even where everything around is traced."""
+    from forward_models import receptor_tf
+
+    fresh = replace(receptor_tf.model)
+    theta = fresh.space.nominal()
+    inside = jax.jit(lambda theta: uq.evaluate(fresh, theta, uq.Design([1.0, 5.0])).outputs["y"])(theta)
+    np.testing.assert_allclose(inside, uq.evaluate(receptor_tf.model, theta, uq.Design([1.0, 5.0])).outputs["y"])

@@ -17,7 +17,7 @@ from jaxtyping import Array, Float
 
 from .design import Design
 from .errors import InputError
-from .model import Model, Run, method_for, simulate
+from .model import Model, Run, method_for, simulate, with_sensitivities
 from .space import Theta
 from .study import Study
 
@@ -92,46 +92,14 @@ def per_run(study: Study, seen: Observations, theta: Theta) -> Theta:
 
 def predict(study: Study, seen: Observations, theta: Theta) -> dict[str, Float[Array, "runs times"]]:
     """Outputs of every run, NaN where a solve failed; differentiable both ways through forward sensitivities."""
-    return jax.vmap(_outputs(study.model, seen.method, seen.active))(per_run(study, seen, theta), seen.design)
+    run = with_sensitivities(study.model, seen.method, seen.active)
+    return jax.vmap(run)(per_run(study, seen, theta), seen.design).outputs
 
 
 def run_all(study: Study, seen: Observations, theta: Theta) -> Run:
     """The same runs with their result codes."""
     run = partial(simulate, study.model, method=seen.method)
     return jax.vmap(run)(per_run(study, seen, theta), seen.design)
-
-
-def _outputs(model: Model, method: str, active: tuple[str, ...]) -> Callable:
-    """`outputs(theta, design)` whose derivative is the forward sensitivity with respect to the `active` parameters.
-
-    For the few parameters of a mechanistic model this costs less than an adjoint; as the tangent is linear in the
-    stored sensitivities it can be transposed, so reverse mode needs no second solve. A failed solve is NaN with a zero
-    derivative: the sampler rejects the point, and no NaN reaches the gradient of the others.
-    """
-
-    @jax.custom_jvp
-    def outputs(theta, design):
-        return simulate(model, theta, design, method=method).outputs
-
-    @outputs.defjvp
-    def forward(primals, tangents):
-        theta, design = primals
-
-        def twice(part):
-            values = simulate(model, {**theta, **part}, design, method=method).outputs
-            return values, values
-
-        jacobian, values = jax.jacfwd(twice, has_aux=True)({name: theta[name] for name in active})
-        change = {}
-        for output, by_parameter in jacobian.items():
-            parts = [
-                jnp.where(jnp.isfinite(by_parameter[name]), by_parameter[name], 0.0) * tangents[0][name]
-                for name in active
-            ]
-            change[output] = sum(parts, jnp.zeros_like(values[output]))
-        return values, change
-
-    return outputs
 
 
 def simulated_parameters(model: Model, design: Design) -> tuple[str, ...]:

@@ -228,3 +228,24 @@ def test_an_initial_state_that_is_not_finite_has_its_own_code():
     run = uq.evaluate_many(model, {"k": jnp.array([1.0, -1.0])}, uq.Design([0.1]))
     assert np.asarray(run.result).tolist() == [0, stepping.BAD_START]
     assert "initial" in odes.RESULTS[stepping.BAD_START]
+
+
+def test_kept_sensitivities_are_the_same_derivative_in_both_directions():
+    from forward_models.receptor_tf import model
+
+    theta = model.space.nominal() | {"eps": jnp.asarray(1e-3)}
+    design = uq.Design([1.0, 5.0])
+
+    def y(theta, mode):
+        return uq.evaluate(model, theta, design, mode=mode).outputs["y"]
+
+    plain = jax.jacfwd(lambda theta: y(theta, "value"))(theta)
+    for transform in (jax.jacfwd, jax.jacrev):
+        kept = transform(lambda theta: y(theta, "forward"))(theta)
+        for name in theta:
+            np.testing.assert_allclose(kept[name], plain[name], rtol=1e-9, atol=1e-13)
+    second = jax.hessian(lambda d: jnp.sum(y(theta | {"delta": d}, "forward")))(theta["delta"])
+    slope = jax.jacfwd(lambda d: jnp.sum(y(theta | {"delta": d}, "value")))
+    step = 1e-4
+    numeric = (slope(theta["delta"] + step) - slope(theta["delta"] - step)) / (2 * step)
+    assert float(second) == pytest.approx(float(numeric), rel=1e-5)

@@ -54,7 +54,8 @@ def stability_profile(system: Ode, theta: Theta, design: Design) -> Profile:
     problem = problem_of(system, names, (theta, design))
     slope = partial(_slope, system, names, theta, design)
     jacobian = partial(_jacobian, system, names, theta, design)
-    start, end = float(design.start), float(np.max(design.times, initial=float(design.start)))
+    start = float(design.start)
+    end = float(np.max(np.asarray(design.times), initial=start))
     stops, kicks = np.array([]), np.zeros((len(names), 0))
     if problem.stops is not None:
         stops, kicks = np.asarray(problem.stops), np.asarray(problem.kicks)
