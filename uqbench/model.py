@@ -230,11 +230,13 @@ def _run_packed(model, values, design, key, method):
 
 
 @partial(jax.jit, static_argnames=("model", "method", "shared"))
-def _run_many(model, thetas, design, keys, method, shared):
+def _run_many(model, values, design, keys, method, shared):
+    thetas = dict(zip(model.space.names, values.T, strict=True))
     if model.system is None:
-        return jax.vmap(partial(simulate, model), in_axes=(0, None if shared else 0, 0))(thetas, design, keys)
+        axes = (0, None if shared else 0, None if keys is None else 0)
+        return jax.vmap(partial(simulate, model), in_axes=axes)(thetas, design, keys)
     if shared:
-        design = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(keys), *leaf.shape)), design)
+        design = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(values), *leaf.shape)), design)
     solutions = solve_many(model.system, thetas, _passing(design), method=method)
     solutions = jax.vmap(partial(_settled, model.system))(thetas, design, solutions)
     return jax.vmap(partial(_observed, model))(thetas, solutions)
@@ -294,19 +296,23 @@ def evaluate_many(model: Model, thetas: Theta, design: Design, keys: Array | Non
     if len(set(lengths.values())) > 1 or any(len(shape) != 1 for shape in lengths.values()):
         raise InputError("evaluate_many", [f"batches must be single rows of one length; given are {lengths}."])
     n = max((length for (length,) in lengths.values()), default=1)
-    thetas = {name: jnp.broadcast_to(value, (n,)) for name, value in thetas.items()}
     if keys is not None and len(keys) != n:
         raise InputError("evaluate_many", [f"{len(keys)} keys for {n} runs; give one for each."])
-    keys = keys if keys is not None else jnp.zeros((n, 2), jnp.uint32)
+    traced = any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((thetas, design)))
+    # one array of numpy is handed over and padded faster than many of a device
+    xp = jnp if traced else np
+    values = xp.stack([xp.broadcast_to(xp.asarray(value), (n,)) for value in thetas.values()], axis=1)
     method = method_for(model, design)
     # Powers of two bound the number of compiled sizes by the logarithm of the chunk.
     size = min(chunk, 1 << (n - 1).bit_length())
     runs = []
     for start in range(0, n, size):
         rows = np.minimum(np.arange(start, start + size), n - 1)
-        pick = partial(jax.tree.map, lambda leaf, rows=rows: leaf[rows])
-        runs.append(_run_many(model, pick(thetas), design if shared else pick(design), keys[rows], method, shared))
-    return jax.tree.map(lambda *leaves: jnp.concatenate(leaves)[:n], *runs)
+        own = design if shared else jax.tree.map(lambda leaf, rows=rows: leaf[rows], design)
+        run = _run_many(model, values[rows], own, None if keys is None else keys[rows], method, shared)
+        used = min(size, n - start)
+        runs.append(run if used == size else jax.tree.map(lambda leaf, used=used: leaf[:used], run))
+    return runs[0] if len(runs) == 1 else jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *runs)
 
 
 def method_for(model: Model, design: Design) -> str:

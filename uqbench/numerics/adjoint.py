@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from .stepping import SUCCESS, Method, Problem, advance, attempt, begin, integrate
+from .stepping import SUCCESS, Method, Problem, advance, attempt, begin, integrate, write
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1, 3))
@@ -56,7 +56,8 @@ def _take_back(method, define, max_steps, saved, cotangents):
         def replay(t, y, given):
             problem = define(given)
             tried = attempt(method, problem, t, row[1], y)
-            return tried.after, tried.new, tried.rows([jnp.zeros_like(problem.times)] * size)
+            empty = [jnp.zeros_like(problem.times)] * size
+            return tried.after, tried.state, write(method, problem, tried.passage, empty)
 
         _, pull = jax.vjp(replay, row[0], [row[2 + k] for k in range(size)], given)
         t_bar, y_bar, change = pull((t_bar, y_bar, rows_bar))

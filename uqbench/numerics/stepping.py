@@ -24,7 +24,7 @@ MAX_REJECTIONS = 25
 # for hundreds of steps to the largest number. Nothing below `SURELY_FINE` in absolute terms is called so.
 GROWTH, SURELY_FINE = 1e20, 1e20
 # Lanes that step together: enough to fill vector units, few enough that little waits for the slowest.
-LANES = 32
+LANES = 64
 
 Carry = dict[str, Any]
 
@@ -66,16 +66,25 @@ class Problem(NamedTuple):
     atol: float
 
 
-class Attempt(NamedTuple):
-    """One step before it is judged."""
+class Passage(NamedTuple):
+    """A step from `t` to `end`, from which the states inside it follow."""
 
+    t: Array
     h: Array
-    lands: Array
     end: Array
-    after: Array
+    before: Scalars
     new: Scalars
+    stages: Any
+
+
+class Attempt(NamedTuple):
+    """A step before it is judged: where it leads (beyond a stop), and its error."""
+
+    passage: Passage
+    lands: Array
+    after: Array
+    state: Scalars
     error: Scalars
-    rows: Callable
 
 
 def weighted_norm(values: Scalars, before: Scalars, after: Scalars, rtol, atol) -> Array:
@@ -157,53 +166,65 @@ def attempt(method: Method, problem: Problem, t, h, y: Scalars) -> Attempt:
     h = jnp.where(lands, remaining, h)
     new, error, stages = method.step(rhs, t, h, y)
     t_new = jnp.where(lands, end, t + h)
-
-    def rows(before):
-        here = (problem.times > t) & (problem.times <= t_new)
-        s = (problem.times - t) / h
-        # few steps meet a time, so the others do not pay for these
-        coefficients = once([tuple(row) for row in method.dense(h, stages)])
-        return [
-            jnp.where(here, method.interpolate(s, a, b, row), kept)
-            for kept, a, b, row in zip(before, y, new, coefficients, strict=True)
-        ]
-
-    after, there = t_new, new
+    passage, after, state = Passage(t, h, t_new, y, new, stages), t_new, new
     if problem.stops is not None:
-        there = [jnp.where(lands, kicked, b) for kicked, b in zip(_kicked(problem, end, new), new, strict=True)]
+        state = [jnp.where(lands, kicked, b) for kicked, b in zip(_kicked(problem, end, new), new, strict=True)]
         after = jnp.where(lands, _after(end), t_new)
-    return Attempt(h, lands, t_new, after, there, error, rows)
+    return Attempt(passage, lands, after, state, error)
 
 
-def advance(method: Method, problem: Problem, carry: Carry, max_steps: int) -> Carry:
-    """One iteration: a step, kept or refused."""
+def inside(method: Method, passage: Passage, times) -> list:
+    """The states at times inside the step, each of the shape of `times`."""
+    s = (times - passage.t) / passage.h
+    coefficients = once([tuple(row) for row in method.dense(passage.h, passage.stages)])
+    return [
+        method.interpolate(s, a, b, row) for a, b, row in zip(passage.before, passage.new, coefficients, strict=True)
+    ]
+
+
+def write(method: Method, problem: Problem, passage: Passage, rows: Scalars) -> list:
+    """The rows with the states at those times that lie in the step."""
+    here = (problem.times > passage.t) & (problem.times <= passage.end)
+    found = inside(method, passage, problem.times)
+    return [jnp.where(here, value, row) for row, value in zip(rows, found, strict=True)]
+
+
+def judge(method: Method, problem: Problem, carry: Carry, max_steps: int) -> tuple[Carry, Passage, Array]:
+    """A step, kept or refused: the new carry without its output, the step, and whether it was kept."""
     t, y = carry["t"], carry["y"]
     tried = attempt(method, problem, t, carry["h"], y)
-    norm = weighted_norm(tried.error, y, tried.new, problem.rtol, problem.atol)
+    end = tried.passage.end
+    norm = weighted_norm(tried.error, y, tried.state, problem.rtol, problem.atol)
     accepted = norm <= 1.0
     rejections = jnp.where(accepted, 0, carry["rejections"] + 1)
     factor, log_error = _next_step(norm, accepted, carry["log_error"], carry["rejections"])
-    h = tried.h * factor
+    h = tried.passage.h * factor
     if problem.stops is not None:
         # a step cut short by a stop says little about the length of the next
         h = jnp.where(tried.lands & accepted, jnp.maximum(h, carry["h"]), h)
-    here = accepted & jnp.any((problem.times > t) & (problem.times <= tried.end))
     steps = carry["steps"] + 1
-    done = accepted & (tried.end >= problem.times[-1])
-    stuck = (rejections >= MAX_REJECTIONS) | (tried.end == t) | (accepted & (_size(tried.new) > carry["limit"]))
-    code = jnp.where(done, SUCCESS, jnp.where(stuck, BLOW_UP, STEP_LIMIT))
-    return {
+    done = accepted & (end >= problem.times[-1])
+    stuck = (rejections >= MAX_REJECTIONS) | (end == t) | (accepted & (_size(tried.state) > carry["limit"]))
+    new = {
         "t": jnp.where(accepted, tried.after, t),
         "h": lax.stop_gradient(h),
-        "y": [jnp.where(accepted, b, a) for a, b in zip(y, tried.new, strict=True)],
+        "y": [jnp.where(accepted, b, a) for a, b in zip(y, tried.state, strict=True)],
         "log_error": log_error,
         "rejections": rejections,
-        "rows": lax.cond(here, tried.rows, lambda rows: rows, carry["rows"]),
         "steps": steps,
-        "limit": carry["limit"],
-        "code": code,
+        "code": jnp.where(done, SUCCESS, jnp.where(stuck, BLOW_UP, STEP_LIMIT)),
         "running": ~(done | stuck | (steps >= max_steps)),
     }
+    return {**carry, **new}, tried.passage, accepted
+
+
+def advance(method: Method, problem: Problem, carry: Carry, max_steps: int) -> Carry:
+    """One iteration with its output."""
+    new, passage, accepted = judge(method, problem, carry, max_steps)
+    # few steps meet a time, so the others do not pay for the dense output
+    here = accepted & jnp.any((problem.times > passage.t) & (problem.times <= passage.end))
+    rows = lax.cond(here, lambda rows: write(method, problem, passage, rows), lambda rows: rows, carry["rows"])
+    return {**new, "rows": rows}
 
 
 def _size(y: Scalars):
@@ -240,8 +261,13 @@ def integrate_lanes(method: Method, define: Callable[[Any], Problem], lanes: Any
     """
 
     def one(lane, carry):
-        new = advance(method, define(lane), carry, max_steps)
-        return jax.tree.map(lambda a, b: jnp.where(carry["running"], a, b), new, carry)
+        new, passage, accepted = judge(method, define(lane), carry, max_steps)
+        kept = jax.tree.map(lambda a, b: jnp.where(carry["running"], a, b), new, carry)
+        return kept, passage, accepted & carry["running"]
+
+    def several(picked, part):
+        new, passages, accepted = jax.vmap(one)(picked, part)
+        return _write_lanes(method, jax.vmap(lambda lane: define(lane).times)(picked), passages, accepted, new)
 
     def some(carry):
         running, steps = carry["running"], carry["steps"]
@@ -250,11 +276,34 @@ def integrate_lanes(method: Method, define: Callable[[Any], Problem], lanes: Any
         picked = jax.tree.map(lambda leaf: leaf[chosen], lanes)
         part = lax.while_loop(
             lambda part: jnp.sum(part["running"]) > enough,
-            lambda part: jax.vmap(one)(picked, part),
+            lambda part: several(picked, part),
             jax.tree.map(lambda leaf: leaf[chosen], carry),
         )
         return jax.tree.map(lambda whole, part: whole.at[chosen].set(part), carry, part)
 
-    start = jax.vmap(lambda lane: begin(define(lane)))(lanes)
+    def first(lane):
+        problem = define(lane)
+        return {**begin(problem), "written": jnp.sum(problem.times <= problem.start)}
+
+    start = jax.vmap(first)(lanes)
     width = min(LANES, start["running"].shape[0])
     return lax.while_loop(lambda carry: jnp.any(carry["running"]), some, start)
+
+
+def _write_lanes(method: Method, times, passages: Passage, accepted, carry: Carry) -> Carry:
+    """Output of lanes, one time of each after the other: to test all times of all lanes costs more than the steps."""
+    index = jnp.arange(times.shape[1])
+
+    def due(written):
+        following = jnp.take_along_axis(times, jnp.minimum(written, len(index) - 1)[:, None], axis=1)[:, 0]
+        return following, accepted & (written < len(index)) & (following <= passages.end)
+
+    def body(state):
+        written, rows = state
+        following, hit = due(written)
+        found = jax.vmap(lambda passage, time: inside(method, passage, time))(passages, following)
+        slot = (index == written[:, None]) & hit[:, None]
+        return written + hit, [jnp.where(slot, value[:, None], row) for row, value in zip(rows, found, strict=True)]
+
+    state = lax.while_loop(lambda state: jnp.any(due(state[0])[1]), body, (carry["written"], carry["rows"]))
+    return {**carry, "written": state[0], "rows": state[1]}
