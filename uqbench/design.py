@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Self
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -34,13 +35,16 @@ class Design(eqx.Module):
 
     def __init__(self, times=(), inputs: Mapping[str, Array] | None = None, start: float = 0.0):
         findings = []
-        self.times = _array("times", times, findings, infinite=True)
-        self.settles = bool(np.any(np.isposinf(np.asarray(self.times))))
-        self.inputs = {name: _array(f"input {name!r}", value, findings) for name, value in (inputs or {}).items()}
-        self.start = _array("start", start, findings)
-        findings += _check_times(np.asarray(self.times), float(self.start))
+        times = _array("times", times, findings, infinite=True)
+        inputs = {name: _array(f"input {name!r}", value, findings) for name, value in (inputs or {}).items()}
+        start = _array("start", start, findings)
+        findings += _check_times(times, float(start) if start.ndim == 0 else np.nan)
         if findings:
             raise InputError("design", findings)
+        # numbers also where a design is made inside a trace
+        with jax.ensure_compile_time_eval():
+            self.times, self.inputs, self.start = jax.tree.map(jnp.asarray, (times, inputs, start))
+        self.settles = bool(np.any(np.isposinf(times)))
 
     @classmethod
     def linspace(cls, t0: float, t1: float, n: int, inputs: Mapping[str, Array] | None = None) -> Self:
@@ -52,16 +56,16 @@ class Design(eqx.Module):
         return type(self)(times, self.inputs, start=float(self.start))
 
 
-def _array(name: str, value, findings: list[str], infinite: bool = False) -> Array:
+def _array(name: str, value, findings: list[str], infinite: bool = False) -> np.ndarray:
     # checked in numpy: a device operation for each number of each design would be compiled one by one
     try:
         array = np.asarray(value, dtype=float)
     except (TypeError, ValueError):
         findings.append(f"{name} is {value!r}, not numbers.")
-        return jnp.zeros(0)
+        return np.zeros(0)
     if not np.all(np.isfinite(array) | (infinite & np.isposinf(array))):
         findings.append(f"{name} has values that are not finite.")
-    return jnp.asarray(array)
+    return array
 
 
 def _check_times(times: np.ndarray, start: float) -> list[str]:
