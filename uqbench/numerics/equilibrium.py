@@ -256,8 +256,9 @@ def spectra(jacobian, here: Tries, y) -> tuple[Array, Array]:
     scaled = jacobian * layout.states / layout.states[:, None]
     shift = jnp.maximum(jnp.abs(scaled).max(), 1e-300)
     if len(layout.laws):
-        laws = layout.laws * layout.states
-        scaled = scaled - shift * laws.T @ jnp.linalg.solve(laws @ laws.T, laws)
+        holds = layout.place.sum(axis=1)
+        laws = holds[:, None] * layout.laws * layout.states
+        scaled = scaled - shift * laws.T @ jnp.linalg.solve(laws @ laws.T + jnp.diag(1.0 - holds), laws)
     # what is there sets off what depends on it, in as many steps as there are states at most
     linked = ((here.jacobian != 0) | (one > 0)).astype(float)
     for _ in range(len(y).bit_length()):

@@ -34,6 +34,7 @@ from .conservation import conservation_laws
 from .equilibrium import Flow, Given, Layout, judge, unscaled
 from .extrapolation import follow
 from .sparse_lu import structure
+from .stepping import BLOW_UP, SUCCESS
 
 NO_STEADY_STATE = 4
 NO_STEADY_STATE_TEXT = (
@@ -41,7 +42,7 @@ NO_STEADY_STATE_TEXT = (
     "numbers, starts on the border between two basins, or still moves on a time scale too slow to follow. Solve over "
     "a finite time to see which, and check that every production has a loss."
 )
-RUNNING, SUCCESS, BLOW_UP = -1, 0, 2
+RUNNING = -1
 
 MAX_HORIZONS = 30
 # Parts of the steps of a solve: what the next horizon may take, judged from the one before; what no decay takes.
