@@ -187,3 +187,14 @@ def test_the_first_run_may_be_inside_a_trace():
     theta = fresh.space.nominal()
     inside = jax.jit(lambda theta: uq.evaluate(fresh, theta, uq.Design([1.0, 5.0])).outputs["y"])(theta)
     np.testing.assert_allclose(inside, uq.evaluate(receptor_tf.model, theta, uq.Design([1.0, 5.0])).outputs["y"])
+
+
+def test_outputs_come_in_the_order_of_the_units():
+    def both(y, p):
+        return {"b": 2 * y["C"], "a": y["C"]}
+
+    system = uq.Ode(decay_initial, decay_rhs)
+    model = uq.Model(decay_space(), system, both, {"b": "mg/L", "a": "mg/L"})
+    theta = model.space.nominal()
+    assert list(uq.evaluate(model, theta, DESIGN).outputs) == ["b", "a"]
+    assert list(uq.evaluate_many(model, theta, DESIGN).outputs) == ["b", "a"]

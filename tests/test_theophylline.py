@@ -67,7 +67,11 @@ def test_information_predicts_the_posterior(tree):
 
 def test_structure_is_local(tree):
     structure = tree["structure"].to_dataset()
-    assert set(structure.verdict.values.tolist()) == {"local"}
+    assert structure.locally.values.all()
+    # flip-flop: only clearance has one value; without msolve that is not decided
+    verdicts = dict(zip(structure.parameter.values.tolist(), structure.verdict.values.tolist(), strict=True))
+    assert verdicts["ka"] == verdicts["V"] == verdicts["ka_median"]
+    assert (verdicts["CL"], verdicts["ka"]) in [("global", "local"), ("undecided", "undecided")]
     assert structure.attrs["rank"] == 3
 
 

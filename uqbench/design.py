@@ -43,7 +43,8 @@ class Design(eqx.Module):
             raise InputError("design", findings)
         # numbers also where a design is made inside a trace
         with jax.ensure_compile_time_eval():
-            self.times, self.inputs, self.start = jax.tree.map(jnp.asarray, (times, inputs, start))
+            self.times, self.start = jnp.asarray(times), jnp.asarray(start)
+            self.inputs = {name: jnp.asarray(value) for name, value in inputs.items()}
         self.settles = bool(np.any(np.isposinf(times)))
 
     @classmethod

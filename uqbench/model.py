@@ -270,9 +270,9 @@ def evaluate(model: Model, theta: Theta, design: Design, key: Array | None = Non
     _check_run(model, design, key, findings)
     method = method_for(model, design)
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((theta, design))):
-        return _run(model, theta, design, key, method, mode)
+        return _ordered(model, _run(model, theta, design, key, method, mode))
     # one array is handed over faster than many
-    return _run_packed(model, np.array([*theta.values()], dtype=float), design, key, method)
+    return _ordered(model, _run_packed(model, np.array([*theta.values()], dtype=float), design, key, method))
 
 
 def evaluate_many(model: Model, thetas: Theta, design: Design, keys: Array | None = None, *, chunk: int = 1024) -> Run:
@@ -312,7 +312,13 @@ def evaluate_many(model: Model, thetas: Theta, design: Design, keys: Array | Non
         run = _run_many(model, values[rows], own, None if keys is None else keys[rows], method, shared)
         used = min(size, n - start)
         runs.append(run if used == size else jax.tree.map(lambda leaf, used=used: leaf[:used], run))
-    return runs[0] if len(runs) == 1 else jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *runs)
+    run = runs[0] if len(runs) == 1 else jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *runs)
+    return _ordered(model, run)
+
+
+def _ordered(model: Model, run: Run) -> Run:
+    # compiled functions return dicts in the order of the alphabet
+    return Run({name: run.outputs[name] for name in model.outputs}, run.result, run.steps)
 
 
 def method_for(model: Model, design: Design) -> str:

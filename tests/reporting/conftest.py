@@ -29,6 +29,12 @@ def structure():
         "order": 3,
         "failure_probability": 1e-30,
         "method": "rank of Taylor coefficients",
+        "global_failure_probability": 1e-15,
+        "repeats": 2,
+        "experiments": "several",
+        "generators_complete": True,
+        "structural_seconds": 0.42,
+        "budget": 60.0,
         "equations": json.dumps([r"\frac{d}{d t} C = - CL C", r"\begin{cases} a \end{cases}"]),
         "outputs": json.dumps([r"\mathrm{concentration} = C"]),
         "parameters": json.dumps(parameters),
@@ -37,8 +43,10 @@ def structure():
     verdict = ["local", "none", "local", "local", "none"]
     combination = ["", "CL_median*ka", "", "", "CL*ka"]
     columns = {"verdict": verdict, "reason": ["a reason"] * 5, "combination": combination}
+    columns |= {"locally": [word == "local" for word in verdict], "method": ["input-output equations"] * 5}
     return xr.Dataset(
-        {name: ("parameter", values) for name, values in columns.items()},
+        {name: ("parameter", values) for name, values in columns.items()}
+        | {"expression": ("generator", ["ka_median", "CL_median*ka"])},
         {"parameter": free},
         attributes | origin("identify", scale="log"),
     )

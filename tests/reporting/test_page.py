@@ -196,10 +196,20 @@ def test_parameters_have_units_before_calibration(groups, tmp_path):
 def test_a_simulator_without_equations(groups, tmp_path):
     structure = groups["structure"]
     structure["verdict"] = ("parameter", ["undecided"] * 5)
+    structure["locally"] = ("parameter", [False] * 5)
     structure.attrs |= {"equations": "[]", "outputs": "[]"}
     text = plain(written(build(groups), tmp_path))
     assert "no equations to read" in text
     assert "Whether the parameters can be identified at all is not resolved" in text
+
+
+def test_structure_tells_method_time_and_combinations(page):
+    text = plain(page)
+    assert "Whatever these outputs determine is a function of ka_median and CL_median·ka." in text
+    assert "It took 0.42 s of at most about 60 s." in text
+    assert "“Global” or “local” is wrong with an estimated probability of 1.0" in text
+    assert "several experiments with different initial states" in text
+    assert "by input-output equations" in page
 
 
 def test_an_output_that_is_a_state_is_not_written_twice(groups, tmp_path):

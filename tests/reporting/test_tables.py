@@ -1,9 +1,12 @@
 """Numbers as text, and the tables."""
 
+import json
+
 import numpy as np
 import pytest
+import xarray as xr
 
-from uqbench.reporting import tables
+from uqbench.reporting import sentences, tables
 
 from .conftest import ALEATORY, EPISTEMIC, build
 
@@ -94,6 +97,46 @@ def test_identifiability(tree):
     # the last eigenvalue is the smallest, and its direction is sigma alone
     assert table.loc[[*EPISTEMIC], "weakest"].tolist() == [0.0, 0.0, 1.0]
     assert table.loc["sigma", "posterior_sd"] == pytest.approx(float(tree["posterior"]["sigma"].std()))
+
+
+@pytest.mark.parametrize(
+    "verdicts, locally, text",
+    [
+        ("global global global", "111", "a, b and c are globally identifiable"),
+        ("local global local", "111", "b is globally identifiable; a and c are only locally identifiable"),
+        (
+            "undecided undecided undecided", "111",
+            "a, b and c are locally identifiable; whether other values of them give the same outputs is not resolved",
+        ),
+        (
+            "undecided none global", "101",
+            "b cannot be identified from these outputs, however good the data; c is globally identifiable; a is at "
+            "least locally identifiable; whether other values of a give the same outputs is not resolved",
+        ),
+        ("undecided undecided undecided", "000", "Whether the parameters can be identified at all is not resolved"),
+    ],
+)  # fmt: skip
+def test_structural_verdicts_in_words(verdicts, locally, text):
+    columns = {"verdict": verdicts.split(), "locally": [flag == "1" for flag in locally], "reason": ["why"] * 3}
+    parameters = json.dumps([{"name": name, "role": "epistemic"} for name in "abc"])
+    structure = xr.Dataset(
+        {name: ("parameter", values) for name, values in columns.items()}, {"parameter": [*"abc"]},
+        {"parameters": parameters},
+    )  # fmt: skip
+    assert sentences.structural(xr.DataTree.from_dict({"structure": structure})) == text
+
+
+def test_combinations_in_words():
+    structure = xr.Dataset(
+        {"verdict": ("parameter", ["local", "none"]), "expression": ("generator", ["a", "b*c"])},
+        {"parameter": ["a", "b"]},
+        {"parameters": json.dumps([{"name": name, "role": "epistemic"} for name in "ab"]), "generators_complete": True},
+    )
+    tree = xr.DataTree.from_dict({"structure": structure})
+    assert sentences.combinations(tree) == "Whatever these outputs determine is a function of a and b·c."
+    structure.attrs["generators_complete"] = False
+    tree = xr.DataTree.from_dict({"structure": structure})
+    assert sentences.combinations(tree) == "Determined in combination: b·c; there may be more."
 
 
 def test_natural_scale_is_made_relative(groups):

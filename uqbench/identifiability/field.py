@@ -19,6 +19,8 @@ from ..symbols import Recorder
 
 IMAGINARY, QUARTER_TURN, ERF_SCALE = "sqrt(-1)", "pi/2", "2/sqrt(pi)"
 BITS = 61
+# products of residues fit 64 bits, and msolve takes such primes
+SMALL_BITS = 31
 
 
 class NotAnalytic(ArithmeticError):
@@ -89,12 +91,12 @@ class Field:
     cofactor: int
 
     @classmethod
-    def random(cls, rng: np.random.Generator, cofactor: int) -> "Field":
-        """A random field of about 2^61 elements; `cofactor` 1 asks for nothing but a prime."""
+    def random(cls, rng: np.random.Generator, cofactor: int, bits: int = BITS) -> "Field":
+        """A random field of less than 2^`bits` elements; `cofactor` 1 asks for nothing but a prime."""
         while True:
-            order = int(rng.integers(1 << (BITS - 1), 1 << BITS)) // cofactor | 1
+            order = int(rng.integers(1 << (bits - 1), 1 << bits)) // cofactor | 1
             prime = order if cofactor == 1 else cofactor * order + 1
-            if fmpz(prime).is_prime() and (cofactor == 1 or fmpz(order).is_prime()):
+            if prime >> bits == 0 and fmpz(prime).is_prime() and (cofactor == 1 or fmpz(order).is_prime()):
                 return cls(prime, cofactor)
 
     def random_element(self, rng: np.random.Generator) -> int:

@@ -1,14 +1,17 @@
-"""Local structural identifiability: what the equations and the outputs allow to be known, whatever the data.
+"""Structural identifiability: what the equations and the outputs allow to be known, whatever the data.
 
-The question is asked of one unit with noise-free outputs: can its parameters be found, up to finitely many values, from
-the measured outputs alone? The answer is the rank of the Jacobian of the output derivatives (`taylor`), exact but for a
-stated probability. Parameters that enter no equation follow from their place in the hierarchy: those of a distribution
-between units are known from many units, those of the noise from replicates.
+The question is asked of one unit with noise-free outputs: can its parameters be found from the measured outputs alone?
+*Locally*, that is up to finitely many values, is the rank of the Jacobian of the output derivatives (`taylor`), exact
+but for a stated probability. *Globally*, that is one value, is a question about all points that give the same outputs
+as a random one (`portfolio`). Parameters that enter no equation follow from their place in the hierarchy: those of a
+distribution between units are known from many units, those of the noise from replicates.
 
-What is not seen here: two values of a parameter that give the same outputs (only "finitely many" is decided), relations
-between exp, log and erf that do not follow from their laws on monomials, and the help of further experiments or units.
+Values are counted over the complex numbers, so "local" may be "global" among positive ones; the reason says where that
+is so. What is not seen here: relations between exp, log and erf that do not follow from their laws on monomials, and
+the help of further units.
 """
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
@@ -20,20 +23,35 @@ from ..design import Design
 from ..errors import InputError
 from ..model import Model
 from ..symbols import DivisionByZero, exact, trace
+from .budget import Budget
 from .field import Elementary, NotAnalytic
+from .portfolio import RANK, SOURCES, Decision, decide
 from .rank import Rank, rank_test
+from .stops import LATER_STOPS, ONLY_STOPS, after_first_dose, parameters_of_stops
 from .symmetries import echelon, integer_basis, linear, monomial, null_space, orthogonal, stacked
 from .taylor import INITIALS, Jacobian, Question, random_point, singular_parts
 
 METHOD = "rank of the Taylor coefficients modulo a prime (Sedoglavic 2002, doi:10.1006/jsco.2002.0532)"
 INPUTS = ("constant", "functions")
+LEVELS = ("local", "global")
+ORDER = ("none", "undecided", "local", "global")
+BUDGET = 60.0
 LOCAL = "finitely many values give the same outputs"
+GLOBAL = "one value gives these outputs"
+USUAL = {"global": GLOBAL, "local": LOCAL, "undecided": "no method decided it"}
+THIS_LOCAL = "as far as the Taylor coefficients were followed from this initial state"
+MEANING = (
+    "global: one value gives these outputs; local: finitely many do, complex ones counted; none: a continuum does; "
+    "undecided: the reason says why. `locally` says whether at most finitely many do."
+)
+SUPPOSITION = "supposes that special points are zeros of a polynomial of the degree of the equations times the fibre"
 POPULATION = "population: known from many units if the individual parameter is identifiable"
 SINGULAR = (
     "divides by zero, or takes log or a fractional power of zero, at the start, so that there is no Taylor series; "
     "start from other values, or ask with initial='shifted' or 'unknown'."
 )
 THIS_START = "from this initial state; other initial states would show it"
+PLACE = "place in the hierarchy"
 NOISE = "noise: from replicates or residuals, not from the mean"
 
 
@@ -43,32 +61,43 @@ class SingularStart(InputError):
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found of one unknown."""
+    """What was found of one unknown; `locally`: whether at most finitely many values are possible."""
 
     verdict: str
     reason: str
     combination: str = ""
+    method: str = RANK
+    locally: bool = True
 
 
 def structural_identifiability(
-    model: Model, *, design: Design | None = None, initial: str = "given", inputs: str = "constant", seed: int = 0
-) -> xr.Dataset:
-    """Which parameters the measured outputs determine locally, and which combinations of the others.
+    model: Model, *, design: Design | None = None, initial: str = "given", inputs: str = "constant",
+    level: str = "global", budget: float = BUDGET, seed: int = 0
+) -> xr.Dataset:  # fmt: skip
+    """Which parameters the measured outputs determine, and which combinations of the others.
 
     Args:
         model: a model with an `Ode` system; the outputs with noise count as measured (all, if none has any).
         design: shapes of the inputs and the start time; not needed where inputs are single numbers.
-        initial: "given": the states start as the model says; "shifted": each a generic known amount away from there;
-            "unknown": the initial states are asked for too.
+        initial: "given": the states start as the model says (and after the first dose, if there are doses);
+            "shifted": each a generic known amount away from there; "unknown": the initial states are asked for too.
         inputs: the known inputs are "constant" (at generic values) or generic "functions" of time.
+        level: "global", or "local" for the quick first half of the question, which says "local" or "none".
+        budget: seconds for the global part; what is not decided by then is "undecided".
         seed: of the random points and primes.
 
     Returns:
-        by `parameter` (the free ones): `verdict` "local" or "none", `reason` in words, `combination` the identifiable
-        monomials or sums that contain it; by `state` (initial="unknown") the same as `state_verdict`,
-        `state_reason`; `direction` (`null_direction`, `unknown`): changes of the logarithms that leave all outputs
-        as they are, integers where they are the same everywhere, NaN where they depend on the values. Attributes:
-        `rank` of so many `unknowns`, `order` of the derivative that completed it, `failure_probability`, `method`.
+        by `parameter` (the free ones): `verdict` "global" (one value), "local" (finitely many, over the complex
+        numbers), "none" or "undecided"; `locally` whether at most finitely many values are possible, which is known
+        even where the verdict is "undecided"; `reason` in words; `method`; `combination` the identifiable monomials or
+        sums that contain it. By `state` (initial="unknown") the same as `state_verdict`, ... By `generator`:
+        `expression`, functions (SymPy text, simplest first) of which all identifiable functions are rational
+        functions, if `generators_complete`. `direction` (`null_direction`, `unknown`): changes of the logarithms that
+        leave all outputs as they are, integers where they are the same everywhere, NaN where they depend on the
+        values. Attributes: `rank` of so many `unknowns`, `order` of the derivative that completed it,
+        `failure_probability` (a bound, of the rank), `global_failure_probability` (an estimate that
+        `global_failure_supposes` something), `repeats` of random points, `experiments` "one" or "several", `seconds`,
+        `method`, `verdict_meaning`.
 
     Raises:
         InputError: operations without an algebraic meaning; a start at which the equations have no Taylor series.
@@ -78,13 +107,18 @@ def structural_identifiability(
         >>> structural_identifiability(model).combination.sel(parameter="s").item()
         's*q'
     """
+    began = time.monotonic()
     subject = f"structural identifiability of {model.name!r}" if model.name else "structural identifiability"
-    given = (("initial", initial, INITIALS), ("inputs", inputs, INPUTS))
+    given = (("initial", initial, INITIALS), ("inputs", inputs, INPUTS), ("level", level, LEVELS))
     wrong = [f"{name}={value!r}; known are {', '.join(map(repr, known))}." for name, value, known in given
              if value not in known]  # fmt: skip
+    if not budget > 0:
+        wrong.append(f"budget={budget!r}; give a positive number of seconds, or level='local' for the local part only.")
     if wrong:
         raise InputError(subject, wrong)
-    question = replace(pose(subject, model, design, initial), varying=inputs == "functions")
+    stopped = model.system is not None and bool(model.system.stops)
+    smooth = after_first_dose(model, design) if stopped else model
+    question = replace(pose(subject, smooth, design, initial), varying=inputs == "functions")
     rng = np.random.default_rng(seed)
     try:
         outcome = rank_test(question, rng)
@@ -96,8 +130,15 @@ def structural_identifiability(
     findings = _findings(question, points)
     if outcome.generic:
         findings |= _at_this_start(question, outcome.generic, findings)
-    findings |= _hierarchy(model, question, findings)
-    return _dataset(model, question, outcome, points, findings)
+    decision = None
+    if level == "global":
+        decision = decide(question, outcome, rng, Budget(budget))
+        findings |= _decided(question, decision, findings)
+    if stopped:
+        findings |= _stopped(model, design, outcome.generic, question, findings)
+    findings |= _hierarchy(model, question, findings, level)
+    dataset = _dataset(model, question, outcome, points, findings, decision)
+    return dataset.assign_attrs(dataset.attrs | {"budget": budget, "seconds": time.monotonic() - began})
 
 
 def pose(subject: str, model: Model, design: Design | None, initial: str) -> Question:
@@ -125,7 +166,7 @@ def _findings(question: Question, points: Sequence[Jacobian]) -> dict[str, Findi
     out = dict.fromkeys(names, Finding("local", LOCAL))
     for k in moved:
         found = [text for members, text in combinations if k in members]
-        out[names[k]] = Finding("none", _why(names, k, free, found), ", ".join(found))
+        out[names[k]] = Finding("none", _why(names, k, free, found), ", ".join(found), locally=False)
     return out
 
 
@@ -136,6 +177,46 @@ def _at_this_start(question: Question, generic: Rank, findings: dict[str, Findin
     for k, name in enumerate(question.unknowns):
         if findings[name].verdict == "none" and not any(row[k] for row in free):
             out[name] = replace(findings[name], reason=f"{findings[name].reason} ({THIS_START})")
+    return out
+
+
+def _decided(question: Question, decision: Decision, local: dict[str, Finding]) -> dict[str, Finding]:
+    """Findings with the global verdicts, and with the generators that contain an unknown."""
+    members = {str(each): {symbol.name for symbol in each.free_symbols} for each in decision.generators.expressions}
+    out = {}
+    for name, finding in local.items():
+        verdict = decision.verdicts.get(name, finding.verdict)
+        combination = finding.combination or ", ".join(
+            text for text, names in members.items() if name in names and text != name
+        )
+        if verdict == "none":
+            out[name] = replace(finding, combination=combination)
+            continue
+        reason = (
+            decision.reasons.get(name)
+            or {"global": GLOBAL, "local": LOCAL, "undecided": "no method decided it"}[verdict]
+        )
+        if verdict == "undecided":
+            reason = f"{LOCAL}; whether only one does is undecided: {reason}"
+        elif verdict == "local" and question.initial == "given":
+            reason = f"{reason} ({THIS_LOCAL})"
+        method = decision.methods.get(name, RANK)
+        out[name] = Finding(verdict, reason, combination if verdict != "global" else "", method)
+    return out
+
+
+def _stopped(
+    model: Model, design: Design | None, generic: Rank | None, question: Question, known: dict[str, Finding]
+) -> dict[str, Finding]:
+    """What doses and switches leave undecided."""
+    entering = parameters_of_stops(model, design)
+    out = {
+        name: Finding("undecided", ONLY_STOPS, locally=False)
+        for name in model.space.free if name in entering and name not in known
+    }  # fmt: skip
+    for name, finding in known.items():
+        if finding.verdict == "none" and (name in entering or (generic and THIS_START in finding.reason)):
+            out[name] = replace(finding, verdict="undecided", reason=f"{finding.reason}; {LATER_STOPS}")
     return out
 
 
@@ -179,22 +260,25 @@ def _combinations(points: Sequence[Jacobian], moved: Sequence[int], names: Seque
     return found
 
 
-def _hierarchy(model: Model, question: Question, known: dict[str, Finding]) -> dict[str, Finding]:
+def _hierarchy(model: Model, question: Question, known: dict[str, Finding], level: str) -> dict[str, Finding]:
     """What follows for the free parameters that enter no equation, from where else they enter."""
     noise = {name for output in question.outputs if output in model.noise for name in model.noise[output].names}
     out = dict(known)
     # A distribution names only earlier parameters, so in reverse order whoever names one is already settled.
     for name in reversed([name for name in model.space.free if name not in known]):
-        varying = [other for other in model.space.aleatory if name in model.space[other].names]
+        varying = [out[other] for other in model.space.aleatory if name in model.space[other].names]
         if name in noise:
-            out[name] = Finding("local", NOISE)
+            out[name] = Finding(level, NOISE, method=PLACE)
         elif varying:
-            local = all(out[other].verdict == "local" for other in varying)
-            out[name] = Finding("local" if local else "none", POPULATION)
+            verdict = min((finding.verdict for finding in varying), key=ORDER.index)
+            locally = all(finding.locally for finding in varying)
+            out[name] = Finding(verdict, POPULATION, method=PLACE, locally=locally)
         elif any(name in model.space[other].names for other in model.space.epistemic):
-            out[name] = Finding("none", "prior: enters only the prior of a parameter that has a single value")
+            reason = "prior: enters only the prior of a parameter that has a single value"
+            out[name] = Finding("none", reason, method=PLACE, locally=False)
         else:
-            out[name] = Finding("none", "unused: enters neither the equations of measured outputs nor a distribution")
+            reason = "unused: enters neither the equations of measured outputs nor a distribution"
+            out[name] = Finding("none", reason, method=PLACE, locally=False)
     return out
 
 
@@ -211,20 +295,20 @@ def _directions(points: Sequence[Jacobian]) -> np.ndarray:
     return np.array(rows).reshape(len(rows), len(points[0].values))
 
 
-def _dataset(model: Model, question: Question, outcome: Rank, points: Sequence[Jacobian], findings: dict) -> xr.Dataset:
+FIELDS = ("verdict", "locally", "method", "reason", "combination")
+
+
+def _dataset(
+    model: Model, question: Question, outcome: Rank, points: Sequence[Jacobian], findings: dict[str, Finding],
+    decision: Decision | None
+) -> xr.Dataset:  # fmt: skip
     parameters, unknowns = list(model.space.free), list(question.unknowns)
-    columns = {
-        "verdict": ("parameter", [findings[name].verdict for name in parameters]),
-        "reason": ("parameter", [findings[name].reason for name in parameters]),
-        "combination": ("parameter", [findings[name].combination for name in parameters]),
-        "direction": (("null_direction", "unknown"), _directions(points)),
-    }
+    columns = {name: ("parameter", [getattr(findings[each], name) for each in parameters]) for name in FIELDS}
+    columns["direction"] = (("null_direction", "unknown"), _directions(points))
     coordinates = {"parameter": parameters, "unknown": unknowns}
     if question.initial == "unknown":
         states = list(question.program.states)
-        columns["state_verdict"] = ("state", [findings[name].verdict for name in states])
-        columns["state_reason"] = ("state", [findings[name].reason for name in states])
-        columns["state_combination"] = ("state", [findings[name].combination for name in states])
+        columns |= {f"state_{name}": ("state", [getattr(findings[each], name) for each in states]) for name in FIELDS}
         coordinates["state"] = states
     attributes = {
         "rank": outcome.rank,
@@ -233,6 +317,20 @@ def _dataset(model: Model, question: Question, outcome: Rank, points: Sequence[J
         "failure_probability": outcome.failure_probability,
         "initial": question.initial,
         "inputs": "functions" if question.varying else "constant",
+        "level": "local" if decision is None else "global",
         "method": METHOD,
+        "verdict_meaning": MEANING,
     }
+    if decision is not None:
+        columns["expression"] = ("generator", [str(each) for each in decision.generators.expressions])
+        used = [text for method, text in SOURCES.items() if method in decision.methods.values()]
+        attributes |= {
+            "global_failure_probability": decision.failure_probability,
+            "global_failure_supposes": SUPPOSITION,
+            "repeats": decision.repeats,
+            "experiments": "one" if decision.single else "several",
+            "generators_complete": decision.generators.complete,
+            "generators_reason": decision.generators.reason,
+            "method": "; ".join([METHOD, *used]),
+        }
     return xr.Dataset(columns, coordinates, attributes)

@@ -92,13 +92,20 @@ class Jacobian:
 
 
 class Point:
-    """One random point: values of everything known and unknown, and what exp and log are there."""
+    """One random point: values of everything known and unknown, and what exp and log are there.
 
-    def __init__(self, question: Question, field: Field, rng: np.random.Generator):
+    Args:
+        question, field, rng: what is asked, and where.
+        given: values, of inputs say, that are not drawn.
+    """
+
+    def __init__(
+        self, question: Question, field: Field, rng: np.random.Generator, given: Mapping[str, int] | None = None
+    ):
         self.question, self.field = question, field
         program = question.program
         names = [*program.parameters, *program.inputs, ERF_SCALE, QUARTER_TURN]
-        self.values = {name: field.random_element(rng) for name in names}
+        self.values = {name: field.random_element(rng) for name in names} | dict(given or {})
         if field.cofactor == 4:
             self.values[IMAGINARY] = field.imaginary(rng)
         self.time = field.random_element(rng) if question.generic else field.of(question.start)
@@ -115,7 +122,7 @@ class Point:
             self.constants = start.table
         self.states = dict(self.shifts)
         if question.initial != "unknown":
-            initial = self._run(Series(field, self.constants), {}, program.initial)
+            initial = self.run(Series(field, self.constants), {}, program.initial)
             self.states = {name: int(value[0]) + self.shifts.get(name, 0) for name, value in initial.items()}
 
     def start(self, rng: np.random.Generator) -> tuple[Start, dict]:
@@ -130,7 +137,7 @@ class Point:
             states = {name: start.add(pair, states[name]) if states else pair for name, pair in given.items()}
         return start, values | states
 
-    def _known(self, series: Series) -> dict[str, nmod_poly]:
+    def known(self, series: Series) -> dict[str, nmod_poly]:
         """All symbols but the states as series."""
         values = {name: series.number(value) for name, value in self.values.items()}
         values[TIME] = nmod_poly([self.time, 1], self.field.prime).truncate(series.length)
@@ -140,8 +147,8 @@ class Point:
             values[name] = nmod_poly(terms[: series.length], self.field.prime)
         return values
 
-    def _run(self, series: Series, trajectory: Mapping[str, nmod_poly], roots: Mapping[str, int]):
-        values = self._known(series)
+    def run(self, series: Series, trajectory: Mapping[str, nmod_poly], roots: Mapping[str, int]):
+        values = self.known(series)
         out = self.question.program.run(series, values | trajectory, self.question.program.cone(roots.values()))
         return {name: out[index] for name, index in roots.items()}
 
@@ -151,7 +158,7 @@ class Point:
         starts = {name: series.number(value) for name, value in self.states.items()}
         trajectory = starts
         for series.length in range(1, order + 1):
-            slopes = self._run(series, trajectory, self.question.program.rhs)
+            slopes = self.run(series, trajectory, self.question.program.rhs)
             trajectory = {name: starts[name] + slopes[name].integral() for name in starts}
         return trajectory
 
@@ -174,7 +181,7 @@ class Point:
         """First variations of `roots`: name -> symbol -> series."""
         unknowns = set(self.question.unknowns)
         symbols = {
-            name: Varied(x, {name: series.one} if name in unknowns else {}) for name, x in self._known(series).items()
+            name: Varied(x, {name: series.one} if name in unknowns else {}) for name, x in self.known(series).items()
         }
         program = self.question.program
         out = program.run(Variations(series), symbols | varied, program.cone(roots.values()))
@@ -208,7 +215,9 @@ def _differentiate(parts: dict[str, nmod_poly], slopes: Mapping[str, Mapping[str
     return out
 
 
-def random_point(question: Question, rng: np.random.Generator, field: Field | None = None) -> Point:
+def random_point(
+    question: Question, rng: np.random.Generator, field: Field | None = None, given: Mapping[str, int] | None = None
+) -> Point:
     """A point at which every fractional power exists; in a fresh field unless one is given.
 
     Raises:
@@ -216,7 +225,7 @@ def random_point(question: Question, rng: np.random.Generator, field: Field | No
     """
     for _ in range(ATTEMPTS):
         try:
-            return Point(question, field or Field.random(rng, question.cofactor), rng)
+            return Point(question, field or Field.random(rng, question.cofactor), rng, given)
         except NoRoot:
             continue
     raise NotAnalytic

@@ -14,12 +14,13 @@ from ..space import Theta
 from ..study import Study
 from ..symbols import read
 from .fisher import fisher_information
-from .structural import SingularStart, structural_identifiability
+from .structural import BUDGET, SingularStart, structural_identifiability
 
 
 def identify(
-    study: Study, tree: xr.DataTree | None = None, *, theta: Theta | None = None, scale: str = "log", seed: int = 0
-) -> xr.DataTree:
+    study: Study, tree: xr.DataTree | None = None, *, theta: Theta | None = None, scale: str = "log",
+    budget: float = BUDGET, seed: int = 0
+) -> xr.DataTree:  # fmt: skip
     """Structural identifiability from the traced equations, and Fisher information from the measurements.
 
     Args:
@@ -27,10 +28,12 @@ def identify(
             the Fisher information; default the posterior medians if /posterior is in the tree, else
             the prior medians.
         scale: of the Fisher information, "log" or "natural".
+        budget: seconds for the global structural verdicts; what is open by then is "undecided".
         seed: of the random points of the structural test.
 
     Returns:
-        the tree with /structure (by `parameter`: verdict, reason, combination; equations in LaTeX as attributes) and,
+        the tree with /structure (by `parameter`: verdict, reason, combination and more, see
+        `structural_identifiability`; equations in LaTeX as attributes) and,
         where something is measured, /fisher.
 
     Raises:
@@ -39,7 +42,7 @@ def identify(
     tree = results.check_tree(study, tree)
     began = time.monotonic()
     design = next(iter(study.experiments.values()))
-    groups = {"structure": _structure(study.model, design, seed)}
+    groups = {"structure": _structure(study.model, design, budget, seed)}
     if study.model.noise:
         at = "theta" if theta is not None else "posterior medians" if "posterior" in tree.children else "prior medians"
         if at == "posterior medians":
@@ -47,11 +50,11 @@ def identify(
             theta = {name: np.asarray(posterior[name].median()) for name in study.model.space.epistemic}
         fisher = fisher_information(study, theta, scale=scale)
         groups["fisher"] = fisher.assign_attrs({**fisher.attrs, "at": at})
-    settings = {"scale": scale}
+    settings = {"scale": scale, "budget": budget}
     return results.attach(tree, groups, verb="identify", settings=settings, seed=seed, seconds=time.monotonic() - began)
 
 
-def _structure(model: Model, design: Design, seed: int) -> xr.Dataset:
+def _structure(model: Model, design: Design, budget: float, seed: int) -> xr.Dataset:
     space = model.space
     if model.system is None:
         reason = "a simulator without a system has no equations to read"
@@ -61,16 +64,18 @@ def _structure(model: Model, design: Design, seed: int) -> xr.Dataset:
                 "verdict": ("parameter", ["undecided"] * len(names)),
                 "reason": ("parameter", [reason] * len(names)),
                 "combination": ("parameter", [""] * len(names)),
+                "locally": ("parameter", [False] * len(names)),
+                "method": ("parameter", [""] * len(names)),
             },
             coords={"parameter": names},
         )
         equations, outputs = [], []
     else:
         try:
-            dataset = structural_identifiability(model, design=design, seed=seed)
+            dataset = structural_identifiability(model, design=design, budget=budget, seed=seed)
         except SingularStart:
             # A Hill function of real exponent at zero, say; the attribute `initial` tells which question was answered.
-            dataset = structural_identifiability(model, design=design, initial="shifted", seed=seed)
+            dataset = structural_identifiability(model, design=design, initial="shifted", budget=budget, seed=seed)
         symbolic = read(model, design)
         equations = [sympy.latex(equation) for equation in symbolic.equations()]
         outputs = [
@@ -89,7 +94,7 @@ def _structure(model: Model, design: Design, seed: int) -> xr.Dataset:
     ]
     return dataset.assign_attrs(
         {
-            **dataset.attrs,
+            **{"structural_seconds" if name == "seconds" else name: value for name, value in dataset.attrs.items()},
             "equations": json.dumps(equations),
             "outputs": json.dumps(outputs),
             "parameters": json.dumps(parameters),

@@ -125,7 +125,7 @@ def _identifiability(tree, study) -> tuple[str, list]:
         relative, now = row.get("relative_error", np.nan), row.get("posterior_relative", np.nan)
         cells = {
             "parameter": name,
-            "verdict": Cell(row["verdict"], flag=row["verdict"] in ("none", "undecided")),
+            "verdict": Cell(row["verdict"], _by(row.get("method", "")), row["verdict"] in ("none", "undecided")),
             "why": why,
             "Fisher s.e., relative": "not determined" if np.isinf(relative) else _plus_minus(relative),
             "posterior sd, relative": Cell(
@@ -136,8 +136,10 @@ def _identifiability(tree, study) -> tuple[str, list]:
         rows.append([cells[column] for column in columns])
     attributes = group(tree, "structure").attrs
     information = [Paragraph(sentences.information(tree))] if "fisher" in tree.children else []
+    together = [Paragraph(text)] if (text := sentences.combinations(tree)) else []
     blocks = [
         *information,
+        *together,
         Table(
             columns,
             rows,
@@ -150,8 +152,21 @@ def _identifiability(tree, study) -> tuple[str, list]:
     method = [f"Structure: {attributes['method']}." if "method" in attributes else ""]
     if "failure_probability" in attributes:
         chance = rounded(float(attributes["failure_probability"]), digits=2)
-        method.append(f"A verdict is wrong with a probability below {chance}.")
+        method.append(f"Which parameters are identifiable at least locally errs with a probability below {chance}.")
+    if attributes.get("repeats"):
+        chance = rounded(float(attributes["global_failure_probability"]), digits=2)
+        method.append(f"“Global” or “local” is wrong with an estimated probability of {chance}.")
+        method.append("Complex and negative values count as values.")
+        if attributes.get("experiments") == "several":
+            method.append("Some verdicts take several experiments with different initial states.")
+    if "structural_seconds" in attributes:
+        took, budget = (rounded(float(attributes[name]), digits=2) for name in ("structural_seconds", "budget"))
+        method.append(f"It took {took} s of at most about {budget} s.")
     return sentences.structural(tree), [*blocks, Paragraph(" ".join(method), "quiet")]
+
+
+def _by(method) -> str:
+    return f"by {method}" if isinstance(method, str) and method else ""
 
 
 def _plus_minus(share: float) -> str:

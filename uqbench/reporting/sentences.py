@@ -13,6 +13,7 @@ import xarray as xr
 
 from .tables import (
     coverage,
+    generators,
     group,
     identifiability,
     narrowing,
@@ -22,6 +23,7 @@ from .tables import (
     rounded,
     time_unit,
     unit_name,
+    unit_text,
 )
 
 _WORDS = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
@@ -98,8 +100,11 @@ def unresolved(tree: xr.DataTree) -> list[str]:
 
 def structural(tree: xr.DataTree) -> str:
     """The verdicts of structural identifiability, those that fail by name."""
-    verdict = identifiability(tree)["verdict"].dropna()
-    lost, open_ = verdict.index[verdict == "none"].tolist(), verdict.index[verdict == "undecided"].tolist()
+    table = identifiability(tree)
+    verdict = table["verdict"].dropna()
+    half = verdict.index[(verdict == "undecided") & _locally(table, verdict.index)].tolist()
+    one, some, lost = (verdict.index[verdict == kind].tolist() for kind in ("global", "local", "none"))
+    open_ = [name for name in verdict.index[verdict == "undecided"] if name not in half]
     said = []
     if lost:
         said.append(f"{listed(lost)} cannot be identified from these outputs, however good the data")
@@ -107,16 +112,41 @@ def structural(tree: xr.DataTree) -> str:
         return f"Whether the parameters can be identified at all is {NOT_RESOLVED}"
     if open_:
         said.append(f"for {listed(open_)} the question is {NOT_RESOLVED}")
-    rest = len(verdict) - len(lost) - len(open_)
-    if rest:
-        how = "globally" if (verdict[~verdict.isin(["none", "undecided"])] == "global").all() else "locally"
-        are = "is" if rest == 1 else "are"
-        who = f"all {counted(rest, 'parameter')}" if not said else f"the other {counted(rest, 'parameter')}"
-        if not said and len(verdict) <= 3:
-            who = listed(verdict.index.tolist())
-        said.append(f"{who} {are} {how} identifiable")
+    kinds = [(one, "globally"), (some, "only locally"), (half, "at least locally")]
+    *named, last = sorted([kind for kind in kinds if kind[0]], key=lambda kind: len(kind[0])) or [([], "")]
+    said += [f"{listed(names)} {'is' if len(names) == 1 else 'are'} {how} identifiable" for names, how in named]
+    if last[0]:
+        names, how = last
+        who = f"{'the other' if said else 'all'} {counted(len(names), 'parameter')}"
+        if len(names) == 1 or (not lost and not open_ and len(verdict) <= 3):
+            who = listed(names)
+        how = how if named else how.split()[-1]
+        said.append(f"{who} {'is' if len(names) == 1 else 'are'} {how} identifiable")
+    if half:
+        which = "them" if len(half) == len(verdict) else listed(half)
+        said.append(f"whether other values of {which} give the same outputs is {NOT_RESOLVED}")
     text = "; ".join(said)
     return text if lost or len(verdict) <= 3 else sentence(text)
+
+
+def _locally(table, names):
+    """Whether at most finitely many values are possible, by parameter; False where a tree does not say."""
+    if "locally" not in table:
+        return np.zeros(len(names), dtype=bool)
+    return table["locally"].reindex(names).eq(True).to_numpy()
+
+
+def combinations(tree: xr.DataTree) -> str:
+    """What generates everything that the outputs determine; empty where that is the parameters themselves."""
+    expressions, complete = generators(tree)
+    names = set(identifiability(tree).index)
+    together = [unit_text(text) for text in expressions if text not in names]
+    if not together:
+        return ""
+    alone = [text for text in expressions if text in names]
+    if complete:
+        return f"Whatever these outputs determine is a function of {listed([*alone, *together])}."
+    return f"Determined in combination: {listed(together)}; there may be more."
 
 
 def information(tree: xr.DataTree) -> str:

@@ -170,15 +170,15 @@ def identifiability(tree: xr.DataTree) -> pd.DataFrame:
     """What can be known of each free parameter: from perfect data, from these to first order, and by now.
 
     Returns:
-        by `parameter`: `verdict`, `reason`, `combination` (from /structure); `standard_error`, `relative_error` and
-        `weakest`, its weight in the least known direction (from /fisher); `posterior_sd` and `posterior_relative` of
-        epistemic parameters.
+        by `parameter`: `verdict`, `locally`, `method`, `reason`, `combination` (from /structure); `standard_error`,
+        `relative_error` and `weakest`, its weight in the least known direction (from /fisher); `posterior_sd` and
+        `posterior_relative` of epistemic parameters.
     """
     structure, fisher, posterior = (group(tree, name) for name in ("structure", "fisher", "posterior"))
     known = described(tree)
     table = pd.DataFrame(index=known.index[known["role"] != "fixed"])
     if structure is not None:
-        columns = ["verdict", "reason", "combination"]
+        columns = ["verdict", "locally", "method", "reason", "combination"]
         table = _by(structure[[c for c in columns if c in structure]], "parameter").reindex(table.index)
     if fisher is not None:
         predicted = _by(fisher[["standard_error"]], "parameter")
@@ -193,6 +193,14 @@ def identifiability(tree: xr.DataTree) -> pd.DataFrame:
         centre = pd.Series({name: float(posterior[name].median()) for name in names}, dtype=float)
         table = table.join(pd.DataFrame({"posterior_sd": sd, "posterior_relative": sd / centre.abs()}))
     return table
+
+
+def generators(tree: xr.DataTree) -> tuple[list[str], bool]:
+    """Functions that generate all identifiable ones, as text, and whether these are all."""
+    structure = group(tree, "structure")
+    if structure is None or "expression" not in structure:
+        return [], False
+    return structure["expression"].values.astype(str).tolist(), bool(structure.attrs.get("generators_complete", False))
 
 
 def variance(tree: xr.DataTree) -> pd.DataFrame:

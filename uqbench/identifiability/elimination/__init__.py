@@ -1,0 +1,1 @@
+"""Input-output equations: relations between outputs, inputs and their derivatives, without states."""

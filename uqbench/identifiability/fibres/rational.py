@@ -1,0 +1,310 @@
+"""exp, log and powers in a model, written as further unknowns of a rational one.
+
+w = exp(u) obeys w' = u' w and w = log(u) obeys w' = u'/u, so a function becomes a state of its own with an unknown
+start, or a parameter where nothing in it moves (a**n: 1/x x' n a**n). Left out is only what ties its start to the other
+unknowns. Where the functions are algebraically independent (Ax, Ann. Math. 93, 1971, doi:10.2307/1970774), solutions of
+the model lie dense in those of the rational one, so what is global there is global. What is not there stays undecided,
+after one more source of knowledge has run dry: exp and log are one-to-one for real numbers, so knowing the value of one
+tells its argument and conversely.
+"""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+import numpy as np
+import sympy
+
+from ...symbols import TIME, Program, Recorder
+from ..budget import Budget, Undecided
+from ..constants import NoRoot
+from ..field import SMALL_BITS, Field, Series
+from ..rank import Rank, rank_test
+from ..taylor import ATTEMPTS, Point, Question, random_point
+from .taylor_fibre import Answer, plan, sample
+
+MORE_VALUES = "other values are possible only if the laws of exp and log allow them, which is not decided"
+
+
+@dataclass(frozen=True)
+class Auxiliary:
+    """A function that became an unknown: its name, and the outputs that show its value and its argument."""
+
+    name: str
+    function: str
+    value: str
+    argument: str
+
+
+@dataclass(frozen=True)
+class Rational:
+    """A rational question and what links it to the original one.
+
+    Args:
+        question: with the auxiliaries among its unknowns.
+        original: the question with functions.
+        auxiliaries: in the order in which they depend on each other.
+        positions: name of an auxiliary -> position of its function in the original program.
+    """
+
+    question: Question
+    original: Question
+    auxiliaries: tuple[Auxiliary, ...]
+    positions: Mapping[str, int]
+
+    def point(self, rng: np.random.Generator) -> Point:
+        """A random point of the rational question that is one of the original."""
+        exact = self._exact(rng)
+        series = Series(exact.field, exact.constants)
+        states = {name: series.number(value) for name, value in exact.states.items()}
+        program = self.original.program
+        values = program.run(series, exact.known(series) | states, program.cone(self.positions.values()))
+        point = random_point(self.question, rng, Field(exact.field.prime, 1))
+        point.values |= {name: value for name, value in exact.values.items() if name in point.values}
+        point.time, point.shifts = exact.time, dict(exact.shifts)
+        for name, position in self.positions.items():
+            value = int(values[position][0])
+            if name in self.question.program.states:
+                point.states[name] = value
+                point.values[f"{name} start"] = value
+            else:
+                point.values[name] = value
+        point.states |= exact.states
+        return point
+
+    def _exact(self, rng: np.random.Generator) -> Point:
+        cofactor = self.original.cofactor
+        for _ in range(ATTEMPTS):
+            # a root of a given number may need another field, not only another point
+            with suppress(NoRoot):
+                return Point(self.original, Field.random(rng, cofactor, SMALL_BITS), rng)
+        raise Undecided("no point at which all roots exist")
+
+
+class Values(Recorder):
+    """Records a program with a symbol in place of every function; arguments are kept."""
+
+    def __init__(self):
+        super().__init__()
+        self.arguments: dict[str, tuple[str, object]] = {}
+
+    def function(self, name: str, x):
+        key = f"{name} {self.index(x)}"
+        self.arguments[key] = (name, x)
+        return self.symbol(key)
+
+
+class Slopes:
+    """The algebra of pairs (value, time derivative)."""
+
+    def __init__(self, values: Values):
+        self.r = values
+
+    def constant(self, value: Fraction):
+        return value, Fraction(0)
+
+    def add(self, x, y):
+        return self.r.add(x[0], y[0]), self.r.add(x[1], y[1])
+
+    def sub(self, x, y):
+        return self.r.sub(x[0], y[0]), self.r.sub(x[1], y[1])
+
+    def neg(self, x):
+        return self.r.neg(x[0]), self.r.neg(x[1])
+
+    def mul(self, x, y):
+        return self.r.mul(x[0], y[0]), self.r.add(self.r.mul(x[1], y[0]), self.r.mul(x[0], y[1]))
+
+    def div(self, x, y):
+        value = self.r.div(x[0], y[0])
+        return value, self.r.div(self.r.sub(x[1], self.r.mul(value, y[1])), y[0])
+
+    def integer_power(self, x, n: int):
+        slope = self.r.mul(self.r.mul(Fraction(n), self.r.integer_power(x[0], n - 1)), x[1])
+        return self.r.integer_power(x[0], n), slope
+
+    def function(self, name: str, x):
+        value = self.r.function(name, x[0])
+        return value, self.r.mul(x[1], value) if name == "exp" else self.r.div(x[1], x[0])
+
+
+def rationalised(question: Question, rng: np.random.Generator) -> Rational:
+    """The rational question.
+
+    Raises:
+        Undecided: functions that depend on each other, sine and cosine, inputs that change in time.
+    """
+    program = question.program
+    if question.cofactor == 4:
+        raise Undecided("sine, cosine or their inverses")
+    if question.varying and program.inputs:
+        raise Undecided("functions of inputs that change in time")
+    roots = [*program.rhs.values(), *(program.observe[name] for name in question.outputs)]
+    cone = program.cone(roots)
+    functions = [k for k in cone if program.operations[k][0] == "function"]
+    if any(program.operations[k][1] == "erf" for k in functions):
+        raise Undecided("erf")
+    record = Values()
+    names = (*program.parameters, *program.inputs, *program.states)
+    symbols = {name: record.symbol(name) for name in (*names, TIME)}
+    free = {operation[1]: record.symbol(operation[1]) for operation in program.operations
+            if operation[0] == "symbol" and operation[1] not in symbols}  # fmt: skip
+    plain = program.run(record, symbols | free, cone)
+    slopes = {name: (node, Fraction(0)) for name, node in (symbols | free).items()}
+    slopes[TIME] = (symbols[TIME], Fraction(1))
+    slopes |= {name: (symbols[name], plain[program.rhs[name]]) for name in program.states}
+    paired = program.run(Slopes(record), slopes, cone)
+    positions = {}
+    for k in functions:
+        positions.setdefault(_symbol_name(record, paired[k][0]), k)
+    rooted = _relations(record, positions)
+    _independent(question, [k for name, k in positions.items() if name not in rooted], rng)
+    moving = {name: paired[k][1] for name, k in positions.items() if paired[k][1] != Fraction(0)}
+    parameters = [name for name in positions if name not in moving]
+    index = record.index
+    starts = {name: record.symbol(f"{name} start") for name in moving}
+    initial = program.run(record, symbols | free, program.cone(program.initial.values()))
+    observe = {name: index(plain[program.observe[name]]) for name in question.outputs}
+    auxiliaries = []
+    for name in positions:
+        function, argument = record.arguments[name]
+        auxiliaries.append(Auxiliary(name, function, f"value of {name}", f"argument of {name}"))
+        observe |= {f"value of {name}": index(record.symbol(name)), f"argument of {name}": index(argument)}
+    relations = _relations(record, positions)
+    observe |= {f"relation {name}": index(relation) for name, relation in relations.items()}
+    for i, left in enumerate(auxiliaries):
+        for right in auxiliaries[:i]:
+            (_, x), (_, y) = record.arguments[left.name], record.arguments[right.name]
+            observe[f"{left.argument} - {right.argument}"] = index(record.sub(x, y))
+    begin = {name: index(initial[k]) for name, k in program.initial.items()} | {n: index(s) for n, s in starts.items()}
+    rates = {name: index(plain[k]) for name, k in program.rhs.items()} | {n: index(s) for n, s in moving.items()}
+    names = (*program.parameters, *parameters, *(f"{name} start" for name in moving))
+    out = Program(tuple(record.operations), names, program.inputs, begin, rates, observe)
+    if question.initial == "unknown":
+        unknowns = (*question.unknowns, *positions)
+    else:
+        # the start of a function is unknown where its argument at the start is
+        unsure = [
+            f"{name} start" for name in moving if _start_symbols(question, positions[name]) & set(question.unknowns)
+        ]
+        unknowns = (*question.unknowns, *parameters, *unsure)
+    outputs = (*question.outputs, *(f"relation {name}" for name in relations))
+    asked = replace(question, program=out, unknowns=unknowns, outputs=outputs)
+    return Rational(asked, question, tuple(auxiliaries), positions)
+
+
+def _relations(record: Values, names) -> dict[str, object]:
+    """What vanishes for a power with a rational exponent: w^q - a^p for w = a^(p/q)."""
+    out = {}
+    for name in names:
+        function, argument = record.arguments[name]
+        operation = record.operations[record.index(argument)]
+        if function == "exp" and operation[0] == "mul":
+            left, right = (record.operations[position] for position in operation[1:])
+            constant, symbol = (left, right) if left[0] == "constant" else (right, left)
+            if constant[0] == "constant" and symbol[0] == "symbol" and symbol[1] in record.arguments:
+                base, exponent = record.arguments[symbol[1]][1], constant[1]
+                root = record.integer_power(record.symbol(name), exponent.denominator)
+                power = record.integer_power(base, abs(exponent.numerator))
+                if exponent > 0:
+                    out[name] = record.sub(root, power)
+                else:
+                    out[name] = record.sub(record.mul(root, power), Fraction(1))
+    return out
+
+
+def _start_symbols(question: Question, position: int) -> set[str]:
+    """What the value of a position at the start depends on."""
+    program = question.program
+    symbols = program.symbols([position])
+    begun = program.symbols([program.initial[name] for name in symbols & set(program.states)])
+    return (symbols - set(program.states)) | begun
+
+
+def _symbol_name(record: Recorder, node) -> str:
+    return record.operations[node.index][1]
+
+
+def _independent(question: Question, functions: list[int], rng: np.random.Generator):
+    """Refuses functions between which there are algebraic relations."""
+    generic = replace(question, initial="unknown") if question.initial == "given" else question
+    point = random_point(generic, rng)
+    start, values = point.start(rng)
+    out = generic.program.run(start, values, generic.program.cone(functions))
+    seen: dict[sympy.Expr, int] = {}
+    rows = []
+    for k in functions:
+        expression = sympy.sympify(out[k][0])
+        if question.program.operations[k][1] == "exp":
+            powers = [factor.as_base_exp() for factor in sympy.Mul.make_args(expression)]
+        else:
+            powers = [term.as_coeff_Mul()[::-1] for term in sympy.Add.make_args(sympy.expand(expression))]
+        atoms = {base: weight for base, weight in powers
+                 if base.is_Symbol and base.name.startswith("atom ") and weight.is_Rational}  # fmt: skip
+        rows.append({seen.setdefault(base, len(seen)): weight for base, weight in atoms.items()})
+    matrix = sympy.Matrix(len(rows), max(len(seen), 1), lambda i, j: rows[i].get(j, 0))
+    if matrix.rank() < len(rows):
+        raise Undecided("powers with a rational exponent, or functions that depend on each other")
+
+
+def global_with_functions(
+    question: Question, outcome: Rank, rng: np.random.Generator, budget: Budget, *, repeats: int = 2
+) -> Answer:
+    """`global_identifiability` for a question with exp, log or real powers: "global" or "undecided", never "local".
+
+    Args:
+        question, outcome: of the local test. rng, budget, repeats: as there.
+    """
+    steps = plan(question, outcome)
+    verdicts = {name: "undecided" if name in steps.identifiable else "none" for name in question.unknowns}
+    try:
+        known = _closure(rationalised(question, rng), rng, budget, repeats)
+    except Undecided as problem:
+        return Answer(verdicts, str(problem), {}, steps)
+    verdicts |= {name: "global" for name in steps.identifiable if name in known}
+    reason = MORE_VALUES if "undecided" in verdicts.values() else ""
+    return Answer(verdicts, reason, {}, steps, repeats=repeats)
+
+
+def _follows(question: Question, name: str, known: set[str]) -> bool:
+    """Whether a function of time is known from its start and its rate."""
+    program = question.program
+    if question.initial == "unknown" or name not in program.rhs:
+        return False
+    needed = program.symbols([program.rhs[name]]) - {name} | {f"{name} start"}
+    return not (needed & {*question.unknowns, *program.states}) - known
+
+
+def _closure(rational: Rational, rng: np.random.Generator, budget: Budget, repeats: int) -> set[str]:
+    """What is global in the rational question, values and arguments of functions telling each other."""
+    asked = rational.question
+    program, known = asked.program, set()
+    while True:
+        steps = plan(asked, rank_test(asked, rng))
+        budget.check()
+        current = replace(rational, question=asked)
+        found = [sample(asked, steps, lambda current=current: current.point(rng), budget) for _ in range(repeats)]
+        known |= {name for name in steps.identifiable if all(at.identifiable(sympy.Symbol(name)) for at in found)}
+        more = []
+        for auxiliary in rational.auxiliaries:
+            unknown = (program.symbols([program.observe[auxiliary.argument]]) & set(asked.unknowns)) - known
+            if auxiliary.name in known or _follows(asked, auxiliary.name, known):
+                more.append(auxiliary.argument)
+            if not unknown:
+                more.append(auxiliary.value)
+        for i, left in enumerate(rational.auxiliaries):
+            for right in rational.auxiliaries[:i]:
+                ratio = sympy.Symbol(left.name) / sympy.Symbol(right.name)
+                name = f"{left.argument} - {right.argument}"
+                asked_for = left.name in asked.unknowns and right.name in asked.unknowns
+                if (
+                    asked_for
+                    and left.function == right.function == "exp"
+                    and all(at.identifiable(ratio) for at in found)
+                ):
+                    more.append(name)
+        more = [name for name in more if name not in asked.outputs]
+        if not more:
+            return known
+        asked = replace(asked, outputs=(*asked.outputs, *more))

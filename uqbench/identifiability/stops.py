@@ -1,0 +1,70 @@
+"""What doses and switches mean for the structural question.
+
+Between two stops the equations are smooth, and what identifies a parameter there identifies it. The question is asked
+of the time after the first dose, from the initial state plus its amount: later doses and switches can only add. So
+"global" and "local" hold for the whole course; what only later stops could show is left undecided.
+"""
+
+from dataclasses import replace
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..design import Design
+from ..model import Model
+
+ONLY_STOPS = "it enters only the times of doses or switches, or later doses, which are not looked at"
+LATER_STOPS = "not from the time up to the second stop; later doses or switches may show it"
+
+
+class _AnyInput(dict):
+    """Inputs of which nothing is known but that they are numbers."""
+
+    def __missing__(self, name: str):
+        return jnp.ones(())
+
+
+def after_first_dose(model: Model, design: Design | None) -> Model:
+    """The model without stops, its states beginning after the first dose."""
+    system = model.system
+    if system.doses is None:
+        return replace(model, system=replace(system, switches=None))
+    first = _first_doses(model, design)
+
+    def initial(p, inputs):
+        state = dict(system.initial(p, inputs))
+        rows = system.doses(p, inputs)
+        for name, k in first.items():
+            state[name] = state[name] + jnp.asarray(rows[name][1])[k]
+        return state
+
+    return replace(model, system=replace(system, initial=initial, switches=None, doses=None))
+
+
+def _first_doses(model: Model, design: Design | None) -> dict[str, int]:
+    """State -> position of its dose, for the states that get one at the earliest time."""
+    inputs = design.inputs if design is not None else _AnyInput()
+    start = float(design.start) if design is not None else 0.0
+    rows = model.system.doses(model.space.nominal(), inputs)
+    times = {name: np.where(np.asarray(row[0]) >= start, np.asarray(row[0], dtype=float), np.inf)
+             for name, row in rows.items()}  # fmt: skip
+    earliest = min((float(row.min(initial=np.inf)) for row in times.values()), default=np.inf)
+    if not np.isfinite(earliest):
+        return {}
+    return {name: int(row.argmin()) for name, row in times.items() if row.min(initial=np.inf) == earliest}
+
+
+def parameters_of_stops(model: Model, design: Design | None) -> set[str]:
+    """The parameters on which times and amounts of any stop depend."""
+    inputs = design.inputs if design is not None else _AnyInput()
+    theta, out = model.space.nominal(), set()
+    for stop in model.system.stops:
+        jaxpr = jax.make_jaxpr(lambda theta, stop=stop: stop(theta, inputs))(theta).jaxpr
+        needed = {id(v) for v in jaxpr.outvars}
+        for equation in reversed(jaxpr.eqns):
+            if any(id(v) in needed for v in equation.outvars):
+                needed |= {id(v) for v in equation.invars}
+        # a dict of scalars is flattened in the order of its sorted keys
+        out |= {name for name, v in zip(sorted(theta), jaxpr.invars, strict=True) if id(v) in needed}
+    return out
