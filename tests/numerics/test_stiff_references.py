@@ -19,20 +19,20 @@ from .stiff_problems import (
 SMALL = tuple(problem for problem in PROBLEMS if len(problem.states) <= 3)
 
 
-def check(problem, rtol):
+def error_at_the_end(problem, rtol):
+    """On the scale of the tolerance; infinite where the solve failed."""
     run = uq.evaluate(problem.at(rtol), problem.theta, problem.design)
-    assert int(run.result) == 0, uq.RESULTS[int(run.result)]
-    assert problem.error(problem.rows(run)[-1], problem.end()) <= 10 * rtol
+    return problem.error(problem.rows(run)[-1], problem.end())
 
 
 @pytest.mark.parametrize("problem", PROBLEMS, ids=str)
 def test_the_end_is_right_to_six_digits(problem):
-    check(problem, 1e-6)
+    assert error_at_the_end(problem, 1e-6) <= 1e-5
 
 
 @pytest.mark.parametrize("problem", SMALL, ids=str)
 def test_the_end_of_small_systems_is_right_to_nine_digits(problem):
-    check(problem, 1e-9)
+    assert error_at_the_end(problem, 1e-9) <= 1e-8
 
 
 @pytest.mark.parametrize("problem", RECEPTORS, ids=str)
