@@ -135,11 +135,17 @@ def random_line(ring: Ring, rng: np.random.Generator, names: Iterable[str]) -> t
     return dict(zip(names, draw[0], strict=True)), dict(zip(names, draw[1], strict=True))
 
 
-def unhurried() -> None:
-    """The check of the time where there is no limit."""
+def unhurried(products: int = 0) -> None:
+    """The check of the time where there is no limit (see `Budget.check`)."""
 
 
-def content(f: nmod_mpoly, name: str, check: Callable[[], None] = unhurried) -> nmod_mpoly:
+def times(f: nmod_mpoly, g: nmod_mpoly, check: Callable[..., None]) -> nmod_mpoly:
+    """f g, unless that would take too long."""
+    check(len(f) * len(g))
+    return f * g
+
+
+def content(f: nmod_mpoly, name: str, check: Callable[..., None] = unhurried) -> nmod_mpoly:
     """The common factor of the coefficients of f in one variable."""
     parts = sorted((part for part in coefficients(f, name) if len(part)), key=len)
     common = parts[0]
@@ -185,7 +191,7 @@ def image_size(
     return (degree(found[0], "s"), degree(found[0], "t")) if len(found) == 1 else None
 
 
-def substitute(f: nmod_mpoly, g: nmod_mpoly, name: str, check: Callable[[], None] = unhurried) -> nmod_mpoly:
+def substitute(f: nmod_mpoly, g: nmod_mpoly, name: str, check: Callable[..., None] = unhurried) -> nmod_mpoly:
     """f with `name` replaced by the root of g, which is linear in it, times as little as makes it a polynomial."""
     below, above = coefficients(g, name)
     parts = coefficients(f, name)
@@ -196,12 +202,12 @@ def substitute(f: nmod_mpoly, g: nmod_mpoly, name: str, check: Callable[[], None
         check()
         common = top.gcd(above)
         top, factor = top / common, above / common
-        parts = [part * factor for part in parts]
-        parts[-1] = parts[-1] - top * below
+        parts = [times(part, factor, check) for part in parts]
+        parts[-1] = parts[-1] - times(top, below, check)
     return parts[0]
 
 
-def bezout(f: nmod_mpoly, g: nmod_mpoly, name: str, check: Callable[[], None] = unhurried) -> list[list[nmod_mpoly]]:
+def bezout(f: nmod_mpoly, g: nmod_mpoly, name: str, check: Callable[..., None] = unhurried) -> list[list[nmod_mpoly]]:
     """The Bezout matrix of f and g in one variable; its determinant is their resultant up to powers of an initial.
 
     Entry (i, j) is the coefficient of x^i y^j in (f(x) g(y) - f(y) g(x))/(x - y).
@@ -213,14 +219,13 @@ def bezout(f: nmod_mpoly, g: nmod_mpoly, name: str, check: Callable[[], None] = 
     for i in range(n):
         for j in range(i, n):
             entry = zero
-            check()
             for k in range(min(i, n - 1 - j) + 1):
-                entry = entry + (a[j + k + 1] * b[i - k] - b[j + k + 1] * a[i - k])
+                entry = entry + (times(a[j + k + 1], b[i - k], check) - times(b[j + k + 1], a[i - k], check))
             matrix[i][j] = matrix[j][i] = entry
     return matrix
 
 
-def without_common_factors(matrix: list[list[nmod_mpoly]], check: Callable[[], None] = unhurried) -> list[nmod_mpoly]:
+def without_common_factors(matrix: list[list[nmod_mpoly]], check: Callable[..., None] = unhurried) -> list[nmod_mpoly]:
     """Divides rows and then columns by the gcd of their entries, in place; returns these."""
     n, removed = len(matrix), []
     for cells in [[(i, j) for j in range(n)] for i in range(n)] + [[(i, j) for i in range(n)] for j in range(n)]:
@@ -239,7 +244,7 @@ def without_common_factors(matrix: list[list[nmod_mpoly]], check: Callable[[], N
     return removed
 
 
-def determinant(matrix: list[list[nmod_mpoly]], check: Callable[[], None] = unhurried) -> nmod_mpoly:
+def determinant(matrix: list[list[nmod_mpoly]], check: Callable[..., None] = unhurried) -> nmod_mpoly:
     """By expansion along the rows, sparsest first, with every minor computed once."""
     order = sorted(range(len(matrix)), key=lambda i: sum(map(len, matrix[i])))
     rows = [matrix[i] for i in order]
@@ -256,8 +261,7 @@ def determinant(matrix: list[list[nmod_mpoly]], check: Callable[[], None] = unhu
                 if not len(entry):
                     continue
                 rest = minor(first + 1, columns[:k] + columns[k + 1 :])
-                check()
-                term = entry * rest
+                term = times(entry, rest, check)
                 total = (term if k % 2 == 0 else -term) if total is None else total - term if k % 2 else total + term
             known[columns] = total if total is not None else matrix[0][0].context().constant(0)
         return known[columns]
@@ -291,7 +295,7 @@ class Factor:
 class Pool:
     """Irreducible factors that may turn up again, none of which vanishes on the solutions of the system."""
 
-    def __init__(self, ring: Ring, rng: np.random.Generator, check: Callable[[], None] = unhurried):
+    def __init__(self, ring: Ring, rng: np.random.Generator, check: Callable[..., None] = unhurried):
         self.ring, self.rng, self.factors, self.check = ring, rng, [], check
         self._seen: set[str] = set()
 

@@ -19,7 +19,8 @@ from .series import System, jet, random_solution
 
 POINTS = 3
 FIRST, SPARE, HASHES = 64, 16, 3
-SECONDS_PER_TERM, SECONDS_PER_CUBE = 2e-6, 3e-10
+# so many independent coefficients are found, and their Wronskian taken, in a fraction of a second
+FEW = 256
 
 
 @dataclass(frozen=True)
@@ -45,13 +46,14 @@ def certificate(
         system: modulo a prime. rng: of the trajectory. coefficients: of the equation. budget: time limit.
         draw: values of parameters and initial states, where they are not just any (see `random_solution`).
     """
+    # merging dependent coefficients pays if few are left; otherwise it is needed only where the rank is low
+    functions = independent(rng, coefficients, FEW)
+    if functions is not None:
+        return Certificate(count(functions), wronskian(system, rng, coefficients, functions, budget, draw).rank())
     functions = proportional(system, rng, coefficients)
-    # merging dependent coefficients is needed for the verdict only if the rank is low, and pays if they are small
-    cheap = len(coefficients.numbers) * SECONDS_PER_TERM < len(functions) ** 3 * SECONDS_PER_CUBE
-    if cheap:
-        functions = independent(rng, coefficients)
     rank = wronskian(system, rng, coefficients, functions, budget, draw).rank()
-    if rank < count(functions) - 1 and not cheap:
+    if rank < count(functions) - 1:
+        budget.check()
         functions = independent(rng, coefficients)
         rank = wronskian(system, rng, coefficients, functions, budget, draw).rank()
     return Certificate(count(functions), rank)
@@ -67,8 +69,12 @@ def proportional(system: System, rng: np.random.Generator, coefficients: Coeffic
     return list(groups.values())
 
 
-def independent(rng: np.random.Generator, coefficients: Coefficients) -> nmod_mat:
+def independent(
+    rng: np.random.Generator, coefficients: Coefficients, most: int | None = None
+) -> nmod_mat | None:  # fmt: skip
     """The same for a basis of the space of coefficients over the constants, as a matrix with a column per monomial.
+
+    None where the basis has more than `most` elements.
 
     The coefficients are vectors over the monomials of the parameters. Only sketches of these vectors are reduced: every
     monomial goes with random weights to a few of some more columns than the basis has elements. (With a single column
@@ -90,6 +96,8 @@ def independent(rng: np.random.Generator, coefficients: Coefficients) -> nmod_ma
         if rank < columns or columns >= size:
             break
         columns = min(4 * columns, size)
+        if most is not None and columns > most:
+            return None
     return nmod_mat(rank, size, reduced.entries()[: rank * size], prime)
 
 

@@ -7,7 +7,7 @@ a proof; to show that it is not fixed needs them all. (A. Ovchinnikov, A. Pillay
 doi:10.1016/j.sysconle.2021.105030, on coefficients as generators.)
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from functools import cached_property, lru_cache
@@ -92,32 +92,39 @@ def fibre_identifiability(
     return FibreAnswer(verdicts, reason, used)
 
 
-def fibre_sample(functions: Sequence[Function], truth: Mapping[str, int], prime: int, budget: Budget) -> Sample:
+def fibre_sample(
+    functions: Sequence[Function], truth: Mapping[str, int], prime: int, budget: Budget, *, fixed: Collection[str] = ()
+) -> Sample:  # fmt: skip
     """The points that all functions do not tell from the true one, as a `Sample`.
+
+    Args:
+        functions, truth, prime, budget: see `fibre_identifiability`.
+        fixed: names that are fixed before any others where the functions leave a choice. The number of points depends
+            on what is fixed (of a*b and a + b + c with c fixed there are two, with a fixed one).
 
     Raises:
         Undecided: the basis takes too long or has too many points.
     """
     names = list(truth)
     gradients = [slopes(function, list(truth.values()), prime) for function in functions]
-    solved, _ = _solved(gradients, prime, len(names))
-    matrix = _matrix(gradients, prime, len(names))
-    null = _null(matrix)
+    solved, _ = _solved(gradients, prime, len(names), [k for k, name in enumerate(names) if name in fixed])
+    null = _null(_matrix(gradients, prime, len(names)))
+    left = tuple(name for k, name in enumerate(names) if k not in solved)
     if not solved:
-        return constant_sample(truth, prime, null)
+        return constant_sample(truth, prime, null, left)
     equations, variables = _equations(functions, names, truth, prime, set(solved))
     basis = groebner_basis(equations, len(variables), prime, seconds=budget.left)
     wanted = [k for k, name in enumerate(variables) if name in truth]
     algebra = quotient(basis, wanted)
     matrices = {name: algebra.number(value) for name, value in truth.items()}
     matrices |= {variables[k]: algebra.matrices[k] for k in wanted}
-    return Sample(prime, algebra.degree, dict(truth), matrices, null)
+    return Sample(prime, algebra.degree, dict(truth), matrices, null, left)
 
 
-def constant_sample(truth: Mapping[str, int], prime: int, null: list[list[int]]) -> Sample:
+def constant_sample(truth: Mapping[str, int], prime: int, null: list[list[int]], fixed: tuple[str, ...]) -> Sample:
     """The sample where everything is one number."""
     algebra = Quotient(prime, 1, {})
-    return Sample(prime, 1, dict(truth), {name: algebra.number(value) for name, value in truth.items()}, null)
+    return Sample(prime, 1, dict(truth), {name: algebra.number(value) for name, value in truth.items()}, null, fixed)
 
 
 def from_sympy(expression: sympy.Expr, names: Sequence[str], prime: int) -> Function:
@@ -183,12 +190,15 @@ def _null(matrix: nmod_mat) -> list[list[int]]:
     return [[int(columns[i, j]) for i in range(columns.nrows())] for j in range(nullity)]
 
 
-def _solved(gradients, prime: int, count: int) -> tuple[list[int], set[int]]:
-    """Variables to solve for (the others are fixed at their values), and those that are not locally identifiable."""
-    matrix = _matrix(gradients, prime, count)
-    reduced, rank = matrix.rref()
-    pivots = [next(j for j in range(count) if int(reduced[i, j])) for i in range(rank)]
-    return pivots, {k for row in _null(matrix) for k, entry in enumerate(row) if entry}
+def _solved(gradients, prime: int, count: int, last: Sequence[int] = ()) -> tuple[list[int], set[int]]:
+    """Variables to solve for, those of `last` only where the others do not do, and those that are not identifiable.
+
+    The variables that are not solved for are fixed at their values.
+    """
+    order = [*(k for k in range(count) if k not in last), *last]
+    reduced, rank = _matrix([[row[k] for k in order] for row in gradients], prime, count).rref()
+    pivots = [order[next(j for j in range(count) if int(reduced[i, j]))] for i in range(rank)]
+    return pivots, {k for row in _null(_matrix(gradients, prime, count)) for k, entry in enumerate(row) if entry}
 
 
 def _subsets(gradients, prime: int, rank: int):

@@ -97,7 +97,7 @@ class Search:
             truth = {name: first.truth[name] for name in self.rest}
             known = {sympy.Symbol(name): first.truth[name] for name in self.single}
             functions = [from_sympy(expression.xreplace(known), self.rest, first.prime) for expression in self.found]
-            own = fibre_sample(functions, truth, first.prime, self.budget)
+            own = fibre_sample(functions, truth, first.prime, self.budget, fixed=first.fixed)
             numbers = {name: own.identity(first.truth[name]) for name in self.single}
             values = {name: first.truth[name] for name in self.single}
             null = [[*row, *(0 for _ in self.single)] for row in own.null]

@@ -128,6 +128,7 @@ class Sample:
         truth: value of every unknown at the random point.
         matrices: unknown -> matrix of its values at the points.
         null: directions that leave the outputs as they are, one entry per unknown in the order of `truth`.
+        fixed: unknowns that are not identifiable and were fixed, so that there are finitely many points.
     """
 
     prime: int
@@ -135,6 +136,7 @@ class Sample:
     truth: dict[str, int]
     matrices: dict[str, nmod_mat]
     null: list[list[int]]
+    fixed: tuple[str, ...]
 
     def identity(self, value: int = 1) -> nmod_mat:
         return Quotient(self.prime, self.degree, {}).number(value)

@@ -206,11 +206,12 @@ def sample(
         point = draw()
         numbers = {**point.values, **point.states}
         truth = {name: numbers[name] for name in question.unknowns}
-        return constant_sample(truth, point.field.prime, _null(point, steps))
+        return constant_sample(truth, point.field.prime, _null(point, steps), steps.fixed)
     at = fibre(question, steps, draw, extra=extra, functions=functions)
     null = _null(at.point, steps)
     algebra, matrices = _values(at, budget)
-    return Sample(at.system.prime, algebra.degree, at.truth, {name: matrices[name] for name in at.truth}, null)
+    shown = {name: matrices[name] for name in at.truth}
+    return Sample(at.system.prime, algebra.degree, at.truth, shown, null, steps.fixed)
 
 
 def _null(point: Point, steps: Plan) -> list[list[int]]:
