@@ -16,6 +16,7 @@ from forward_models import receptor_tf, secretion, theophylline
 from uqbench import Design, InputError, Ode
 from uqbench.identifiability import structural_identifiability
 from uqbench.identifiability.budget import Budget, Undecided
+from uqbench.identifiability.combinations import expression
 from uqbench.identifiability.elimination.coefficients import Coefficients
 from uqbench.identifiability.elimination.equations import Elimination, generic_components
 from uqbench.identifiability.elimination.reading import from_question
@@ -29,7 +30,8 @@ from uqbench.identifiability.fibres.coefficient_fibre import (
 )
 from uqbench.identifiability.fibres.groebner import find_msolve, groebner_basis
 from uqbench.identifiability.fibres.taylor_fibre import random_prime
-from uqbench.identifiability.portfolio import decide, expression, learn
+from uqbench.identifiability.learning import learn
+from uqbench.identifiability.portfolio import decide
 from uqbench.identifiability.rank import rank_test
 from uqbench.identifiability.structural import pose
 

@@ -12,33 +12,30 @@ is repeated modulo a second prime at a second point; where they differ nothing i
 "local" without a proof up to the stated probability; what no method decides in time is "undecided".
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 import sympy
 
 from .budget import Budget, Undecided
-from .elimination.coefficients import Coefficients
-from .elimination.equations import Elimination, generic_components
-from .elimination.reading import constants_as_parameters, from_question
-from .elimination.series import System
-from .elimination.wronskian import certificate
-from .fibres.coefficient_fibre import Function, fibre_identifiability
-from .fibres.generators import Generators, identifiable_generators
+from .combinations import combinations
+from .fibres.generators import Generators
 from .fibres.rational import global_with_functions
-from .fibres.taylor_fibre import Answer, Knowledge, Plan, global_identifiability, plan, random_prime, sampler
-from .field import SMALL_BITS, Field
+from .fibres.taylor_fibre import Answer, global_identifiability, plan
+from .field import SMALL_BITS
+from .learning import Learned, learn
 from .rank import Rank
-from .symmetries import rational
-from .taylor import Question, random_point
+from .taylor import Question
 
+EXPLICIT = "input-output equations and derivatives"
 TAYLOR, EQUATIONS, BOTH = "Taylor coefficients", "input-output equations", "Taylor coefficients and equations"
 RATIONAL, RANK = "Taylor coefficients of a rational form", "rank"
 SOURCES = {
     TAYLOR: "fibre of the Taylor coefficients (Hong et al. 2020, doi:10.1002/cpa.21921)",
     RATIONAL: "fibre of the Taylor coefficients of a rational form with the functions as unknowns",
     EQUATIONS: "fibre of the coefficients of input-output equations (Dong et al. 2023, doi:10.1137/22M1469067)",
+    EXPLICIT: "fibre of the coefficients of input-output equations (Dong et al. 2023, doi:10.1137/22M1469067) and of "
+    "the derivatives of the outputs",
     BOTH: "fibre of Taylor coefficients and coefficients of input-output equations together",
 }
 SEVERAL = "one value gives these outputs in several experiments with different initial states"
@@ -46,11 +43,7 @@ FUNCTIONS = "combinations are not looked for where there are exp, log or real po
 DISAGREE = "the random points disagree"
 
 # Seconds, at most, in each turn: of the Taylor system alone (or half of what is left), and of one round of equations.
-TURNS = ((4.0, 40.0), (float("inf"), float("inf")))
-COMBINATIONS = 10.0
-# Functions handed on: terms in all of them, for the fibre and as help for the Taylor system.
-FIBRE_TERMS, HELP_TERMS, HELP_FUNCTIONS = 20_000, 4_000, 60
-WRITTEN_TERMS, WRITTEN = 40, 20
+TURNS = ((0.7, 4.0), (4.0, 40.0), (float("inf"), float("inf")))
 
 
 @dataclass(frozen=True)
@@ -130,7 +123,7 @@ def decide(question: Question, outcome: Rank, rng: np.random.Generator, budget: 
         settled = tuple(map(sympy.Symbol, found.verdicts))
         complete = len(settled) == len(question.unknowns)
         return _decision(found, answer, Generators(settled, complete, "" if complete else FUNCTIONS))
-    answer, knowledge, single = Answer({}, "", {}, steps), None, True
+    answer, learned = Answer({}, "", {}, steps), None
     for alone, together in TURNS:
         attempt = global_identifiability(question, outcome, rng, budget.part(min(alone, budget.left / 2)))
         found.add(attempt.verdicts, TAYLOR, attempt.words)
@@ -138,11 +131,16 @@ def decide(question: Question, outcome: Rank, rng: np.random.Generator, budget: 
             found.leave(attempt.reason)
             answer = attempt
             break
-        answer, knowledge, single = _by_equations(question, outcome, rng, budget, together, found)
+        answer, learned = _by_equations(question, outcome, rng, budget, together, found)
         if not found.open or budget.left <= 0:
             break
     steps = replace(steps, orders=answer.steps.orders)
-    generators = _generators(question, steps, rng, budget, found, knowledge, answer.degree == 1)
+    single = not any(reason == SEVERAL for reason in found.reasons.values())
+    if found.names and not found.verdicts:
+        generators = Generators((), False, next(iter(found.reasons.values()), ""))
+    else:
+        settled = tuple(name for name in question.unknowns if found.verdicts.get(name) == "global")
+        generators = combinations(question, steps, rng, budget, settled, learned, single=answer.degree == 1)
     return _decision(found, answer, generators, single)
 
 
@@ -173,45 +171,33 @@ def estimated_failure(answer: Answer) -> float:
 # input-output equations ----------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class Learned:
-    """What the coefficients of input-output equations tell.
-
-    Args:
-        verdicts: of parameters. knowledge: to be handed on. single: whether one experiment tells it.
-        size: sum of the degrees of the functions that were used.
-    """
-
-    verdicts: dict[str, str]
-    knowledge: Knowledge
-    single: bool
-    size: int
-
-
 def _by_equations(question, outcome, rng, budget: Budget, seconds: float, found: Findings):
     """Two rounds, modulo two primes, of equations and then the Taylor system with what they tell.
 
     Returns:
-        the last answer; what is known of functions (None if there are none from one experiment); whether all verdicts
-        are for a single experiment.
+        the last answer; what the equations told (None if there are none in time).
     """
-    answer = Answer({}, "", {}, plan(question, outcome))
+    steps = plan(question, outcome)
+    answer = Answer({}, "", {}, steps)
     rounds: list[Findings] = []
     learned = None
     for limit in (budget.part(seconds), budget):
         one = Findings(found.open)
         try:
             # a full Wronskian at one point and prime is a proof
-            learned = learn(question, rng, limit, (learned is not None and learned.single) or None)
+            learned = learn(question, steps, rng, limit, (learned is not None and learned.single) or None)
         except Undecided as problem:
             if not rounds:
                 found.leave(str(problem))
-                return answer, None, True
+                return answer, None
             break
-        if learned.single:
+        if learned.explicit:
+            one.add(learned.verdicts, EXPLICIT, learned.words)
+            answer = replace(answer, degree=learned.degree, size=learned.size)
+        elif learned.single:
             one.add(learned.verdicts, EQUATIONS)
             if one.open or "local" in one.verdicts.values():
-                answer = _with_knowledge(question, outcome, rng, limit, one, learned)
+                answer = _with_knowledge(question, steps, outcome, rng, limit, one, learned)
         else:
             one.leave("the input-output equations need several experiments")
         rounds.append(one)
@@ -222,144 +208,21 @@ def _by_equations(question, outcome, rng, budget: Budget, seconds: float, found:
         found.reasons.pop(name, None)
     found.reasons |= {name: text for name, text in agreed.reasons.items() if text}
     if learned.single:
-        return answer, learned.knowledge, True
+        return answer, learned
     # one experiment may still tell: the Taylor system has all the time that is left
     last = global_identifiability(question, outcome, rng, budget)
     found.add(last.verdicts, TAYLOR, last.words)
     others = {name: "global" for name in found.open if learned.verdicts.get(name) == "global"}
     found.add(others, EQUATIONS)
     found.reasons |= dict.fromkeys(others, SEVERAL)
-    return (last if last.repeats else answer), None, not others
+    return (last if last.repeats else answer), learned
 
 
-def _with_knowledge(question, outcome, rng, budget: Budget, one: Findings, learned: Learned) -> Answer:
+def _with_knowledge(question, steps, outcome, rng, budget: Budget, one: Findings, learned: Learned) -> Answer:
     """The Taylor system with known functions."""
-    settled = tuple(name for name in learned.knowledge.settled if name in plan(question, outcome).identifiable)
+    settled = tuple(name for name in learned.knowledge.settled if name in steps.identifiable)
     knowledge = replace(learned.knowledge, settled=settled)
     answer = global_identifiability(question, outcome, rng, budget, knowledge=knowledge, repeats=1)
     one.add(answer.verdicts, BOTH, answer.words)
     one.leave(answer.reason)
     return answer
-
-
-def learn(question: Question, rng: np.random.Generator, budget: Budget, single: bool | None = None) -> Learned:
-    """Input-output equations modulo a random prime, and what their coefficients fix.
-
-    Args:
-        question: rational. rng: of prime and points. budget: time limit.
-        single: whether one experiment gives all coefficients, where that is known.
-
-    Raises:
-        Undecided: there are none in time, or the equations are not rational.
-    """
-    prime = random_prime(rng)
-    system = from_question(question, prime)
-    if question.initial == "unknown":
-        system = constants_as_parameters(system)
-    elimination = Elimination(system, rng, budget)
-    equations = elimination.run()
-    components = generic_components(elimination)
-    tables = []
-    for equation in sorted(equations.values(), key=lambda equation: len(equation.polynomial)):
-        budget.check()
-        tables.append(Coefficients.of(equation.polynomial, system.parameters, system.ring))
-    if single is None:
-        single = _single(question, system, rng, budget, tables)
-    given = dict(
-        zip(question.program.inputs, rng.integers(1, prime, len(question.program.inputs)).tolist(), strict=True)
-    )
-    functions, complete = coefficient_functions(tables, question.unknowns, given)
-    truth = dict(zip(question.unknowns, rng.integers(1, prime, len(question.unknowns)).tolist(), strict=True))
-    exhaustive = complete and components == 1 and question.initial == "unknown"
-    answer = fibre_identifiability(functions, truth, prime, budget, all_of_them=exhaustive)
-    verdicts = {name: answer.verdicts[name] for name in question.unknowns if name in system.parameters}
-    settled = tuple(name for name, verdict in verdicts.items() if verdict == "global")
-    size = sum(function.size[0] for function in functions[: answer.used])
-    return Learned(verdicts, Knowledge(prime, given, settled, helpful(functions)), single, size)
-
-
-def _single(question: Question, system: System, rng, budget: Budget, tables: Sequence[Coefficients]) -> bool:
-    """Whether one experiment, from the starts that are asked about, gives the coefficients of all equations."""
-    draw = None
-    if question.initial != "unknown":
-
-        def draw() -> dict[str, int]:
-            point = random_point(question, rng, Field(system.ring.prime, 1))
-            return {**point.values, **point.states}
-
-    return all(certificate(system, rng, table, budget, draw).single for table in tables)
-
-
-def coefficient_functions(
-    tables: Sequence[Coefficients], unknowns: Sequence[str], given: dict[str, int]
-) -> tuple[list[Function], bool]:
-    """The coefficients of each equation over its simplest one, simple ones first, and whether these are all."""
-    position = {name: k for k, name in enumerate(unknowns)}
-    candidates = []
-    for index, table in enumerate(tables):
-        simplest, *others = table.simplest()
-        candidates += [(int(table.terms[k]), index, k, simplest) for k in others]
-    candidates.sort()
-    functions, total = [], 0
-    for terms, index, k, simplest in candidates:
-        total += terms
-        if total > FIBRE_TERMS and len(functions) > len(unknowns):
-            break
-        table = tables[index]
-        functions.append(Function(*(table.polynomial(i, position, given) for i in (k, simplest))))
-    return functions, len(functions) == len(candidates)
-
-
-def helpful(functions: Sequence[Function]) -> tuple[Function, ...]:
-    """The simplest functions, as many as make a Taylor system easier and not longer."""
-    out, total = [], 0
-    for function in sorted(functions, key=lambda function: function.size):
-        total += function.size[1]
-        if len(out) == HELP_FUNCTIONS or (total > HELP_TERMS and out):
-            break
-        out.append(function)
-    return tuple(out)
-
-
-# combinations --------------------------------------------------------------------------------------------------------
-
-
-def _generators(question, steps: Plan, rng, budget: Budget, found: Findings, knowledge, single: bool) -> Generators:
-    """Generators of all identifiable functions; at least those that are clear."""
-    if found.names and not found.verdicts:
-        return Generators((), False, next(iter(found.reasons.values()), ""))
-    settled = tuple(sympy.Symbol(name) for name in question.unknowns if found.verdicts.get(name) == "global")
-    if len(settled) == len(question.unknowns):
-        return Generators(settled, True, "")
-    if not found.names:
-        settled = ()
-    limit = budget.part(COMBINATIONS)
-    if knowledge is not None:
-        knowledge = replace(knowledge, settled=())
-    functions = () if knowledge is None else knowledge.functions[:WRITTEN]
-    texts = [expression(function, question.unknowns, knowledge.prime) for function in functions]
-    try:
-        draw = sampler(question, steps, rng, limit, knowledge=knowledge, single=single)
-        out = identifiable_generators(draw, limit, given=[text for text in texts if text is not None])
-    except Undecided as problem:
-        return Generators(settled, False, str(problem))
-    missing = tuple(symbol for symbol in settled if symbol not in out.expressions)
-    return replace(out, expressions=(*missing, *out.expressions))
-
-
-def expression(function: Function, names: Sequence[str], prime: int) -> sympy.Expr | None:
-    """A function with rational coefficients in place of residues, if it is a short one that has them."""
-    if function.size[1] > WRITTEN_TERMS:
-        return None
-    scale = pow(next(iter(function.denominator.values())), -1, prime)
-    parts = []
-    for part in (function.numerator, function.denominator):
-        total = sympy.Integer(0)
-        for monomial, number in part.items():
-            fraction = rational(number * scale % prime, prime)
-            if fraction is None:
-                return None
-            powers = (sympy.Symbol(names[k]) ** power for k, power in monomial)
-            total += sympy.Rational(fraction.numerator, fraction.denominator) * sympy.Mul(*powers)
-        parts.append(total)
-    return sympy.cancel(parts[0] / parts[1])

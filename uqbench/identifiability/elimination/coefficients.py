@@ -63,13 +63,26 @@ class Coefficients:
 
     def values(self, point: Mapping[str, int]) -> np.ndarray:
         """All coefficients at a point."""
-        out = self.numbers % self.prime
+        return self.at_points({name: np.array([[point[name]]]) for name in self.names})[:, 0]
+
+    def at_points(self, matrices: Mapping[str, np.ndarray]) -> np.ndarray:
+        """All coefficients on finitely many points that are known by their algebra, shape (coefficients, points).
+
+        Args:
+            matrices: parameter -> (points, points) residues, its multiplication matrix (see `fibres.quotient`).
+                The coefficients are their images of the first basis vector, which stands for one.
+        """
+        size = len(next(iter(matrices.values()))) if matrices else 1
+        out = np.zeros((len(self.numbers), size), np.int64)
+        out[:, 0] = self.numbers % self.prime
         for k, name in enumerate(self.names):
-            powers = [1]
+            powers = [np.eye(size, dtype=np.int64)]
             for _ in range(int(self.exponents[:, k].max(initial=0))):
-                powers.append(powers[-1] * point[name] % self.prime)
-            out = out * np.array(powers)[self.exponents[:, k]] % self.prime
-        return np.add.reduceat(out, self.first[:-1]) % self.prime
+                # residues have 31 bits: only products of two fit
+                powers.append((powers[-1][:, :, None] * matrices[name][None] % self.prime).sum(axis=1) % self.prime)
+            table = np.array(powers)[self.exponents[:, k]]
+            out = (table * out[:, None, :] % self.prime).sum(axis=2) % self.prime
+        return np.add.reduceat(out, self.first[:-1], axis=0) % self.prime
 
     def simplest(self) -> Iterator[int]:
         """Positions of the coefficients, those of low degree and with few terms first."""

@@ -122,16 +122,16 @@ class Elimination:
         self.point = jet_point(system, self.rng, order)
         self.slope = random_line(ring, self.rng, self.point)[1]
         self.pool = Pool(ring, self.rng, self.budget.check)
-        self.rhs = {name: tuple(map(self._jets, pair)) for name, pair in system.rhs.items()}
+        self.rhs = {name: tuple(map(self.with_jets, pair)) for name, pair in system.rhs.items()}
         self.chain, self.equations = [], {}
         for name, pair in system.observe.items():
-            above, below, y = ring.join(*map(self._jets, pair), ring.generator(jet(name, 0)))
+            above, below, y = ring.join(*map(self.with_jets, pair), ring.generator(jet(name, 0)))
             self.equations[name] = Equation(name, 0, ring.trim(below * y - above))
             self.pool.add(below, self.point)
         for _, below in self.rhs.values():
             self.pool.add(below, self.point)
 
-    def _jets(self, f: nmod_mpoly) -> nmod_mpoly:
+    def with_jets(self, f: nmod_mpoly) -> nmod_mpoly:
         """f with each input named as its derivative of order zero."""
         names = f.context().names()
         if not set(names) & set(self.system.inputs):

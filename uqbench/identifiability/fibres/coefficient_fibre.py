@@ -93,12 +93,14 @@ def fibre_identifiability(
 
 
 def fibre_sample(
-    functions: Sequence[Function], truth: Mapping[str, int], prime: int, budget: Budget, *, fixed: Collection[str] = ()
+    functions: Sequence[Function], truth: Mapping[str, int], prime: int, budget: Budget, *,
+    known: Collection[str] = (), fixed: Collection[str] = ()
 ) -> Sample:  # fmt: skip
     """The points that all functions do not tell from the true one, as a `Sample`.
 
     Args:
         functions, truth, prime, budget: see `fibre_identifiability`.
+        known: names of which the functions, or more of them, have been found to determine the value.
         fixed: names that are fixed before any others where the functions leave a choice. The number of points depends
             on what is fixed (of a*b and a + b + c with c fixed there are two, with a fixed one).
 
@@ -107,9 +109,11 @@ def fibre_sample(
     """
     names = list(truth)
     gradients = [slopes(function, list(truth.values()), prime) for function in functions]
+    gradients += [[int(name == each) for name in names] for each in known]
     solved, _ = _solved(gradients, prime, len(names), [k for k, name in enumerate(names) if name in fixed])
     null = _null(_matrix(gradients, prime, len(names)))
     left = tuple(name for k, name in enumerate(names) if k not in solved)
+    solved = [k for k in solved if names[k] not in known]
     if not solved:
         return constant_sample(truth, prime, null, left)
     equations, variables = _equations(functions, names, truth, prime, set(solved))

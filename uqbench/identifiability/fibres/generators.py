@@ -10,7 +10,8 @@ doi:10.1006/jsco.1998.0246; A. Demin, G. Pogudin, arXiv:2404.19719.)
 """
 
 import itertools
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import sympy
@@ -21,8 +22,12 @@ from ..symmetries import echelon, integer_basis, orthogonal
 from .coefficient_fibre import fibre_sample, from_sympy
 from .quotient import Sample
 
+Exponents = tuple[int, ...]
+
 LARGEST_ANSATZ = 500
 LARGEST_POWER = 8
+# of the time that is left, for one attempt
+SHARE = 0.4
 # A sum in the null space is taken only if its integer coefficients are as small as somebody would write them.
 LARGEST_COEFFICIENT = 100
 
@@ -50,7 +55,9 @@ class Search:
 
     def __init__(self, draw: Callable[[], Sample], budget: Budget):
         self.budget, self._draw = budget, draw
+        began = time.monotonic()
         self.samples = [draw(), draw()]
+        self.seconds = (time.monotonic() - began) / 2
         first = self.samples[0]
         self.names = list(first.truth)
         self.single = [name for name in self.names if self.identifiable(sympy.Symbol(name))]
@@ -158,7 +165,7 @@ class Search:
             value = value * pow(sample.truth[name], power, sample.prime) % sample.prime
         return above == below * value
 
-    def ansatz(self, degree: int, negative: int, known: int) -> list[tuple[int, ...]]:
+    def ansatz(self, degree: int, negative: int, known: int) -> list[Exponents]:
         """Exponents of Laurent monomials that the scalings leave alone: of `rest`, then of `single`.
 
         Args:
@@ -184,7 +191,27 @@ class Search:
                 return []
         return sorted(out, key=lambda v: (sum(map(abs, v)), [-entry for entry in v]))
 
-    def sums(self, exponents: Sequence[tuple[int, ...]]) -> list[sympy.Expr]:
+    def affordable(self, exponents: Sequence[Exponents]) -> bool:
+        """Whether there is time for as many samples as their sums take, and for other attempts."""
+        first = self.samples[0]
+        conditions = len(first.null) + (first.degree > 1) * (first.degree - 1)
+        needed = len(exponents) / max(conditions, 1) - len(self.samples)
+        return needed * self.seconds < self.budget.left * SHARE
+
+    def suggested(self, shapes: Iterable[Sequence[Exponents]]) -> Iterator[list[Exponents]]:
+        """Lists of monomials as an ansatz: without what is known by itself, and then with it."""
+        order = [self.names.index(name) for name in (*self.rest, *self.single)]
+        for shape in shapes:
+            full = [tuple(exponents[k] for k in order) for exponents in shape]
+            parts: dict[Exponents, set[Exponents]] = {}
+            for vector in full:
+                top, factor = vector[: len(self.rest)], vector[len(self.rest) :]
+                parts.setdefault(factor, set()).add(top + (0,) * len(factor))
+            yield from sorted((sorted(part) for part in parts.values() if len(part) > 1), key=len)
+            if len(parts) > 1:
+                yield full
+
+    def sums(self, exponents: Sequence[Exponents]) -> list[sympy.Expr]:
         """A basis of the identifiable sums of these monomials with rational coefficients."""
         if not 1 < len(exponents) <= LARGEST_ANSATZ:
             return []
@@ -200,18 +227,24 @@ class Search:
             return []
         kept = orthogonal(rows, prime) if rows else [[int(i == j) for j in range(len(exponents))]
                                                      for i in range(len(exponents))]  # fmt: skip
-        symbols = [sympy.Symbol(name) for name in (*self.rest, *self.single)]
-        monomials = [sympy.Mul(*(s**e for s, e in zip(symbols, vector, strict=True))) for vector in exponents]
         out = [
-            (
-                sum(1 for entry in row if entry),
-                sum(map(abs, row)),
-                sympy.Add(*(c * m for c, m in zip(row, monomials, strict=True))),
-            )
+            (sum(1 for entry in row if entry), sum(map(abs, row)), self._sum(row, exponents))
             for row in integer_basis(kept, prime)
             if max(map(abs, row)) <= LARGEST_COEFFICIENT
         ]
         return [expression for _, _, expression in sorted(out, key=lambda item: (item[0], item[1], str(item[2])))]
+
+    def _sum(self, coefficients: Sequence[int], exponents: Sequence[Exponents]) -> sympy.Expr:
+        """A sum without the common factor that is known by itself, its first term positive."""
+        terms = [(c, vector) for c, vector in zip(coefficients, exponents, strict=True) if c]
+        common = [min(powers) for powers in zip(*(vector for _, vector in terms), strict=True)]
+        common[: len(self.rest)] = [0] * len(self.rest)
+        symbols = [sympy.Symbol(name) for name in (*self.rest, *self.single)]
+        total = sympy.Add(*(
+            c * sympy.Mul(*(s ** (e - least) for s, e, least in zip(symbols, vector, common, strict=True)))
+            for c, vector in terms
+        ))  # fmt: skip
+        return -total if total.as_ordered_terms()[0].could_extract_minus_sign() else total
 
     def _conditions(self, sample: Sample, exponents) -> list[list[int]]:
         """Equations for the coefficients: no invisible direction moves the sum, and it has one value on the fibre."""
@@ -272,19 +305,21 @@ def _meet(left: list[list[int]], right: list[list[int]], prime: int) -> list[lis
 
 
 # degrees of the sums that are tried, in this order: positive, negative, in what is known by itself
-ANSATZ = (
-    (1, 0, 0), (2, 0, 0), (1, 1, 0), (1, 0, 1), (2, 0, 1), (2, 1, 0), (1, 1, 1), (3, 0, 0), (2, 1, 1), (1, 0, 2),
-    (2, 2, 0), (3, 1, 0), (2, 0, 2), (3, 0, 1), (2, 2, 1)
-)  # fmt: skip
+SHORT = ((1, 0, 0), (2, 0, 0), (1, 1, 0), (1, 0, 1))
+MEDIUM = ((2, 0, 1), (2, 1, 0), (1, 1, 1), (3, 0, 0))
+LONG = ((2, 1, 1), (1, 0, 2), (2, 2, 0), (3, 1, 0), (2, 0, 2), (3, 0, 1), (2, 2, 1))
 
 
 def identifiable_generators(
-    draw: Callable[[], Sample], budget: Budget, *, given: Sequence[sympy.Expr] = ()
-) -> Generators:
+    draw: Callable[[], Sample], budget: Budget, *, coefficients: Iterable[Sequence[Exponents]] = (),
+    derivatives: Iterable[Sequence[Exponents]] = (), given: Sequence[sympy.Expr] = ()
+) -> Generators:  # fmt: skip
     """Generators of the field of identifiable functions, simplest first.
 
     Args:
         draw: a fresh random sample, all in one field.
+        coefficients, derivatives: exponents of monomials, by the order of the unknowns, of which an identifiable
+            function is perhaps a sum; asked for when shorter sums do not suffice.
         given: functions that are known to generate it (coefficients of input-output equations); used where the
             search leaves a gap.
         budget: time limit.
@@ -295,7 +330,7 @@ def identifiable_generators(
         return Generators((), False, str(problem))
     reason = ""
     try:
-        _gather(search, given)
+        _gather(search, coefficients, derivatives, given)
     except Undecided as problem:
         reason = str(problem)
     except ZeroDivisionError:
@@ -311,17 +346,18 @@ def identifiable_generators(
     return Generators((*singles, *found), complete, reason)
 
 
-def _gather(search: Search, given: Sequence[sympy.Expr]):
+def _gather(search: Search, coefficients, derivatives, given: Sequence[sympy.Expr]):
     if search.complete:
         return
     for monomial in search.monomials():
         if search.offer(monomial) and search.complete:
             return
-    tried: set[tuple[int, ...]] = set()
+    tried: set[Exponents] = set()
     reserve = search.budget.left / 2 if given else 0.0
-    for degrees in ANSATZ:
-        exponents = search.ansatz(*degrees)
-        if set(exponents) <= tried or search.budget.left < reserve:
+    short, medium, long = (map(search.ansatz, *zip(*degrees, strict=True)) for degrees in (SHORT, MEDIUM, LONG))
+    suggested = search.suggested(coefficients), search.suggested(derivatives)
+    for exponents in itertools.chain(short, suggested[0], medium, suggested[1], long):
+        if set(exponents) <= tried or search.budget.left < reserve or not search.affordable(exponents):
             continue
         tried |= set(exponents)
         for expression in search.sums(exponents):

@@ -151,8 +151,8 @@ class Sample:
 
     def gradient(self, expression: sympy.Expr) -> list[int]:
         """The derivatives of a rational function at the random point."""
-        return [self.value(sympy.diff(expression, sympy.Symbol(name))) if sympy.Symbol(name) in expression.free_symbols
-                else 0 for name in self.truth]  # fmt: skip
+        symbols = {symbol.name: symbol for symbol in expression.free_symbols}
+        return [self.value(sympy.diff(expression, symbols[name])) if name in symbols else 0 for name in self.truth]
 
     def identifiable(self, expression: sympy.Expr) -> bool:
         """Whether the outputs determine a rational function: no direction moves it, and all points agree on it."""
