@@ -6,7 +6,7 @@ functions, of states too, so that the points which no output tells from a random
 equations.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -23,7 +23,7 @@ from .fibres.quotient import Sample
 from .fibres.rivals import rivals
 from .fibres.taylor_fibre import Knowledge, Plan, random_prime
 from .field import Field
-from .taylor import Question, random_point
+from .taylor import Point, Question, random_point
 
 # Functions handed on: terms in all of them, for the fibre, for a proof that needs all, and as help for a Taylor system.
 FIBRE_TERMS, ALL_TERMS, HELP_TERMS, HELP_FUNCTIONS = 20_000, 200_000, 4_000, 60
@@ -122,18 +122,21 @@ class Learned:
 
 
 def learn(
-    question: Question, steps: Plan, rng: np.random.Generator, budget: Budget, single: bool | None = None
+    question: Question, steps: Plan, rng: np.random.Generator, budget: Budget, single: bool | None = None,
+    draw: Callable[[], Point] | None = None
 ) -> Learned:  # fmt: skip
     """Input-output equations modulo a random prime, and what they fix.
 
     Args:
         question: rational. steps: from `plan`. rng: of prime and points. budget: time limit.
         single: whether one experiment gives all coefficients, where that is known.
+        draw: a point of the model, with its field, where starts are given and not just any is one.
 
     Raises:
         Undecided: there are none in time, or the equations are not rational.
     """
-    prime = random_prime(rng)
+    point = draw() if draw else None
+    prime = point.field.prime if point else random_prime(rng)
     system = from_question(question, prime)
     if question.initial == "unknown":
         system = constants_as_parameters(system)
@@ -145,7 +148,7 @@ def learn(
         budget.check()
         tables.append(Coefficients.of(equation.polynomial, system.parameters, system.ring))
     if single is None:
-        single = _single(question, system, rng, budget, tables)
+        single = _single(question, system, rng, budget, tables, point)
     inputs = question.program.inputs
     given = dict(zip(inputs, rng.integers(1, prime, len(inputs)).tolist(), strict=True))
     functions, complete = coefficient_functions(tables, question.unknowns, given)
@@ -195,16 +198,18 @@ def _with_states(learned: Learned, unknowns, derivatives: tuple[Quotient, ...], 
     )  # fmt: skip
 
 
-def _single(question: Question, system: System, rng, budget: Budget, tables: Sequence[Coefficients]) -> bool:
+def _single(
+    question: Question, system: System, rng, budget: Budget, tables: Sequence[Coefficients], point: Point | None
+) -> bool:  # fmt: skip
     """Whether one experiment, from the starts that are asked about, gives the coefficients of all equations."""
-    draw = None
+    field, start = Field(system.ring.prime, 1), None
     if question.initial != "unknown":
 
-        def draw() -> dict[str, int]:
-            point = random_point(question, rng, Field(system.ring.prime, 1))
-            return {**point.values, **point.states}
+        def start() -> dict[str, int]:
+            at = point or random_point(question, rng, field)
+            return {**at.values, **at.states}
 
-    return all(certificate(system, rng, table, budget, draw).single for table in tables)
+    return all(certificate(system, rng, table, budget, start).single for table in tables)
 
 
 def coefficient_functions(

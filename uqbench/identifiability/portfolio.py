@@ -20,11 +20,11 @@ import sympy
 from .budget import Budget, Undecided
 from .combinations import combinations
 from .fibres.generators import Generators
-from .fibres.rational import global_with_functions
 from .fibres.taylor_fibre import Answer, global_identifiability, plan
 from .field import SMALL_BITS
 from .learning import Learned, learn
 from .rank import Rank
+from .rational import global_with_functions
 from .taylor import Question
 
 EXPLICIT = "input-output equations and derivatives"

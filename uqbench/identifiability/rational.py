@@ -16,14 +16,17 @@ from fractions import Fraction
 import numpy as np
 import sympy
 
-from ...symbols import TIME, Program, Recorder
-from ..budget import Budget, Undecided
-from ..constants import NoRoot
-from ..field import SMALL_BITS, Field, Series
-from ..rank import Rank, rank_test
-from ..taylor import ATTEMPTS, Point, Question, random_point
-from .taylor_fibre import Answer, plan, sample
+from ..symbols import TIME, Program, Recorder
+from .budget import Budget, Undecided
+from .constants import NoRoot
+from .fibres.quotient import Sample
+from .fibres.taylor_fibre import Answer, plan, sample
+from .field import SMALL_BITS, Field, Series
+from .learning import learn
+from .rank import Rank, rank_test
+from .taylor import ATTEMPTS, Point, Question, random_point
 
+RELATION = "relation "
 MORE_VALUES = "other values are possible only if the laws of exp and log allow them, which is not decided"
 
 
@@ -172,7 +175,7 @@ def rationalised(question: Question, rng: np.random.Generator) -> Rational:
         auxiliaries.append(Auxiliary(name, function, f"value of {name}", f"argument of {name}"))
         observe |= {f"value of {name}": index(record.symbol(name)), f"argument of {name}": index(argument)}
     relations = _relations(record, positions)
-    observe |= {f"relation {name}": index(relation) for name, relation in relations.items()}
+    observe |= {f"{RELATION}{name}": index(relation) for name, relation in relations.items()}
     for i, left in enumerate(auxiliaries):
         for right in auxiliaries[:i]:
             (_, x), (_, y) = record.arguments[left.name], record.arguments[right.name]
@@ -189,7 +192,7 @@ def rationalised(question: Question, rng: np.random.Generator) -> Rational:
             f"{name} start" for name in moving if _start_symbols(question, positions[name]) & set(question.unknowns)
         ]
         unknowns = (*question.unknowns, *parameters, *unsure)
-    outputs = (*question.outputs, *(f"relation {name}" for name in relations))
+    outputs = (*question.outputs, *(f"{RELATION}{name}" for name in relations))
     asked = replace(question, program=out, unknowns=unknowns, outputs=outputs)
     return Rational(asked, question, tuple(auxiliaries), positions)
 
@@ -250,7 +253,7 @@ def _independent(question: Question, functions: list[int], rng: np.random.Genera
 
 def global_with_functions(
     question: Question, outcome: Rank, rng: np.random.Generator, budget: Budget, *, repeats: int = 2
-) -> Answer:
+) -> Answer:  # fmt: skip
     """`global_identifiability` for a question with exp, log or real powers: "global" or "undecided", never "local".
 
     Args:
@@ -259,12 +262,11 @@ def global_with_functions(
     steps = plan(question, outcome)
     verdicts = {name: "undecided" if name in steps.identifiable else "none" for name in question.unknowns}
     try:
-        known = _closure(rationalised(question, rng), rng, budget, repeats)
+        known, reason = _closure(rationalised(question, rng), rng, budget, repeats)
     except Undecided as problem:
         return Answer(verdicts, str(problem), {}, steps)
     verdicts |= {name: "global" for name in steps.identifiable if name in known}
-    reason = MORE_VALUES if "undecided" in verdicts.values() else ""
-    return Answer(verdicts, reason, {}, steps, repeats=repeats)
+    return Answer(verdicts, reason if "undecided" in verdicts.values() else "", {}, steps, repeats=repeats)
 
 
 def _follows(question: Question, name: str, known: set[str]) -> bool:
@@ -276,35 +278,73 @@ def _follows(question: Question, name: str, known: set[str]) -> bool:
     return not (needed & {*question.unknowns, *program.states}) - known
 
 
-def _closure(rational: Rational, rng: np.random.Generator, budget: Budget, repeats: int) -> set[str]:
-    """What is global in the rational question, values and arguments of functions telling each other."""
-    asked = rational.question
-    program, known = asked.program, set()
+def _closure(
+    rational: Rational, rng: np.random.Generator, budget: Budget, repeats: int
+) -> tuple[set[str], str]:  # fmt: skip
+    """What is global in the rational question, values and arguments of functions telling each other; why not more."""
+    asked, known = rational.question, set()
     while True:
         steps = plan(asked, rank_test(asked, rng))
         budget.check()
         current = replace(rational, question=asked)
-        found = [sample(asked, steps, lambda current=current: current.point(rng), budget) for _ in range(repeats)]
-        known |= {name for name in steps.identifiable if all(at.identifiable(sympy.Symbol(name)) for at in found)}
-        more = []
-        for auxiliary in rational.auxiliaries:
-            unknown = (program.symbols([program.observe[auxiliary.argument]]) & set(asked.unknowns)) - known
-            if auxiliary.name in known or _follows(asked, auxiliary.name, known):
-                more.append(auxiliary.argument)
-            if not unknown:
-                more.append(auxiliary.value)
-        for i, left in enumerate(rational.auxiliaries):
-            for right in rational.auxiliaries[:i]:
-                ratio = sympy.Symbol(left.name) / sympy.Symbol(right.name)
-                name = f"{left.argument} - {right.argument}"
-                asked_for = left.name in asked.unknowns and right.name in asked.unknowns
-                if (
-                    asked_for
-                    and left.function == right.function == "exp"
-                    and all(at.identifiable(ratio) for at in found)
-                ):
-                    more.append(name)
-        more = [name for name in more if name not in asked.outputs]
+        known |= _by_equations(current, steps, rng, budget.part(budget.left / 4), repeats)
+        found, reason = [], MORE_VALUES
+        if not known >= set(steps.identifiable) or _exponentials(current):
+            limit = budget.part(budget.left / 2)
+            try:
+                found = [
+                    sample(asked, steps, lambda current=current: current.point(rng), limit) for _ in range(repeats)
+                ]
+            except Undecided as problem:
+                reason = str(problem)
+            else:
+                one = (name for name in steps.identifiable if all(at.identifiable(sympy.Symbol(name)) for at in found))
+                known.update(one)
+        more = [name for name in _told(rational, asked, known, found) if name not in asked.outputs]
         if not more:
-            return known
+            return known, reason
         asked = replace(asked, outputs=(*asked.outputs, *more))
+
+
+def _samples(rational: Rational, steps, rng: np.random.Generator, budget: Budget, repeats: int) -> list[Sample]:
+    return [sample(rational.question, steps, lambda: rational.point(rng), budget) for _ in range(repeats)]
+
+
+def _by_equations(rational: Rational, steps, rng: np.random.Generator, budget: Budget, repeats: int) -> set[str]:
+    """What input-output equations tell; nothing where an output is known to be zero, as on no random solution."""
+    question = rational.question
+    if any(name.startswith(RELATION) for name in question.outputs):
+        return set()
+    draw = None if question.initial == "unknown" else lambda: rational.point(rng)
+    try:
+        rounds = [learn(question, steps, rng, budget, draw=draw) for _ in range(repeats)]
+    except Undecided:
+        return set()
+    if not all(learned.single for learned in rounds):
+        return set()
+    tables = [learned.verdicts for learned in rounds]
+    return {name for name in steps.identifiable if all(table.get(name) == "global" for table in tables)}
+
+
+def _told(rational: Rational, asked: Question, known: set[str], found: list[Sample]) -> list[str]:
+    """Values of functions whose arguments are known, and conversely."""
+    more = []
+    for auxiliary in rational.auxiliaries:
+        symbols = asked.program.symbols([asked.program.observe[auxiliary.argument]])
+        if auxiliary.name in known or _follows(asked, auxiliary.name, known):
+            more.append(auxiliary.argument)
+        if not (symbols & set(asked.unknowns)) - known:
+            more.append(auxiliary.value)
+    for left, right in _exponentials(replace(rational, question=asked)):
+        ratio = sympy.Symbol(left.name) / sympy.Symbol(right.name)
+        if {left.name, right.name} <= known or (found and all(at.identifiable(ratio) for at in found)):
+            more.append(f"{left.argument} - {right.argument}")
+    return more
+
+
+def _exponentials(rational: Rational) -> list[tuple[Auxiliary, Auxiliary]]:
+    """Pairs of exponentials that are unknown and have not been compared."""
+    unknowns, outputs = rational.question.unknowns, rational.question.outputs
+    asked = [each for each in rational.auxiliaries if each.function == "exp" and each.name in unknowns]
+    pairs = ((left, right) for i, left in enumerate(asked) for right in asked[:i])
+    return [(left, right) for left, right in pairs if f"{left.argument} - {right.argument}" not in outputs]
