@@ -35,7 +35,8 @@ ALLOWED = {
     "system": {"errors"},
     "symbols": {"design", "errors", "system"},
     "numerics": {"design", "errors", "space", "system"},
-    "model": {"design", "distributions", "errors", "numerics", "space", "system", "units"},
+    # identifiability: only for the method `reparametrised`, and only when it is called
+    "model": {"design", "distributions", "errors", "identifiability", "numerics", "space", "system", "units"},
     "study": {"design", "errors", "model", "units"},
     "observation": {"design", "errors", "model", "space", "study"},
     "results": {"errors", "study"},

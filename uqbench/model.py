@@ -108,6 +108,19 @@ class Model:
         """A model from any JAX function `simulate(theta, design, key)` -> dict of outputs `(times,)`."""
         return cls(space, None, None, units, noise or {}, name, gradient, simulate, stochastic, time_unit)
 
+    def reparametrised(self, combinations: Mapping[str, str], **settings) -> "Model":
+        """The same outputs from combinations of parameters that can be known.
+
+        Args:
+            combinations: new name -> combination of old parameters, such as {"kg": "k*g"};
+                `structural_identifiability` suggests some.
+            settings: priors, design and seed, see `uqbench.identifiability.reparametrised`.
+        """
+        # an engine of its own, with the algebra that it needs, is loaded only when it is asked for
+        from .identifiability import reparametrised
+
+        return reparametrised(self, combinations, **settings)
+
     @property
     def outputs(self) -> tuple[str, ...]:
         """Names of the outputs, in the order of `units`."""

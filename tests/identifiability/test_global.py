@@ -149,11 +149,10 @@ def test_functions_are_never_called_local(name):
     }
     result = structural_identifiability(models[name], budget=3.0)
     verdicts, reasons = table(result), table(result, "reason")
-    # those are the coefficients of the input-output equation of Goodwin's loop with z^n as a state
-    assert {key for key, verdict in verdicts.items() if verdict == "global"} <= (
-        {"b", "c", "n"} if "n" in verdicts else set()
-    )
-    assert set(verdicts.values()) <= {"undecided", "global"} and "undecided" in verdicts.values()
+    # the coefficients of the input-output equation of Goodwin's loop with z^n as a state
+    told = {"b", "c", "n"} if name == "Goodwin" else set()
+    assert {key for key, verdict in verdicts.items() if verdict == "global"} <= told
+    assert {key for key, verdict in verdicts.items() if verdict == "undecided"} >= {*verdicts} - told
     assert result.locally.values.all()
     assert all("finitely many values" in reasons[key] for key, verdict in verdicts.items() if verdict == "undecided")
 
@@ -283,8 +282,8 @@ def test_without_the_doses_nothing_would_be_seen():
 
 # published systems ---------------------------------------------------------------------------------------------------
 
-# seconds on two cores: these take half a minute to a minute each, combinations included
-LONG = {"SEAIJRC Covid model", "CGV1990", "St", "Pivastatin", "Bilirubin2_io", "Fujita", "SEIR_1_io"}
+# a quarter of a minute each on two cores, combinations included
+LONG = {"SEAIJRC Covid model", "St"}
 SOLVED = [name for name, system in PUBLISHED.items() if "identifiable_functions" in system]
 
 
@@ -304,10 +303,8 @@ def test_published_systems(name):
                         for texts in (functions, result.expression.values.tolist()))  # fmt: skip
     theirs, ours = fields(list(verdicts), published, found)
     assert [text for text in found if not theirs.identifiable(text)] == []
-    if result.attrs["generators_complete"]:
-        assert [text for text in published if not ours.identifiable(text)] == []
-    else:
-        assert result.attrs["generators_reason"]
+    assert result.attrs["generators_complete"], result.attrs["generators_reason"]
+    assert [text for text in published if not ours.identifiable(text)] == []
 
 
 def fields(names, *lists, budget=30.0):

@@ -39,6 +39,15 @@ def structure():
         "outputs": json.dumps([r"\mathrm{concentration} = C"]),
         "parameters": json.dumps(parameters),
         "units": json.dumps({"concentration": "mg/L", "time": "h"}),
+        "suggestion": json.dumps({"CL_ka": "CL*ka"}),
+        "transfer": json.dumps(
+            {
+                "functions": [r"H_{\mathrm{concentration \leftarrow dose}} = \frac{ka}{s + CL}"],
+                "poles": ["- CL"],
+                "coefficients": ["denominator s^0: CL"],
+                "fixed_by": {"CL": "denominator s^0"},
+            }
+        ),
     }
     verdict = ["local", "none", "local", "local", "none"]
     combination = ["", "CL_median*ka", "", "", "CL*ka"]

@@ -210,10 +210,14 @@ def test_structure_tells_method_time_and_combinations(page):
     assert "“Global” or “local” is wrong with an estimated probability of 1.0" in text
     assert "several experiments with different initial states" in text
     assert "by input-output equations" in page
+    assert 'model.reparametrised({"CL_ka": "CL*ka"})' in page.replace("&#34;", '"')
+    assert "they fix CL by CL. The poles come as a set" in page
+    assert len(re.findall(r"poles", page)) >= 2
 
 
 def test_an_output_that_is_a_state_is_not_written_twice(groups, tmp_path):
     groups["structure"].attrs |= {"equations": '["C = 2 x", "x = x"]', "outputs": r'["\\mathrm{C} = 2 x"]'}
+    groups["structure"].attrs["transfer"] = "{}"
     page = written(build(groups), tmp_path)
     assert re.findall(r'aria-label="([^"]*=[^"]*)"', page) == [r"\mathrm{C} = 2 x"]
 

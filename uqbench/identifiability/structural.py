@@ -11,12 +11,14 @@ is so. What is not seen here: relations between exp, log and erf that do not fol
 the help of further units.
 """
 
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import numpy as np
+import sympy
 import xarray as xr
 
 from ..design import Design
@@ -97,7 +99,7 @@ def structural_identifiability(
         values. Attributes: `rank` of so many `unknowns`, `order` of the derivative that completed it,
         `failure_probability` (a bound, of the rank), `global_failure_probability` (an estimate that
         `global_failure_supposes` something), `repeats` of random points, `experiments` "one" or "several", `seconds`,
-        `method`, `verdict_meaning`.
+        `method`, `verdict_meaning`, `suggestion` (JSON: new name -> combination, for `Model.reparametrised`).
 
     Raises:
         InputError: operations without an algebraic meaning; a start at which the equations have no Taylor series.
@@ -138,6 +140,7 @@ def structural_identifiability(
         findings |= _stopped(model, design, outcome.generic, question, findings)
     findings |= _hierarchy(model, question, findings, level)
     dataset = _dataset(model, question, outcome, points, findings, decision)
+    dataset.attrs["suggestion"] = json.dumps(_suggestion(model, findings, decision))
     return dataset.assign_attrs(dataset.attrs | {"budget": budget, "seconds": time.monotonic() - began})
 
 
@@ -187,7 +190,7 @@ def _decided(question: Question, decision: Decision, local: dict[str, Finding]) 
     for name, finding in local.items():
         verdict = decision.verdicts.get(name, finding.verdict)
         combination = finding.combination or ", ".join(
-            text for text, names in members.items() if name in names and text != name
+            text for text, names in members.items() if name in names and text != name and len(text) <= READABLE
         )
         if verdict == "none":
             out[name] = replace(finding, combination=combination)
@@ -295,6 +298,29 @@ def _directions(points: Sequence[Jacobian]) -> np.ndarray:
     return np.array(rows).reshape(len(rows), len(points[0].values))
 
 
+def _suggestion(model: Model, findings: dict[str, Finding], decision: Decision | None) -> dict[str, str]:
+    """New names and the combinations of parameters that cannot be known by themselves, for `reparametrised`."""
+    lost = {name for name in model.space.free if findings[name].verdict == "none"}
+    if decision is None or not decision.generators.complete:
+        return {}
+    out = {}
+    for each in decision.generators.expressions:
+        members = {symbol.name for symbol in each.free_symbols}
+        if len(members) > 1 and members <= lost:
+            name = _name(each)
+            out[name if name not in model.space and name not in model.outputs else f"{name}_together"] = str(each)
+    return out
+
+
+def _name(expression: sympy.Expr) -> str:
+    """A name for a combination: k*g is called g_k, s/k is s_over_k, and other ones by their members."""
+    above, below = (part.free_symbols for part in sympy.fraction(sympy.together(expression)))
+    top, bottom = ("_".join(sorted(symbol.name for symbol in part)) for part in (above, below))
+    return f"{top or 'one'}_over_{bottom}" if bottom else top
+
+
+# Longer combinations stand among the generators only.
+READABLE = 60
 FIELDS = ("verdict", "locally", "method", "reason", "combination")
 
 

@@ -9,12 +9,17 @@ import xarray as xr
 
 from .. import results
 from ..design import Design
+from ..errors import InputError
 from ..model import Model
 from ..space import Theta
 from ..study import Study
 from ..symbols import read
 from .fisher import fisher_information
+from .linear import linear_identifiability, transfer_function
 from .structural import BUDGET, SingularStart, structural_identifiability
+
+# Transfer functions of larger systems are longer than a page, and their fibres slow.
+LARGEST_LINEAR = 6
 
 
 def identify(
@@ -78,9 +83,7 @@ def _structure(model: Model, design: Design, budget: float, seed: int) -> xr.Dat
             dataset = structural_identifiability(model, design=design, initial="shifted", budget=budget, seed=seed)
         symbolic = read(model, design)
         equations = [sympy.latex(equation) for equation in symbolic.equations()]
-        outputs = [
-            f"\\mathrm{{{name.replace('_', ' ')}}} = {sympy.latex(right)}" for name, right in symbolic.observe.items()
-        ]
+        outputs = [f"\\mathrm{{{_words(name)}}} = {sympy.latex(right)}" for name, right in symbolic.observe.items()]
     parameters = [
         {
             "name": name,
@@ -97,7 +100,39 @@ def _structure(model: Model, design: Design, budget: float, seed: int) -> xr.Dat
             **{"structural_seconds" if name == "seconds" else name: value for name, value in dataset.attrs.items()},
             "equations": json.dumps(equations),
             "outputs": json.dumps(outputs),
+            "transfer": json.dumps(_transfer(model, design)),
             "parameters": json.dumps(parameters),
             "units": json.dumps({**model.units, **({"time": model.time_unit} if model.time_unit else {})}),
         }
     )
+
+
+def _transfer(model: Model, design: Design) -> dict:
+    """Transfer functions and poles in LaTeX, and which coefficients fix which parameter; empty if not linear."""
+    if model.system is None or len(model.space.free) > 2 * LARGEST_LINEAR:
+        return {}
+    try:
+        system = transfer_function(model, design)
+        if len(system.states) > LARGEST_LINEAR or len(system.parameters) > LARGEST_LINEAR:
+            return {}
+        found = linear_identifiability(model, design)
+    except InputError:
+        return {}
+    functions = [
+        f"H_{{\\mathrm{{{_words(output)} \\leftarrow {_words(source)}}}}} = {sympy.latex(function.expression)}"
+        for (output, source), function in system.functions.items()
+    ]
+    poles = dict.fromkeys(pole for function in system.response.values() for pole in function.poles if pole != 0)
+    fixed = {
+        str(name): str(text) for name, text in zip(found.parameter.values, found.fixed_by.values, strict=True) if text
+    }
+    return {
+        "functions": functions,
+        "poles": [sympy.latex(pole) for pole in poles],
+        "coefficients": found.attrs["coefficients"],
+        "fixed_by": fixed,
+    }
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")

@@ -136,10 +136,11 @@ def _identifiability(tree, study) -> tuple[str, list]:
         rows.append([cells[column] for column in columns])
     attributes = group(tree, "structure").attrs
     information = [Paragraph(sentences.information(tree))] if "fisher" in tree.children else []
-    together = [Paragraph(text)] if (text := sentences.combinations(tree)) else []
+    together = [Paragraph(text) for text in (sentences.combinations(tree), sentences.suggestion(tree)) if text]
     blocks = [
         *information,
         *together,
+        *_transfer(tree),
         Table(
             columns,
             rows,
@@ -163,6 +164,18 @@ def _identifiability(tree, study) -> tuple[str, list]:
         took, budget = (rounded(float(attributes[name]), digits=2) for name in ("structural_seconds", "budget"))
         method.append(f"It took {took} s of at most about {budget} s.")
     return sentences.structural(tree), [*blocks, Paragraph(" ".join(method), "quiet")]
+
+
+def _transfer(tree) -> list:
+    """Transfer functions and poles, where the model is linear."""
+    found = tables.structure_entry(tree, "transfer") or {}
+    if not found.get("functions"):
+        return []
+    lines = [*found["functions"]]
+    if found["poles"]:
+        lines.append("\\mathrm{poles:}\\ " + ",\\quad ".join(found["poles"]))
+    drawn = [svg.equation(latex, f"transfer{index}") for index, latex in enumerate(lines)]
+    return [Paragraph(sentences.transfer(tree)), Equations(drawn)]
 
 
 def _by(method) -> str:

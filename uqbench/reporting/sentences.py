@@ -21,6 +21,7 @@ from .tables import (
     parts,
     percent,
     rounded,
+    structure_entry,
     time_unit,
     unit_name,
     unit_text,
@@ -147,6 +148,32 @@ def combinations(tree: xr.DataTree) -> str:
     if complete:
         return f"Whatever these outputs determine is a function of {listed([*alone, *together])}."
     return f"Determined in combination: {listed(together)}; there may be more."
+
+
+def transfer(tree: xr.DataTree) -> str:
+    """What the coefficients of the transfer functions say of each parameter; empty where the model is not linear."""
+    found = structure_entry(tree, "transfer") or {}
+    if not found.get("functions"):
+        return ""
+    text = "The equations are linear in the states, so all that the outputs can show is in the coefficients of the "
+    text += f"transfer functions: {listed([unit_text(each) for each in found['coefficients']])}. "
+    expressions = dict(each.rsplit(": ", 1) for each in found["coefficients"])
+    told = [
+        f"{name} by {listed([unit_text(expressions[each]) for each in names.split('; ')])}"
+        for name, names in found["fixed_by"].items()
+    ]
+    if told:
+        text += f"Up to finitely many values they fix {'; '.join(told)}. "
+    return text + "The poles come as a set: which rate is which, only a numerator can tell."
+
+
+def suggestion(tree: xr.DataTree) -> str:
+    """The combinations by which the model can be written anew; empty where there is nothing to gain."""
+    found = structure_entry(tree, "suggestion") or {}
+    if not found:
+        return ""
+    pairs = ", ".join(f'"{name}": "{text}"' for name, text in found.items())
+    return f"`model.reparametrised({{{pairs}}})` is the same model with these in place of what cannot be known."
 
 
 def information(tree: xr.DataTree) -> str:
