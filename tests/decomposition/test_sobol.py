@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from scipy import stats
 
 from uqbench import InputError, LogNormal, Normal, Space, Uniform, epistemic, fixed
-from uqbench.decomposition.runs import bootstrap_counts
+from uqbench.decomposition.runs import bootstrap_counts, conditional_variance
 from uqbench.decomposition.sobol import sobol_indices, sobol_plan
 
 SCRAMBLINGS = 12
@@ -370,3 +370,92 @@ def test_bad_settings_and_shapes_are_told_at_once():
         sobol_indices(plan, np.zeros((64, 3)), resamples=10, max_failed=1.5)
     assert len(error.value.findings) == 3
     assert "(64, 2[, output...]) or (128[, output...])" in str(error.value)
+
+
+# several outputs in one index, and the indices of the noise ----------------------------------------------------------
+
+
+def test_one_index_of_many_outputs():
+    """Of a_t x1 + b_t x2 with equal variances the generalised index of x1 is sum a^2 / sum (a^2 + b^2)."""
+    a, b = np.array([3.0, 0.0, 1.0]), np.array([1.0, 2.0, 0.0])
+    plan = sobol_plan(uniform_space(2), 512, second_order=True)
+    y = xr.DataArray(plan.inputs[:, :1] * a + plan.inputs[:, 1:] * b, dims=("run", "time"), coords={"time": [0, 1, 2]})
+    found = sobol_indices(plan, y, over="time", resamples=100)
+    share = (a**2).sum() / (a**2 + b**2).sum()
+    np.testing.assert_allclose(found.S1, [share, 1 - share], atol=2e-3)
+    assert "time" not in found.dims and found.attrs["over"] == ["time"]
+    # a constant output has no weight; outputs of one only are their own index
+    constant = xr.concat([y, y.isel(time=[0]) * 0 + 7.0], "time")
+    np.testing.assert_allclose(sobol_indices(plan, constant, over="time", resamples=100).ST, found.ST, rtol=1e-12)
+    single = sobol_indices(plan, y.isel(time=[0]), resamples=100)
+    together = sobol_indices(plan, y.isel(time=[0]), over="time", resamples=100)
+    np.testing.assert_allclose(together.S1, single.S1.isel(time=0), rtol=1e-12)
+    np.testing.assert_allclose(together.S2_upper, single.S2_upper.isel(time=0), rtol=1e-12)
+
+
+@pytest.mark.parametrize("second_order", [False, True])
+def test_generalised_indices_are_weighted_means_of_the_single_ones(second_order):
+    plan = sobol_plan(uniform_space(3, -np.pi, np.pi), 1024, second_order=second_order)
+    y = np.stack([ishigami(plan.inputs), 5 * plan.inputs[:, 0], plan.inputs[:, 1] ** 2], axis=1)
+    each = sobol_indices(plan, y, resamples=50)
+    one = sobol_indices(plan, y, over="output", resamples=50)
+    weights = y.var(axis=0) / y.var(axis=0).sum()
+    # different sums in the denominators: equal up to the error of the variances
+    np.testing.assert_allclose(one.ST, each.ST.values @ weights, atol=0.02)
+
+
+def poisson_noise(x, replicates, generator):
+    return generator.poisson(x[:, None], (len(x), replicates)).astype(float)
+
+
+@pytest.mark.parametrize("second_order", [False, True])
+def test_indices_of_the_conditional_variance(second_order):
+    """N | k, g ~ Poisson(k / g): mean and variance of the noise have the same indices, in closed form."""
+    space = Space(k=epistemic(LogNormal(np.log(20.0), 0.3)), g=epistemic(LogNormal(0.0, 0.2)))
+    first, total, _ = product_indices(np.expm1(np.array([0.3, 0.2]) ** 2))
+    found = {of: [] for of in ("mean", "variance")}
+    for seed in range(SCRAMBLINGS):
+        plan = sobol_plan(space, 512, second_order=second_order, replicates=16, seed=seed)
+        y = poisson_noise(plan.inputs[:, 0] / plan.inputs[:, 1], 16, np.random.default_rng(seed))
+        for of, results in found.items():
+            results.append(sobol_indices(plan, y, of=of, resamples=40))
+    for of, results in found.items():
+        together = xr.concat(results, "seed")
+        assert results[0].attrs["of"] == of
+        for kind, expected in (("S1", first), ("ST", total)):
+            error = together[kind].std("seed", ddof=1) / np.sqrt(SCRAMBLINGS)
+            away = np.abs(together[kind].mean("seed") - expected)
+            assert (away <= FOUR * error).all(), (of, kind, away.values)
+
+
+def test_variance_of_a_variance_is_unbiased():
+    """Of exponential data, with cumulants 1 and 6, the variance of k2 is 6/r + 2/(r - 1)."""
+    for r in (4, 7):
+        runs = np.random.default_rng(r).exponential(size=(1, 400_000, r, 1))
+        _, error, valid = conditional_variance(runs)
+        assert valid.all()
+        spread = error.std() / np.sqrt(error.size)
+        assert abs(error.mean() - (6 / r + 2 / (r - 1))) < 4 * spread
+
+
+def test_what_is_not_resolved_says_how_much_is_needed():
+    """An index of .05 beside a threshold of .05 cannot be told, one of .95 can."""
+    plan = sobol_plan(uniform_space(2), 64)
+    y = plan.inputs @ [np.sqrt(0.94), np.sqrt(0.06)]
+    found = sobol_indices(plan, y, resamples=200)
+    assert found.resolved.values.tolist() == [True, False]
+    assert found.n_needed[0] == plan.n and found.n_needed[1] >= 2 * plan.n
+    # four times as many samples as it says are more than enough, wherever the interval was an honest one
+    more = sobol_plan(uniform_space(2), 4 * int(min(found.n_needed[1], 2**14)))
+    assert sobol_indices(more, more.inputs @ [np.sqrt(0.94), np.sqrt(0.06)], resamples=200).resolved.all()
+
+
+def test_bad_targets():
+    plan = sobol_plan(uniform_space(2), 64, replicates=2)
+    y = np.random.default_rng(0).random((plan.evaluations, 2))
+    with pytest.raises(
+        InputError, match=r"of='variance' needs 4 replicates.*\n.*over='time' is no dimension.*\n.*influ"
+    ):
+        sobol_indices(plan, y, of="variance", over="time", influential=0.0)
+    with pytest.raises(InputError, match="of='median'"):
+        sobol_indices(plan, y, of="median")

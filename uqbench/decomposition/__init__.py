@@ -1,6 +1,7 @@
 """Decomposition: where the spread of a prediction comes from (the verb `decompose`, and its engines on plain
 arrays)."""
 
+from .nested import nested_variance as nested_variance
 from .predictions import check_settings as check_settings
 from .predictions import decompose as decompose
 from .sobol import SobolPlan as SobolPlan

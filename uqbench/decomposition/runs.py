@@ -64,6 +64,20 @@ def conditional_mean(runs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarr
     return mean, variance / np.maximum(count, 1), (count >= 2).all(axis=0)
 
 
+def conditional_variance(runs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Replicate variances k2, the variance of each such variance, and which base samples are complete.
+
+    The variance of k2 is estimated without bias by (2 r k2^2 + (r - 1) k4) / (r (r + 1)) with the fourth k-statistic k4
+    (Kendall and Stuart, The Advanced Theory of Statistics I, 1977, section 12.16), from four replicates on.
+    """
+    mean, variance, count = replicate_moments(runs, 2)
+    fourth = np.where(np.isnan(runs), 0.0, (runs - np.expand_dims(mean, 2)) ** 4).sum(axis=2)
+    r = np.maximum(count, 4)
+    sums = variance * (r - 1)
+    k4 = (r * (r + 1) * fourth - 3 * (r - 1) * sums**2) / ((r - 1) * (r - 2) * (r - 3))
+    return variance, (2 * r * variance**2 + (r - 1) * k4) / (r * (r + 1)), (count >= 4).all(axis=0)
+
+
 def replicate_moments(runs: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mean, unbiased variance and number of the runs along `axis` that are not NaN (0 where too few)."""
     ok = ~np.isnan(runs)

@@ -95,14 +95,7 @@ def total_variance(
     if findings:
         raise InputError("total_variance", findings)
     parts = ["epistemic", "aleatory", "measurement"][: rows.shape[1] - 1]
-    counts = np.concatenate([np.ones((1, len(rows))), bootstrap_counts(len(rows), resamples, seed)])
-    step = max(1, MEMORY // (20 * max(counts.shape)))
-    blocks = [
-        _intervals(rows[..., k : k + step], valid[:, k : k + step], counts, confidence)
-        for k in range(0, rows.shape[-1], step)
-    ]
-    table = np.concatenate(blocks, axis=-1)  # (quantity, estimate | error | lower | upper, output)
-    table[: len(parts) + 1] *= scale**2
+    table = split_of_rows(rows, valid, scale, confidence, resamples, seed)
     names = [*parts, "total", *(f"{part}_share" for part in parts)]
     suffixes = ("", "_standard_error", "_lower", "_upper")
     data = {
@@ -184,13 +177,14 @@ def _arranged(y, measurement_variance, sample_axis: int, replicate_axis: int, fi
         findings.append(
             f"there are {n} parameter draws; take at least {MINIMUM_BASE_SAMPLES}, better 200, or swap the axes."
         )
-    noise = None if measurement_variance is None else _noise(y, values, measurement_variance, findings)
+    noise = None if measurement_variance is None else noise_findings(y, values, measurement_variance, findings)
     dims, coords = output_labels(y, tuple(axes))
     moved = [None if x is None else np.moveaxis(x.astype(float), axes, (0, 1)) for x in (values, noise)]
     return *moved, dims, coords
 
 
-def _noise(y, values: np.ndarray, measurement_variance, findings: list[str]) -> np.ndarray | None:
+def noise_findings(y, values: np.ndarray, measurement_variance, findings: list[str]) -> np.ndarray | None:
+    """The noise variances in the shape of the runs; what is wrong with them goes to `findings`."""
     if isinstance(y, xr.DataArray) and isinstance(measurement_variance, xr.DataArray):
         measurement_variance = measurement_variance.broadcast_like(y).transpose(*y.dims)
     try:
@@ -234,10 +228,38 @@ def _rows(runs, noise) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     return np.where(valid[:, None], np.stack(rows, axis=1), 0.0), valid, count, scale
 
 
-def _intervals(rows, valid, counts, confidence: float) -> np.ndarray:
+def split_of_rows(
+    rows, valid, scale, confidence: float, resamples: int, seed: int, shifts: np.ndarray | None = None
+) -> np.ndarray:
+    """The parts of the variance, their total and their shares, with errors and intervals, from features of draws.
+
+    Args:
+        rows: (draw, feature, output) in units of `scale`: the mean of a draw, its square less the variance of that
+            mean, and the parts of the sources inside, each unbiased.
+        valid: (draw, output) which draws count. scale: (output,) unit of each output.
+        confidence, resamples, seed: see `total_variance`.
+        shifts: (part, output) by how much the estimate of a part can fall below zero, in units of `scale` squared; the
+            first is found here, the others are 0 unless given.
+
+    Returns:
+        (quantity, estimate | standard error | lower | upper, output): parts, total, shares of the parts.
+    """
+    counts = np.concatenate([np.ones((1, len(rows))), bootstrap_counts(len(rows), resamples, seed)])
+    step = max(1, MEMORY // (20 * max(counts.shape)))
+    shifts = np.zeros((rows.shape[1] - 1, rows.shape[2])) if shifts is None else shifts
+    blocks = [
+        _intervals(rows[..., k : k + step], valid[:, k : k + step], counts, confidence, shifts[:, k : k + step])
+        for k in range(0, rows.shape[-1], step)
+    ]
+    table = np.concatenate(blocks, axis=-1)
+    table[: rows.shape[1]] *= scale**2
+    return table
+
+
+def _intervals(rows, valid, counts, confidence: float, shifts) -> np.ndarray:
     """Estimate, standard error, lower and upper end of every quantity: (quantity, 4, output).
 
-    The quantities are the parts, their total, and the shares of the parts; `rows` come from `_rows`.
+    The quantities are the parts, their total, and the shares of the parts; `rows` and `shifts` as in `split_of_rows`.
     """
     n = counts @ valid
     # Covariances do not see an offset, but their rounding does; the mean is centred already.
@@ -249,9 +271,11 @@ def _intervals(rows, valid, counts, confidence: float) -> np.ndarray:
     # What the resamples scatter around: the same without the correction for n - 1.
     plug_in = _split(averages[:, :1], products[:, :, :1], offset, n[:1], 1.0)[0][:, 0]
     share = np.arange(len(value)) > len(value) // 2
-    # The variance of the means is the epistemic part plus this much, and never negative.
-    shift = np.where(share[:, None], over_r[0] / value[len(value) // 2, 0], 0.0)
-    shift[0] = over_r[0]
+    # The variance of the means is the first part plus this much, and never negative.
+    parts, total = len(value) // 2, value[len(value) // 2, 0]
+    shifts = np.concatenate([over_r[:1], shifts[1:]])
+    shift = np.where(share[:, None], shifts.max(axis=0) / total, 0.0)
+    shift[:parts] = shifts
 
     estimate, standard_error = value[:, 0], error[:, 0]
     z, slope = _scale(estimate, shift, share)
