@@ -7,7 +7,7 @@ may name earlier entries, which makes hierarchies without a second language:
           ka=aleatory(LogNormal(median="median", sigma="sd"), "1/h"))
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,6 +18,7 @@ from jaxtyping import Array, Float
 
 from .distributions import Distribution
 from .errors import InputError, nearest
+from .foreign import ChaospyLike, from_chaospy, from_salib
 from .units import unit_finding
 
 Theta = dict[str, Array]
@@ -83,6 +84,46 @@ class Space(Mapping[str, Parameter]):
         self.epistemic, self.aleatory, self.fixed = (self._of(role) for role in ROLES)
         self.free = tuple(name for name in self.names if name not in self.fixed)
 
+    @classmethod
+    def from_salib(cls, problem: Mapping) -> "Space":
+        """The space of a SALib problem, every parameter `epistemic`.
+
+        Its quantiles are SALib's own scaling of the unit cube. Groups are not part of a space: see
+        `uqbench.foreign.salib_groups`.
+
+        Args:
+            problem: a dict, or a `ProblemSpec`, with `names`, `bounds` and optionally `num_vars`, `dists` ("unif",
+                "logunif", "norm", "lognorm", "truncnorm"; "weibull" only where it is exponential) and `groups`.
+
+        Raises:
+            InputError: with every finding; distributions without a counterpart are named.
+
+        Example:
+            >>> Space.from_salib({"names": ["k"], "bounds": [[0.0, 2.0]]})["k"].dist
+            Uniform(lower=0, upper=2)
+        """
+        return cls({name: epistemic(dist) for name, dist in from_salib(problem).items()})
+
+    @classmethod
+    def from_chaospy(cls, joint: ChaospyLike, names: Sequence[str]) -> "Space":
+        """The space of a chaospy joint with independent components, every parameter `epistemic`.
+
+        Args:
+            joint: `chaospy.J(...)` of Uniform, Normal, LogNormal, Exponential, Gamma, Beta, LogUniform, Reciprocal,
+                TruncNormal, StudentT, Cauchy, FoldedNormal or FoldedCauchy at 0, or one of these alone.
+            names: one per component.
+
+        Raises:
+            InputError: with every finding: dependent components, families without a counterpart, and distributions
+                whose quantiles in chaospy differ from their translation.
+
+        Example:
+            >>> import chaospy
+            >>> Space.from_chaospy(chaospy.J(chaospy.Normal(1, 2)), ["a"])["a"].dist
+            Normal(mu=1, sigma=2)
+        """
+        return cls({name: epistemic(dist) for name, dist in from_chaospy(joint, names).items()})
+
     def __getitem__(self, name: str) -> Parameter:
         return self._parameters[name]
 
@@ -123,18 +164,32 @@ class Space(Mapping[str, Parameter]):
     def _compiled(self):
         """The quantiles as one compiled function: their special functions are slow to dispatch one by one."""
 
+        together = self._alike()
+
         @jax.jit
         def quantiles(u):
             columns = dict(zip(self.free, jnp.moveaxis(u, -1, 0), strict=True))
             theta: Theta = {}
+            for names in together:
+                dist, arguments = _stacked([self[name].dist for name in names])
+                values = dist.ppf(jnp.stack([columns[name] for name in names], axis=-1), arguments)
+                theta |= dict(zip(names, jnp.moveaxis(values, -1, 0), strict=True))
             for name, parameter in self.items():
                 if parameter.role == "fixed":
                     theta[name] = jnp.broadcast_to(jnp.asarray(parameter.dist, dtype=float), u.shape[:-1])
-                else:
+                elif name not in theta:
                     theta[name] = parameter.dist.ppf(columns[name], theta)
-            return theta
+            return {name: theta[name] for name in self.names}
 
         return quantiles
+
+    def _alike(self) -> list[list[str]]:
+        """Free parameters of one family with numbers for arguments: their quantiles are compiled once, not each."""
+        families: dict[tuple, list[str]] = {}
+        for name in self.free:
+            if not self[name].names:
+                families.setdefault((type(self[name].dist), *self[name].dist.arguments), []).append(name)
+        return [names for names in families.values() if len(names) > 1]
 
     def sample(self, key: Array, shape: tuple[int, ...] = ()) -> Theta:
         """Independent draws from the joint distribution, each parameter of shape `shape`."""
@@ -211,6 +266,13 @@ class Space(Mapping[str, Parameter]):
                     "a single true value cannot depend on it."
                 )
         return findings
+
+
+def _stacked(dists: Sequence[Distribution]) -> tuple[Distribution, dict[str, Array]]:
+    """One distribution of a family, its arguments by name, and arrays with those of all."""
+    names = {argument: f"{argument} of each" for argument in dists[0].arguments}
+    values = {name: jnp.array([dist.arguments[argument] for dist in dists]) for argument, name in names.items()}
+    return type(dists[0])(**names), values
 
 
 def _float_array(value) -> Array:

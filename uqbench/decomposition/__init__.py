@@ -1,9 +1,16 @@
 """Decomposition: where the spread of a prediction comes from (the verb `decompose`, and its engines on plain
 arrays)."""
 
+from .change_of_variables import pushforward_density as pushforward_density
+from .exchange import to_chaospy as to_chaospy
+from .exchange import to_salib as to_salib
 from .nested import nested_variance as nested_variance
 from .predictions import check_settings as check_settings
 from .predictions import decompose as decompose
+from .pushforward import pushforward as pushforward
+from .salib import salib_analysis as salib_analysis
+from .salib import salib_sample as salib_sample
+from .salib import salib_table as salib_table
 from .sobol import SobolPlan as SobolPlan
 from .sobol import sobol_indices as sobol_indices
 from .sobol import sobol_plan as sobol_plan

@@ -157,15 +157,17 @@ def sobol_plan(
         findings.append(f"replicates is {replicates}; give a whole number, at least 1.")
     if not names:
         findings.append("the space has no free parameter, so there is nothing to vary.")
-    groups = {name: (name,) for name in names} if groups is None else {k: _members(v) for k, v in groups.items()}
-    findings += _group_findings(groups, names)
+    groups = {name: (name,) for name in names} if groups is None else {k: members_of(v) for k, v in groups.items()}
+    findings += group_findings(groups, names)
     if findings:
         raise InputError("sobol_plan", findings)
     rounded = 1 << (int(n) - 1).bit_length()
     d = len(names)
     # The points are multiples of 2^-30 and may be 0; the centre of the cell keeps every quantile finite.
     points = qmc.Sobol(2 * d, scramble=True, bits=30, rng=np.random.default_rng(seed)).random(rounded) + 2.0**-31
-    a, b = points[:, :d], points[:, d:]
+    # The two columns of an input stand beside each other: an index lives on that pair, and Sobol points are the better
+    # balanced the closer and lower their dimensions are.
+    a, b = points[:, 0::2], points[:, 1::2]
     cube = [a, b]
     for base, donor in ((a, b), (b, a))[: 1 + second_order]:
         for members in groups.values():
@@ -182,11 +184,11 @@ def sobol_plan(
     return SobolPlan(names, groups, rounded, int(n), bool(second_order), int(replicates), seed, cube, values)
 
 
-def _members(names: str | Sequence[str]) -> tuple[str, ...]:
+def members_of(names: str | Sequence[str]) -> tuple[str, ...]:
     return (names,) if isinstance(names, str) else tuple(names)
 
 
-def _group_findings(groups: Mapping[str, tuple[str, ...]], names: tuple[str, ...]) -> list[str]:
+def group_findings(groups: Mapping[str, tuple[str, ...]], names: tuple[str, ...]) -> list[str]:
     findings = [f"group {label!r} is empty; remove it or name its parameters." for label, m in groups.items() if not m]
     for label, members in groups.items():
         findings += [f"group {label!r} has {m!r}: {nearest(m, names)}" for m in members if m not in names]
