@@ -2,6 +2,8 @@
 arrays)."""
 
 from .change_of_variables import pushforward_density as pushforward_density
+from .chaos import chaos_predict as chaos_predict
+from .chaos import polynomial_chaos as polynomial_chaos
 from .exchange import to_chaospy as to_chaospy
 from .exchange import to_salib as to_salib
 from .nested import nested_variance as nested_variance
@@ -11,6 +13,8 @@ from .pushforward import pushforward as pushforward
 from .salib import salib_analysis as salib_analysis
 from .salib import salib_sample as salib_sample
 from .salib import salib_table as salib_table
+from .shapley import grouped_variance as grouped_variance
+from .shapley import shapley_effects as shapley_effects
 from .sobol import SobolPlan as SobolPlan
 from .sobol import sobol_indices as sobol_indices
 from .sobol import sobol_plan as sobol_plan
