@@ -202,6 +202,20 @@ class Space(Mapping[str, Parameter]):
         terms = [jnp.sum(self[name].dist.logpdf(theta[name], theta)) for name in self.free]
         return sum(terms, jnp.zeros(()))
 
+    def conditional_laws(self, theta: Theta) -> tuple[Float[Array, "*batch free"], Float[Array, "*batch free"]]:
+        """Log-density and distribution function of every free parameter at `theta`, given those that it names."""
+        return self._laws(theta)
+
+    @cached_property
+    def _laws(self):
+        @jax.jit
+        def laws(theta):
+            each = [(self[name].dist, theta[name]) for name in self.free]
+            density = jnp.broadcast_arrays(*(dist.logpdf(at, theta) for dist, at in each))
+            return jnp.stack(density, axis=-1), jnp.stack([dist.cdf(at, theta) for dist, at in each], axis=-1)
+
+        return laws
+
     def nominal(self) -> Theta:
         """The median of every parameter, each given the medians before it."""
         return dict(self._nominal)

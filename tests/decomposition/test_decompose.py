@@ -1,5 +1,6 @@
 import json
 
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
@@ -8,6 +9,7 @@ import uqbench as uq
 from studies.secretion import study as secretion
 from uqbench import results
 from uqbench.decomposition.predictions import PosteriorInputs
+from uqbench.reporting import sections
 
 EPISTEMIC, ALEATORY = 41.2172317666, 19.1554778099
 
@@ -88,3 +90,42 @@ def test_intervals_of_the_verb_cover_as_often_as_they_say():
             hits[part] += float(variance[f"{part}_lower"]) < truth < float(variance[f"{part}_upper"])
     print(f"right in 100 repetitions: {hits}")
     assert min(hits.values()) >= 88
+
+
+def added(theta, design, key):
+    return {"y": (theta["a"] + theta["b"] + theta["q"]) * jnp.ones_like(design.times)}
+
+
+def last(outputs, design):
+    return outputs["y"][-1]
+
+
+def test_dependent_posterior_draws_have_shapley_effects():
+    """Of a + b with sd 1 and 2 and correlation rho (Owen and Prieur 2017, doi:10.1137/16M1097717), q aleatory."""
+    space = uq.Space(
+        a=uq.epistemic(uq.Normal(0.0, 1.0)), b=uq.epistemic(uq.Normal(0.0, 2.0)), q=uq.aleatory(uq.Normal(0.0, 1.0))
+    )
+    study = uq.Study(
+        name="added", model=uq.Model.from_function(space, added, {"y": ""}), experiments={"one": uq.Design([1.0])},
+        quantities={"y": uq.Quantity(last, uq.Design([1.0]))},
+    )  # fmt: skip
+    rho, first, second = 0.7, 1.0, 2.0
+    covariance = np.array([[first**2, rho * first * second], [rho * first * second, second**2]])
+    draws = np.random.default_rng(0).multivariate_normal([0.0, 0.0], covariance, size=(4, 1000))
+    posterior = xr.Dataset({name: (("chain", "draw"), draws[..., k]) for k, name in enumerate("ab")})
+    start = results.attach(results.start(study), {"posterior": posterior}, verb="calibrate", settings={}, seed=0,
+                           seconds=0.0)  # fmt: skip
+    tree = uq.decompose(study, start, n=64, seed=0, second_order=True)
+    shapley = tree["shapley"].sel(quantity="y")
+    total = covariance.sum()
+    expected = first**2 * (1 - rho**2 / 2) + rho * first * second + second**2 * rho**2 / 2
+    for name, value in (("a", expected / total), ("b", 1 - expected / total)):
+        effect = shapley.sel(parameter=name)
+        assert float(effect["shapley_lower"]) < value < float(effect["shapley_upper"])
+        assert abs(float(effect["shapley"]) - value) < 0.05
+    assert "S2" in tree["sobol"]
+    assert json.loads(tree["shapley"].attrs["settings"])["second_order"] is True
+    page = sections.sections(tree, "added")
+    told = next(section for section in page if section.name == "inputs")
+    assert any("Shapley" in getattr(block, "text", "") for block in told.blocks)
+    assert any(getattr(block, "rows", [[""]])[0][0] == "a" for block in told.blocks)

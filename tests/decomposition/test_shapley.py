@@ -3,7 +3,6 @@
 import itertools
 import json
 import math
-import os
 from pathlib import Path
 
 import numpy as np
@@ -98,7 +97,7 @@ CASES = {
     "ratio": (independent_product(np.expm1(np.array([0.4, 0.25, 0.8]) ** 2), ratio), 0.036),
     "strongly correlated": (linear([[1, 0.95], [0.95, 1]], [1, 1]), 0.002),
     "twice the same input": (linear([[1, 0, 1], [0, 1, 0], [1, 0, 1]], [1, 1, 0]), 0.018),
-    "discrete": ((discrete, from_subsets(discrete_variance, 3)), 0.022),
+    "discrete": ((discrete, from_subsets(discrete_variance, 3)), 0.028),
 }
 
 
@@ -106,29 +105,38 @@ CASES = {
 def test_closed_forms(case):
     (draw, truth), allowed = CASES[case]
     errors, inside = [], []
-    for seed in range(8):
+    for seed in range(5):
         found = shapley_effects(*draw(np.random.default_rng(seed), 1000), seed=seed)
         errors.append(found.shapley - truth["shapley"])
         for kind in KINDS:
             inside.append((found[f"{kind}_lower"] <= truth[kind]) & (truth[kind] <= found[f"{kind}_upper"]))
         np.testing.assert_allclose(found.shapley.sum(), 1.0, atol=1e-9)
     assert np.sqrt(np.mean(np.square(errors))) < allowed
-    assert np.mean(inside) > 0.85  # 95 % less four standard errors of some 72 correlated indicators
+    assert np.mean(inside) > 0.82  # 95 % less four standard errors of some 45 correlated indicators
 
 
 def test_eight_inputs_of_which_five_hardly_matter():
     truth = independent_product(1 / (3 * (1 + A8) ** 2), sobol_g8)[1]["shapley"]
-    found = shapley_effects(*sobol_g8(np.random.default_rng(0), 1000))
-    assert np.sqrt(np.mean((found.shapley - truth) ** 2)) < 0.015
-    assert (np.abs(found.shapley_bias[4:]) > 0).all()
+    found = shapley_effects(*sobol_g8(np.random.default_rng(0), 600))
+    assert np.sqrt(np.mean((found.shapley - truth) ** 2)) < 0.02
+    assert (found.shapley_bias[4:] > 0.003).all()  # what is missed in eight dimensions falls to those without influence
 
 
-REFERENCES = os.environ.get("UQBENCH_REFERENCES")
+def test_an_input_without_influence_stands_for_those_it_goes_with():
+    """Beside the others x3 does not matter; where x2 is unknown it tells most about it."""
+    covariance = 0.7 ** np.abs(np.subtract.outer(range(5), range(5)))
+    draw, truth = linear(covariance, [2, 1, 0, 1, 0.5])
+    errors = [shapley_effects(*draw(np.random.default_rng(s), 600)).ST - truth["ST"] for s in range(6)]
+    assert (np.abs(np.mean(errors, axis=0)) < 4 * np.std(errors, axis=0, ddof=1) / np.sqrt(6) + 5e-4).all()
+    assert float(np.mean(np.abs(errors))) < 0.007
 
 
-@pytest.mark.skipif(not REFERENCES, reason="UQBENCH_REFERENCES does not name the folder with sensitivity.json")
+REFERENCES = Path(__file__).resolve().parents[3] / "shared" / "references" / "sensitivity.json"
+
+
+@pytest.mark.skipif(not REFERENCES.exists(), reason="the table of references is not beside the checkout")
 def test_closed_forms_agree_with_the_shared_references():
-    reference = json.loads((Path(REFERENCES) / "sensitivity.json").read_text())
+    reference = json.loads(REFERENCES.read_text())
     (_, truth), _ = CASES["ishigami"]
     np.testing.assert_allclose(truth["shapley"], reference["ishigami"]["shapley"], rtol=1e-12)
     product = independent_product(1 / (3 * (1 + A8) ** 2), sobol_g8)[1]
@@ -139,22 +147,22 @@ def test_closed_forms_agree_with_the_shared_references():
 
 
 def test_coverage():
-    """Of nominal 95 % at n = 300; four standard errors of 60 repetitions are 11 %."""
+    """Of nominal 95 % at n = 300; four standard errors of 40 repetitions are 14 %."""
     draw, truth = LINEAR3
     inside = {kind: [] for kind in KINDS}
-    for seed in range(60):
+    for seed in range(40):
         found = shapley_effects(*draw(np.random.default_rng(seed + 500), 300))
         for kind in KINDS:
             inside[kind].append((found[f"{kind}_lower"] <= truth[kind]) & (truth[kind] <= found[f"{kind}_upper"]))
     for kind in KINDS:
-        assert (np.mean(inside[kind], axis=0) >= 0.84).all(), kind
+        assert (np.mean(inside[kind], axis=0) >= 0.81).all(), kind
 
 
 @pytest.mark.parametrize("noise_variance", [4.0, None])
 def test_noise_is_no_input_and_adds_no_bias(noise_variance):
     """An input without influence has effect 0, however noisy the runs; the noise may be known or not."""
     found = []
-    for seed in range(12):
+    for seed in range(8):
         rng = np.random.default_rng(seed)
         x = rng.standard_normal((600, 3))
         y = 2 * x[:, 0] + x[:, 1] + 2 * rng.standard_normal(600)

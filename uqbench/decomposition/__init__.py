@@ -1,12 +1,16 @@
 """Decomposition: where the spread of a prediction comes from (the verb `decompose`, and its engines on plain
 arrays)."""
 
+from .active_subspace import active_subspace as active_subspace
 from .change_of_variables import pushforward_density as pushforward_density
 from .chaos import chaos_predict as chaos_predict
 from .chaos import polynomial_chaos as polynomial_chaos
+from .derivatives import dgsm as dgsm
+from .derivatives import output_gradients as output_gradients
 from .exchange import to_chaospy as to_chaospy
 from .exchange import to_salib as to_salib
 from .nested import nested_variance as nested_variance
+from .poincare import poincare_constant as poincare_constant
 from .predictions import check_settings as check_settings
 from .predictions import decompose as decompose
 from .pushforward import pushforward as pushforward

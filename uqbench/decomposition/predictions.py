@@ -3,8 +3,8 @@
 What varies in a prediction for a new unit is what we do not know (epistemic: the prior, or after calibration the
 posterior), what differs between units or is random in the model (aleatory), and the measurement. The law of total
 variance splits them over random draws; Sobol indices say which input matters. Posterior draws depend on one another,
-so they enter the indices as one input, `epistemic`, beside the new unit's own parameters; single epistemic parameters
-have indices before calibration only.
+so they enter the Sobol indices as one input, `epistemic`, beside the new unit's own parameters. What each of them does
+within that one input is a Shapley effect, which asks for no independence, from the runs that are there already.
 """
 
 import time
@@ -24,12 +24,18 @@ from ..observation import simulated_parameters
 from ..progress import progress
 from ..space import Space, Theta
 from ..study import Quantity, Study
+from .runs import replicate_moments
+from .shapley import shapley_effects
 from .sobol import sobol_indices, sobol_plan
 from .total_variance import optimal_replicates, total_variance
 
 PILOT = (64, 8)
 TIMES = 49
 MAX_REPLICATES = 64
+# More draws make the search for neighbours slow and the effects little sharper.
+MOST_FOR_SHAPLEY, MOST_PARAMETERS = 1000, 20
+# Fewer draws for each parameter have no neighbours to speak of.
+LEAST_FOR_SHAPLEY = 48
 
 
 @dataclass(frozen=True)
@@ -69,6 +75,7 @@ def decompose(
     *,
     n: int = 512,
     runs: int = 8192,
+    second_order: bool = False,
     confidence: float = 0.95,
     seed: int = 0,
 ) -> xr.DataTree:
@@ -80,13 +87,15 @@ def decompose(
             the prior.
         n: base samples of the Sobol indices, rounded up to a power of 2.
         runs: of the model for the law of total variance, shared between draws and replicates by a pilot.
+        second_order: Sobol indices of pairs too, and all indices sharper, for nearly twice the runs.
         confidence: level of the intervals.
         seed: of all draws.
 
     Returns:
         the tree with /variance (by `quantity`: epistemic, aleatory, total, with standard errors and intervals),
-        /variance_over_time (by output and time, with the measurement's part) and /sobol (by `parameter` and
-        `quantity`: S1, ST), except where the posterior would be the only input.
+        /variance_over_time (by output and time, with the measurement's part), /sobol (by `parameter` and
+        `quantity`: S1, ST, S2), except where the posterior would be the only input, and after calibration /shapley (by
+        epistemic `parameter` and `quantity`: Shapley effects on what is expected given the parameters).
 
     Raises:
         InputError: settings out of range, too many failed runs, a quantity that does not vary.
@@ -100,18 +109,22 @@ def decompose(
     quantities = study.quantities or _final_outputs(study)
     key = jax.random.key(seed)
     with progress("decompose", 3) as update:
-        variance = _quantity_variance(study, quantities, draws, runs, confidence, seed, jax.random.fold_in(key, 0))
+        variance, shapley = _quantity_variance(
+            study, quantities, draws, runs, confidence, seed, jax.random.fold_in(key, 0)
+        )
         update(1, "variance of the quantities")
         over_time = _variance_over_time(study, quantities, draws, runs, confidence, seed, jax.random.fold_in(key, 1))
         update(2, "variance over time")
         # The posterior alone would be one input, with all the variance.
         wanted = draws is None or bool(study.model.space.aleatory)
-        sobol = wanted and _sobol(study, quantities, draws, n, confidence, seed, jax.random.fold_in(key, 2))
+        last = jax.random.fold_in(key, 2)
+        sobol = wanted and _sobol(study, quantities, draws, n, second_order, confidence, seed, last)
         update(3, "Sobol indices")
     groups = {"variance": variance}
     groups |= {"sobol": sobol} if wanted else {}
     groups |= {"variance_over_time": over_time} if over_time is not None else {}
-    settings = {"n": n, "runs": runs, "confidence": confidence}
+    groups |= {"shapley": shapley} if shapley is not None else {}
+    settings = {"n": n, "runs": runs, "second_order": second_order, "confidence": confidence}
     return results.attach(
         tree, groups, verb="decompose", settings=settings, seed=seed, seconds=time.monotonic() - began
     )
@@ -177,7 +190,8 @@ def _values(study: Study, quantities: Mapping[str, Quantity], theta: Theta, key)
     )
 
 
-def _quantity_variance(study, quantities, draws, runs, confidence, seed, key) -> xr.Dataset:
+def _quantity_variance(study, quantities, draws, runs, confidence, seed, key):
+    """/variance and, from the same runs, /shapley (None before calibration)."""
     random = bool(study.model.space.aleatory) or study.model.stochastic
     pilot_key, main_key, run_key = jax.random.split(key, 3)
     replicates = 2
@@ -186,7 +200,8 @@ def _quantity_variance(study, quantities, draws, runs, confidence, seed, key) ->
         parts = total_variance(pilot.values.reshape(*PILOT, -1), confidence=confidence, seed=seed)
         replicates = _replicates(parts)
     count = max(runs // replicates, 32)
-    y = _values(study, quantities, _new_units(study, draws, count, replicates, main_key), run_key)
+    theta = _new_units(study, draws, count, replicates, main_key)
+    y = _values(study, quantities, theta, run_key)
     values = xr.DataArray(
         y.values.reshape(count, replicates, -1),
         dims=("sample", "replicate", "quantity"),
@@ -195,7 +210,9 @@ def _quantity_variance(study, quantities, draws, runs, confidence, seed, key) ->
     dataset = total_variance(values, confidence=confidence, seed=seed)
     flat = values.values.reshape(count * replicates, -1)
     quantile = np.nanquantile(flat, (0.05, 0.5, 0.95), axis=0)
-    return (
+    drawn = {name: np.asarray(theta[name])[::replicates] for name in study.model.space.epistemic}
+    shapley = None if draws is None else _shapley(drawn, values, random, confidence, seed)
+    variance = (
         dataset.assign(
             mean=("quantity", np.nanmean(flat, axis=0)),
             interval=(("bound", "quantity"), quantile),
@@ -213,6 +230,33 @@ def _quantity_variance(study, quantities, draws, runs, confidence, seed, key) ->
             }
         )
     )
+    return variance, shapley
+
+
+def _shapley(
+    drawn: Mapping[str, np.ndarray], values: xr.DataArray, random: bool, confidence, seed
+) -> xr.Dataset | None:
+    """Shapley effects of posterior draws on the mean over new units.
+
+    None for a single parameter or very many, for few draws, and where nothing varies.
+    """
+    if not 2 <= len(drawn) <= MOST_PARAMETERS or len(values) < LEAST_FOR_SHAPLEY * len(drawn):
+        return None
+    kept = slice(MOST_FOR_SHAPLEY)
+    mean, within, count = replicate_moments(values.values[kept], 1)
+    mean = np.where(count >= 2, mean, np.nan)
+    varies = np.nanstd(mean, axis=0) > 1e-12 * np.nanmax(np.abs(mean), axis=0)
+    parts = []
+    for name, column, noise, varying in zip(
+        values["quantity"].values, mean.T, (within / np.maximum(count, 1)).T, varies, strict=True
+    ):
+        if varying:
+            table = {parameter: value[kept] for parameter, value in drawn.items()}
+            found = shapley_effects(
+                table, column, noise_variance=noise if random else 0.0, confidence=confidence, seed=seed
+            )
+            parts.append(found.expand_dims(quantity=[name]))
+    return xr.concat(parts, "quantity", combine_attrs="override") if parts else None
 
 
 def _replicates(pilot: xr.Dataset) -> int:
@@ -262,11 +306,12 @@ def _variance_over_time(study, quantities, draws, runs, confidence, seed, key) -
     return dataset.assign_attrs({**dataset.attrs, "epistemic_from": "posterior" if draws else "prior"})
 
 
-def _sobol(study, quantities, draws, n, confidence, seed, key) -> xr.Dataset:
+def _sobol(study, quantities, draws, n, second_order, confidence, seed, key) -> xr.Dataset:
     space = study.model.space
     grouped = draws is not None and bool(space.aleatory)
     inputs = PosteriorInputs(space, draws) if grouped else _Simulated.of(study, quantities)
-    plan = sobol_plan(inputs, n, replicates=8 if study.model.stochastic else 1, seed=seed)
+    replicates = 8 if study.model.stochastic else 1
+    plan = sobol_plan(inputs, n, second_order=second_order, replicates=replicates, seed=seed)
     theta = {name: jnp.asarray(plan.thetas[name]) for name in space.names}
     y = _values(study, quantities, theta, key)
     dataset = sobol_indices(plan, y, confidence=confidence, seed=seed)

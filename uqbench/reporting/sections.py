@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from . import figures, sentences, svg, tables
+from . import figures, sensitivity_figures, sentences, svg, tables
 from .blocks import Cell, Drawing, Equations, Paragraph, Section, Table
 from .sentences import ess_text
 from .tables import MISSING, group, interval, percent, rounded, unit_text
@@ -312,4 +312,34 @@ def _inputs(tree, study) -> tuple[str, list]:
     blocks: list = [Drawing(picture, caption)]
     if failed := sentences.failures(dataset):
         blocks.append(Paragraph(failed, "flag"))
-    return sentences.inputs(tree), blocks
+    if text := sentences.open_indices(dataset):
+        blocks.append(Paragraph(text, "quiet"))
+    if "S2" in dataset:
+        for quantity in dataset["quantity"].values:
+            heat = sensitivity_figures.second_order_map(dataset.sel(quantity=quantity))
+            told = f"Second-order indices for {quantity}."
+            blocks.append(Drawing(svg.inline(heat, told, f"pairs{len(blocks)}"), told))
+    return sentences.inputs(tree), [*blocks, *_shapley(tree)]
+
+
+def _shapley(tree) -> list:
+    """Shapley effects of what calibration has left unknown."""
+    dataset = group(tree, "shapley")
+    if dataset is None:
+        return []
+    quantities = [str(name) for name in dataset["quantity"].values]
+    rows = []
+    for name in dataset["parameter"].values:
+        cells = []
+        for quantity in quantities:
+            one = dataset.sel(parameter=name, quantity=quantity)
+            low, high = (percent(float(one[f"shapley{end}"])) for end in ("_lower", "_upper"))
+            share = percent(float(one["shapley"]))
+            lost = not bool(one["resolved"])
+            cells.append(Cell(share, f"{low} to {high}{'; ' + sentences.NOT_RESOLVED if lost else ''}", lost))
+        rows.append([str(name), *cells])
+    text = (
+        "What is not known yet, shared out between the parameters (Shapley effects, which allow for the dependence of "
+    )
+    text += "posterior draws; no further runs)."
+    return [Paragraph(text), Table(["parameter", *quantities], rows, ["parameter"])]

@@ -369,6 +369,25 @@ def over_time(tree: xr.DataTree, output: str) -> str:
     return f"Of the variance of a new measurement of {output} {bound}."
 
 
+def open_indices(dataset: xr.Dataset) -> str:
+    """Which inputs may or may not matter, and how many base samples would tell; empty where all is resolved."""
+    if "resolved" not in dataset or bool(dataset["resolved"].all()):
+        return ""
+    said = []
+    for quantity in dataset["quantity"].values:
+        chosen = dataset.sel(quantity=quantity)
+        open_ = [input_label(str(name)) for name in chosen["parameter"].values[~chosen["resolved"].values.astype(bool)]]
+        said += [f"{listed(open_)} for {quantity}"] if open_ else []
+    needed = np.where(dataset["resolved"], 0.0, dataset["n_needed"]).max()
+    limit = percent(float(dataset.attrs.get("influential", 0.05)))
+    text = (
+        f"Whether the total index exceeds {limit} is {NOT_RESOLVED} at n = {int(dataset.attrs['n'])}: {'; '.join(said)}"
+    )
+    if np.isfinite(needed) and needed < 1e7:
+        return f"{text}; about n = {2 ** int(np.ceil(np.log2(needed)))} would tell."
+    return f"{text}; it lies too close to that for any n to tell."
+
+
 def inputs(tree: xr.DataTree) -> str:
     """Which input matters most for each quantity, where the intervals tell."""
     dataset = group(tree, "sobol")
