@@ -371,3 +371,23 @@ def test_stochastic_models_keep_their_keys():
     blind = uq.Model.from_function(space, noisy_simulate, {"y": ""}, stochastic=True, gradient="none")
     with pytest.raises(InputError, match="no gradient"):
         output_gradients(blind, {"a": a}, Design([1.0]))
+
+
+def test_posterior_draws_are_refused_where_inputs_must_be_independent():
+    """The same words from every engine that supposes independent inputs; Shapley effects take the draws."""
+    from uqbench.decomposition import polynomial_chaos, salib_analysis, shapley_effects
+
+    space = Space(a=epistemic(uq.Normal(0.0, 1.0)), b=epistemic(uq.Normal(0.0, 1.0)))
+    x = np.random.default_rng(0).multivariate_normal([0, 0], [[1, 0.6], [0.6, 1]], size=400)
+    y, gradients = x @ [1.0, 2.0], np.tile([1.0, 2.0], (400, 1))
+    for engine in (
+        lambda: dgsm(space, x, gradients, y),
+        lambda: active_subspace(space, x, gradients),
+        lambda: polynomial_chaos(space, x, y),
+        lambda: salib_analysis(space, "delta", x, y),
+    ):
+        with pytest.raises(InputError, match=r"'a' and 'b' \(0\.\d+\) depend on each other.*shapley_effects"):
+            engine()
+    assert float(shapley_effects(x, y).shapley.sum()) == pytest.approx(1.0)
+    independent = np.random.default_rng(1).normal(size=(400, 2))
+    assert dgsm(space, independent, gradients, independent @ [1.0, 2.0]).nu.values == pytest.approx([1.0, 4.0])

@@ -7,7 +7,7 @@ import numpy as np
 from ..space import Space
 from .bases import to_germ
 from .expansion import bases_of
-from .runs import MINIMUM_BASE_SAMPLES, output_labels
+from .runs import MINIMUM_BASE_SAMPLES, dependence_findings, output_labels
 
 
 def expansion_findings(max_degree: int, q_norms: Sequence[float], max_error: float) -> list[str]:
@@ -45,6 +45,8 @@ def checked_germs(space: Space, x, slopes: bool, findings: list[str]) -> tuple[n
                 f"{name!r} has {outside.sum()} values outside of the support of {space[name].dist!r} or at its end, "
                 f"the first is {x[outside, i][0]} in row {np.argmax(outside)}; draw x from the space."
             )
+    if not findings:
+        findings += dependence_findings(germs, space.free)
     return germs, jacobian
 
 

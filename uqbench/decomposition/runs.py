@@ -15,12 +15,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
+from scipy.stats import rankdata
 
 if TYPE_CHECKING:
     from .sobol import SobolPlan
 
 MEMORY = 2**24  # floats in the largest array of per-row products; more outputs are taken in turns
 MINIMUM_BASE_SAMPLES = 8
+# A rank correlation of samples is an accident below either.
+DEPENDENT, STANDARD_ERRORS = 0.15, 6.0
 
 
 def arranged_runs(plan: "SobolPlan", y, findings: list[str]) -> tuple[np.ndarray, tuple[str, ...], dict]:
@@ -136,6 +139,29 @@ def value_findings(values, lost, max_failed, shape, dims, what: str) -> list[str
             f"{name(constant)}: every run gives the same value, so there is no variance to split. Leave it out."
         )
     return findings
+
+
+def dependence_findings(coordinates: np.ndarray, names) -> list[str]:
+    """Why indices of independent inputs do not exist for samples (n, d) such as posterior draws, if they do not.
+
+    The coordinates are those in which the inputs of the space would be independent.
+    """
+    if len(coordinates) < 3 or coordinates.shape[1] < 2:
+        return []
+    ranks = rankdata(coordinates, axis=0)
+    with np.errstate(invalid="ignore", divide="ignore"):  # a constant column depends on nothing
+        correlation = np.nan_to_num(np.corrcoef(ranks, rowvar=False))
+    i, j = np.triu_indices(len(correlation), 1)
+    strength = np.abs(correlation[i, j])
+    wrong = np.flatnonzero((strength > DEPENDENT) & (strength > STANDARD_ERRORS / np.sqrt(len(ranks) - 1)))
+    pairs = [f"{names[i[k]]!r} and {names[j[k]]!r} ({correlation[i[k], j[k]]:.2f})" for k in wrong[:3]]
+    if not pairs:
+        return []
+    return [
+        f"the samples of {', '.join(pairs)}{' and others' * (len(wrong) > 3)} depend on each other (rank correlation), "
+        "as posterior draws do; indices of independent inputs say nothing of them. Use shapley_effects, which asks for "
+        "no independence, or draw x from the space."
+    ]
 
 
 def bootstrap_counts(n: int, resamples: int, seed: int) -> np.ndarray:

@@ -32,7 +32,7 @@ import xarray as xr
 
 from ..errors import InputError, nearest
 from ..space import Space
-from .runs import output_labels, setting_findings, value_findings
+from .runs import dependence_findings, output_labels, setting_findings, value_findings
 from .salib_methods import (
     METHODS,
     OUTERMOST,
@@ -48,6 +48,8 @@ from .sobol import CubeSpace, group_findings, members_of
 if TYPE_CHECKING:
     from SALib.util import ResultDict
 
+# Methods with samples of their own, whose columns need not look independent.
+DESIGNS = ("morris", "fast")
 EDGE = 2.0**-31  # quantiles of unbounded families are infinite on the faces of the cube
 
 
@@ -299,6 +301,8 @@ def _arranged(space, method, x, y, groups, settings, max_failed, dims) -> tuple[
     """Inputs (block, unit, parameter), runs (block, unit, output) and which units (unit, output) are lost."""
     runs = np.asarray(y, dtype=float).reshape(len(x), -1)
     findings = _support_findings(space, x)
+    if not findings and method not in DESIGNS:
+        findings += dependence_findings(np.asarray(space.conditional_laws(space.theta(x))[1]), space.free)
     failed = int(np.isnan(runs).any(axis=1).sum())
     if method == "fast" and failed:
         findings.append(

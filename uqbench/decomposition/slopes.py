@@ -15,7 +15,7 @@ from scipy.special import ndtri
 from ..errors import nearest
 from ..space import Space
 from .poincare import NORMAL, poincare_constant
-from .runs import output_labels, value_findings
+from .runs import dependence_findings, output_labels, value_findings
 
 
 def _linked(space: Space) -> set[str]:
@@ -129,7 +129,10 @@ def _judge(space: Space, values, slopes, outputs, max_failed: float, dims, findi
     if not np.isfinite(values).all():
         findings.append(f"x has {np.sum(~np.isfinite(values))} values that are not finite; drop their runs.")
     else:
-        outside = np.isneginf(np.asarray(space.conditional_laws(space.theta(values))[0])).sum(axis=0)
+        density, u = map(np.asarray, space.conditional_laws(space.theta(values)))
+        outside = np.isneginf(density).sum(axis=0)
+        if not outside.any():
+            findings += dependence_findings(u, space.free)
         for name, count in zip(space.free, outside, strict=True):
             if count:
                 findings.append(f"{count} values of {name!r} are outside its support; are x and space of one scale?")
