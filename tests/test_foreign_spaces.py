@@ -7,7 +7,7 @@ from SALib import ProblemSpec
 from SALib.util import scale_samples
 
 import uqbench as uq
-from uqbench.decomposition.exchange import to_chaospy, to_salib
+from uqbench.decomposition.salib.exchange import to_chaospy, to_salib
 from uqbench.decomposition.sobol import sobol_plan
 from uqbench.foreign import salib_groups
 

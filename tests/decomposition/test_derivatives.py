@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 import uqbench as uq
 from uqbench import Design, InputError, Space, epistemic, fixed
-from uqbench.decomposition import poincare
-from uqbench.decomposition.active_subspace import active_subspace
-from uqbench.decomposition.derivatives import dgsm, output_gradients
-from uqbench.decomposition.poincare import poincare_constant
+from uqbench.decomposition.derivatives import poincare
+from uqbench.decomposition.derivatives.active_subspace import active_subspace
+from uqbench.decomposition.derivatives.measures import dgsm, output_gradients
+from uqbench.decomposition.derivatives.poincare import poincare_constant
 from uqbench.model import evaluate_many
 
 ISHIGAMI_NU = np.array([7.719587940719257, 24.5, 10.98730506943205])  # closed form, shared/references

@@ -10,8 +10,8 @@ from scipy import stats
 import uqbench as uq
 from forward_models import pushforward as model
 from uqbench import InputError
-from uqbench.decomposition.change_of_variables import change_of_variables, pushforward_density
-from uqbench.decomposition.pushforward import QUANTILES, pushforward
+from uqbench.decomposition.pushforward.change_of_variables import change_of_variables, pushforward_density
+from uqbench.decomposition.pushforward.runs import QUANTILES, pushforward
 
 NORMAL = uq.Normal(0.0, 1.0)
 

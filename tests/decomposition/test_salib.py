@@ -13,7 +13,7 @@ from scipy.stats import rankdata
 
 import uqbench as uq
 from uqbench.decomposition.salib import salib_analysis, salib_sample, salib_table
-from uqbench.decomposition.salib_methods import METHODS
+from uqbench.decomposition.salib.methods import METHODS
 from uqbench.decomposition.sobol import sobol_indices, sobol_plan
 
 ROWS = {"morris": 20, "fast": 300, "rbd_fast": 400, "pawn": 400, "delta": 300, "hdmr": 400}

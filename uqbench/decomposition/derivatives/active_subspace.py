@@ -8,9 +8,9 @@ and Wang 2014, doi:10.1137/130916138).
 import numpy as np
 import xarray as xr
 
-from ..errors import InputError
-from ..space import Space
-from .runs import bootstrap_counts, setting_findings
+from ...errors import InputError
+from ...space import Space
+from ..runs import bootstrap_counts, setting_findings
 from .slopes import arranged_slopes, germ_jacobian
 
 

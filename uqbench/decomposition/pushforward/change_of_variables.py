@@ -13,8 +13,8 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from ..distributions.base import Distribution
-from ..errors import InputError
+from ...distributions.base import Distribution
+from ...errors import InputError
 
 # Bisections that take a cell of the grid, at most some units wide, to the rounding of a double.
 BISECTIONS = 60

@@ -13,9 +13,9 @@ import xarray as xr
 from scipy import stats
 from scipy.special import betainc
 
-from ..errors import InputError
+from ...errors import InputError
+from ..runs import MEMORY, MINIMUM_BASE_SAMPLES, bootstrap_counts, output_labels, setting_findings, value_findings
 from .kernel_density import kernel_density
-from .runs import MEMORY, MINIMUM_BASE_SAMPLES, bootstrap_counts, output_labels, setting_findings, value_findings
 
 MOST_VALUES = 128  # integers with more different values than this are drawn as a density
 QUANTILES = (0.025, 0.05, 0.25, 0.5, 0.75, 0.95, 0.975)

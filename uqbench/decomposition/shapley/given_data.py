@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from ..errors import nearest
-from .runs import output_labels, value_findings
+from ...errors import nearest
+from ..runs import output_labels, value_findings
 
 
 def input_table(x, names, findings: list[str]) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -15,11 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from ..design import Design
-from ..errors import InputError, nearest
-from ..model import Model, evaluate_many
-from ..space import Space, Theta
-from .runs import MEMORY, bootstrap_counts, setting_findings
+from ...design import Design
+from ...errors import InputError, nearest
+from ...model import Model, evaluate_many
+from ...space import Space, Theta
+from ..runs import MEMORY, bootstrap_counts, setting_findings
 from .slopes import Constants, arranged_slopes, coordinates
 
 ESTIMATOR = "means over runs; upper bound: Poincare; lower bound: Cacoullos, for normal coordinates"

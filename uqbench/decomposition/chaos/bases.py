@@ -30,8 +30,8 @@ import numpy as np
 from jax.scipy.special import ndtri
 from scipy.linalg import eigh_tridiagonal
 
-from ..distributions import Beta, Distribution, Exponential, Gamma, LogNormal, LogUniform, Normal, Uniform
-from ..space import Space
+from ...distributions import Beta, Distribution, Exponential, Gamma, LogNormal, LogUniform, Normal, Uniform
+from ...space import Space
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ import jax
 import numpy as np
 from scipy.linalg import eigh_tridiagonal
 
-from ..distributions import Distribution
-from ..errors import InputError
+from ...distributions import Distribution
+from ...errors import InputError
 
 # Family -> coordinate of the slope, and C there from the arguments as PyMC takes them.
 CONSTANTS = {

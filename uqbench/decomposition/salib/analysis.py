@@ -30,10 +30,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from ..errors import InputError, nearest
-from ..space import Space
-from .runs import dependence_findings, output_labels, setting_findings, value_findings
-from .salib_methods import (
+from ...errors import InputError, nearest
+from ...space import Space
+from ..runs import dependence_findings, output_labels, setting_findings, value_findings
+from ..sobol import CubeSpace, group_findings, members_of
+from .methods import (
     METHODS,
     OUTERMOST,
     Groups,
@@ -43,7 +44,6 @@ from .salib_methods import (
     term_names,
     unit_problem,
 )
-from .sobol import CubeSpace, group_findings, members_of
 
 if TYPE_CHECKING:
     from SALib.util import ResultDict

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..space import Space
+from ...space import Space
+from ..runs import MINIMUM_BASE_SAMPLES, dependence_findings, output_labels
 from .bases import to_germ
 from .expansion import bases_of
-from .runs import MINIMUM_BASE_SAMPLES, dependence_findings, output_labels
 
 
 def expansion_findings(max_degree: int, q_norms: Sequence[float], max_error: float) -> list[str]:

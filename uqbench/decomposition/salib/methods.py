@@ -15,9 +15,9 @@ import numpy as np
 from scipy.stats import rankdata
 from threadpoolctl import threadpool_limits
 
-from ..errors import InputError
-from ..space import Space
-from .runs import MINIMUM_BASE_SAMPLES
+from ...errors import InputError
+from ...space import Space
+from ..runs import MINIMUM_BASE_SAMPLES
 
 OUTERMOST = 0.01  # probability of the first level of "morris"; the last one is 1 minus this
 Groups = Mapping[str, tuple[str, ...]]

@@ -27,17 +27,17 @@ import numpy as np
 import xarray as xr
 from scipy.stats import t as student_t
 
-from ..errors import InputError
-from ..space import Space
-from .chaos_inputs import arranged_outputs, checked_germs, expansion_findings
-from .expansion import ROUNDING, Choice, Table, bases_of, best_choices, joint_terms, univariate, weighted_rows
-from .pursuit import design_rows, held_out
-from .runs import (
+from ...errors import InputError
+from ...space import Space
+from ..runs import (
     bootstrap_counts,
     conditional_mean,
     setting_findings,
     value_findings,
 )
+from .expansion import ROUNDING, Choice, Table, bases_of, best_choices, joint_terms, univariate, weighted_rows
+from .inputs import arranged_outputs, checked_germs, expansion_findings
+from .pursuit import design_rows, held_out
 
 FOLDS = 10
 EXTRAPOLATION = 100  # times the samples given: further out nothing is said

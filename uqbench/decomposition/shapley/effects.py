@@ -39,10 +39,10 @@ import numpy as np
 import xarray as xr
 from scipy.stats import norm
 
-from ..errors import InputError
+from ...errors import InputError
+from ..runs import MEMORY
 from .given_data import arranged_outputs, given_group_findings, given_setting_findings, grouped, input_table
 from .neighbours import Neighbourhoods, closed_variance, neighbourhoods
-from .runs import MEMORY
 
 COVERAGE = (
     "95 % intervals of shapley, S1 and ST, 60 to 100 repetitions, n = 300 and 1000: 90 to 99 % on average over inputs, "

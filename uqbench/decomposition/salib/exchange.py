@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..errors import InputError
-from ..space import Space
+from ...errors import InputError
+from ...space import Space
 
 if TYPE_CHECKING:
     import chaospy

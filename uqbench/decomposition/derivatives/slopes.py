@@ -12,10 +12,10 @@ import numpy as np
 from jax.scipy.special import ndtr
 from scipy.special import ndtri
 
-from ..errors import nearest
-from ..space import Space
+from ...errors import nearest
+from ...space import Space
+from ..runs import dependence_findings, output_labels, value_findings
 from .poincare import NORMAL, poincare_constant
-from .runs import dependence_findings, output_labels, value_findings
 
 
 def _linked(space: Space) -> set[str]:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..space import Space
+from ...space import Space
 from .bases import OrthonormalBasis, basis_of
 from .pursuit import Fit, candidate_terms, design_rows, pursue
 
