@@ -56,8 +56,8 @@ def nested_variance(
         >>> import numpy as np
         >>> draw = np.random.default_rng(0).normal
         >>> y = draw(size=(2000, 1, 1)) + draw(size=(2000, 3, 1)) + draw(size=(2000, 3, 2))
-        >>> nested_variance(y, ["parameters", "subjects", "intrinsic"], resamples=100).share.round(1).values
-        array([0.3, 0.3, 0.3])
+        >>> nested_variance(y, ["parameters", "subjects", "intrinsic"], resamples=100).variance.round().values
+        array([1., 1., 1.])
     """
     findings = setting_findings(confidence, resamples, max_failed)
     values, noise = _judged(y, tuple(sources), measurement_variance, findings)
