@@ -18,7 +18,7 @@ import xarray as xr
 from scipy.stats import rankdata
 
 if TYPE_CHECKING:
-    from .sobol import SobolPlan
+    from .sobol.plan import SobolPlan
 
 MEMORY = 2**24  # floats in the largest array of per-row products; more outputs are taken in turns
 MINIMUM_BASE_SAMPLES = 8

@@ -33,7 +33,7 @@ import xarray as xr
 from ...errors import InputError, nearest
 from ...space import Space
 from ..runs import dependence_findings, output_labels, setting_findings, value_findings
-from ..sobol import CubeSpace, group_findings, members_of
+from ..sobol.plan import CubeSpace, group_findings, members_of
 from .methods import (
     METHODS,
     OUTERMOST,
