@@ -9,6 +9,7 @@ import xarray as xr
 
 from uqbench import InputError
 from uqbench.reporting import sensitivity_figures as figures
+from uqbench.reporting.density_figures import density
 
 NAMES = ["k", "volume", "rate"]
 TIME = np.linspace(0.0, 4.0, 9)
@@ -117,9 +118,9 @@ def test_forty_long_names_stay_different_and_short():
 
 
 def test_names_are_shortened_in_their_middle_or_where_they_agree():
-    assert figures._short(["k", "x" * 20 + "middle" + "y" * 20]) == ["k", "x" * 13 + "…" + "y" * 12]
+    assert figures.short_names(["k", "x" * 20 + "middle" + "y" * 20]) == ["k", "x" * 13 + "…" + "y" * 12]
     alike = [f"{'x' * 30}{k}{'y' * 30}" for k in "ab"]
-    assert figures._short(alike) == ["…a" + "y" * 23 + "…", "…b" + "y" * 23 + "…"]
+    assert figures.short_names(alike) == ["…a" + "y" * 23 + "…", "…b" + "y" * 23 + "…"]
 
 
 # pairs ----------------------------------------------------------------------------------------------------------------
@@ -200,7 +201,7 @@ def test_the_stack_over_time_is_that_of_the_report():
 
 
 def test_a_density_with_its_band_and_quantiles_beside_a_count():
-    axes = shown(figures.density(distribution(), unit="mg"))
+    axes = shown(density(distribution(), unit="mg"))
     assert [axis.get_title(loc="left") for axis in axes] == ["mass", "cells"]
     curve, median = axes[0].lines
     assert curve.get_ydata().max() == 1.0
@@ -216,7 +217,7 @@ def test_a_density_from_a_map_needs_no_interval():
     y = np.linspace(-1.0, 1.0, 201)
     with np.errstate(divide="ignore"):
         height = 1 / (np.pi * np.sqrt(1 - y**2))
-    axis = shown(figures.density(xr.Dataset({"density": ("y", height)}, {"y": y})))[0]
+    axis = shown(density(xr.Dataset({"density": ("y", height)}, {"y": y})))[0]
     assert not axis.collections
     assert [text.get_text() for text in axis.texts] == ["up to ∞"]
     assert np.isfinite(axis.get_ylim()).all()
@@ -238,9 +239,9 @@ def test_a_density_from_a_map_needs_no_interval():
         (figures.index_convergence, {64: indices()}, ["at least two"]),
         (figures.index_convergence, {64: indices(), 128: over_time()}, ["n = 128", "'time' besides"]),
         (figures.index_convergence, {64: indices(), 128: indices(names="abc")}, ["other parameters"]),
-        (figures.density, indices(), ["neither"]),
-        (figures.density, distribution().drop_vars("y"), ["no coordinate `y`"]),
-        (figures.density, distribution().expand_dims(more=2), ["select one"]),
+        (density, indices(), ["neither"]),
+        (density, distribution().drop_vars("y"), ["no coordinate `y`"]),
+        (density, distribution().expand_dims(more=2), ["select one"]),
     ],
 )
 def test_what_is_missing_is_said(draw, dataset, messages):
@@ -254,7 +255,7 @@ def test_nothing_is_changed_outside_the_figures():
     dataset, kept = indices(), indices()
     figures.index_bars(dataset)
     figures.second_order_map(pairs())
-    figures.density(distribution())
+    density(distribution())
     xr.testing.assert_identical(dataset, kept)
     assert dict(matplotlib.rcParams) == before
     assert ("matplotlib.pyplot" in sys.modules) == loaded

@@ -25,7 +25,7 @@ from ..progress import progress
 from ..space import Space, Theta
 from ..study import Quantity, Study
 from .runs import replicate_moments
-from .shapley import shapley_effects
+from .shapley import least_runs, shapley_effects
 from .sobol import sobol_indices, sobol_plan
 from .total_variance import optimal_replicates, total_variance
 
@@ -34,8 +34,6 @@ TIMES = 49
 MAX_REPLICATES = 64
 # More draws make the search for neighbours slow and the effects little sharper.
 MOST_FOR_SHAPLEY, MOST_PARAMETERS = 1000, 20
-# Fewer draws for each parameter have no neighbours to speak of.
-LEAST_FOR_SHAPLEY = 48
 
 
 @dataclass(frozen=True)
@@ -212,6 +210,7 @@ def _quantity_variance(study, quantities, draws, runs, confidence, seed, key):
     quantile = np.nanquantile(flat, (0.05, 0.5, 0.95), axis=0)
     drawn = {name: np.asarray(theta[name])[::replicates] for name in study.model.space.epistemic}
     shapley = None if draws is None else _shapley(drawn, values, random, confidence, seed)
+    told = "" if shapley is not None or draws is None else f"left out for {len(drawn)} parameters and {count} draws"
     variance = (
         dataset.assign(
             mean=("quantity", np.nanmean(flat, axis=0)),
@@ -227,6 +226,7 @@ def _quantity_variance(study, quantities, draws, runs, confidence, seed, key):
                 "draws": count,
                 "replicates": replicates,
                 "failed_runs": str(y.attrs["failed"]),
+                "shapley": told,
             }
         )
     )
@@ -240,9 +240,10 @@ def _shapley(
 
     None for a single parameter or very many, for few draws, and where nothing varies.
     """
-    if not 2 <= len(drawn) <= MOST_PARAMETERS or len(values) < LEAST_FOR_SHAPLEY * len(drawn):
-        return None
     kept = slice(MOST_FOR_SHAPLEY)
+    distinct = len(np.unique(np.stack([value[kept] for value in drawn.values()], axis=-1), axis=0))
+    if not 2 <= len(drawn) <= MOST_PARAMETERS or distinct < least_runs(len(drawn)):
+        return None
     mean, within, count = replicate_moments(values.values[kept], 1)
     mean = np.where(count >= 2, mean, np.nan)
     varies = np.nanstd(mean, axis=0) > 1e-12 * np.nanmax(np.abs(mean), axis=0)

@@ -11,6 +11,7 @@ how often each sample was drawn; a table of such counts times the terms of a sum
 The `..._findings` return sentences rather than raise, so that everything that is wrong is said at once.
 """
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -91,17 +92,22 @@ def replicate_moments(runs: np.ndarray, axis: int) -> tuple[np.ndarray, np.ndarr
     return mean, squares.sum(axis=axis) / np.maximum(count - 1, 1), count
 
 
-def setting_findings(confidence: float, resamples: int, max_failed: float) -> list[str]:
-    """What is wrong with the settings that every estimator with bootstrap intervals has."""
+def setting_findings(confidence: float, resamples: int | None, max_failed: float) -> list[str]:
+    """What is wrong with the settings of an estimator with intervals; no bootstrap has `resamples` None."""
     findings = []
     if not 0 < confidence < 1:
         findings.append(f"confidence is {confidence}; give a number between 0 and 1, e.g. 0.95.")
-    elif int(resamples) != resamples or resamples * (1 - confidence) < 2:
+    elif resamples is not None and (int(resamples) != resamples or resamples * (1 - confidence) < 2):
         least = int(np.ceil(2 / (1 - confidence)))
         findings.append(f"resamples is {resamples}; an interval at {confidence} needs a whole number >= {least}.")
     if not 0 <= max_failed < 1:
         findings.append(f"max_failed is {max_failed}; give a fraction from 0 up to, but not including, 1.")
     return findings
+
+
+def members_of(names: str | Sequence[str]) -> tuple[str, ...]:
+    """The members of a group, which may be a single name."""
+    return (names,) if isinstance(names, str) else tuple(names)
 
 
 def value_findings(values, lost, max_failed, shape, dims, what: str) -> list[str]:

@@ -1,7 +1,7 @@
-"""Figures of sensitivity indices and of distributions, from a Dataset: what an engine returned is drawn as it is.
+"""Figures of sensitivity indices, from a Dataset: what an engine returned is drawn as it is.
 
-The figures of a report (`figures`) read a whole tree. These take what `sobol_indices`, `total_variance` and
-`pushforward` return, so that someone who brings their own numbers sees them too. The strongest parameter comes first,
+The figures of a report (`figures`) read a whole tree. These take what `sobol_indices` and `total_variance`
+return, so that someone who brings their own numbers sees them too. The strongest parameter comes first,
 and every estimate has its interval: an index whose interval contains 0 looks different from one that is resolved.
 """
 
@@ -28,10 +28,6 @@ MOST_NUMBERS = 16  # parameters, up to which a cell of the map has room for its 
 INDEX = {"ST": ("muted", "line", "total (ST)"), "S1": ("accent", "middle", "first order (S1)")}
 # The least and the most that an index is drawn at: an end of an interval may be infinite.
 LEAST, MOST = -0.2, 1.15
-# A density is cut at this many times the height that 90 % of the distribution stay below: it may have a pole.
-ROOM = 2.0
-# and shown without this much of the distribution at either side.
-OUTSIDE = 0.003
 
 
 @styled
@@ -60,11 +56,11 @@ def index_bars(dataset: xr.Dataset) -> Figure:
     elif names is None:
         names = [f"{output} {k}" for k in range(ranked.sizes[output])]
     table = {}
-    for name in _columns(("S1", "ST")):
+    for name in with_ends(("S1", "ST")):
         values = ranked[name].transpose("parameter", output).values
         table[name] = (("parameter", "quantity"), np.clip(values, LEAST, MOST))
-    labels = _short(input_label(str(name)) for name in ranked["parameter"].values)
-    coords = {"parameter": labels, "quantity": _short(names)}
+    labels = short_names(input_label(str(name)) for name in ranked["parameter"].values)
+    coords = {"parameter": labels, "quantity": short_names(names)}
     figure = figures.sobol_bars(xr.DataTree.from_dict({"sobol": xr.Dataset(table, coords)}))
     for axis, values in zip(figure.axes, ranked["ST"].transpose(output, "parameter").values, strict=False):
         for text, value in zip(axis.texts, values, strict=True):
@@ -94,10 +90,10 @@ def second_order_map(dataset: xr.Dataset) -> Figure:
         >>> second_order_map(sobol_indices(plan, y)).savefig("pairs.png")  # doctest: +SKIP
     """
     _checked(dataset, "second_order_map", ("S2",), ("parameter", "other_parameter"))
-    table = [dataset[name].transpose("parameter", "other_parameter").values for name in _columns(("S2",))]
+    table = [dataset[name].transpose("parameter", "other_parameter").values for name in with_ends(("S2",))]
     order = np.argsort(-np.nan_to_num(np.where(np.eye(len(table[0])), -np.inf, table[0]), nan=-np.inf).max(axis=1))
     value, lower, upper = (each[np.ix_(order, order)] for each in table)
-    names = _short(dataset["parameter"].values[order])
+    names = short_names(dataset["parameter"].values[order])
     count = len(names)
     below = np.tri(count, k=-1, dtype=bool)
     shade = np.where(below, np.clip(value, 0, None), np.nan)
@@ -154,7 +150,9 @@ def indices_over_time(dataset: xr.Dataset, *, unit: str = "", most: int = PANELS
     figure, panels = _panels(ranked, most, with_unit("time", unit))
     for k, axis in enumerate(panels):
         for index, (line, band, _) in INDEX.items():
-            estimate, low, high = (ranked[name].transpose("parameter", "time").values[k] for name in _columns((index,)))
+            estimate, low, high = (
+                ranked[name].transpose("parameter", "time").values[k] for name in with_ends((index,))
+            )
             low, high = np.clip(low, LEAST, MOST), np.clip(high, LEAST, MOST)
             axis.fill_between(time, low, high, color=PALETTE[band], alpha=0.55, linewidth=0)
             axis.plot(time, estimate, color=PALETTE[line], linewidth=1.4, label=index)
@@ -198,7 +196,7 @@ def index_convergence(datasets_by_n: Mapping[int, xr.Dataset], *, most: int = PA
     aside = (sizes[-1] / sizes[0]) ** 0.012
     for name, axis in zip(names, panels, strict=False):
         for shift, (index, (line, _, _)) in zip((aside, 1 / aside), INDEX.items(), strict=True):
-            rows = [[float(datasets_by_n[n][c].sel(parameter=name)) for n in sizes] for c in _columns((index,))]
+            rows = [[float(datasets_by_n[n][c].sel(parameter=name)) for n in sizes] for c in with_ends((index,))]
             estimate, low, high = np.clip(np.array(rows), LEAST, MOST)
             place = np.array(sizes) * shift
             axis.vlines(place, low, high, color=PALETTE[line], linewidth=1.1)
@@ -238,113 +236,9 @@ def variance_stack_over_time(dataset: xr.Dataset, *, output: str = "output") -> 
     return figures.variance_over_time(xr.DataTree.from_dict({"variance_over_time": group}), output)
 
 
-@styled
-def density(dataset: xr.Dataset, *, unit: str = "") -> Figure:
-    """The distribution of each output: its density with the interval, or the probabilities of a count.
-
-    Args:
-        dataset: from `pushforward`, or `density` at the coordinate `y` as from `pushforward_density`.
-        unit: of the outputs.
-
-    Returns:
-        one panel for each output. Below the curve stand the outermost quantiles as a thin line, the next pair inside as
-        a thick one and the median as a dot; a density that rises beyond the panel says how far.
-
-    Raises:
-        InputError: where there is neither density nor probability_mass, or more than one dimension of outputs.
-
-    Example:
-        >>> density(pushforward(runs), unit="mg/L").savefig("density.png")  # doctest: +SKIP
-    """
-    own = {"density": "point" if "point" in dataset.dims else "y", "probability_mass": "value"}
-    kinds = [name for name in own if name in dataset]
-    findings = [] if kinds else ["there is neither `density` nor `probability_mass`; give the result of `pushforward`."]
-    for name in kinds:
-        findings += _dimension_findings(dataset, (name,), (own[name],), most=1)
-    if "density" in kinds and "y" not in dataset.coords:
-        findings.append("`density` has no coordinate `y`, the values that it belongs to.")
-    if findings:
-        raise InputError("density", findings)
-    output = next((str(dim) for name in kinds for dim in dataset[name].dims if dim != own[name]), None)
-    singles = [dataset] if output is None else [dataset.isel({output: k}) for k in range(dataset.sizes[output])]
-    named = output is not None and output in dataset.coords
-    titles = _short(str(each[output].values) if named else f"{output or ''} {k}" for k, each in enumerate(singles))
-    columns = min(len(singles), 3)
-    rows = -(-len(singles) // columns)
-    figure = Figure(figsize=(WIDTH if columns > 1 else 0.65 * WIDTH, 0.4 + 2.1 * rows), layout="constrained")
-    axes = figure.subplots(rows, columns, squeeze=False)
-    for single, title, axis in zip(singles, titles, axes.ravel(), strict=False):
-        drawn = "density" in single and bool(np.isfinite(single["density"]).any())
-        _draw_density(axis, single) if drawn else _draw_masses(axis, single)
-        if "quantile" in single:
-            _draw_quantiles(axis, single)
-        axis.spines["left"].set_visible(False)
-        axis.locator_params(axis="x", nbins=5)
-        if output is not None:
-            axis.set_title(title, pad=3, parse_math=False)
-    hide_spare(axes, len(singles))
-    figure.supxlabel(with_unit("value", unit), fontsize=8.5, parse_math=False)
-    return figure
-
-
-def _draw_density(axis, single: xr.Dataset) -> None:
-    y, height = single["y"].values, single["density"].values
-    order = np.argsort(y)
-    y, height = y[order], height[order]
-    finite = np.where(np.isfinite(height), height, np.nan)
-    mass = np.nan_to_num((finite[1:] + finite[:-1]) / 2) * np.diff(y)
-    reached = np.cumsum(mass) / max(mass.sum(), 1e-300)
-    rising = np.argsort(finite[1:])
-    usual = finite[1:][rising][np.searchsorted(np.cumsum(mass[rising]) / max(mass.sum(), 1e-300), 0.9)]
-    banded = "density_lower" in single
-    low, high = (single[f"density_{end}"].values[order] if banded else finite for end in ("lower", "upper"))
-    cut = np.nanmax(finite) > ROOM * usual
-    top = ROOM * usual if cut else np.nanmax(high)
-    if banded:
-        axis.fill_between(y, low, np.minimum(high, 1.2 * top), color=PALETTE["middle"], alpha=0.6, linewidth=0)
-    axis.plot(y, finite, color=PALETTE["accent"], linewidth=1.4)
-    inside = np.flatnonzero((reached > OUTSIDE) & (reached < 1 - OUTSIDE))
-    ends = y[[inside[0], min(inside[-1] + 1, y.size - 1)]] if inside.size else y[[0, -1]]
-    if cut or np.isinf(height).any():
-        place = float(np.clip(y[np.nanargmax(height)], *ends))
-        aside = 1 if place < ends.mean() else -1
-        peak = rounded(float(np.nanmax(height)), digits=2)
-        side = {"ha": "left" if aside > 0 else "right", "va": "top", "textcoords": "offset points", "fontsize": 7.5}
-        axis.annotate(f"up to {peak}", (place, 1.08 * top), xytext=(7 * aside, 0), **side)
-    axis.set(xlim=ends, ylim=(-0.16 * top if "quantile" in single else 0, 1.08 * top), yticks=[0, _round_down(top)])
-    axis.set_yticklabels(["0", rounded(_round_down(top), digits=1)])
-    axis.set_ylabel("probability density")
-
-
-def _draw_masses(axis, single: xr.Dataset) -> None:
-    value, p, low, high = (single[name].values for name in ("value", *_columns(("probability_mass",))))
-    shown = np.flatnonzero(p > 1e-4)
-    keep = slice(shown[0], shown[-1] + 1) if shown.size else slice(None)
-    value, p, low, high = (each[keep] for each in (value, p, low, high))
-    axis.bar(value, p, width=0.8 * np.diff(value).min(initial=1.0), color=PALETTE["middle"], linewidth=0)
-    axis.vlines(value, low, high, color=PALETTE["ink"], linewidth=0.8)
-    top = np.nanmax(high)
-    axis.set(ylim=(-0.16 * top if "quantile" in single else 0, 1.1 * top), yticks=[0, _round_down(top)])
-    axis.set_yticklabels(["0", rounded(_round_down(top), digits=1)])
-    axis.set_ylabel("probability")
-
-
-def _draw_quantiles(axis, single: xr.Dataset) -> None:
-    """Pairs of quantiles as lines below the curve, the outer ones thinner, and the median as a dot."""
-    levels, values = single["probability"].values, single["quantile"].values
-    order = np.argsort(levels)
-    levels, values = levels[order], values[order]
-    place = 0.55 * axis.get_ylim()[0]
-    for k in range(len(levels) // 2):
-        ends = values[[k, -1 - k]]
-        axis.hlines(place, *ends, color=PALETTE["accent"], linewidth=0.9 + 1.3 * k)
-    if len(levels) % 2:
-        axis.plot(values[len(levels) // 2], place, "o", color=PALETTE["paper"], mec=PALETTE["accent"], markersize=4)
-
-
 def _panels(ranked: xr.Dataset, most: int, below: str):
     """A figure with one panel of indices for each of the first `most` parameters, and its axes."""
-    names = _short(ranked["parameter"].values)[:most]
+    names = short_names(ranked["parameter"].values)[:most]
     columns = min(len(names), COLUMNS)
     rows = -(-len(names) // columns)
     figure = Figure(figsize=(WIDTH, 0.8 + (1.35 if rows > 1 else 2.2) * rows), layout="constrained")
@@ -365,7 +259,7 @@ def _panels(ranked: xr.Dataset, most: int, below: str):
     return figure, axes.ravel()[: len(names)]
 
 
-def _columns(names: tuple[str, ...]) -> list[str]:
+def with_ends(names: tuple[str, ...]) -> list[str]:
     return [f"{name}{end}" for name in names for end in ("", "_lower", "_upper")]
 
 
@@ -384,12 +278,12 @@ def _checked(dataset: xr.Dataset, subject: str, names, dims, *, most: int = 0) -
 
 
 def _findings(dataset: xr.Dataset, names, dims, *, most: int = 0) -> list[str]:
-    missing = [name for name in _columns(names) if name not in dataset]
+    missing = [name for name in with_ends(names) if name not in dataset]
     findings = [f"variable {name!r} is missing; an estimate is drawn with its interval." for name in missing]
-    return findings + _dimension_findings(dataset, tuple(name for name in names if name in dataset), dims, most=most)
+    return findings + dimension_findings(dataset, tuple(name for name in names if name in dataset), dims, most=most)
 
 
-def _dimension_findings(dataset: xr.Dataset, names, dims, *, most: int = 0) -> list[str]:
+def dimension_findings(dataset: xr.Dataset, names, dims, *, most: int = 0) -> list[str]:
     findings = []
     for name in names:
         have = [str(dim) for dim in dataset[name].dims]
@@ -408,7 +302,7 @@ def _output(column: xr.DataArray, dims) -> str | None:
     return next((str(dim) for dim in column.dims if dim not in dims), None)
 
 
-def _short(names: Iterable, longest: int = LONGEST) -> list[str]:
+def short_names(names: Iterable, longest: int = LONGEST) -> list[str]:
     """Long names without their middle; where that makes two the same, without what all begin with, then numbered."""
     names = [str(name) for name in names]
     kept = longest - 1
@@ -424,12 +318,6 @@ def _short(names: Iterable, longest: int = LONGEST) -> list[str]:
 def _two_digits(value: float) -> str:
     small = 0 < abs(value) < 0.005
     return ("<" if small else "") + f"{0.01 if small else value:.2f}".replace("-", "−").replace("0.", ".", 1)
-
-
-def _round_down(value: float) -> float:
-    """One significant digit, at most `value`."""
-    place = 10.0 ** np.floor(np.log10(value)) if value > 0 else 1.0
-    return float(np.floor(value / place + 1e-9) * place)
 
 
 def _apart(sizes: list[int]) -> list[int]:

@@ -32,8 +32,8 @@ import xarray as xr
 
 from ...errors import InputError, nearest
 from ...space import Space
-from ..runs import dependence_findings, output_labels, setting_findings, value_findings
-from ..sobol.plan import CubeSpace, group_findings, members_of
+from ..runs import dependence_findings, members_of, output_labels, setting_findings, value_findings
+from ..sobol.plan import CubeSpace, group_findings
 from .methods import (
     METHODS,
     OUTERMOST,

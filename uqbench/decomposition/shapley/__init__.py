@@ -2,3 +2,4 @@
 
 from .effects import grouped_variance as grouped_variance
 from .effects import shapley_effects as shapley_effects
+from .given_data import least_runs as least_runs

@@ -40,8 +40,8 @@ import xarray as xr
 from scipy.stats import norm
 
 from ...errors import InputError
-from ..runs import MEMORY
-from .given_data import arranged_outputs, given_group_findings, given_setting_findings, grouped, input_table
+from ..runs import MEMORY, members_of
+from .given_data import arranged_outputs, given_group_findings, given_setting_findings, input_table
 from .neighbours import Neighbourhoods, closed_variance, neighbourhoods
 
 COVERAGE = (
@@ -108,7 +108,7 @@ def shapley_effects(
     """
     findings = given_setting_findings(neighbours, permutations, confidence, max_failed)
     table, columns = input_table(x, names, findings)
-    groups = {name: (name,) for name in columns} if groups is None else grouped(groups)
+    groups = {name: (name,) for name in columns} if groups is None else {k: members_of(v) for k, v in groups.items()}
     findings += given_group_findings(groups, columns, partition=True)
     runs = arranged_outputs(table, y, noise_variance, max_failed, findings)
     if findings:
@@ -157,7 +157,7 @@ def grouped_variance(
     """
     findings = given_setting_findings(neighbours, 1, confidence, max_failed)
     table, columns = input_table(x, names, findings)
-    groups = grouped(groups)
+    groups = {label: members_of(names) for label, names in groups.items()}
     findings += given_group_findings(groups, columns, partition=False)
     runs = arranged_outputs(table, y, noise_variance, max_failed, findings)
     if findings:

@@ -1,13 +1,18 @@
 """Given runs as a table: columns of inputs, outputs, groups, and everything that can be wrong with them."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
 import xarray as xr
 
 from ...errors import nearest
-from ..runs import output_labels, value_findings
+from ..runs import output_labels, setting_findings, value_findings
+
+
+def least_runs(inputs: int) -> int:
+    """Distinct runs below which neighbours in so many inputs mean nothing."""
+    return 4 * inputs + 44
 
 
 def input_table(x, names, findings: list[str]) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -81,7 +86,7 @@ def arranged_outputs(table, y, noise_variance, max_failed: float, findings: list
     lost = np.isnan(flat)
     findings += value_findings(flat, lost, max_failed, values.shape[1:], dims, "runs")
     finite = np.isfinite(table).all(axis=1)
-    least = 4 * table.shape[1] + 44
+    least = least_runs(table.shape[1])
     distinct = min(len(np.unique(table[finite & ~column], axis=0)) for column in lost.T) if lost.size else len(table)
     if distinct < least:
         findings.append(
@@ -89,10 +94,6 @@ def arranged_outputs(table, y, noise_variance, max_failed: float, findings: list
             "better 1000. Draw more, or group fewer values of discrete inputs by hand."
         )
     return values, noise, dims, coords
-
-
-def grouped(groups: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
-    return {label: (names,) if isinstance(names, str) else tuple(names) for label, names in groups.items()}
 
 
 def given_group_findings(
@@ -120,8 +121,4 @@ def given_setting_findings(neighbours: int, permutations: int, confidence: float
         findings.append(f"neighbours is {neighbours}; give a whole number, at least 2, e.g. 10.")
     if int(permutations) != permutations or permutations < 1:
         findings.append(f"permutations is {permutations}; give a whole number, at least 1 (64 is usual).")
-    if not 0 < confidence < 1:
-        findings.append(f"confidence is {confidence}; give a number between 0 and 1, e.g. 0.95.")
-    if not 0 <= max_failed < 1:
-        findings.append(f"max_failed is {max_failed}; give a fraction from 0 up to, but not including, 1.")
-    return findings
+    return findings + setting_findings(confidence, None, max_failed)

@@ -91,13 +91,7 @@ def sobol_indices(
     findings = value_findings(np.moveaxis(used, -1, 0), ~valid, max_failed, shape, dims, "base samples")
     if findings:
         raise InputError("sobol_indices", findings)
-    # Units are removed: indices have none, and products of large means would cancel badly.
-    keep = np.where(valid[..., None], mean, np.nan)
-    centre, scale = np.nanmean(keep, axis=(0, 1)), np.sqrt(np.nanvar(keep, axis=(0, 1)).sum(axis=-1))[:, None]
-    if not scale.all():
-        raise InputError("sobol_indices", ["every run gives the same value, so there is no variance to split."])
-    mean = np.where(valid[..., None], (mean - centre) / scale, 0.0)
-    noise = np.where(valid[..., None], noise / scale**2, 0.0)
+    mean, noise = _without_units(mean, noise, valid)
     counts = np.concatenate([np.ones((1, plan.n)), bootstrap_counts(plan.n, resamples, seed)])
 
     labels = list(plan.groups)
@@ -118,6 +112,16 @@ def sobol_indices(
     coords = {**coords, "parameter": labels} | ({"other_parameter": labels} if "S2" in parts[0] else {})
     attributes = _attributes(plan, of, confidence, resamples, max_failed, seed)
     return xr.Dataset(data, coords, attributes | {"over": list(over), "influential": influential})
+
+
+def _without_units(mean: np.ndarray, noise: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both in units of the spread of their output: products of large means would cancel badly."""
+    keep = np.where(valid[..., None], mean, np.nan)
+    centre, scale = np.nanmean(keep, axis=(0, 1)), np.sqrt(np.nanvar(keep, axis=(0, 1)).sum(axis=-1))[:, None]
+    if not scale.all():
+        raise InputError("sobol_indices", ["every run gives the same value, so there is no variance to split."])
+    centred = np.where(valid[..., None], (mean - centre) / scale, 0.0)
+    return centred, np.where(valid[..., None], noise / scale**2, 0.0)
 
 
 def _target_findings(of: str, over: tuple[str, ...], influential: float, replicates: int, dims) -> list[str]:

@@ -8,7 +8,7 @@ import numpy as np
 from scipy.stats import qmc
 
 from ...errors import InputError, nearest
-from ..runs import MINIMUM_BASE_SAMPLES
+from ..runs import MINIMUM_BASE_SAMPLES, members_of
 
 
 class CubeSpace(Protocol):
@@ -145,10 +145,6 @@ def sobol_plan(
             "sobol_plan", [f"{name!r} has values that are not finite; bound its prior." for name in infinite]
         )
     return SobolPlan(names, groups, rounded, int(n), bool(second_order), int(replicates), seed, cube, values)
-
-
-def members_of(names: str | Sequence[str]) -> tuple[str, ...]:
-    return (names,) if isinstance(names, str) else tuple(names)
 
 
 def group_findings(groups: Mapping[str, tuple[str, ...]], names: tuple[str, ...]) -> list[str]:
