@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .distributions import TruncatedNormal as TruncatedNormal
     from .distributions import Uniform as Uniform
     from .errors import InputError as InputError
+    from .errors import SeparationWarning as SeparationWarning
     from .identifiability import identify as identify
     from .model import RESULTS as RESULTS
     from .model import Model as Model
@@ -60,7 +61,7 @@ _ROOMS = {
         *("Beta", "Binomial", "Cauchy", "Exponential", "Gamma", "HalfCauchy", "HalfNormal", "LogNormal", "LogUniform"),
         *("NegativeBinomial", "Normal", "Poisson", "StudentT", "TruncatedNormal", "Uniform"),
     ),
-    "errors": ("InputError",),
+    "errors": ("InputError", "SeparationWarning"),
     "identifiability": ("identify",),
     "model": ("RESULTS", "Model", "Run", "evaluate", "evaluate_many"),
     "reporting": ("report",),

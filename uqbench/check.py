@@ -7,10 +7,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from . import model as _model
 from .design import Design
 from .errors import InputError
-from .model import RESULTS, Model, evaluate, evaluate_many, output_findings
+from .model import RESULTS, Model, evaluate, evaluate_many, output_findings, running
 
 PRIOR_DRAWS = 32
 SYMBOL_TOLERANCE = 1e-13
@@ -104,9 +103,9 @@ def check_model(model: Model, design: Design | None = None, *, seed: int = 0) ->
         findings += refused
         if symbol_error > SYMBOL_TOLERANCE:
             findings.append(f"the equations read from the code differ from its numbers by {symbol_error:.1e} relative.")
-    before = _model._run._cache_size()
+    before = running._run_packed._cache_size()
     evaluate(model, jax.tree.map(lambda column: column[0], thetas), design, key)
-    if _model._run._cache_size() != before:
+    if running._run_packed._cache_size() != before:
         findings.append(
             "a second run with new values compiled again; keep shapes and Python objects out of the values."
         )
@@ -132,6 +131,8 @@ def _shipping_findings(model: Model) -> list[str]:
         if model.system is None
         else {"initial": model.system.initial, "rhs": model.system.rhs, "observe": model.observe}
     )
+    if model.system is not None and model.system.algebraic is not None:
+        functions["algebraic"] = model.system.algebraic
     findings = []
     for name, function in functions.items():
         try:
@@ -183,7 +184,7 @@ def _symbol_error(model: Model, design: Design, rng: np.random.Generator) -> tup
         numbers = {
             "initial": model.system.initial(p, inputs),
             "rhs": model.system.rhs(jnp.asarray(point["t"]), y, p, inputs),
-            "observe": model.observe(y, p),
+            "observe": model.observe(model.system.complete(jnp.asarray(point["t"]), y, p, inputs), p),
         }
         for part, values in numbers.items():
             exact = symbolic.evaluate(part, point)

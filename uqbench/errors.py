@@ -28,6 +28,10 @@ class InputError(ValueError):
         return "\n".join([f"{self.subject}:", *(f"  - {finding}" for finding in self.findings)])
 
 
+class SeparationWarning(UserWarning):
+    """A model was reduced to its slow states though its time scales do not allow it: its curves may be wrong."""
+
+
 def nearest(name: str, known: Sequence[str]) -> str:
     """The tail of a message about an unknown name: the nearest known one, or the list of them."""
     import difflib

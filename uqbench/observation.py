@@ -114,7 +114,7 @@ def simulated_parameters(model: Model, design: Design) -> tuple[str, ...]:
     for function in (
         lambda theta: model.system.initial(theta, design.inputs),
         lambda theta: model.system.rhs(design.start, state, theta, design.inputs),
-        lambda theta: model.observe(state, theta),
+        lambda theta: model.observe(model.system.complete(design.start, state, theta, design.inputs), theta),
         *(lambda theta, stop=stop: stop(theta, design.inputs) for stop in model.system.stops),
     ):
         used |= set(_used(jax.make_jaxpr(function)(theta), model.space.names))

@@ -2,12 +2,14 @@
 
 One study has one `xarray.DataTree`. A verb takes a tree and returns a new one with its own groups added; the groups
 /prior, /posterior, /posterior_predictive, /log_likelihood, /sample_stats and /observed_data follow the ArviZ schema,
-/structure, /fisher, /sobol and /variance are uqbench's own.
+/structure, /fisher, /sobol, /variance and, of a reduced model, /separation are uqbench's own.
 """
 
 import json
 import os
 import shutil
+import time
+import warnings
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -15,8 +17,10 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from .errors import InputError
+from .errors import InputError, SeparationWarning
+from .numerics.slow_fast import reduction
 from .study import Study
+from .time_scales import separation_of_study
 
 
 def start(study: Study) -> xr.DataTree:
@@ -40,7 +44,7 @@ def check_tree(study: Study, tree: xr.DataTree | None) -> xr.DataTree:
     """
     fresh = start(study)
     if tree is None:
-        return fresh
+        return _with_separation(study, fresh)
     findings = [
         f"the tree's {what} is {tree.attrs.get(key)!r}, the study's is {fresh.attrs[key]!r}."
         for key, what in (("study", "study"), ("model_digest", "model"), ("data_digest", "data"))
@@ -52,6 +56,18 @@ def check_tree(study: Study, tree: xr.DataTree | None) -> xr.DataTree:
         )
         raise InputError("results", findings)
     return tree
+
+
+def _with_separation(study: Study, tree: xr.DataTree) -> xr.DataTree:
+    """The tree with /separation where the model is a reduced one; what is found there is said aloud as well."""
+    if reduction(study.model.system) is None:
+        return tree
+    began = time.monotonic()
+    dataset = separation_of_study(study)
+    if dataset.attrs["warning"]:
+        warnings.warn(f"study {study.name!r}: {dataset.attrs['warning']}", SeparationWarning, stacklevel=4)
+    seconds = time.monotonic() - began
+    return attach(tree, {"separation": dataset}, verb="reduced", settings={}, seed=0, seconds=seconds)
 
 
 def attach(

@@ -14,10 +14,10 @@ import jax
 import numpy as np
 import pandas as pd
 
-from . import model as _model
 from .design import Design
 from .errors import InputError, nearest
-from .model import Model
+from .model import Model, digest, output_findings
+from .units import unit_finding
 
 COLUMNS = ("experiment", "output", "time", "value")
 
@@ -114,7 +114,7 @@ class Study:
     @property
     def model_digest(self) -> str:
         """Hash of what the model computes under the study's first design."""
-        return _model.digest(self.model, next(iter(self.experiments.values())))
+        return digest(self.model, next(iter(self.experiments.values())))
 
     @property
     def data_digest(self) -> str:
@@ -220,12 +220,12 @@ def _study_findings(model: Model, experiments: Mapping, quantities: Mapping) -> 
         findings.append(f"experiments must give the same inputs with the same shapes; given are {shapes}.")
     designs = [*experiments.values(), *(q.design for q in quantities.values() if isinstance(q, Quantity))]
     for design in designs:
-        findings += [f for f in _model.output_findings(model, design) if f not in findings] if design.times.size else []
+        findings += [f for f in output_findings(model, design) if f not in findings] if design.times.size else []
     for name, quantity in quantities.items():
         if not isinstance(quantity, Quantity):
             findings.append(f"quantity {name!r} is {type(quantity).__name__}; give Quantity(function, design, unit).")
             continue
-        if finding := _model.unit_finding(quantity.unit):
+        if finding := unit_finding(quantity.unit):
             findings.append(f"quantity {name!r}: {finding}")
         findings += _quantity_findings(model, name, quantity)
     return findings

@@ -30,6 +30,8 @@ class Ode:
             turned on). Solves step to them exactly; derivatives follow them where they depend on parameters.
         doses: `doses(p, inputs)`: state -> (times `(m,)`, amounts `(m,)`) added to that state. One before the start of
             the design is passed over; an observation at the time of a dose sees the state before it.
+        algebraic: `algebraic(t, y, p, inputs)`: quantities that follow from the states at once, name -> scalar. The
+            model's `observe` sees them beside the states; a quasi-steady state is one.
 
     Example:
         >>> def initial(p, inputs): return {"C": inputs["dose"]}
@@ -46,6 +48,7 @@ class Ode:
     max_steps: int = 10_000
     switches: Callable[[Theta, Inputs], Array] | None = None
     doses: Callable[[Theta, Inputs], dict[str, tuple[Array, Array]]] | None = None
+    algebraic: Callable[[Array, State, Theta, Inputs], State] | None = None
 
     def __post_init__(self):
         findings = []
@@ -60,6 +63,10 @@ class Ode:
             findings.append(f"max_steps is {self.max_steps!r}; it must be a positive integer.")
         if findings:
             raise InputError("Ode", findings)
+
+    def complete(self, t, y: State, p: Theta, inputs: Inputs) -> State:
+        """The states with the quantities that follow from them at once."""
+        return y if self.algebraic is None else {**y, **self.algebraic(t, y, p, inputs)}
 
     @property
     def stops(self) -> tuple[Callable, ...]:

@@ -37,6 +37,21 @@ def conservation_laws(system: Ode, names: tuple[str, ...], theta: Theta, inputs:
     return _laws(system, names, *shapes)
 
 
+def laws_within(laws: np.ndarray, chosen: np.ndarray) -> np.ndarray:
+    """Those combinations of laws `(laws, states)` that tie only the chosen states: `(fewer, chosen)`, echelon form.
+
+    Example:
+        >>> laws_within(np.array([[1.0, 1.0, 0.0], [0.0, 1.0, 1.0]]), np.array([True, False, True])).tolist()
+        [[-1.0, 1.0]]
+    """
+    if not len(laws):
+        return laws[:, chosen]
+    _, singular, directions = np.linalg.svd(laws[:, ~chosen].T)
+    rank = int(np.sum(singular > 1e-9 * max(singular.max(initial=0.0), 1e-300)))
+    inside = directions[rank:] @ laws[:, chosen]
+    return _echelon(inside) if len(inside) else inside
+
+
 @lru_cache(maxsize=64)
 def _laws(system: Ode, names: tuple[str, ...], theta_shapes, inputs_shapes) -> np.ndarray:
     def slope(y, theta, inputs):

@@ -22,6 +22,9 @@ from .rosenbrock import rodas5p
 from .sparse_lu import LARGEST_FILL, structure
 from .stepping import Method, Problem
 
+NO_EQUILIBRIUM = 5
+# Part of the time span by which to look ahead for the reason of a failure.
+AHEAD = 1e-6
 RESULTS = {
     stepping.SUCCESS: "successful",
     stepping.STEP_LIMIT: "the step limit was reached: the system is too stiff or too fast for the method at these "
@@ -30,6 +33,8 @@ RESULTS = {
     "power of a negative value). Check the signs of the rates and the range of the prior.",
     stepping.BAD_START: "the initial state is not finite at these values. Check `initial` (logarithms, divisions by "
     "zero) and the values themselves.",
+    NO_EQUILIBRIUM: "what follows from the states at once (a quasi-steady state) has no value there: the fast "
+    "equations have no stable equilibrium any more. `separation` says where it is lost; keep those states instead.",
 }
 
 EXPLICIT = Method(tsitouras.step, tsitouras.dense, tsitouras.interpolate)
@@ -57,7 +62,8 @@ def solve(system: Ode, theta: Theta, design: Design, *, method: str, reverse: bo
     if reverse:
         return _solution(names, *integrate_reversible(stepper, define, (theta, design), system.max_steps))
     carry = stepping.integrate(stepper, define((theta, design)), system.max_steps)
-    return _solution(names, carry["rows"], carry["code"], carry["steps"])
+    code = _reason(system, names, (theta, design), carry)
+    return _solution(names, carry["rows"], code, carry["steps"])
 
 
 def solve_many(system: Ode, thetas: Theta, designs: Design, *, method: str) -> Solution:
@@ -65,7 +71,23 @@ def solve_many(system: Ode, thetas: Theta, designs: Design, *, method: str) -> S
     first = jax.tree.map(lambda leaf: leaf[0], (thetas, designs))
     names, stepper, define = _prepare(system, *first, method)
     carry = stepping.integrate_lanes(stepper, define, (thetas, designs), system.max_steps)
-    return _solution(names, carry["rows"], carry["code"], carry["steps"])
+    code = jax.vmap(partial(_reason, system, names))((thetas, designs), carry)
+    return _solution(names, carry["rows"], code, carry["steps"])
+
+
+def _reason(system: Ode, names, given: tuple[Theta, Design], carry) -> Array:
+    """The code of a solve; where it failed because an algebraic quantity has no value, that is said."""
+    if system.algebraic is None:
+        return carry["code"]
+    theta, design = given
+    t, y = carry["t"], dict(zip(names, carry["y"], strict=True))
+    span = AHEAD * (design.times[-1] - design.start)
+    rates = system.rhs(t, y, theta, design.inputs)
+    ahead = {name: y[name] + span * jnp.where(jnp.isfinite(rates[name]), rates[name], 0.0) for name in names}
+    found = [*system.algebraic(t, y, theta, design.inputs).values()]
+    found += [*system.algebraic(t + span, ahead, theta, design.inputs).values()]
+    missing = ~jnp.all(jnp.isfinite(jnp.stack(found)))
+    return jnp.where((carry["code"] != stepping.SUCCESS) & missing, NO_EQUILIBRIUM, carry["code"])
 
 
 def _solution(names, rows, code, steps) -> Solution:

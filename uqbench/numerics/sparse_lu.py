@@ -64,12 +64,13 @@ def structure(rhs: Rhs, size: int) -> SparseLU:
     """Reads from the traced right-hand side which derivative depends on which state."""
     scalar = jax.ShapeDtypeStruct((), jnp.float64)
     closed = jax.make_jaxpr(lambda t, *y: tuple(rhs(t, y)))(scalar, *[scalar] * size)
-    rows = _dependencies(closed.jaxpr, [frozenset([k]) for k in range(size + 1)])
+    rows = dependencies(closed.jaxpr, [frozenset([k]) for k in range(size + 1)])
     entries = tuple((i, k - 1) for i, row in enumerate(rows) for k in sorted(row) if k)
     return SparseLU(entries, _markowitz(size, entries), any(0 in row for row in rows))
 
 
-def _dependencies(jaxpr, inputs):
+def dependencies(jaxpr, inputs: list[frozenset]) -> list[frozenset]:
+    """What each output of a traced function depends on, from what each of its inputs stands for."""
     known = dict(zip(jaxpr.invars, inputs, strict=True))
 
     def read(v):
@@ -79,7 +80,7 @@ def _dependencies(jaxpr, inputs):
         arguments = [read(v) for v in equation.invars]
         inner = equation.params.get("jaxpr") or equation.params.get("call_jaxpr")
         if equation.primitive.name in ("jit", "pjit", "custom_jvp_call", "closed_call", "core_call", "remat"):
-            outputs = _dependencies(getattr(inner, "jaxpr", inner), arguments)
+            outputs = dependencies(getattr(inner, "jaxpr", inner), arguments)
         else:
             outputs = [frozenset().union(*arguments)] * len(equation.outvars)
         known.update(zip(equation.outvars, outputs, strict=True))

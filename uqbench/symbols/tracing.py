@@ -43,8 +43,13 @@ def trace(model, design: Design | None = None) -> Program:
     initial = read("initial", model.system.initial, p, inputs)
     states = {name: _symbols(recorder, name) for name in initial}
     if states:  # otherwise `initial` could not be read, and the rest would only repeat that
-        rhs = read("rhs", model.system.rhs, _symbols(recorder, TIME), states, p, inputs)
-        outputs = read("observe", model.observe, states, p)
+        time = _symbols(recorder, TIME)
+        rhs = read("rhs", model.system.rhs, time, states, p, inputs)
+
+        def observe(t, y, p, inputs):
+            return model.observe(model.system.complete(t, y, p, inputs), p)
+
+        outputs = read("observe", observe, time, states, p, inputs)
     input_names = tuple(recorder.operations[node.index][1] for array in inputs.values() for node in array.ravel())
     findings.update(dict.fromkeys(_name_findings(p, states, input_names)))
     if findings or not states:

@@ -1,133 +1,34 @@
-"""The forward model: parameters in, outputs over time out.
+"""One run, or many: the only place where a model is compiled.
 
 `evaluate` and `evaluate_many` are compiled once per model, design shape and mode. New values of parameters, times and
 inputs reuse the compiled solve, so they travel as arrays, never as Python floats. Likelihoods, sensitivities and
 bands trace `simulate`.
 """
 
-import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+import warnings
+from collections.abc import Callable
 from functools import partial
-from hashlib import sha256
-from typing import Self
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.custom_derivatives import SymbolicZero
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array
 
-from .design import Design
-from .distributions import Distribution
-from .errors import InputError, nearest
-from .numerics import odes
-from .numerics.odes import Solution, solve, solve_many
-from .numerics.steady_state import NO_STEADY_STATE, NO_STEADY_STATE_TEXT, steady_state
-from .numerics.stiffness import STIFF_STEPS, stability_profile
-from .space import Space, Theta
-from .system import Ode
-from .units import unit_finding
+from ..design import Design
+from ..errors import InputError, SeparationWarning
+from ..numerics.odes import Solution, solve, solve_many
+from ..numerics.separation import separation
+from ..numerics.slow_fast import reduction
+from ..numerics.steady_state import steady_state
+from ..numerics.stiffness import STIFF_STEPS, stability_profile
+from ..space import Theta
+from ..system import Ode
+from .description import Model, Run
+from .findings import output_findings
 
-RESULTS = {**odes.RESULTS, NO_STEADY_STATE: NO_STEADY_STATE_TEXT}
 MODES = ("value", "forward", "reverse")
-GRADIENTS = ("exact", "statistical", "surrogate", "none")
-
-
-class Run(eqx.Module):
-    """Outputs name -> `(times,)`, the code of `RESULTS`, and the steps taken; a batch has a leading axis on each."""
-
-    outputs: dict[str, Float[Array, "*batch times"]]
-    result: Int[Array, "*batch"]
-    steps: Int[Array, "*batch"]
-
-
-@dataclass(frozen=True, eq=False)
-class Model:
-    """A mechanistic model with everything a modeller says about it.
-
-    Args:
-        space: its parameters.
-        system: the dynamics (`Ode`), or None for a plain simulator (`Model.from_function`).
-        observe: `observe(y, p)` -> dict of outputs; written for one instant, applied to whole trajectories.
-        units: output -> unit; its keys are the outputs.
-        noise: output -> distribution of a measurement, whose arguments are numbers, parameters or outputs; outputs
-            without an entry are not measured.
-        name: for reports.
-        gradient: "exact", "statistical", "surrogate" or "none", printed with every model.
-        time_unit: unit of the times in designs and data.
-
-    Raises:
-        InputError: with every unit that does not parse and every name that does not exist.
-    """
-
-    space: Space
-    system: Ode | None
-    observe: Callable | None
-    units: Mapping[str, str]
-    noise: Mapping[str, Distribution] = field(default_factory=dict)
-    name: str = ""
-    gradient: str = "exact"
-    simulate: Callable | None = None
-    stochastic: bool = False
-    time_unit: str = ""
-
-    def __post_init__(self):
-        findings = [f"output {name!r}: {f}" for name, unit in self.units.items() if (f := unit_finding(unit))]
-        findings += [f"time: {f}" for f in [unit_finding(self.time_unit)] if f]
-        known = (*self.space.names, *self.units)
-        for output, distribution in self.noise.items():
-            if output not in self.units:
-                findings.append(f"noise is given for {output!r}, which has no unit; {nearest(output, [*self.units])}")
-            if not set(distribution.names) & set(self.units):
-                findings.append(f"the noise of {output!r} names no output, so the data would not depend on the model.")
-            findings += [
-                f"the noise of {output!r} names {other!r}, neither a parameter nor an output; {nearest(other, known)}"
-                for other in distribution.names
-                if other not in known
-            ]
-        findings += [f"{name!r} is both a parameter and an output." for name in self.units if name in self.space]
-        if self.gradient not in GRADIENTS:
-            findings.append(f"gradient status {self.gradient!r}; known are {', '.join(GRADIENTS)}.")
-        if findings:
-            raise InputError(f"model {self.name!r}" if self.name else "model", findings)
-
-    @classmethod
-    def from_function(
-        cls,
-        space: Space,
-        simulate: Callable,
-        units: Mapping[str, str],
-        noise: Mapping[str, Distribution] | None = None,
-        stochastic: bool = False,
-        name: str = "",
-        gradient: str = "exact",
-        time_unit: str = "",
-    ) -> Self:
-        """A model from any JAX function `simulate(theta, design, key)` -> dict of outputs `(times,)`."""
-        return cls(space, None, None, units, noise or {}, name, gradient, simulate, stochastic, time_unit)
-
-    def reparametrised(self, combinations: Mapping[str, str], **settings) -> "Model":
-        """The same outputs from combinations of parameters that can be known.
-
-        Args:
-            combinations: new name -> combination of old parameters, such as {"kg": "k*g"};
-                `structural_identifiability` suggests some.
-            settings: priors, design and seed, see `uqbench.identifiability.reparametrised`.
-        """
-        # an engine of its own, with the algebra that it needs, is loaded only when it is asked for
-        from .identifiability import reparametrised
-
-        return reparametrised(self, combinations, **settings)
-
-    @property
-    def outputs(self) -> tuple[str, ...]:
-        """Names of the outputs, in the order of `units`."""
-        return tuple(self.units)
-
-    def __repr__(self) -> str:
-        return f"Model({self.name or 'unnamed'}: outputs {', '.join(self.outputs)}; gradient {self.gradient})"
 
 
 def simulate(
@@ -138,7 +39,7 @@ def simulate(
         outputs, nothing = model.simulate(theta, design, key), jnp.zeros((), int)
         return _run_of(model, outputs, nothing, nothing, design.times.shape)
     solution = solve(model.system, theta, _passing(design), method=method, reverse=reverse)
-    return _observed(model, theta, _settled(model.system, theta, design, solution))
+    return _observed(model, theta, design, _settled(model.system, theta, design, solution))
 
 
 def _passing(design: Design) -> Design:
@@ -164,9 +65,14 @@ def _settled(system: Ode, theta: Theta, design: Design, solution: Solution) -> S
     return Solution(states, result, solution.steps + rest.steps)
 
 
-def _observed(model: Model, theta: Theta, solution: Solution) -> Run:
-    (shape,) = {values.shape for values in solution.states.values()}
-    return _run_of(model, model.observe(solution.states, theta), solution.result, solution.steps, shape)
+def _observed(model: Model, theta: Theta, design: Design, solution: Solution) -> Run:
+    def complete(time, states):
+        return model.system.complete(time, states, theta, design.inputs)
+
+    states, shape = solution.states, design.times.shape
+    if model.system.algebraic is not None:
+        states = jax.vmap(complete)(design.times, states)
+    return _run_of(model, model.observe(states, theta), solution.result, solution.steps, shape)
 
 
 def _run_of(model: Model, outputs: dict, result, steps, shape) -> Run:
@@ -252,7 +158,7 @@ def _run_many(model, values, design, keys, method, shared):
         design = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(values), *leaf.shape)), design)
     solutions = solve_many(model.system, thetas, _passing(design), method=method)
     solutions = jax.vmap(partial(_settled, model.system))(thetas, design, solutions)
-    return jax.vmap(partial(_observed, model))(thetas, solutions)
+    return jax.vmap(partial(_observed, model))(thetas, design, solutions)
 
 
 def evaluate(model: Model, theta: Theta, design: Design, key: Array | None = None, mode: str = "value") -> Run:
@@ -365,124 +271,22 @@ def _check_run(model: Model, design: Design, key, findings: list[str]) -> None:
         findings = output_findings(model, design)
     if findings:
         raise InputError(f"evaluate {model.name!r}", findings)
+    if reduction(model.system) is not None:
+        _warn_of_time_scales(model, design)
 
 
-def output_findings(model: Model, design: Design) -> list[str]:
-    """What is wrong with the shapes and names that the author's functions return (traced once per design shape)."""
-    shape = (design.times.shape, tuple(sorted((name, value.shape) for name, value in design.inputs.items())))
-    known = model.__dict__.get("_findings", {})
-    if shape not in known:
-        known = {**known, shape: _trace_outputs(model, design)}
-        object.__setattr__(model, "_findings", known)
-    return known[shape]
-
-
-def _trace_outputs(model: Model, design: Design) -> list[str]:
-    design = design if design.times.ndim == 1 else jax.tree.map(lambda leaf: leaf[0], design)
-    theta = model.space.nominal()
-    try:
-        if model.system is None:
-            key = jax.random.key(0)
-            outputs = jax.eval_shape(lambda theta: model.simulate(theta, design, key), theta)
-        else:
-            state = jax.eval_shape(lambda theta: model.system.initial(theta, design.inputs), theta)
-            slope = jax.eval_shape(
-                lambda y, theta: jax.tree.map(
-                    jnp.asarray, dict(model.system.rhs(design.start, y, theta, design.inputs))
-                ),
-                state,
-                theta,
-            )
-            findings = _state_findings(state, slope) or _start_findings(model, design)
-            if findings := findings + _stop_findings(model.system, theta, design, state):
-                return findings
-            outputs = jax.eval_shape(model.observe, state, theta)
-    except KeyError as error:
-        known = (*model.space.names, *design.inputs)
-        return [
-            f"the model reads {error.args[0]!r}, which is neither a parameter, a state nor an input of this design; "
-            f"{nearest(error.args[0], known)}"
-        ]
-    findings = [f"output {name!r} has no unit; add it to `units`." for name in outputs if name not in model.units]
-    findings += [
-        f"`units` has {name!r}, which is not among the outputs; {nearest(name, [*outputs])}"
-        for name in model.units
-        if name not in outputs
-    ]
-    return findings
-
-
-def _state_findings(state: dict, slope: dict) -> list[str]:
-    findings = [f"`rhs` returns no derivative for the state {name!r}." for name in state if name not in slope]
-    findings += [
-        f"`rhs` returns {name!r}, which `initial` does not start; {nearest(name, [*state])}"
-        for name in slope
-        if name not in state
-    ]
-    findings += [
-        f"the state {name!r} has shape {value.shape}; states are scalars."
-        for name, value in state.items()
-        if value.shape != ()
-    ]
-    findings += [
-        f"`rhs` returns the shape {slope[name].shape} for {name!r}, whose state has the shape {value.shape}."
-        for name, value in state.items()
-        if name in slope and slope[name].shape != value.shape
-    ]
-    return findings
-
-
-def _start_findings(model: Model, design: Design) -> list[str]:
+def _warn_of_time_scales(model: Model, design: Design) -> None:
+    """Says once for each kind of design where the full system, at the medians, has no quasi-steady state to go by."""
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(design)):
+        return
     with jax.ensure_compile_time_eval():
-        start = model.system.initial(model.space.nominal(), design.inputs)
-    return [
-        f"the initial state {name!r} is {float(value):g} at the medians of the parameters; it must be finite."
-        for name, value in start.items()
-        if not np.isfinite(float(value))
-    ]
-
-
-def _stop_findings(system: Ode, theta: Theta, design: Design, state: dict) -> list[str]:
-    findings = []
-    if system.switches is not None:
-        switches = jax.eval_shape(lambda theta: jnp.asarray(system.switches(theta, design.inputs)), theta)
-        if len(switches.shape) > 1:
-            findings.append(f"`switches` returns shape {switches.shape}; it must be one row of times.")
-    if system.doses is not None:
-        doses = jax.eval_shape(lambda theta: jax.tree.map(jnp.asarray, dict(system.doses(theta, design.inputs))), theta)
-        for name, row in doses.items():
-            if name not in state:
-                findings.append(f"`doses` names the state {name!r}, which does not exist; {nearest(name, [*state])}")
-            if not (isinstance(row, tuple) and len(row) == 2):
-                findings.append(f"`doses` of {name!r} must be a pair (times, amounts).")
-            elif row[1].shape not in ((), row[0].shape) or len(row[0].shape) > 1:
-                findings.append(
-                    f"`doses` of {name!r} has times {row[0].shape} and amounts {row[1].shape}; give one row of each."
-                )
-    return findings
-
-
-def digest(model: Model, design: Design) -> str:
-    """Hash of what the model computes: its parameters, units, noise and traced functions, not its source text."""
-    theta = model.space.nominal()
-    if model.system is None:
-        functions = [jax.make_jaxpr(lambda theta: model.simulate(theta, design, jax.random.key(0)))(theta)]
-    else:
-        state = model.system.initial(theta, design.inputs)
-        functions = [
-            jax.make_jaxpr(lambda theta: model.system.initial(theta, design.inputs))(theta),
-            jax.make_jaxpr(lambda y, theta: model.system.rhs(design.start, y, theta, design.inputs))(state, theta),
-            jax.make_jaxpr(model.observe)(state, theta),
-            *(jax.make_jaxpr(lambda theta, f=f: f(theta, design.inputs))(theta) for f in model.system.stops),
-        ]
-    text = [repr(model.space), repr(dict(model.units)), repr(dict(model.noise)), model.time_unit]
-    if model.system is not None:
-        text.append(repr((model.system.rtol, model.system.atol, model.system.method, model.system.max_steps)))
-    hasher = sha256()
-    for function in functions:
-        # addresses of Python objects are not content
-        text.append(re.sub(r"0x[0-9a-f]+", "", str(function)))
-        for constant in function.consts:
-            hasher.update(np.asarray(constant).tobytes())
-    hasher.update("\n".join(text).encode())
-    return hasher.hexdigest()[:16]
+        one = design if design.times.ndim == 1 else jax.tree.map(lambda leaf: leaf[0], design)
+        key = (float(one.times.max()), *(np.asarray(value).tobytes() for value in one.inputs.values()))
+        judged = model.__dict__.setdefault("_separations", set())
+        if key in judged:
+            return
+        judged.add(key)
+        reduced = reduction(model.system)
+        found = separation(reduced.full, reduced.fast, model.space.nominal(), one).attrs
+    if found["warning"]:
+        warnings.warn(f"model {model.name!r}: {found['warning']}", SeparationWarning, stacklevel=4)

@@ -1,0 +1,135 @@
+"""What a modeller says about a model, and what one run of it gives."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Self
+
+import equinox as eqx
+from jaxtyping import Array, Float, Int
+
+from ..distributions import Distribution
+from ..errors import InputError, nearest
+from ..numerics import odes
+from ..numerics.slow_fast import quasi_steady_state
+from ..numerics.steady_state import NO_STEADY_STATE, NO_STEADY_STATE_TEXT
+from ..space import Space
+from ..system import Ode
+from ..units import unit_finding
+
+RESULTS = {**odes.RESULTS, NO_STEADY_STATE: NO_STEADY_STATE_TEXT}
+GRADIENTS = ("exact", "statistical", "surrogate", "none")
+
+
+class Run(eqx.Module):
+    """Outputs name -> `(times,)`, the code of `RESULTS`, and the steps taken; a batch has a leading axis on each."""
+
+    outputs: dict[str, Float[Array, "*batch times"]]
+    result: Int[Array, "*batch"]
+    steps: Int[Array, "*batch"]
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """A mechanistic model with everything a modeller says about it.
+
+    Args:
+        space: its parameters.
+        system: the dynamics (`Ode`), or None for a plain simulator (`Model.from_function`).
+        observe: `observe(y, p)` -> dict of outputs; written for one instant, applied to whole trajectories.
+        units: output -> unit; its keys are the outputs.
+        noise: output -> distribution of a measurement, whose arguments are numbers, parameters or outputs; outputs
+            without an entry are not measured.
+        name: for reports.
+        gradient: "exact", "statistical", "surrogate" or "none", printed with every model.
+        time_unit: unit of the times in designs and data.
+
+    Raises:
+        InputError: with every unit that does not parse and every name that does not exist.
+    """
+
+    space: Space
+    system: Ode | None
+    observe: Callable | None
+    units: Mapping[str, str]
+    noise: Mapping[str, Distribution] = field(default_factory=dict)
+    name: str = ""
+    gradient: str = "exact"
+    simulate: Callable | None = None
+    stochastic: bool = False
+    time_unit: str = ""
+
+    def __post_init__(self):
+        findings = [f"output {name!r}: {f}" for name, unit in self.units.items() if (f := unit_finding(unit))]
+        findings += [f"time: {f}" for f in [unit_finding(self.time_unit)] if f]
+        known = (*self.space.names, *self.units)
+        for output, distribution in self.noise.items():
+            if output not in self.units:
+                findings.append(f"noise is given for {output!r}, which has no unit; {nearest(output, [*self.units])}")
+            if not set(distribution.names) & set(self.units):
+                findings.append(f"the noise of {output!r} names no output, so the data would not depend on the model.")
+            findings += [
+                f"the noise of {output!r} names {other!r}, neither a parameter nor an output; {nearest(other, known)}"
+                for other in distribution.names
+                if other not in known
+            ]
+        findings += [f"{name!r} is both a parameter and an output." for name in self.units if name in self.space]
+        if self.gradient not in GRADIENTS:
+            findings.append(f"gradient status {self.gradient!r}; known are {', '.join(GRADIENTS)}.")
+        if findings:
+            raise InputError(f"model {self.name!r}" if self.name else "model", findings)
+
+    @classmethod
+    def from_function(
+        cls,
+        space: Space,
+        simulate: Callable,
+        units: Mapping[str, str],
+        noise: Mapping[str, Distribution] | None = None,
+        stochastic: bool = False,
+        name: str = "",
+        gradient: str = "exact",
+        time_unit: str = "",
+    ) -> Self:
+        """A model from any JAX function `simulate(theta, design, key)` -> dict of outputs `(times,)`."""
+        return cls(space, None, None, units, noise or {}, name, gradient, simulate, stochastic, time_unit)
+
+    def reparametrised(self, combinations: Mapping[str, str], **settings) -> "Model":
+        """The same outputs from combinations of parameters that can be known.
+
+        Args:
+            combinations: new name -> combination of old parameters, such as {"kg": "k*g"};
+                `structural_identifiability` suggests some.
+            settings: priors, design and seed, see `uqbench.identifiability.reparametrised`.
+        """
+        # an engine of its own, with the algebra that it needs, is loaded only when it is asked for
+        from .identifiability import reparametrised
+
+        return reparametrised(self, combinations, **settings)
+
+    def reduced(self, fast: Sequence[str], *, space: Space | None = None, name: str | None = None) -> Self:
+        """The same outputs with the fast states in their quasi-steady state, see `numerics.slow_fast`.
+
+        Verbs judge for each study whether the time scales allow it, and say so in the tree.
+
+        Args:
+            fast: names of the fast states.
+            space: of the reduced model, where parameters fall out of it; default the same.
+            name: default the model's own with " reduced".
+
+        Raises:
+            InputError: a set of fast states that is empty, or names one twice; no system. At the first use: one that
+                is unknown or whole.
+        """
+        if self.system is None:
+            raise InputError(f"model {self.name!r}", ["a simulator without a system has no states to reduce."])
+        system = quasi_steady_state(self.system, fast)
+        name = f"{self.name} reduced".strip() if name is None else name
+        return replace(self, space=space or self.space, system=system, name=name)
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of the outputs, in the order of `units`."""
+        return tuple(self.units)
+
+    def __repr__(self) -> str:
+        return f"Model({self.name or 'unnamed'}: outputs {', '.join(self.outputs)}; gradient {self.gradient})"

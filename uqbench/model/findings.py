@@ -1,0 +1,131 @@
+"""What is wrong with the functions of a model: shapes and names, told before anything is solved."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from ..design import Design
+from ..errors import nearest
+from ..space import Theta
+from ..system import Ode
+from .description import Model
+
+
+def output_findings(model: Model, design: Design) -> list[str]:
+    """What is wrong with the shapes and names that the author's functions return (traced once per design shape)."""
+    shape = (design.times.shape, tuple(sorted((name, value.shape) for name, value in design.inputs.items())))
+    known = model.__dict__.get("_findings", {})
+    if shape not in known:
+        known = {**known, shape: _trace_outputs(model, design)}
+        object.__setattr__(model, "_findings", known)
+    return known[shape]
+
+
+def _trace_outputs(model: Model, design: Design) -> list[str]:
+    design = design if design.times.ndim == 1 else jax.tree.map(lambda leaf: leaf[0], design)
+    theta = model.space.nominal()
+    try:
+        if model.system is None:
+            key = jax.random.key(0)
+            outputs = jax.eval_shape(lambda theta: model.simulate(theta, design, key), theta)
+        else:
+            state = jax.eval_shape(lambda theta: model.system.initial(theta, design.inputs), theta)
+            slope = jax.eval_shape(
+                lambda y, theta: jax.tree.map(
+                    jnp.asarray, dict(model.system.rhs(design.start, y, theta, design.inputs))
+                ),
+                state,
+                theta,
+            )
+            findings = _state_findings(state, slope) or _start_findings(model, design)
+            if findings := findings + _stop_findings(model.system, theta, design, state):
+                return findings
+            if findings := _algebraic_findings(model.system, theta, design, state):
+                return findings
+            outputs = jax.eval_shape(
+                lambda y, theta: model.observe(model.system.complete(design.start, y, theta, design.inputs), theta),
+                state,
+                theta,
+            )
+    except KeyError as error:
+        known = (*model.space.names, *design.inputs)
+        return [
+            f"the model reads {error.args[0]!r}, which is neither a parameter, a state nor an input of this design; "
+            f"{nearest(error.args[0], known)}"
+        ]
+    findings = [f"output {name!r} has no unit; add it to `units`." for name in outputs if name not in model.units]
+    findings += [
+        f"`units` has {name!r}, which is not among the outputs; {nearest(name, [*outputs])}"
+        for name in model.units
+        if name not in outputs
+    ]
+    return findings
+
+
+def _state_findings(state: dict, slope: dict) -> list[str]:
+    findings = [f"`rhs` returns no derivative for the state {name!r}." for name in state if name not in slope]
+    findings += [
+        f"`rhs` returns {name!r}, which `initial` does not start; {nearest(name, [*state])}"
+        for name in slope
+        if name not in state
+    ]
+    findings += [
+        f"the state {name!r} has shape {value.shape}; states are scalars."
+        for name, value in state.items()
+        if value.shape != ()
+    ]
+    findings += [
+        f"`rhs` returns the shape {slope[name].shape} for {name!r}, whose state has the shape {value.shape}."
+        for name, value in state.items()
+        if name in slope and slope[name].shape != value.shape
+    ]
+    return findings
+
+
+def _start_findings(model: Model, design: Design) -> list[str]:
+    with jax.ensure_compile_time_eval():
+        start = model.system.initial(model.space.nominal(), design.inputs)
+    return [
+        f"the initial state {name!r} is {float(value):g} at the medians of the parameters; it must be finite."
+        for name, value in start.items()
+        if not np.isfinite(float(value))
+    ]
+
+
+def _algebraic_findings(system: Ode, theta: Theta, design: Design, state: dict) -> list[str]:
+    if system.algebraic is None:
+        return []
+    found = jax.eval_shape(
+        lambda y, theta: jax.tree.map(jnp.asarray, dict(system.algebraic(design.start, y, theta, design.inputs))),
+        state,
+        theta,
+    )
+    findings = [
+        f"`algebraic` returns {name!r}, which is a state; rename one of them." for name in found if name in state
+    ]
+    findings += [
+        f"`algebraic` returns {name!r} with shape {value.shape}; it must be a scalar."
+        for name, value in found.items()
+        if value.shape != ()
+    ]
+    return findings
+
+
+def _stop_findings(system: Ode, theta: Theta, design: Design, state: dict) -> list[str]:
+    findings = []
+    if system.switches is not None:
+        switches = jax.eval_shape(lambda theta: jnp.asarray(system.switches(theta, design.inputs)), theta)
+        if len(switches.shape) > 1:
+            findings.append(f"`switches` returns shape {switches.shape}; it must be one row of times.")
+    if system.doses is not None:
+        doses = jax.eval_shape(lambda theta: jax.tree.map(jnp.asarray, dict(system.doses(theta, design.inputs))), theta)
+        for name, row in doses.items():
+            if name not in state:
+                findings.append(f"`doses` names the state {name!r}, which does not exist; {nearest(name, [*state])}")
+            if not (isinstance(row, tuple) and len(row) == 2):
+                findings.append(f"`doses` of {name!r} must be a pair (times, amounts).")
+            elif row[1].shape not in ((), row[0].shape) or len(row[0].shape) > 1:
+                findings.append(
+                    f"`doses` of {name!r} has times {row[0].shape} and amounts {row[1].shape}; give one row of each."
+                )
+    return findings

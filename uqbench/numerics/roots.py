@@ -1,0 +1,164 @@
+"""Roots of systems of equations, and how they move with what is given.
+
+A root is a function of the parameters, whatever the iterations that found it: its derivative follows from the implicit
+function theorem at the price of one linear solve, exactly, in both modes, as often as wanted. The iterations stay out
+of the derivative.
+
+Two ways to a root. `newton` takes full steps where they help and shorter ones where they do not. `relax` follows the
+flow x' = residual by implicit Euler steps that grow as the flow comes to rest and end as Newton's (pseudo-transient
+continuation: Kelley & Keyes 1998, doi:10.1137/S0036142996304796), so that it ends where the flow would: in a stable
+equilibrium, that in whose basin the guess lies. Nothing calls LAPACK, so both can stand inside the loop of a solver.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Bool, Float, Int
+
+from .dense_inverse import DenseInverse
+
+Residual = Callable[[Array, Any], Array]
+
+# A last step below this share of each unknown is rounding.
+LEAST_STEP = 1e-13
+MAX_STEPS = 60
+HALVINGS = 12
+
+
+class Root(eqx.Module):
+    """A root `(n,)`, NaN where none was found; whether it was; and the steps taken."""
+
+    value: Float[Array, " n"]
+    converged: Bool[Array, ""]
+    steps: Int[Array, ""]
+
+
+def newton(residual: Residual, guess, given, *, floor: float = 1e-12, max_steps: int = MAX_STEPS) -> Root:
+    """A root of residual(x, given) = 0 near `guess`, by Newton's method with steps halved until they lead down.
+
+    Differentiable with respect to `given` (not the guess) in both modes, any number of times; vectorises.
+
+    Args:
+        residual: `residual(x, given)`: `(n,)` -> `(n,)`; what it depends on has to come through `given`, any pytree.
+        guess: `(n,)`.
+        floor: size of an unknown below which it counts as zero.
+
+    Returns:
+        the root; NaN and `converged` False where the steps do not settle.
+
+    Example:
+        >>> float(newton(lambda x, a: x**2 - a, jnp.array([1.0]), jnp.array(2.0)).value[0])
+        1.4142135623730951
+    """
+    return _find(residual, guess, given, floor, max_steps, False)
+
+
+def relax(residual: Residual, guess, given, *, floor: float = 1e-12, max_steps: int = MAX_STEPS) -> Root:
+    """The equilibrium at which x' = residual(x, given) comes to rest from `guess`; arguments as for `newton`.
+
+    Example:
+        >>> float(relax(lambda x, a: x - x**3, jnp.array([0.3]), jnp.array(0.0)).value[0])
+        1.0
+    """
+    return _find(residual, guess, given, floor, max_steps, True)
+
+
+def _find(residual, guess, given, floor, max_steps, flow) -> Root:
+    guess = lax.stop_gradient(jnp.asarray(guess, float))
+    search = _relaxation if flow else _descent
+    x, settled, steps = lax.stop_gradient(search(residual, guess, lax.stop_gradient(given), floor, max_steps))
+    x = jnp.where(settled, x, jnp.nan)
+    return Root(_implicit(residual, given, x), settled, steps)
+
+
+def solve(matrix, vector):
+    """The solution `(n,)` of a small linear system, by elimination with pivots and without LAPACK."""
+    if len(vector) == 1:
+        return vector / matrix[0]
+    inverse = DenseInverse(len(vector), False)
+    zero = jnp.zeros(())
+    return jnp.stack(inverse.substitute(inverse.factorize(zero, -matrix), zero, -matrix, list(vector)))
+
+
+def _settles(move, x, floor):
+    return jnp.all(jnp.abs(move) <= LEAST_STEP * (jnp.abs(x) + floor))
+
+
+def _descent(residual, x, given, floor, max_steps):
+    def norm(value, scale):
+        return jnp.sqrt(jnp.sum(jnp.square(value / scale)))
+
+    def body(state):
+        x, _, _, steps = state
+        value, jacobian = residual(x, given), jax.jacfwd(residual)(x, given)
+        scale = jnp.max(jnp.abs(jacobian) * (jnp.abs(x) + floor), axis=1)
+        scale = jnp.where(scale > 0, scale, 1.0)
+        move = -solve(jacobian, value)
+        before = norm(value, scale)
+
+        def too_long(state):
+            share, halvings = state
+            after = norm(residual(x + share * move, given), scale)
+            return ~(after <= (1 - 0.1 * share) * before) & (halvings < HALVINGS)
+
+        share, halvings = lax.while_loop(too_long, lambda s: (s[0] / 2, s[1] + 1), (jnp.ones(()), jnp.asarray(0)))
+        # at the root itself rounding decides whether a step leads down
+        small = jnp.all(jnp.abs(move) <= 1e-8 * (jnp.abs(x) + floor))
+        lost = ~jnp.all(jnp.isfinite(move)) | ((halvings >= HALVINGS) & ~small)
+        new = x + jnp.where(small, 1.0, share) * move
+        return new, _settles(move, x, floor), lost, steps + 1
+
+    def going(state):
+        return ~(state[1] | state[2]) & (state[3] < max_steps)
+
+    x, settled, _, steps = lax.while_loop(going, body, (x, jnp.asarray(False), jnp.asarray(False), jnp.asarray(0)))
+    return x, settled & jnp.all(jnp.isfinite(x)), steps
+
+
+def _relaxation(residual, x, given, floor, max_steps):
+    one = jnp.eye(len(x))
+
+    def speed(value, x):
+        return jnp.sqrt(jnp.sum(jnp.square(value / (jnp.abs(x) + floor))))
+
+    def body(state):
+        x, damping, _, steps = state
+        value, jacobian = residual(x, given), jax.jacfwd(residual)(x, given)
+        damping = jnp.where(steps == 0, jnp.max(jnp.sum(jnp.abs(jacobian), axis=1)), damping)
+        move = solve(damping * one - jacobian, value)
+        new = x + move
+        before, after = speed(value, x), speed(residual(new, given), new)
+        fine = jnp.isfinite(after)
+        # the step in time grows as the flow slows down, which ends in Newton's method
+        factor = jnp.clip(after / before, 0.0, 2.0)
+        # so near to rest, rounding decides how fast the flow is
+        factor = jnp.where(jnp.all(jnp.abs(move) <= 1e-7 * (jnp.abs(x) + floor)), 0.01, factor)
+        factor = jnp.where(fine, factor, 10.0)
+        settled = _settles(move, x, floor) & (damping <= 1e-3 * jnp.max(jnp.abs(jacobian))) | (value == 0).all()
+        return jnp.where(fine, new, x), damping * factor, settled, steps + 1
+
+    def going(state):
+        return ~state[2] & (state[3] < max_steps)
+
+    start = (x, jnp.zeros(()), jnp.asarray(False), jnp.asarray(0))
+    x, _, settled, steps = lax.while_loop(going, body, start)
+    return x, settled & jnp.all(jnp.isfinite(x)), steps
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _implicit(residual, given, x):
+    return x
+
+
+@_implicit.defjvp
+def _(residual, primals, tangents):
+    given, x = primals
+    # its own derivative by this rule again, for derivatives of any order
+    x = _implicit(residual, given, x)
+    _, pushed = jax.jvp(lambda given: residual(x, given), (given,), (tangents[0],))
+    return x, -solve(jax.jacfwd(residual)(x, given), pushed)
