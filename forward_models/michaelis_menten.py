@@ -68,6 +68,60 @@ standard = model.reduced(["C"], name="michaelis_menten, standard quasi-steady st
 total = total_mechanism.reduced(["C"], name="michaelis_menten, total quasi-steady state")
 
 
+def initial_velocity(p, inputs):
+    return {"C": jnp.zeros(())}
+
+
+def rhs_velocity(t, y, p, inputs):
+    return {"C": p["kon"] * (p["E0"] - y["C"]) * inputs["S"] - (p["koff"] + p["kcat"]) * y["C"]}
+
+
+def observe_velocity(y, p):
+    return {"v": p["kcat"] * y["C"]}
+
+
+velocity = Model(
+    space=space,
+    system=Ode(initial_velocity, rhs_velocity),
+    observe=observe_velocity,
+    units={"v": "uM/min"},
+    noise={"v": Normal("v", "sigma")},
+    name="michaelis_menten, substrate held",
+    time_unit="min",
+)
+
+
+def start_hyperbola(p, inputs):
+    return {"P": jnp.zeros(())}
+
+
+def rhs_hyperbola(t, y, p, inputs):
+    return {"P": p["Vm"] * inputs["S"] / (p["Km"] + inputs["S"])}
+
+
+def algebraic_hyperbola(t, y, p, inputs):
+    return {"v": rhs_hyperbola(t, y, p, inputs)["P"]}
+
+
+def observe_hyperbola(y, p):
+    return {"v": y["v"]}
+
+
+hyperbola = Model(
+    space=Space(
+        Vm=epistemic(LogNormal(median=0.1, sigma=0.7), "uM/min", "largest velocity, kcat E0"),
+        Km=epistemic(LogNormal(median=2.0, sigma=0.7), "uM", "substrate at half of it, (koff + kcat) / kon"),
+        sigma=epistemic(HalfNormal(0.1), "uM/min", "standard deviation of a measurement"),
+    ),
+    system=Ode(start_hyperbola, rhs_hyperbola, algebraic=algebraic_hyperbola),
+    observe=observe_hyperbola,
+    units={"v": "uM/min"},
+    noise={"v": Normal("v", "sigma")},
+    name="michaelis_menten, velocity",
+    time_unit="min",
+)
+
+
 def validity(theta, S0):
     """What each reduction neglects: numbers that must be small against 1.
 

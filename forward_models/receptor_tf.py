@@ -3,12 +3,14 @@
 eps x' = L (1 - x) - Kd x,   y' = beta x - delta y,   x(0) = y(0) = 0.
 
 The receptor x reaches L / (L + Kd) within eps / (L + Kd); the transcription factor y follows over 1 / delta. An
-explicit method has to resolve the first for as long as one looks at the second.
+explicit method has to resolve the first for as long as one looks at the second. `reduced` has the receptor in its
+quasi-steady state, y' = beta L / (L + Kd) - delta y, to an error of -.0182411 eps in y(5). There eps has fallen out; it
+stays only as the place where the time scales are judged.
 """
 
 import jax.numpy as jnp
 
-from uqbench import LogNormal, LogUniform, Model, Normal, Ode, Space, epistemic
+from uqbench import LogNormal, LogUniform, Model, Normal, Ode, Space, epistemic, fixed
 
 space = Space(
     eps=epistemic(LogUniform(1e-6, 1e-1), "", "ratio of the fast to the slow time scale"),
@@ -44,3 +46,5 @@ model = Model(
     name="receptor_tf",
     time_unit="min",
 )
+
+reduced = model.reduced(["x"], space=Space({**space, "eps": fixed(1e-2, "", "ratio of the time scales, where judged")}))

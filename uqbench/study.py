@@ -173,7 +173,8 @@ def _data_findings(data: pd.DataFrame, model: Model, experiments: Mapping, unit:
             )
             missing = data[column].isna()
             findings += [f"{_rows(missing)}: {column} is missing."] if any(missing) else []
-            infinite = np.isinf(numbers)
+            # a measurement at the time inf is one of the steady state
+            infinite = np.isneginf(numbers) if column == "time" else np.isinf(numbers)
             findings += [f"{_rows(infinite)}: {column} is infinite."] if any(infinite) else []
             if column == "time" and any(early := _too_early(data, numbers, experiments)):
                 findings.append(

@@ -13,7 +13,7 @@ import jax
 import numpy as np
 import xarray as xr
 
-from .numerics.separation import separation
+from .numerics.separation import MEANING, separation
 from .numerics.slow_fast import reduction
 from .study import Study
 
@@ -65,6 +65,7 @@ def separation_of_study(study: Study, draws: Mapping[str, np.ndarray] | None = N
         coords={"experiment": list(study.experiments), "draw": np.arange(DRAWS)},
         attrs={
             "fast": json.dumps(fast),
+            "meaning": MEANING,
             "verdict": worst,
             "share_strong": share,
             "drawn_from": "prior" if draws is None else "posterior",

@@ -62,7 +62,11 @@ def predictive(study: Study, seen: Observations, posterior: xr.Dataset, key) -> 
 
 
 def band(study: Study, seen: Observations, posterior: xr.Dataset, key) -> xr.Dataset:
-    """Quantiles over time of what would be measured in each unit, on a grid fine enough to draw."""
+    """Quantiles over time of what would be measured in each unit, on a grid fine enough to draw.
+
+    Where everything is measured at one instant and one input tells the runs apart, the coordinate `setting` holds its
+    value in each run: what there is to draw is a curve over that input.
+    """
     flat = posterior.stack(sample=("chain", "draw"))
     picked = flat.isel(sample=np.linspace(0, flat.sizes["sample"] - 1, BAND_DRAWS).astype(int))
     noise = study.model.noise
@@ -70,7 +74,7 @@ def band(study: Study, seen: Observations, posterior: xr.Dataset, key) -> xr.Dat
     grids = []
     for run, unit in enumerate(seen.unit):
         design = jax.tree.map(lambda leaf, run=run: leaf[run], seen.design)
-        grid = jnp.linspace(design.start, design.times[-1], BAND_TIMES)
+        grid = _grid(design)
         theta = _theta(study, picked, unit)
         outputs = evaluate_many(study.model, theta, _at(design, grid)).outputs
         grids.append(np.asarray(grid))
@@ -93,7 +97,24 @@ def band(study: Study, seen: Observations, posterior: xr.Dataset, key) -> xr.Dat
             "unit": ("run", [unit for _, unit in runs]),
         },
         attrs={"draws": BAND_DRAWS, "meaning": "quantiles of a new measurement in the same unit"},
-    )
+    ).assign_coords(_setting(seen))
+
+
+def _grid(design):
+    """Times to draw at: from the start to the last finite time, or the one instant at which all is measured."""
+    times = np.asarray(design.times)
+    if times.min() == times.max():
+        return jnp.full(BAND_TIMES, times[0])
+    return jnp.linspace(design.start, times[np.isfinite(times)].max(), BAND_TIMES)
+
+
+def _setting(seen: Observations) -> dict:
+    """The input in which the runs differ, where time is none of their differences."""
+    varying = {name: np.asarray(value) for name, value in seen.design.inputs.items() if len(np.unique(value)) > 1}
+    if len(np.unique(seen.design.times)) > 1 or len(varying) != 1:
+        return {}
+    ((name, values),) = varying.items()
+    return {"setting": ("run", values, {"name": name})} if values.ndim == 1 else {}
 
 
 def _at(design, times):

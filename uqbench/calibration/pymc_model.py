@@ -21,6 +21,8 @@ from ..study import Study
 
 # Families whose units are an affine map of a standard normal, after a logarithm where named.
 AFFINE = {Normal: False, LogNormal: True}
+# Marks the values of an output, which may be replaced by others once the model is compiled.
+DATA = "_data"
 
 
 def pymc_model(study: Study, seen: Observations) -> pm.Model:
@@ -133,7 +135,8 @@ def _observe(study: Study, seen: Observations, variables: dict) -> None:
                 known[name] = result[f"{output}:{name}"]
             else:
                 known[name] = variables[name][seen.unit[run]] if name in space.aleatory else variables[name]
-        _family(noise[output])(output, **_arguments(noise[output], known), observed=values)
+        data = pm.Data(f"{output}{DATA}", values)
+        _family(noise[output])(output, **_arguments(noise[output], known), observed=data)
 
 
 def _family(dist: Distribution):

@@ -274,12 +274,15 @@ def _variance_over_time(study, quantities, draws, runs, confidence, seed, key) -
     if not measured:
         return None
     design = next(iter(quantities.values())).design
+    finite = np.flatnonzero(np.isfinite(design.times))
+    if len(np.unique(design.times[finite])) < 2:
+        return None
     new_key, run_key = jax.random.split(key)
     replicates = 8 if study.model.space.aleatory or study.model.stochastic else 2
     count = max(runs // 2 // replicates, 32)
     theta = _new_units(study, draws, count, replicates, new_key)
     outputs = _evaluate(study, theta, design, run_key).outputs
-    picked = np.unique(np.linspace(0, design.times.size - 1, TIMES).astype(int))
+    picked = finite[np.unique(np.linspace(0, finite.size - 1, TIMES).astype(int))]
     parts = []
     for name in measured:
         noise = study.model.noise[name]

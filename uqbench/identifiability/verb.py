@@ -11,9 +11,11 @@ from .. import results
 from ..design import Design
 from ..errors import InputError
 from ..model import Model
-from ..space import Theta
+from ..numerics.slow_fast import is_implicit
+from ..space import Space, Theta
 from ..study import Study
 from ..symbols import read
+from .experiments import at_rest, only_at_rest, settings, together
 from .fisher import fisher_information
 from .linear import linear_identifiability, transfer_function
 from .structural import BUDGET, SingularStart, structural_identifiability
@@ -38,16 +40,16 @@ def identify(
 
     Returns:
         the tree with /structure (by `parameter`: verdict, reason, combination and more, see
-        `structural_identifiability`; equations in LaTeX as attributes) and,
-        where something is measured, /fisher.
+        `structural_identifiability`; equations in LaTeX as attributes) and, where something is measured, /fisher.
+        The question of /structure is asked of the first experiment; of all settings of the inputs together where
+        that leaves a parameter unknown; of the steady state alone where every time is `inf` (attribute `measured`).
 
     Raises:
         InputError: operations without an algebraic meaning, by name; unknown parameters; a failed solve at `theta`.
     """
     tree = results.check_tree(study, tree)
     began = time.monotonic()
-    design = next(iter(study.experiments.values()))
-    groups = {"structure": _structure(study.model, design, budget, seed)}
+    groups = {"structure": _structure(study, budget, seed)}
     if study.model.noise:
         at = "theta" if theta is not None else "posterior medians" if "posterior" in tree.children else "prior medians"
         if at == "posterior medians":
@@ -55,32 +57,20 @@ def identify(
             theta = {name: np.asarray(posterior[name].median()) for name in study.model.space.epistemic}
         fisher = fisher_information(study, theta, scale=scale)
         groups["fisher"] = fisher.assign_attrs({**fisher.attrs, "at": at})
-    settings = {"scale": scale, "budget": budget}
-    return results.attach(tree, groups, verb="identify", settings=settings, seed=seed, seconds=time.monotonic() - began)
+    said = {"scale": scale, "budget": budget}
+    return results.attach(tree, groups, verb="identify", settings=said, seed=seed, seconds=time.monotonic() - began)
 
 
-def _structure(model: Model, design: Design, budget: float, seed: int) -> xr.Dataset:
-    space = model.space
+def _structure(study: Study, budget: float, seed: int) -> xr.Dataset:
+    model, space = study.model, study.model.space
+    design = next(iter(study.experiments.values()))
+    equations, outputs = [], []
     if model.system is None:
-        reason = "a simulator without a system has no equations to read"
-        names = list(space.free)
-        dataset = xr.Dataset(
-            {
-                "verdict": ("parameter", ["undecided"] * len(names)),
-                "reason": ("parameter", [reason] * len(names)),
-                "combination": ("parameter", [""] * len(names)),
-                "locally": ("parameter", [False] * len(names)),
-                "method": ("parameter", [""] * len(names)),
-            },
-            coords={"parameter": names},
-        )
-        equations, outputs = [], []
+        dataset = _open(space, "a simulator without a system has no equations to read")
+    elif _implicit(model, design):
+        dataset = _open(space, "the quasi-steady state of these fast equations has no closed form to read")
     else:
-        try:
-            dataset = structural_identifiability(model, design=design, budget=budget, seed=seed)
-        except SingularStart:
-            # A Hill function of real exponent at zero, say; the attribute `initial` tells which question was answered.
-            dataset = structural_identifiability(model, design=design, initial="shifted", budget=budget, seed=seed)
+        dataset = _decided(study, design, budget, seed)
         symbolic = read(model, design)
         equations = [sympy.latex(equation) for equation in symbolic.equations()]
         outputs = [f"\\mathrm{{{_words(name)}}} = {sympy.latex(right)}" for name, right in symbolic.observe.items()]
@@ -100,11 +90,45 @@ def _structure(model: Model, design: Design, budget: float, seed: int) -> xr.Dat
             **{"structural_seconds" if name == "seconds" else name: value for name, value in dataset.attrs.items()},
             "equations": json.dumps(equations),
             "outputs": json.dumps(outputs),
-            "transfer": json.dumps(_transfer(model, design)),
+            "transfer": json.dumps({} if "measured" in dataset.attrs else _transfer(model, design)),
             "parameters": json.dumps(parameters),
             "units": json.dumps({**model.units, **({"time": model.time_unit} if model.time_unit else {})}),
         }
     )
+
+
+def _decided(study: Study, design: Design, budget: float, seed: int) -> xr.Dataset:
+    """Structural identifiability from one experiment; from all settings of the inputs where that leaves something."""
+    model, options = study.model, {"budget": budget, "seed": seed}
+    if only_at_rest(study.experiments):
+        model, inputs = at_rest(model, study.experiments)
+        if _implicit(model, inputs):
+            return _open(study.model.space, "the steady state of these equations has no closed form to read")
+        found = structural_identifiability(model, design=inputs, **options)
+        return found.assign_attrs(measured="at the steady state only, under all settings of the inputs")
+    try:
+        found = structural_identifiability(model, design=design, **options)
+    except SingularStart:
+        # A Hill function of real exponent at zero, say; the attribute `initial` tells which question was answered.
+        return structural_identifiability(model, design=design, initial="shifted", **options)
+    if "none" not in found.verdict.values or model.system.stops or len(settings(model, study.experiments, 2)) == 1:
+        return found
+    model, inputs = together(model, study.experiments)
+    found = structural_identifiability(model, design=inputs, **options)
+    return found.assign_attrs(measured="under several settings of the inputs")
+
+
+def _implicit(model: Model, design: Design) -> bool:
+    """Whether what follows from the states at once is known only as the root of an equation."""
+    return model.system.algebraic is not None and is_implicit(model.system, model.space.nominal(), design)
+
+
+def _open(space: Space, reason: str) -> xr.Dataset:
+    """Every parameter undecided, for this reason."""
+    names = list(space.free)
+    texts = {"verdict": "undecided", "reason": reason, "combination": "", "method": ""}
+    columns = {name: ("parameter", [text] * len(names)) for name, text in texts.items()}
+    return xr.Dataset({**columns, "locally": ("parameter", [False] * len(names))}, coords={"parameter": names})
 
 
 def _transfer(model: Model, design: Design) -> dict:

@@ -19,6 +19,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..design import Design
 from ..errors import InputError, nearest
 from ..system import Inputs, Ode, State, Theta
 from .conservation import conservation_laws, laws_within
@@ -65,6 +66,16 @@ def reduction(system: Ode | None) -> "FastEquilibrium | None":
     """What a system made by `quasi_steady_state` was made of, or None for all others."""
     algebraic = None if system is None else system.algebraic
     return algebraic if isinstance(algebraic, FastEquilibrium) else None
+
+
+def is_implicit(system: Ode, theta: Theta, design: Design) -> bool:
+    """Whether the algebraic part of a system is found by iteration, so that no formula can be read from it."""
+    theta = {name: jnp.asarray(value, float) for name, value in theta.items()}
+
+    def algebraic(theta):
+        return system.algebraic(design.start, system.initial(theta, design.inputs), theta, design.inputs)
+
+    return "while[" in str(jax.make_jaxpr(algebraic)(theta))
 
 
 def check_fast(fast: Sequence[str], states: Sequence[str]) -> list[str]:

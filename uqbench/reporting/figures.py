@@ -24,11 +24,14 @@ def predictive_band(tree: xr.DataTree, output: str) -> Figure:
 
     Returns:
         small multiples with shared axes: dots are observations, the line is the median, the bands hold 50 % and 90 %.
+        Where everything is measured at one instant and one input tells the runs apart, one panel over that input.
 
     Raises:
         InputError: where the groups or the output are missing.
     """
     band, observed = _needed(tree, "posterior_band", output), _needed(tree, "observed_data", output)
+    if "setting" in band.coords:
+        return _over_setting(tree, band, observed, output)
     labels = run_labels(tree)
     rows = -(-len(labels) // COLUMNS)
     columns = min(len(labels), COLUMNS)
@@ -56,6 +59,23 @@ def predictive_band(tree: xr.DataTree, output: str) -> Figure:
     hide_spare(axes, len(labels))
     figure.supxlabel(with_unit("time", time_unit(tree)), fontsize=8.5, parse_math=False)
     figure.supylabel(with_unit(output, output_unit(tree, output)), fontsize=8.5, parse_math=False)
+    return figure
+
+
+def _over_setting(tree: xr.DataTree, band: xr.Dataset, observed: xr.Dataset, output: str) -> Figure:
+    figure = Figure(figsize=(WIDTH, 2.9), layout="constrained")
+    axis = figure.subplots()
+    order = np.argsort(band["setting"].values)
+    setting, levels = band["setting"].values[order], np.argsort(band["quantile"].values)
+    curves = band[output].isel(grid=0).transpose("quantile", "run").values[levels][:, order]
+    for pair, colour in zip(range(len(levels) // 2), ("pale", "middle"), strict=False):
+        axis.fill_between(setting, curves[pair], curves[-1 - pair], color=PALETTE[colour], linewidth=0)
+    axis.plot(setting, curves[len(levels) // 2], color=PALETTE["accent"], linewidth=1.4)
+    for run, value in enumerate(band["setting"].values):
+        seen = observed[output].values[_rows_of_run(tree, band, observed, output, run)]
+        axis.plot(np.full(len(seen), value), seen, "o", color=PALETTE["ink"], markersize=2.6, markeredgewidth=0)
+    axis.set_xlabel(str(band["setting"].attrs["name"]), parse_math=False)
+    axis.set_ylabel(with_unit(output, output_unit(tree, output)), parse_math=False)
     return figure
 
 

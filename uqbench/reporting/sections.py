@@ -22,6 +22,7 @@ def sections(tree: xr.DataTree, study: str) -> list[Section]:
     observed = ("posterior_band", "posterior_predictive", "observed_data")
     plan: list[tuple[str, str, str, Sequence[str], Callable]] = [
         ("model", "Model", "identify", ("structure",), _model),
+        *[("scales", "Time scales", "identify", ("separation",), _time_scales)] * ("separation" in tree.children),
         ("parameters", "Parameters", "calibrate", (described,), _parameters),
         ("identifiability", "Identifiability", "identify", ("structure",), _identifiability),
         ("data", "Data and predictions", "calibrate", observed, _data),
@@ -60,6 +61,32 @@ def _model(tree, study) -> tuple[str, list]:
     if rows:
         blocks.append(Table(["fixed parameter", "unit", "value"], rows, ["fixed parameter", "unit"]))
     return sentences.model(tree), blocks
+
+
+def _time_scales(tree, study) -> tuple[str, list]:
+    dataset = group(tree, "separation")
+    told = tables.separation(dataset)
+    rows = [
+        [
+            Cell(name, "", row["verdict"] != "strong"),
+            Cell(row["verdict"], "", row["verdict"] != "strong"),
+            row["reason"],
+            rounded(row["epsilon"], digits=2),
+            MISSING if np.isnan(row["error"]) else percent(row["error"]),
+        ]
+        for name, row in told.iterrows()
+    ]
+    blocks: list = [Paragraph(dataset.attrs["warning"], "flag")] if dataset.attrs["warning"] else []
+    caption = (
+        "Error: largest difference to the full model, relative to the largest value of a slow state; at the medians."
+    )
+    columns = ["experiment", "separation", "why", "slow over fast rate", "error"]
+    blocks += [
+        Paragraph(sentences.reduced_draws(dataset)),
+        Table(columns, rows, ["experiment", "separation", "why"], caption),
+        Paragraph(sentences.sentence(dataset.attrs["meaning"]), "quiet"),
+    ]
+    return sentences.time_scales(dataset), blocks
 
 
 def _parameters(tree, study) -> tuple[str, list]:
@@ -151,6 +178,7 @@ def _identifiability(tree, study) -> tuple[str, list]:
         ),
     ]
     method = [f"Structure: {attributes['method']}." if "method" in attributes else ""]
+    method += [f"Asked of the measurements {attributes['measured']}."] if "measured" in attributes else []
     if "failure_probability" in attributes:
         chance = rounded(float(attributes["failure_probability"]), digits=2)
         method.append(f"Which parameters are identifiable at least locally errs with a probability below {chance}.")

@@ -369,6 +369,24 @@ def over_time(tree: xr.DataTree, output: str) -> str:
     return f"Of the variance of a new measurement of {output} {bound}."
 
 
+def time_scales(dataset: xr.Dataset) -> str:
+    """Whether the time scales allow the fast states to be left out."""
+    fast = listed(json.loads(dataset.attrs["fast"]))
+    verdict = dataset.attrs["verdict"]
+    if verdict == "strong":
+        return f"The time scales are far enough apart to leave out the fast {fast}"
+    return f"Not to be relied on: the fast {fast} cannot be left out here ({verdict} separation)"
+
+
+def reduced_draws(dataset: xr.Dataset) -> str:
+    """For how many draws of the parameters the reduction holds, and what it errs by."""
+    error = dataset["error_of_draw"].values
+    known = error[np.isfinite(error)]
+    largest = f"; the largest error is {percent(float(known.max()))}" if known.size else ""
+    share, source = percent(float(dataset.attrs["share_strong"])), dataset.attrs["drawn_from"]
+    return f"Of {dataset.sizes['draw']} draws from the {source}, {share} have a strong separation{largest}."
+
+
 def open_indices(dataset: xr.Dataset) -> str:
     """Which inputs may or may not matter, and how many base samples would tell; empty where all is resolved."""
     if "resolved" not in dataset or bool(dataset["resolved"].all()):

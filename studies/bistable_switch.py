@@ -1,0 +1,79 @@
+"""Where a bistable gene switches, and how much of that is not known for which reason; and a time course to learn it.
+
+`study` needs no data: the stimuli at which the gene is switched on and off, and the width of the loop between them,
+over what is unknown of the feedback b and the basal rate. A basal rate moves both folds alike, so the width is a
+matter of b alone; the stimulus that switches off moves with b far more than the one that switches on.
+
+`time_course` is simulated from b = 3, basal = .05 with a standard deviation of .05: one culture that a stimulus
+switches on, and one that was on and stays so without any. Both parameters can be known from it.
+"""
+
+import numpy as np
+import pandas as pd
+
+from forward_models.bistable_switch import folds, model
+from uqbench import Design, Quantity, Study
+
+truth = {"b": 3.0, "basal": 0.05}
+sigma = 0.05
+times = np.linspace(0.5, 8.0, 16)
+conditions = {"switched_on": {"a": 0.2, "x0": 0.0}, "kept_on": {"a": 0.0, "x0": 3.0}}
+# folds belong to no time
+timeless = Design([0.0])
+
+
+def switch_on(outputs, design):
+    return outputs["switch_on"][0]
+
+
+def switch_off(outputs, design):
+    return outputs["switch_off"][0]
+
+
+def width(outputs, design):
+    return outputs["switch_on"][0] - outputs["switch_off"][0]
+
+
+def trajectory(times, a, x0, b, basal, steps=4000):
+    """x at the times, by the classical Runge-Kutta method on an even grid, interpolated linearly."""
+    grid, step = np.linspace(0.0, times[-1], steps + 1, retstep=True)
+    x = np.full(steps + 1, x0)
+
+    def rate(x):
+        return basal + a + b * x**2 / (1 + x**2) - x
+
+    for k in range(steps):
+        k1 = rate(x[k])
+        k2 = rate(x[k] + step / 2 * k1)
+        k3 = rate(x[k] + step / 2 * k2)
+        k4 = rate(x[k] + step * k3)
+        x[k + 1] = x[k] + step / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
+    return np.interp(times, grid, x)
+
+
+def simulated(seed):
+    rng = np.random.default_rng(seed)
+    rows = [
+        pd.DataFrame({"experiment": name, "output": "x", "time": times,
+                      "value": trajectory(times, **given, **truth) + sigma * rng.standard_normal(times.size)})
+        for name, given in conditions.items()
+    ]  # fmt: skip
+    return pd.concat(rows, ignore_index=True)
+
+
+study = Study(
+    name="bistable_switch",
+    model=folds,
+    experiments={"slow stimulus": timeless},
+    quantities={
+        "switch on": Quantity(switch_on, timeless, "", "stimulus at which the gene is switched on"),
+        "switch off": Quantity(switch_off, timeless, "", "stimulus at which the gene is switched off"),
+        "width": Quantity(width, timeless, "", "width of the loop between them"),
+    },
+)
+time_course = Study(
+    name="bistable_switch time course",
+    model=model,
+    experiments={name: Design(inputs=given) for name, given in conditions.items()},
+    data=simulated(seed=0),
+)

@@ -1,0 +1,218 @@
+"""Does calibration give back what it is given? Parameters drawn from the prior, data simulated, posteriors sampled.
+
+Over many such repetitions the rank of the true value among posterior draws is uniform, whatever the model, if prior,
+simulator, likelihood and sampler fit together (Cook, Gelman & Rubin 2006, doi:10.1198/106186006X136976; Talts et al.
+2018). Ranks of the log-likelihood see what those of parameters miss, such as data that are not used (Modrak et al.
+2023). Data simulated from *another* model, such as the full one of a reduction, show what the simplification costs.
+"""
+
+import os
+import time
+
+import arviz as az
+import jax
+import jax.numpy as jnp
+import numpy as np
+import nutpie
+import pandas as pd
+import xarray as xr
+from scipy import stats
+
+from ..errors import InputError
+from ..observation import Observations, at_rows, observations, simulate_data
+from ..progress import progress
+from ..space import Theta
+from ..study import Study
+from .pymc_model import DATA, pymc_model
+from .sampling import check_settings
+
+SUBJECT = "simulation_based_calibration"
+LIKELIHOOD = "log-likelihood"
+LEVELS = (0.5, 0.9)
+# Draws beyond this R-hat are not taken for draws from the posterior.
+CONVERGED = 1.05
+LEAST_IN_BIN = 5
+# Of the test that all ranks are uniform, shared out between the quantities.
+SIGNIFICANT = 0.05
+
+
+def simulation_based_calibration(
+    study: Study,
+    *,
+    simulator: Study | None = None,
+    repetitions: int = 50,
+    draws: int = 400,
+    tune: int = 400,
+    chains: int = 2,
+    ranks: int = 63,
+    seed: int = 0,
+) -> xr.Dataset:
+    """Ranks of true values among posterior draws, over data simulated from the prior.
+
+    Args:
+        study: whose calibration is tested; its data serve as a plan of measurements only.
+        simulator: a study with the same experiments and measurements whose model makes the data; it must have all
+            free parameters of `study`. Default `study` itself.
+        repetitions: simulated tables.
+        draws, tune, chains: as for `calibrate`, for each table.
+        ranks: posterior draws, evenly thinned, among which the truth is ranked.
+        seed: of truths, data and chains.
+
+    Returns:
+        by `repetition` and `quantity` (the epistemic parameters and the log-likelihood): `rank` (0 to `ranks`),
+        `truth`, `mean` and `sd` of the posterior; by `quantity`: `p_value` of a chi-squared test that ranks are
+        uniform, `coverage` (level, quantity) of central intervals with `coverage_standard_error` where it is right,
+        `contraction`, the share of the prior variance that the data remove. Attributes: `failed`, tables whose
+        simulation failed, and `not_converged`, whose chains disagreed (both left out); `uniform`, whether no p-value
+        is below .05 over the number of quantities; `seconds`.
+
+    Raises:
+        InputError: settings out of range; a simulator that lacks parameters or plans other measurements.
+    """
+    simulator = simulator or study
+    _check(study, simulator, repetitions, draws, tune, chains, ranks)
+    began = time.monotonic()
+    seen, space = observations(study), study.model.space
+    names, likelihood = space.epistemic, _likelihood(study, seen)
+    # data that stay exchangeable keep the density compiled for all tables
+    compiled = nutpie.compile_pymc_model(
+        pymc_model(study, seen), backend="jax", gradient_backend="jax", freeze_model=False
+    )
+    rows, failed, apart = [], 0, 0
+    with progress("simulation-based calibration", repetitions) as update:
+        for k in range(repetitions):
+            key = jax.random.fold_in(jax.random.key(seed), k)
+            truth = _truth(simulator, key)
+            values = _values(simulate_data(simulator, truth, jax.random.fold_in(key, 1)), seen)
+            update(k + 1)
+            if not all(np.all(np.isfinite(column)) for column in values.values()):
+                failed += 1
+                continue
+            posterior = _sample(compiled, values, list(space.free), draws, tune, chains, seed + k)
+            if not max(map(float, az.rhat(posterior[list(names)]).data_vars.values())) <= CONVERGED:
+                apart += 1
+                continue
+            rows.append(_ranked(study, likelihood, posterior, truth, values, ranks, np.random.default_rng([seed, k])))
+    if not rows:
+        raise InputError(SUBJECT, ["no repetition gave converged chains; take more draws, or narrower priors."])
+    dataset = _dataset(rows, (*names, LIKELIHOOD), ranks, _prior_variance(study, seed))
+    return dataset.assign_attrs(
+        {**dataset.attrs, "failed": failed, "not_converged": apart, "seed": seed, "seconds": time.monotonic() - began}
+    )
+
+
+def _check(study, simulator, repetitions, draws, tune, chains, ranks) -> None:
+    findings = check_settings(draws=draws, tune=tune, chains=chains)
+    if repetitions < 2:
+        findings.append(f"repetitions is {repetitions}; it must be at least 2.")
+    if not 1 <= ranks <= draws * chains:
+        findings.append(f"ranks is {ranks}; it must lie between 1 and the {draws * chains} draws.")
+    own, other = study.model.space, simulator.model.space
+    findings += [f"the simulator has no parameter {name!r}." for name in own.free if name not in other.free]
+    columns = ["experiment", "output", "time"]
+    plans = [each.table[columns].reset_index(drop=True) for each in (study, simulator)]
+    if not plans[0].equals(plans[1]):
+        findings.append("the simulator plans other measurements; give both studies the same experiments and times.")
+    if findings:
+        raise InputError(SUBJECT, findings)
+
+
+def _truth(study: Study, key) -> Theta:
+    """One draw from the prior, aleatory parameters `(units,)`."""
+    space = study.model.space
+    theta = space.sample(key, ())
+    for k, name in enumerate(space.aleatory):
+        dist = space[name].dist
+        shape = (len(study.units),)
+        moved = {other: jnp.broadcast_to(theta[other], shape) for other in dist.names}
+        theta[name] = dist.sample(jax.random.fold_in(key, k), () if dist.names else shape, moved)
+    return theta
+
+
+def _values(table: pd.DataFrame, seen: Observations) -> dict[str, np.ndarray]:
+    """Output -> its values, in the order of the table."""
+    return {output: table.loc[table["output"] == output, "value"].to_numpy(float) for output in seen.rows}
+
+
+def _likelihood(study: Study, seen: Observations):
+    """`function(thetas, values)`: log-likelihood of other values in the same places, `(draws,)`."""
+    noise = study.model.noise
+
+    def one(theta, values):
+        known, ok = at_rows(study, seen, theta)
+        terms = [jnp.where(ok[name], noise[name].logpdf(values[name], known[name]), -jnp.inf).sum() for name in known]
+        return sum(terms, jnp.zeros(()))
+
+    @jax.jit
+    def many(thetas, values):
+        return jax.lax.map(lambda theta: one(study.model.space.complete(theta), values), thetas, batch_size=64)
+
+    return many
+
+
+def _sample(compiled, values, names, draws, tune, chains, seed) -> xr.Dataset:
+    data = {f"{output}{DATA}": jnp.asarray(column) for output, column in values.items()}
+    trace = nutpie.sample(
+        compiled.with_data(**data),
+        draws=draws,
+        tune=tune,
+        chains=chains,
+        cores=min(chains, os.cpu_count() or 1),
+        seed=seed,
+        progress_bar=False,
+    )
+    return trace["posterior"].to_dataset()[names]
+
+
+def _ranked(study, likelihood, posterior, truth, values, ranks, rng) -> dict[str, np.ndarray]:
+    """Rank, truth, posterior mean and sd of each quantity, and the ends of its central intervals."""
+    space = study.model.space
+    flat = posterior.stack(sample=("chain", "draw")).transpose("sample", ...)
+    picked = np.linspace(0, flat.sizes["sample"] - 1, ranks).astype(int)
+    thetas = {name: jnp.asarray(flat[name].values[picked]) for name in space.free}
+    truths = {name: jnp.asarray(truth[name])[None] for name in space.free}
+    drawn = [flat[name].values for name in space.epistemic]
+    true = [float(truth[name]) for name in space.epistemic]
+    seen, here = (np.asarray(likelihood(part, values)) for part in (thetas, truths))
+    thinned = [*(column[picked] for column in drawn), seen]
+    true.append(float(here[0]))
+    drawn.append(seen)
+    tails = [np.quantile(column, (1 + np.array([-1, 1])[:, None] * np.array(LEVELS)) / 2) for column in drawn]
+    return {
+        # equal values, as of a parameter that no data move and the sampler repeats, are split at random
+        "rank": np.array(
+            [np.sum(c < t) + rng.integers(np.sum(c == t) + 1) for c, t in zip(thinned, true, strict=True)]
+        ),
+        "truth": np.array(true),
+        "mean": np.array([column.mean() for column in drawn]),
+        "sd": np.array([column.std(ddof=1) for column in drawn]),
+        "inside": np.array([(low <= t) & (t <= high) for (low, high), t in zip(tails, true, strict=True)]),
+    }
+
+
+def _prior_variance(study: Study, seed: int) -> np.ndarray:
+    theta = study.model.space.sample(jax.random.key(seed), (4096,))
+    return np.array([np.var(theta[name]) for name in study.model.space.epistemic] + [np.nan])
+
+
+def _dataset(rows, quantities, ranks, prior_variance) -> xr.Dataset:
+    stacked = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
+    count = len(rows)
+    bins = max(min((ranks + 1) // 2, count // LEAST_IN_BIN), 2)
+    edges = np.linspace(0, ranks + 1, bins + 1)
+    expected = np.diff(np.ceil(edges)) / (ranks + 1) * count
+    found = [np.histogram(stacked["rank"][:, k], np.ceil(edges) - 0.5)[0] for k in range(len(quantities))]
+    p_value = np.array([stats.chisquare(each, expected).pvalue for each in found])
+    inside = stacked.pop("inside").mean(axis=0).T
+    levels = np.array(LEVELS)[:, None]
+    dataset = xr.Dataset(
+        {
+            **{name: (("repetition", "quantity"), values) for name, values in stacked.items()},
+            "p_value": ("quantity", p_value),
+            "coverage": (("level", "quantity"), inside),
+            "coverage_standard_error": ("level", np.sqrt(levels * (1 - levels) / count)[:, 0]),
+            "contraction": ("quantity", 1 - (stacked["sd"] ** 2).mean(axis=0) / prior_variance),
+        },
+        coords={"repetition": np.arange(count), "quantity": list(quantities), "level": list(LEVELS)},
+    )
+    return dataset.assign_attrs(ranks=ranks, uniform=bool(np.all(p_value > SIGNIFICANT / len(quantities))))
