@@ -123,7 +123,7 @@ def test_the_library_knows_neither_models_nor_studies():
     "folder, allowed",
     [
         ("forward_models", {"uqbench", "jax", "numpy"}),
-        ("studies", {"uqbench", "forward_models", "jax", "numpy", "pandas", "pathlib"}),
+        ("studies", {"uqbench", "forward_models", "jax", "numpy", "pandas", "pathlib", "dataclasses"}),
     ],
 )
 def test_models_and_studies_import_public_names(folder, allowed):

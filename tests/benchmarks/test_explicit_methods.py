@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 import uqbench as uq
+from uqbench.numerics.stiffness_report import stiffness_report
 
 from ..numerics.stiff_problems import DECAYS, INVERSE_MODES, LINEAR, MODES
 
@@ -159,6 +160,11 @@ def test_steps_and_evaluations_to_an_error_of_a_millionth(times, capsys):
     # Stability, not accuracy, holds the explicit methods, whatever the error that is asked for.
     assert needed["forward Euler"] > END * FASTEST / 2
     assert needed["RK4"] > END / 2.785293564e-4
+    # And that is how many steps the report foresees from the eigenvalues alone.
+    foreseen = stiffness_report(LINEAR.model.system, LINEAR.theta, LINEAR.design).steps_for_stability
+    assert float(foreseen.sel(solver="forward Euler")) == pytest.approx(END * FASTEST / 2, rel=1e-6)
+    assert float(foreseen.sel(solver="RK4")) == pytest.approx(needed["RK4"], rel=2e-3)
+    assert float(foreseen.sel(solver="backward Euler")) == 0.0
     # Backward Euler is stable at any step and pays for its first order instead.
     assert needed["backward Euler"] < needed["forward Euler"]
     assert int(run.result) == 0

@@ -18,7 +18,7 @@ from functools import cache
 import numpy as np
 
 import uqbench as uq
-from forward_models import receptor_tf
+from forward_models import receptor_tf, stiff_linear
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -129,30 +129,22 @@ def receptor(eps: float) -> Problem:
     )
 
 
-# --- stiff_linear: three decays seen through a matrix that is not normal
+# --- stiff_linear: three decays seen through a matrix that is not normal; the model is that of `forward_models`
 
-# Columns are the eigenvectors; both matrices are whole numbers, so the eigenvalues are exact.
-MODES = ((1, 1, 0), (0, 1, 1), (1, 1, 1))
-INVERSE_MODES = ((0, -1, 1), (1, 1, -1), (-1, 0, 1))
+MODES, INVERSE_MODES = stiff_linear.MODES, stiff_linear.INVERSE_MODES
 DECAYS = {"fast": 1e4, "middle": 10.0, "slow": 0.1}
 
 
-def linear_initial(p, inputs):
-    return {"a": 2.0, "b": 2.0, "c": 3.0}
-
-
-def linear_rhs(t, y, p, inputs):
-    state = (y["a"], y["b"], y["c"])
-    modes = [sum(w * value for w, value in zip(row, state, strict=True) if w) for row in INVERSE_MODES]
-    decays = [-p[name] * mode for name, mode in zip(DECAYS, modes, strict=True)]
-    slopes = [sum(w * decay for w, decay in zip(row, decays, strict=True) if w) for row in MODES]
-    return dict(zip("abc", slopes, strict=True))
-
-
-def linear_states(t: float) -> dict[str, float]:
-    """Closed form: each mode starts at 1 and decays by itself."""
-    values = np.array(MODES) @ np.exp(-np.array(list(DECAYS.values())) * t)
-    return dict(zip("abc", map(float, values), strict=True))
+def linear() -> Problem:
+    return Problem(
+        name="stiff_linear",
+        model=stiff_linear.model,
+        theta=DECAYS,
+        free=tuple(DECAYS),
+        design=uq.Design(np.linspace(2.5, 50.0, 20)),
+        floor=1e-3,
+        reference={name: float(value) for name, value in stiff_linear.solution(DECAYS, 50.0).items()},
+    )
 
 
 # --- Robertson 1966: an autocatalytic reaction over eleven decades of time
@@ -375,9 +367,7 @@ POLLUTION_END = {
 # --- the tables
 
 RECEPTORS = tuple(receptor(10.0**-k) for k in range(1, 7))
-LINEAR = problem(
-    "stiff_linear", linear_initial, linear_rhs, DECAYS, np.linspace(2.5, 50.0, 20), 1e-3, linear_states(50.0)
-)
+LINEAR = linear()
 ROBERTSON = problem(
     "Robertson",
     robertson_initial,

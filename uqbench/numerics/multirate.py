@@ -1,0 +1,348 @@
+"""Multirate steps: large explicit steps for the slow states, and the fast ones solved between them.
+
+In y' = g(t, y, x), x' = f(t, y, x) one solver for all has to evaluate g as often as the fast states demand. Here the
+slow rates are evaluated at a few stages of a macro step; between two stages the slow states advance along the
+polynomial that those values define, and the fast states are solved with them, adaptively and implicitly, by
+`odes.solve` itself. Two methods:
+
+- "mri": multirate infinitesimal, order 3. Three stages, the method of Heun underneath, with couplings that change
+  linearly in time (MRI-GARK-ERK33a of Sandu 2019, doi:10.1137/18M1205492; the idea is of Knoth & Wolke 1998).
+- "strang": half a step of the fast states at held slow ones, a step of the slow ones at held fast ones by the explicit
+  midpoint rule, again half a step (Strang 1968, doi:10.1137/0705041), order 2.
+
+Both orders hold for a step short against the fast time; for what happens beyond, see `multirate`. Whether any of this
+pays is another question, which `work_precision` answers: where the fast states merely settle, an implicit solver of all
+states takes long steps too and wins; where they keep oscillating and the slow ones feel little of it, multirate wins.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+import xarray as xr
+from jax import lax
+from jaxtyping import Array, Float, Int
+
+from ..design import Design
+from ..errors import InputError, nearest
+from ..system import Ode, State, Theta
+from . import odes, tsitouras
+from .sparse_lu import structure
+from .stepping import BLOW_UP, SUCCESS
+
+# Row i says how the slow rates of stages 0..i push the slow states on the way from stage i to i + 1: constant part, and
+# part that grows linearly from 0 to 1 on that way.
+CONSTANT = ((1 / 3, 0.0, 0.0), (-1 / 3, 2 / 3, 0.0), (0.0, -2 / 3, 1.0))
+LINEAR = ((0.0, 0.0, 0.0), (0.0, 0.0, 0.0), (1 / 2, 0.0, -1 / 2))
+# Order, and evaluations of the slow rates for each macro step.
+ORDERS = {"mri": 3, "strang": 2}
+EVALUATIONS = {"mri": 3, "strang": 2}
+# Tolerance of the solve to which errors are measured, and steps that the monolithic solves may take.
+REFERENCE, MOST_STEPS = 1e-12, 10_000_000
+
+
+class Multirate(eqx.Module):
+    """States at the design's times and what they cost.
+
+    Args:
+        states: name -> `(times,)`; NaN everywhere where `result` is not 0.
+        error: name -> `(times,)`, estimate of their errors from steps twice as long, by Richardson's extrapolation at
+            the method's order; an estimate, not a bound, and too small where the order is not reached.
+        result: a code of `odes.RESULTS`.
+        slow_evaluations: of the slow rates for the states; half as many again went into the estimate.
+        fast_steps: steps of the fast solves.
+    """
+
+    states: dict[str, Float[Array, " times"]]
+    error: dict[str, Float[Array, " times"]]
+    result: Int[Array, ""]
+    slow_evaluations: int = eqx.field(static=True)
+    fast_steps: Int[Array, ""]
+
+
+def split_states(names: Sequence[str], fast: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...], list[str]]:
+    """Slow and fast names in the order of `names`, and what is wrong with `fast`."""
+    given = (fast,) if isinstance(fast, str) else tuple(fast)
+    findings = [] if given else ["no fast state is named; name those that settle first."]
+    findings += [f"the fast state {name!r} is no state; {nearest(name, names)}" for name in given if name not in names]
+    findings += [f"the fast state {name!r} is named twice." for name in dict.fromkeys(given) if given.count(name) > 1]
+    if set(names) <= set(given):
+        findings.append("every state is named as fast, so none is left to be slow; name fewer.")
+    slow, fast = (tuple(name for name in names if (name in given) == which) for which in (False, True))
+    return slow, fast, findings
+
+
+def multirate(
+    system: Ode, fast: Sequence[str], theta: Theta, design: Design, *, step: float, method: str = "mri"
+) -> Multirate:
+    """Solves a slow-fast system with few evaluations of its slow rates.
+
+    Traceable in `theta` and differentiable in forward mode; new values of parameters and inputs reuse the compiled
+    solve. The fast states are solved to the tolerances of the system, implicitly.
+
+    What eps does to the order, measured with fast states that follow the slow ones within eps, and steps H. From a
+    start in the fast equilibrium "mri" has order 3 for H below eps and for H far beyond it, but about 2 between, at H
+    of some eps; "strang" falls from 2 to 1 as soon as H exceeds eps. From a start out of equilibrium and H beyond eps
+    both have order 1, with an error of about H times what the initial layer changes in the slow rates, however small
+    eps is: put some times of the design into the layer. The error estimate trusts the order; where it is 1, it is too
+    small by 7 for "mri" and 3 for "strang". Fast oscillations that do not die out and that the slow rates feel have to
+    be resolved by the steps.
+
+    Args:
+        fast: names of the fast states, some but not all.
+        design: times, finite; macro steps land on them.
+        step: longest macro step, in the time unit.
+        method: "mri" or "strang".
+
+    Raises:
+        InputError: with everything that is wrong: names of states, the step, the method, a schedule, infinite times.
+
+    Example:
+        >>> from forward_models.receptor_tf import model
+        >>> theta = {"eps": 0.1, "L": 2.0, "Kd": 1.0, "beta": 1.0, "delta": 0.5}
+        >>> run = multirate(model.system, ["x"], theta, Design([5.0]), step=0.05)
+        >>> round(float(run.states["y"][0]), 5), run.slow_evaluations
+        (1.222, 300)
+    """
+    theta = {name: jnp.asarray(value, float) for name, value in theta.items()}
+    names, slow, fast = _checked("multirate", system, fast, theta, design, [step], method)
+    split = Split(system, slow, fast, method)
+    counts = _half_counts(design, step)
+    given, times = (theta, design.inputs), np.asarray(design.times)
+    fine, result, steps = _march(split, given, *_grid(design, 2 * counts))
+    coarse, other, _ = _march(split, given, *_grid(design, counts))
+    result = jnp.where(result == SUCCESS, other, result)
+    rows = np.cumsum(counts)
+    good, shrink = result == SUCCESS, 2.0 ** ORDERS[method] - 1
+    states = {name: jnp.where(good, fine[name][2 * rows], jnp.nan) for name in names}
+    error = {name: jnp.abs(states[name] - coarse[name][rows]) / shrink for name in names}
+    evaluations = EVALUATIONS[method] * int(2 * rows[-1]) if times.size else 0
+    return Multirate(states, error, result, evaluations, steps)
+
+
+def _checked(subject: str, system: Ode, fast: Sequence[str], theta: Theta, design: Design, steps, method: str):
+    """All, slow and fast names, or an error that says everything that is wrong."""
+    names, times = tuple(system.initial(theta, design.inputs)), np.asarray(design.times)
+    slow, fast, findings = split_states(names, fast)
+    if times.ndim != 1 or not times.size or not np.all(np.isfinite(times)):
+        findings.append("the design has no times, or such that are not finite; give one row of finite times.")
+    else:
+        span = times[-1] - float(design.start)
+        findings += [f"the step is {step}; it must be positive." for step in steps if not step > 0]
+        findings += [
+            f"the step {step:g} is longer than the whole interval {span:g}; give a fraction of it."
+            for step in steps
+            if step > span > 0
+        ]
+    if method not in ORDERS:
+        findings.append(f"method {method!r}; {nearest(method, [*ORDERS])}")
+    if system.stops:
+        findings.append(
+            "the system has a schedule, at which macro steps would have to stop; solve the parts between its times one "
+            "after the other, with dataclasses.replace(system, doses=None, switches=None)."
+        )
+    if findings:
+        raise InputError(subject, findings)
+    return names, slow, fast
+
+
+def _half_counts(design: Design, step: float) -> np.ndarray:
+    """Half the macro steps before each of the times `(times,)`, so that their number is even and none is too long."""
+    gaps = np.diff(np.asarray(design.times), prepend=float(design.start))
+    # a gap of so many steps, but for rounding, takes just that many
+    return np.ceil(gaps / (2 * step) * (1 - 1e-12)).astype(int)
+
+
+def _grid(design: Design, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Starts and lengths of the macro steps `(steps,)`."""
+    begins = np.concatenate([[float(design.start)], np.asarray(design.times)[:-1]])
+    lengths = np.repeat((np.asarray(design.times) - begins) / np.maximum(counts, 1), counts)
+    within = np.concatenate([np.arange(count) for count in counts])
+    return np.repeat(begins, counts) + within * lengths, lengths
+
+
+@dataclass(frozen=True)
+class Split:
+    """A system with its states told apart, and the method to step it."""
+
+    system: Ode
+    slow: tuple[str, ...]
+    fast: tuple[str, ...]
+    method: str
+
+    def slow_rates(self, t, states: State, given) -> State:
+        """Rates of the slow states alone."""
+        rates = self.system.rhs(t, states, *given)
+        return {name: jnp.asarray(rates[name], float) for name in self.slow}
+
+    def settle(self, t, length, states: State, given, constant: State, linear: State):
+        """All states after `length`, the slow ones at the fraction s of it being y + constant s + linear s^2 / 2, the
+        fast ones solved; code and steps of the solve.
+        """
+        theta, inputs = given
+        way = {"theta": theta, "states": states, "constant": constant, "linear": linear, "t": t, "length": length}
+        template = _design(tuple(inputs))
+        design = jax.tree.unflatten(template, jax.tree.leaves((jnp.stack([t + length]), inputs, t)))
+        inner = FastPart(self.system, self.slow, self.fast)
+        fast = Ode(inner.initial, inner.rhs, self.system.rtol, self.system.atol, "implicit", self.system.max_steps)
+        found = odes.solve(fast, way, design, method="implicit")
+        after = inner.slow_states(1.0, way) | {name: found.states[name][0] for name in self.fast}
+        return after, found.result, found.steps
+
+    def mri(self, t, length, states: State, given):
+        """One macro step of the multirate infinitesimal method: states, codes and steps of its fast solves."""
+
+        # a loop, so that the fast solve is compiled once for the three stages
+        def stage(carry, row):
+            states, rates = carry
+            k, constant, linear = row
+            at = t + k * length / 3
+            slope, here = self.slow_rates(at, states, given), jnp.arange(3) == k
+            rates = {name: jnp.where(here, slope[name], rates[name]) for name in self.slow}
+            pushes = [
+                {name: length * jnp.sum(weights * rates[name]) for name in self.slow} for weights in (constant, linear)
+            ]
+            states, code, steps = self.settle(at, length / 3, states, given, *pushes)
+            return (states, rates), (code, steps)
+
+        rates = {name: jnp.zeros(3) for name in self.slow}
+        rows = (jnp.arange(3), jnp.array(CONSTANT), jnp.array(LINEAR))
+        (states, _), (codes, steps) = lax.scan(stage, (states, rates), rows)
+        return states, codes, steps
+
+    def strang(self, t, length, states: State, given):
+        """One macro step of Strang's splitting, as `mri`."""
+        still = {name: jnp.zeros(()) for name in self.slow}
+        states, first, before = self.settle(t, length / 2, states, given, still, still)
+        slope = self.slow_rates(t, states, given)
+        middle = states | {name: states[name] + length / 2 * slope[name] for name in self.slow}
+        slope = self.slow_rates(t + length / 2, middle, given)
+        states = states | {name: states[name] + length * slope[name] for name in self.slow}
+        states, second, after = self.settle(t + length / 2, length / 2, states, given, still, still)
+        return states, jnp.stack([first, second]), jnp.stack([before, after])
+
+
+@dataclass(frozen=True)
+class FastPart:
+    """The fast states as a system of their own; what the slow ones do on the way comes with the parameters."""
+
+    system: Ode
+    slow: tuple[str, ...]
+    fast: tuple[str, ...]
+
+    def slow_states(self, share, way) -> State:
+        """The slow states at a share of the way."""
+        return {
+            name: way["states"][name] + share * (way["constant"][name] + 0.5 * share * way["linear"][name])
+            for name in self.slow
+        }
+
+    def initial(self, way, inputs) -> State:
+        return {name: way["states"][name] for name in self.fast}
+
+    def rhs(self, t, y: State, way, inputs) -> State:
+        # the slow rates are in here too, but as nobody asks for them the compiler leaves them out
+        states = self.slow_states((t - way["t"]) / way["length"], way) | y
+        rates = self.system.rhs(t, states, way["theta"], inputs)
+        return {name: rates[name] for name in self.fast}
+
+
+def _design(inputs: tuple[str, ...]):
+    with jax.ensure_compile_time_eval():
+        return jax.tree.structure(Design([0.0], dict.fromkeys(inputs, 0.0)))
+
+
+@partial(jax.jit, static_argnums=0)
+def _march(split: Split, given, starts, lengths) -> tuple[dict[str, Array], Array, Array]:
+    """States at the start and after each macro step `(1 + steps,)`, the first code other than 0, and the fast steps."""
+
+    def macro(carry, grid):
+        states, result, total = carry
+        states, codes, steps = getattr(split, split.method)(*grid, states, given)
+        first = codes[jnp.argmax(codes != SUCCESS)]
+        return (states, jnp.where(result == SUCCESS, first, result), total + jnp.sum(steps)), states
+
+    initial = split.system.initial(*given)
+    start = {name: jnp.asarray(initial[name], float) for name in split.slow + split.fast}
+    carry = (start, jnp.asarray(SUCCESS), jnp.asarray(0))
+    (_, result, steps), after = lax.scan(macro, carry, (starts, lengths))
+    rows = {name: jnp.concatenate([start[name][None], after[name]]) for name in start}
+    finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(row)) for row in rows.values()]))
+    return rows, jnp.where((result == SUCCESS) & ~finite, BLOW_UP, result), steps
+
+
+def work_precision(
+    system: Ode,
+    fast: Sequence[str],
+    theta: Theta,
+    design: Design,
+    *,
+    steps: Sequence[float],
+    tolerances: Sequence[float],
+) -> xr.Dataset:
+    """What each method pays in evaluations of the slow rates for what error, beside one solver for all states.
+
+    Args:
+        steps: macro steps to try. tolerances: rtol to try for the monolithic implicit and explicit solves, with atol in
+            the proportion of the system's.
+
+    Returns:
+        by `run`, with the coordinates `method` ("mri", "strang", "implicit", "explicit") and `setting` (step or rtol):
+        `error`, the largest of the slow states at the design's times, relative to the largest value of that state, and
+        `slow_evaluations`. An implicit step counts its 8 stages and one evaluation for each column of the Jacobian that
+        slow rates have. NaN where a solve failed.
+
+    Raises:
+        InputError: as `multirate`.
+
+    Example:
+        >>> from forward_models.receptor_tf import model
+        >>> theta = {"eps": 0.1, "L": 2.0, "Kd": 1.0, "beta": 1.0, "delta": 0.5}
+        >>> found = work_precision(model.system, ["x"], theta, Design([5.0]), steps=[0.05], tolerances=[1e-6])
+        >>> found.slow_evaluations.values[:2].tolist()
+        [300.0, 200.0]
+    """
+    names, slow, fast = _checked("work_precision", system, fast, theta, design, steps, "mri")
+
+    def monolithic(rtol, method):
+        tight = replace(system, rtol=rtol, atol=system.atol * rtol / system.rtol, max_steps=MOST_STEPS)
+        return _monolithic(tight, theta, design, method)
+
+    reference, rows = monolithic(REFERENCE, "implicit").states, []
+
+    def add(method, setting, states, evaluations):
+        size = {name: jnp.abs(reference[name]).max() for name in slow}
+        error = max(float(jnp.abs(states[name] - reference[name]).max() / size[name]) for name in slow)
+        rows.append((method, setting, error, float(evaluations)))
+
+    for method in ORDERS:
+        for step in steps:
+            run = multirate(system, fast, theta, design, step=step, method=method)
+            add(method, step, run.states, run.slow_evaluations)
+    each = {"implicit": _evaluations_of_a_step(system, names, slow, theta, design), "explicit": len(tsitouras.NODES)}
+    for method, evaluations in each.items():
+        for rtol in tolerances:
+            run = monolithic(rtol, method)
+            add(method, rtol, run.states, evaluations * int(run.steps))
+    method, setting, error, evaluations = zip(*rows, strict=True)
+    return xr.Dataset(
+        {"error": ("run", [*error]), "slow_evaluations": ("run", [*evaluations])},
+        {"method": ("run", [*method]), "setting": ("run", [*setting])},
+        {"reference": f"a monolithic implicit solve with rtol {REFERENCE:g}; smaller errors are not resolved"},
+    )
+
+
+_monolithic = jax.jit(
+    lambda system, theta, design, method: odes.solve(system, theta, design, method=method), static_argnums=(0, 3)
+)
+
+
+def _evaluations_of_a_step(system, names, slow, theta, design) -> int:
+    """Of the slow rates, in a step of Rodas5P."""
+    pattern = structure(odes.problem_of(system, names, (theta, design)).rhs, len(names))
+    columns = {column for row, column in pattern.entries if names[row] in slow}
+    return 8 + len(columns) + pattern.uses_time
