@@ -1,7 +1,7 @@
 """What a study on a reduced model rests on: whether the time scales of its full system are far enough apart.
 
 A model made by `Model.reduced` has its fast states in their quasi-steady state. That is right where the separation of
-time scales is strong (`numerics.separation`), and nothing in the reduced curves themselves tells when it is not. So
+time scales is strong (`numerics.slow_fast`), and nothing in the reduced curves themselves tells when it is not. So
 every verb looks at the full system first, at the medians of the parameters and at draws of them, and the group
 /separation of the tree keeps what it finds; where it is not strong a `SeparationWarning` is issued as well.
 """
@@ -13,8 +13,8 @@ import jax
 import numpy as np
 import xarray as xr
 
-from .numerics.separation import MEANING, separation
-from .numerics.slow_fast import reduction
+from .numerics.slow_fast import reduction, separation
+from .numerics.slow_fast.diagnosis import MEANING
 from .study import Study
 
 DRAWS = 16
@@ -32,7 +32,7 @@ def separation_of_study(study: Study, draws: Mapping[str, np.ndarray] | None = N
 
     Returns:
         by `experiment`, at the medians: `verdict`, `reason`, `epsilon`, `layer`, `error`, see
-        `numerics.separation.separation`; by `draw`, each under one experiment: `verdict_of_draw`, `epsilon_of_draw`,
+        `numerics.slow_fast.separation`; by `draw`, each under one experiment: `verdict_of_draw`, `epsilon_of_draw`,
         `error_of_draw`. Attributes: `fast` (JSON), `verdict`, the worst at the medians, `share_strong` of the draws,
         `warning`, empty where all is well.
     """

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import uqbench as uq
-from uqbench.numerics.stiffness_report import stiffness_report
+from uqbench.numerics.stiffness import stiffness_report
 
 from ..numerics.stiff_problems import DECAYS, INVERSE_MODES, LINEAR, MODES
 

@@ -11,7 +11,7 @@ import uqbench as uq
 from forward_models import bistable_switch
 from forward_models.bistable_switch import folds, model, sweep
 from studies import bistable_switch as studies
-from uqbench.numerics.hysteresis import hysteresis
+from uqbench.numerics.continuation import hysteresis
 
 NOW = uq.Design([0.0])
 # SYSTEMS.md, section A: b, stimulus that switches on and off without a basal rate (the last one re-derived: see

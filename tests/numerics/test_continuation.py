@@ -1,8 +1,5 @@
 """Branches, folds, cusps, Hopf points and hysteresis against closed forms and independent roots of one unknown."""
 
-import doctest
-import importlib
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -12,10 +9,7 @@ from scipy.optimize import brentq, fsolve
 
 import uqbench as uq
 from forward_models.bistable_switch import system as SWITCH
-from uqbench.numerics import curves
-from uqbench.numerics.continuation import equilibrium_branch
-from uqbench.numerics.folds import cusp, fold
-from uqbench.numerics.hysteresis import hysteresis, quasi_static
+from uqbench.numerics.continuation import curves, cusp, equilibrium_branch, fold, hysteresis, quasi_static
 from uqbench.numerics.steady_state import NO_STEADY_STATE
 
 # SYSTEMS.md, section A: b, x and a at the fold. Its -.2752764361 for the last one is not a fold: the root of
@@ -508,11 +502,3 @@ def test_a_branch_that_cannot_begin_is_refused(system, settings, messages):
     with pytest.raises(uq.InputError) as caught:
         equilibrium_branch(system, {"m": 1.0}, {}, parameter="m", **settings)
     assert all(message in str(caught.value) for message in messages)
-
-
-@pytest.mark.parametrize("name", ["folds", "continuation", "hysteresis"])
-def test_examples(name):
-    module = importlib.import_module(f"uqbench.numerics.{name}")
-    finder = doctest.DocTestFinder(recurse=True)
-    results = [doctest.DocTestRunner().run(test) for test in finder.find(module, module.__name__) if test.examples]
-    assert results and not any(result.failed for result in results)

@@ -1,14 +1,11 @@
 """Limit cycles against closed forms: period, multipliers, derivatives, and systems that have none."""
 
-import doctest
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import uqbench as uq
-from uqbench.numerics import limit_cycle as module
 from uqbench.numerics.limit_cycle import limit_cycle
 
 
@@ -150,8 +147,3 @@ def test_errors_name_everything():
         assert part in text
     with pytest.raises(uq.InputError, match="one state alone cannot oscillate"):
         limit_cycle(uq.Ode(lambda p, inputs: {"x": 1.0}, alone), {}, {}, transient=1.0)
-
-
-def test_the_example_runs():
-    tests = doctest.DocTestFinder().find(limit_cycle, globs=vars(module))
-    assert [doctest.DocTestRunner().run(test).failed for test in tests] == [0]

@@ -1,6 +1,5 @@
 """Multirate steps: orders, what becomes of them for fast states that settle at once, and what they cost."""
 
-import doctest
 from dataclasses import replace
 from functools import cache
 
@@ -265,9 +264,3 @@ def test_a_comparison_of_costs_checks_all_its_steps():
         work_precision(CURVED, [], {"eps": 0.1, "x0": 0.5}, DESIGN, steps=[0.1, -1.0, 5.0], tolerances=[1e-3])
     parts = ["no fast state", "the step is -1.0", "the step 5 is longer"]
     assert all(part in finding for part, finding in zip(parts, error.value.findings, strict=True))
-
-
-@pytest.mark.parametrize("subject", [multirate, work_precision], ids=lambda subject: subject.__name__)
-def test_the_examples_run(subject):
-    tests = doctest.DocTestFinder().find(subject, globs=vars(module) | {"multirate": multirate})
-    assert [doctest.DocTestRunner().run(test).failed for test in tests] == [0]

@@ -1,6 +1,5 @@
 """Steady states against closed forms: which one is reached, how it moves, and when there is none."""
 
-import doctest
 from dataclasses import replace
 from functools import cache, partial
 
@@ -15,7 +14,6 @@ from scipy.special import lambertw
 import uqbench as uq
 from forward_models.receptor_tf import model as receptor
 from uqbench.numerics import conservation, odes
-from uqbench.numerics import steady_state as module
 from uqbench.numerics.conservation import conservation_laws
 from uqbench.numerics.extrapolation import follow
 from uqbench.numerics.steady_state import NO_STEADY_STATE, NO_STEADY_STATE_TEXT, steady_state
@@ -499,8 +497,3 @@ def test_the_small_integrator_follows_the_matrix_exponential():
     exact = expm(2.0 * matrix) @ np.ones(3)
     np.testing.assert_allclose(value, exact, rtol=1e-7, atol=1e-10)
     np.testing.assert_allclose(slope, 2.0 * matrix @ exact, rtol=1e-6, atol=1e-9)
-
-
-def test_the_example_runs():
-    tests = doctest.DocTestFinder().find(steady_state, globs=vars(module))
-    assert [doctest.DocTestRunner().run(test).failed for test in tests] == [0]

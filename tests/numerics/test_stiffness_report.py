@@ -1,7 +1,5 @@
 """The stiffness report: stability limits, the steps that they force, and the term and the parameter behind them."""
 
-import doctest
-
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -10,10 +8,11 @@ from hypothesis import strategies as st
 
 import uqbench as uq
 from forward_models import receptor_tf, relaxation_oscillator, stiff_linear
-from uqbench.numerics import additive_terms, odes, rosenbrock, sparse_lu, stability, stiffness_report, tsitouras
-from uqbench.numerics.additive_terms import Terms
-from uqbench.numerics.stability import METHODS, largest_stable_step, stability_function, stable_steps
-from uqbench.numerics.stiffness_report import stiffness_report as report
+from uqbench.numerics import odes, rosenbrock, sparse_lu, tsitouras
+from uqbench.numerics.stiffness import largest_stable_step, stability_function, stable_steps
+from uqbench.numerics.stiffness import stiffness_report as report
+from uqbench.numerics.stiffness.additive_terms import Terms
+from uqbench.numerics.stiffness.stability import METHODS
 
 EIGENVALUES = np.array([-1e4, -10.0, -0.1])
 LINEAR = uq.Design([50.0])
@@ -292,8 +291,3 @@ def test_errors_name_everything():
         report(uq.Ode(two_initial, chain), {"k": 1.0}, uq.Design([np.inf]))
     with pytest.raises(uq.InputError, match="unknown parameter 'K'"):
         report(uq.Ode(held_initial, decay), {"K": 1.0}, uq.Design([1.0]), space=CHEMICAL)
-
-
-@pytest.mark.parametrize("module", [stability, additive_terms, stiffness_report], ids=lambda module: module.__name__)
-def test_the_examples_run(module):
-    assert doctest.testmod(module).failed == 0

@@ -321,8 +321,13 @@ def _translated(model: Model, space: Space, formulas: Formulas, solved) -> Model
             name: Translated(getattr(old, name), formulas, 0)
             for name in ("switches", "doses") if getattr(old, name) is not None
         }  # fmt: skip
+        algebraic = None if old.algebraic is None else Translated(old.algebraic, formulas, 2)
         system = replace(
-            old, initial=Translated(old.initial, formulas, 0), rhs=Translated(old.rhs, formulas, 2), **stops
+            old,
+            initial=Translated(old.initial, formulas, 0),
+            rhs=Translated(old.rhs, formulas, 2),
+            algebraic=algebraic,
+            **stops,
         )
         observe, simulate = WithOutputs(model.observe, formulas, tuple(extra)), None
     units = {**model.units, **{name: model.space[name].unit for name in extra}}

@@ -102,7 +102,7 @@ class Model:
             settings: priors, design and seed, see `uqbench.identifiability.reparametrised`.
         """
         # an engine of its own, with the algebra that it needs, is loaded only when it is asked for
-        from .identifiability import reparametrised
+        from ..identifiability import reparametrised
 
         return reparametrised(self, combinations, **settings)
 

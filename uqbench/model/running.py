@@ -18,8 +18,7 @@ from jaxtyping import Array
 
 from ..design import Design
 from ..errors import InputError, SeparationWarning
-from ..numerics.odes import Solution, solve, solve_many
-from ..numerics.separation import separation
+from ..numerics.odes import NO_EQUILIBRIUM, Solution, solve, solve_many
 from ..numerics.slow_fast import reduction
 from ..numerics.steady_state import steady_state
 from ..numerics.stiffness import STIFF_STEPS, stability_profile
@@ -69,10 +68,12 @@ def _observed(model: Model, theta: Theta, design: Design, solution: Solution) ->
     def complete(time, states):
         return model.system.complete(time, states, theta, design.inputs)
 
-    states, shape = solution.states, design.times.shape
+    states, result = solution.states, solution.result
     if model.system.algebraic is not None:
         states = jax.vmap(complete)(design.times, states)
-    return _run_of(model, model.observe(states, theta), solution.result, solution.steps, shape)
+        known = jnp.all(jnp.stack([jnp.all(jnp.isfinite(values)) for values in states.values()]))
+        result = jnp.where((result == 0) & ~known, NO_EQUILIBRIUM, result)
+    return _run_of(model, model.observe(states, theta), result, solution.steps, design.times.shape)
 
 
 def _run_of(model: Model, outputs: dict, result, steps, shape) -> Run:
@@ -279,6 +280,8 @@ def _warn_of_time_scales(model: Model, design: Design) -> None:
     """Says once for each kind of design where the full system, at the medians, has no quasi-steady state to go by."""
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(design)):
         return
+    from ..numerics.slow_fast import separation  # loads xarray, which a run needs for nothing else
+
     with jax.ensure_compile_time_eval():
         one = design if design.times.ndim == 1 else jax.tree.map(lambda leaf: leaf[0], design)
         key = (float(one.times.max()), *(np.asarray(value).tobytes() for value in one.inputs.values()))

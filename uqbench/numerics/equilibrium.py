@@ -83,7 +83,7 @@ class Flow:
         theta, inputs = given
         system = self.system
         if y is not None:
-            system = _continued(system, self.names)
+            system = continued(system, self.names)
             theta = theta | {START + name: value for name, value in zip(self.names, y, strict=True)}
         design = jax.tree.unflatten(self.design, jax.tree.leaves((span[None], inputs, jnp.zeros(()))))
         solution = odes.solve(system, theta, design, method="implicit")
@@ -91,7 +91,7 @@ class Flow:
 
 
 @lru_cache(maxsize=64)
-def _continued(system: Ode, names: tuple[str, ...]) -> Ode:
+def continued(system: Ode, names: tuple[str, ...]) -> Ode:
     """The same system, started where parameters of these names say, so that nothing traced is closed over."""
     return replace(system, initial=lambda p, inputs: {name: p[START + name] for name in names})
 

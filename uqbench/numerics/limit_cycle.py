@@ -33,7 +33,7 @@ from ..errors import InputError, nearest
 from ..system import Inputs, Ode, State, Theta
 from . import odes
 from .conservation import conservation_laws
-from .equilibrium import START, Flow, Given, _continued
+from .equilibrium import START, Flow, Given, continued
 from .roots import solve
 from .sparse_lu import structure
 from .stepping import SUCCESS
@@ -176,7 +176,7 @@ def _first_return(flow: Flow, given: Given, first, transient, longest) -> Sectio
     theta, inputs = given
     system, times = flow.system, jnp.linspace(0.0, 2 * longest, SAMPLES)
     if first is not None:
-        system = _continued(system, flow.names)
+        system = continued(system, flow.names)
         theta = theta | {START + name: value for name, value in zip(flow.names, first, strict=True)}
     leaves = jax.tree.leaves((transient + times, inputs, jnp.zeros(())))
     rows = odes.solve(system, theta, jax.tree.unflatten(flow.design, leaves), method="implicit").states

@@ -31,6 +31,7 @@ from ..design import Design
 from ..errors import InputError, nearest
 from ..system import Ode, State, Theta
 from . import odes, tsitouras
+from .slow_fast import split_states
 from .sparse_lu import structure
 from .stepping import BLOW_UP, SUCCESS
 
@@ -62,18 +63,6 @@ class Multirate(eqx.Module):
     result: Int[Array, ""]
     slow_evaluations: int = eqx.field(static=True)
     fast_steps: Int[Array, ""]
-
-
-def split_states(names: Sequence[str], fast: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...], list[str]]:
-    """Slow and fast names in the order of `names`, and what is wrong with `fast`."""
-    given = (fast,) if isinstance(fast, str) else tuple(fast)
-    findings = [] if given else ["no fast state is named; name those that settle first."]
-    findings += [f"the fast state {name!r} is no state; {nearest(name, names)}" for name in given if name not in names]
-    findings += [f"the fast state {name!r} is named twice." for name in dict.fromkeys(given) if given.count(name) > 1]
-    if set(names) <= set(given):
-        findings.append("every state is named as fast, so none is left to be slow; name fewer.")
-    slow, fast = (tuple(name for name in names if (name in given) == which) for which in (False, True))
-    return slow, fast, findings
 
 
 def multirate(

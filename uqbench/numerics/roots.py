@@ -27,7 +27,15 @@ Residual = Callable[[Array, Any], Array]
 # A last step below this share of each unknown is rounding.
 LEAST_STEP = 1e-13
 MAX_STEPS = 60
+# A flow that turns takes short steps.
+MAX_FLOW_STEPS = 200
 HALVINGS = 12
+# First step of a flow: a third of its fastest time scale.
+FIRST = 3.0
+# Error of one step of a flow, relative: small enough to stay in its basin.
+FOLLOWED = 0.03
+# Sums that vanish to this share of their terms are rounding.
+DROWNED = 8 * float(jnp.finfo(jnp.float64).eps)
 
 
 class Root(eqx.Module):
@@ -58,7 +66,7 @@ def newton(residual: Residual, guess, given, *, floor: float = 1e-12, max_steps:
     return _find(residual, guess, given, floor, max_steps, False)
 
 
-def relax(residual: Residual, guess, given, *, floor: float = 1e-12, max_steps: int = MAX_STEPS) -> Root:
+def relax(residual: Residual, guess, given, *, floor: float = 1e-12, max_steps: int = MAX_FLOW_STEPS) -> Root:
     """The equilibrium at which x' = residual(x, given) comes to rest from `guess`; arguments as for `newton`.
 
     Example:
@@ -123,24 +131,23 @@ def _descent(residual, x, given, floor, max_steps):
 def _relaxation(residual, x, given, floor, max_steps):
     one = jnp.eye(len(x))
 
-    def speed(value, x):
-        return jnp.sqrt(jnp.sum(jnp.square(value / (jnp.abs(x) + floor))))
-
     def body(state):
         x, damping, _, steps = state
         value, jacobian = residual(x, given), jax.jacfwd(residual)(x, given)
-        damping = jnp.where(steps == 0, jnp.max(jnp.sum(jnp.abs(jacobian), axis=1)), damping)
+        size = jnp.max(jnp.sum(jnp.abs(jacobian), axis=1))
+        damping = jnp.where(steps == 0, FIRST * size, damping)
         move = solve(damping * one - jacobian, value)
         new = x + move
-        before, after = speed(value, x), speed(residual(new, given), new)
-        fine = jnp.isfinite(after)
-        # the step in time grows as the flow slows down, which ends in Newton's method
-        factor = jnp.clip(after / before, 0.0, 2.0)
-        # so near to rest, rounding decides how fast the flow is
-        factor = jnp.where(jnp.all(jnp.abs(move) <= 1e-7 * (jnp.abs(x) + floor)), 0.01, factor)
-        factor = jnp.where(fine, factor, 10.0)
-        settled = _settles(move, x, floor) & (damping <= 1e-3 * jnp.max(jnp.abs(jacobian))) | (value == 0).all()
-        return jnp.where(fine, new, x), damping * factor, settled, steps + 1
+        turn = residual(new, given) - value
+        # fast components at rest are rounding, which a long step must not take for a change of direction
+        turn = jnp.where(jnp.abs(turn) > DROWNED * (jnp.abs(jacobian) @ jnp.abs(x)), turn, 0.0)
+        error = jnp.max(jnp.abs(turn) / (jnp.maximum(jnp.abs(x), jnp.abs(new)) + floor)) / (2 * damping)
+        # the step in time follows the flow while this turns, and grows as it comes to rest, into Newton's method
+        factor = jnp.clip(jnp.sqrt(error / FOLLOWED) / 0.9, 0.1, 5.0)
+        accepted = error <= FOLLOWED
+        factor = jnp.where(jnp.isfinite(error), factor, 10.0)
+        settled = accepted & _settles(move, x, floor) & (damping <= 1e-3 * size)
+        return jnp.where(accepted, new, x), damping * factor, settled, steps + 1
 
     def going(state):
         return ~state[2] & (state[3] < max_steps)

@@ -72,6 +72,7 @@ def sobol_indices(
 
     Example:
         >>> from uqbench import Space, Uniform, epistemic
+        >>> from uqbench.decomposition import sobol_plan
         >>> plan = sobol_plan(Space(a=epistemic(Uniform(0.0, 1.0)), b=epistemic(Uniform(0.0, 1.0))), 256)
         >>> sobol_indices(plan, plan.inputs @ [2.0, 1.0]).S1.values.round(2)
         array([0.8, 0.2])

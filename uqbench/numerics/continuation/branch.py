@@ -14,13 +14,13 @@ import jax
 import numpy as np
 import xarray as xr
 
-from ..errors import InputError
-from ..system import Inputs, Ode, Theta
+from ...errors import InputError
+from ...system import Inputs, Ode, Theta
+from ..equilibrium import Given
+from ..roots import newton
+from ..steady_state import NO_STEADY_STATE, NO_STEADY_STATE_TEXT, steady_state
 from .curves import CLOSED, Curve, Point, bordered
-from .equilibrium import Given
 from .folds import FLOOR, Balance, balance_of
-from .roots import newton
-from .steady_state import NO_STEADY_STATE, NO_STEADY_STATE_TEXT, steady_state
 
 # Singular values of the equations below this leave the branch undetermined.
 SINGULAR = 1e-12

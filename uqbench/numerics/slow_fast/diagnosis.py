@@ -20,12 +20,12 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from ..design import Design
-from ..errors import InputError
-from ..system import Ode, Theta
-from .odes import RESULTS, solve
-from .roots import relax
-from .slow_fast import FastEquilibrium, FastResidual, check_fast, quasi_steady_state
+from ...design import Design
+from ...errors import InputError
+from ...system import Ode, Theta
+from ..odes import RESULTS, solve
+from ..roots import relax
+from .reduced import FastEquilibrium, FastResidual, quasi_steady_state, split_states
 
 VERDICTS = ("strong", "weak", "absent", "unknown")
 # Largest ratio of time scales, and largest shift of a slow state in the first layer, of a strong separation.
@@ -73,18 +73,16 @@ def separation(system: Ode, fast: Sequence[str], theta: Theta, design: Design, *
         >>> separation(model.system, ["x"], theta, Design([5.0])).attrs["verdict"]
         'strong'
     """
-    fast = (fast,) if isinstance(fast, str) else tuple(fast)
-    reduced = quasi_steady_state(system, fast)
     theta = {name: jnp.asarray(value, float) for name, value in theta.items()}
-    names = tuple(system.initial(theta, design.inputs))
-    if findings := check_fast(fast, names):
+    slow, fast, findings = split_states(tuple(system.initial(theta, design.inputs)), fast)
+    if findings:
         raise InputError("separation", findings)
+    reduced = quasi_steady_state(system, fast)
     grid = _grid(system, theta, design)
     full = solve_on(system, theta, grid)
     if code := int(full.result):
         none = {"epsilon": np.nan, "layer": np.nan, "error": np.nan, "meaning": MEANING}
         return xr.Dataset(attrs=none | _told("unknown", f"the full system cannot be solved: {RESULTS[code]}"))
-    slow = tuple(name for name in names if name not in fast)
     short = solve_on(reduced, theta, grid)
     x, y = (jnp.stack([full.states[name] for name in part], axis=1) for part in (fast, slow))
     size = np.abs(np.asarray(x)).max(axis=0)

@@ -20,7 +20,7 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.optimize import brentq
 
-from .equilibrium import Given
+from ..equilibrium import Given
 from .folds import Balance, singular_point
 
 # Newton's steps of the corrector, and the last step, in units of the sizes, after which only rounding is left.

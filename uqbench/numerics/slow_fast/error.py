@@ -15,12 +15,12 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
-from ..design import Design
-from ..errors import InputError
-from ..system import Ode, Theta
-from .odes import RESULTS, solve_many
-from .separation import solve_on
-from .slow_fast import check_fast, quasi_steady_state
+from ...design import Design
+from ...errors import InputError
+from ...system import Ode, Theta
+from ..odes import RESULTS, solve_many
+from .diagnosis import solve_on
+from .reduced import quasi_steady_state, split_states
 
 SCALE = "scale of the fast time"
 SCALES = tuple(4.0**-k for k in range(8))
@@ -60,10 +60,7 @@ def reduction_error(
         1.0
     """
     theta = {name: jnp.asarray(value, float) for name, value in theta.items()}
-    fast = (fast,) if isinstance(fast, str) else tuple(fast)
-    reduced = replace(quasi_steady_state(system, fast), rtol=RTOL, atol=ATOL_SHARE * system.atol)
-    names = tuple(system.initial(theta, design.inputs))
-    findings = check_fast(fast, names)
+    slow, fast, findings = split_states(tuple(system.initial(theta, design.inputs)), fast)
     if not np.all(np.isfinite(design.times)):
         findings.append("a time is inf; errors are compared on the way, so give finite times.")
     if len(scales) < 3 or not all(value > 0 for value in scales):
@@ -71,7 +68,7 @@ def reduction_error(
     if findings:
         raise InputError("reduction_error", findings)
     scales = np.sort(np.asarray(scales, float))[::-1]
-    slow = [name for name in names if name not in fast]
+    reduced = replace(quasi_steady_state(system, fast), rtol=RTOL, atol=ATOL_SHARE * system.atol)
     faster = replace(system, rhs=FasterRates(system, fast), rtol=RTOL, atol=ATOL_SHARE * system.atol)
     short, runs = solve_on(reduced, theta, design), _solve_scaled(faster, theta, design, jnp.asarray(scales))
     codes = [int(short.result), *map(int, runs.result)]
@@ -132,7 +129,7 @@ def _dataset(difference, size, scales, slow, times) -> xr.Dataset:
             "constant": (("slow", "time"), constant),
             "constant_error": (("slow", "time"), doubt),
         },
-        coords={"scale": scales, "slow": slow, "time": times},
+        coords={"scale": scales, "slow": list(slow), "time": times},
     )
     meaning = "full minus reduced; at scale 1 the system as it is, at smaller ones its fast states that much faster"
     return dataset.assign_attrs(meaning=meaning, resolved=bool(np.all(np.abs(dataset.slope - 1) <= 0.05)))

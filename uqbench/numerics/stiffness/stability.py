@@ -14,8 +14,8 @@ from functools import partial
 import numpy as np
 from jaxtyping import ArrayLike, Complex, Float
 
-from ..errors import InputError, nearest
-from . import rosenbrock, tsitouras
+from ...errors import InputError, nearest
+from .. import rosenbrock, tsitouras
 
 
 @dataclass(frozen=True)

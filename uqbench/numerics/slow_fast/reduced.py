@@ -19,12 +19,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..design import Design
-from ..errors import InputError, nearest
-from ..system import Inputs, Ode, State, Theta
-from .conservation import conservation_laws, laws_within
-from .roots import relax
-from .sparse_lu import dependencies, structure
+from ...design import Design
+from ...errors import InputError, nearest
+from ...system import Inputs, Ode, State, Theta
+from ..conservation import conservation_laws, laws_within
+from ..roots import relax
+from ..sparse_lu import dependencies, structure
 
 
 def quasi_steady_state(system: Ode, fast: Sequence[str]) -> Ode:
@@ -51,9 +51,7 @@ def quasi_steady_state(system: Ode, fast: Sequence[str]) -> Ode:
         0.666667
     """
     fast = (fast,) if isinstance(fast, str) else tuple(fast)
-    findings = [] if fast else ["no fast state is named; name those that settle first."]
-    findings += [f"the fast state {name!r} is named twice." for name in dict.fromkeys(fast) if fast.count(name) > 1]
-    if findings:
+    if findings := _named(fast):
         raise InputError("quasi_steady_state", findings)
     equilibrium = FastEquilibrium(system, fast)
     doses = None if system.doses is None else SlowDoses(equilibrium)
@@ -78,14 +76,21 @@ def is_implicit(system: Ode, theta: Theta, design: Design) -> bool:
     return "while[" in str(jax.make_jaxpr(algebraic)(theta))
 
 
-def check_fast(fast: Sequence[str], states: Sequence[str]) -> list[str]:
-    """What is wrong with the names of fast states, those of the system being `states`."""
-    findings = [f"the fast state {name!r} is no state; {nearest(name, states)}" for name in fast if name not in states]
-    if set(states) <= set(fast):
-        findings.append(
-            "every state is named as fast, so none is left to be slow; a design time of inf asks where they settle."
-        )
-    return findings
+def split_states(names: Sequence[str], fast: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...], list[str]]:
+    """Slow and fast names in the order of `names`, and what is wrong with `fast`."""
+    given = (fast,) if isinstance(fast, str) else tuple(fast)
+    findings = _named(given)
+    findings += [f"the fast state {name!r} is no state; {nearest(name, names)}" for name in given if name not in names]
+    if set(names) <= set(given):
+        findings.append("every state is named as fast, so none is left to be slow.")
+    slow, fast = (tuple(name for name in names if (name in given) == which) for which in (False, True))
+    return slow, fast, findings
+
+
+def _named(fast: tuple[str, ...]) -> list[str]:
+    twice = [name for name in dict.fromkeys(fast) if fast.count(name) > 1]
+    findings = [] if fast else ["no fast state is named; name those that settle first."]
+    return findings + [f"the fast state {name!r} is named twice." for name in twice]
 
 
 @dataclass(frozen=True)
@@ -177,9 +182,10 @@ class SlowStart:
 
     def __call__(self, p, inputs):
         start = self.equilibrium.full.initial(p, inputs)
-        if findings := check_fast(self.equilibrium.fast, tuple(start)):
+        slow, _, findings = split_states(tuple(start), self.equilibrium.fast)
+        if findings:
             raise InputError("quasi_steady_state", findings)
-        return {name: value for name, value in start.items() if name not in self.equilibrium.fast}
+        return {name: start[name] for name in slow}
 
 
 @dataclass(frozen=True)

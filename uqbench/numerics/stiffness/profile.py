@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from scipy.integrate import solve_ivp
 
-from ..design import Design
-from ..system import Ode, Theta
-from .odes import problem_of
+from ...design import Design
+from ...system import Ode, Theta
+from ..odes import problem_of
 
 # An explicit fifth-order step is stable up to about 3.3 / |lambda|.
 STABLE = 3.3
@@ -41,19 +41,19 @@ class Profile(NamedTuple):
 
 
 @partial(jax.jit, static_argnames=("system", "names"))
-def _slope(system, names, theta, design, t, y):
+def slope_at(system, names, theta, design, t, y):
     return jnp.stack(problem_of(system, names, (theta, design)).rhs(t, [y[k] for k in range(len(names))]))
 
 
-_jacobian = jax.jit(jax.jacfwd(_slope, argnums=5), static_argnames=("system", "names"))
+jacobian_at = jax.jit(jax.jacfwd(slope_at, argnums=5), static_argnames=("system", "names"))
 
 
 def stability_profile(system: Ode, theta: Theta, design: Design) -> Profile:
     """Follows the trajectory of one design roughly; infinitely many steps where that fails."""
     names = tuple(system.initial(theta, design.inputs))
     problem = problem_of(system, names, (theta, design))
-    slope = partial(_slope, system, names, theta, design)
-    jacobian = partial(_jacobian, system, names, theta, design)
+    slope = partial(slope_at, system, names, theta, design)
+    jacobian = partial(jacobian_at, system, names, theta, design)
     start = float(design.start)
     end = float(np.max(np.asarray(design.times), initial=start))
     stops, kicks = np.array([]), np.zeros((len(names), 0))

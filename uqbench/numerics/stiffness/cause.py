@@ -15,8 +15,8 @@ import numpy as np
 from jaxtyping import Array
 from scipy.linalg import eig
 
-from ..space import Space
-from ..system import Inputs, Ode, Theta
+from ...space import Space
+from ...system import Inputs, Ode, Theta
 from .additive_terms import Terms
 
 # A parameter is a cause with at least this share of the largest sensitivity; nearer than TIED they are alike.

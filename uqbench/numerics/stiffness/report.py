@@ -23,14 +23,14 @@ import xarray as xr
 from scipy.integrate import LSODA
 from scipy.linalg import eig
 
-from ..design import Design
-from ..errors import InputError
-from ..space import Space
-from ..system import Ode, Theta
-from .odes import problem_of
+from ...design import Design
+from ...errors import InputError
+from ...space import Space
+from ...system import Ode, Theta
+from ..odes import problem_of
+from .cause import Cause, as_columns, cause_of, parameters_behind, physical_stiffness, sentence
+from .profile import jacobian_at, slope_at
 from .stability import METHODS, stable_steps
-from .stiffness import _jacobian, _slope
-from .stiffness_cause import Cause, as_columns, cause_of, parameters_behind, physical_stiffness, sentence
 
 # The method that speaks for explicit ones in the verdict, and how many times more steps are "far more".
 REFERENCE, FAR = "Tsitouras", 10.0
@@ -93,7 +93,7 @@ def stiffness_report(system: Ode, theta: Theta, design: Design, *, space: Space 
     time, states = run.time[picked], run.states[picked]
     scale = np.max(np.abs(run.states), axis=0, initial=0.0)
     scale = np.where(scale > 0, scale, 1.0)
-    matrices = np.array([_jacobian(system, names, theta, design, t, y) for t, y in zip(time, states, strict=True)])
+    matrices = np.array([jacobian_at(system, names, theta, design, t, y) for t, y in zip(time, states, strict=True)])
     with np.errstate(all="ignore"):
         matrices = matrices.reshape(-1, len(names), len(names)) * scale / scale[:, None]
     finite = np.all(np.isfinite(matrices), axis=(1, 2))
@@ -172,10 +172,10 @@ def _segment(system: Ode, names, theta: Theta, design: Design, t0: float, t1: fl
     first, last = np.nextafter(t0, np.inf), np.nextafter(t1, -np.inf)
 
     def slope(t, y):
-        return np.asarray(_slope(system, names, theta, design, np.clip(t, first, last), y))
+        return np.asarray(slope_at(system, names, theta, design, np.clip(t, first, last), y))
 
     def jacobian(t, y):
-        return np.asarray(_jacobian(system, names, theta, design, np.clip(t, first, last), y))
+        return np.asarray(jacobian_at(system, names, theta, design, np.clip(t, first, last), y))
 
     sharper = max(SHARPER * system.rtol, SHARPEST) / system.rtol
     time, states, failure = [t0], [y], ""

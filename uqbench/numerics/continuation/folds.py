@@ -27,12 +27,12 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
-from ..errors import InputError, nearest
-from ..system import Inputs, Ode, Theta
-from .conservation import conservation_laws
-from .equilibrium import Flow, Given
-from .roots import newton
-from .sparse_lu import dependencies
+from ...errors import InputError, nearest
+from ...system import Inputs, Ode, Theta
+from ..conservation import conservation_laws
+from ..equilibrium import Flow, Given
+from ..roots import newton
+from ..sparse_lu import dependencies
 
 # Steps below this many `roots.LEAST_STEP` of the size of an unknown are rounding: folds have condition numbers.
 FLOOR = 100.0

@@ -20,13 +20,13 @@ import xarray as xr
 from jax import lax
 from jaxtyping import Array, Float
 
-from ..errors import InputError
-from ..system import Inputs, Ode, Theta
-from .continuation import curve_from
+from ...errors import InputError
+from ...system import Inputs, Ode, Theta
+from ..equilibrium import START, Given, continued
+from ..steady_state import SUCCESS, SteadyState, steady_state
+from .branch import curve_from
 from .curves import LEFT
-from .equilibrium import START, Given, _continued
 from .folds import Balance, balance_of
-from .steady_state import SUCCESS, SteadyState, steady_state
 
 # Steps of the branch between two values, in units of its sizes and of the interval between them; states that differ
 # by less than this, relative to their size, are the same: a steady state is good to about the tolerances of a solve.
@@ -118,7 +118,7 @@ def _slow(system, theta, inputs, parameter, start, findings=()) -> tuple[Balance
     y = balance.flow.start(given) if start is None else jnp.stack([jnp.asarray(start[n], float) for n in names])
     theta, inputs = _from(names, y, given)
     # once more, because what only the start depends on moves nothing any more
-    balance, given = balance_of("hysteresis", _continued(system, names), theta, inputs, (parameter,))
+    balance, given = balance_of("hysteresis", continued(system, names), theta, inputs, (parameter,))
     return balance, given, y
 
 
