@@ -8,6 +8,7 @@ simulator, likelihood and sampler fit together (Cook, Gelman & Rubin 2006, doi:1
 
 import os
 import time
+from dataclasses import replace
 
 import arviz as az
 import jax
@@ -74,9 +75,10 @@ def simulation_based_calibration(
     began = time.monotonic()
     seen, space = observations(study), study.model.space
     names, likelihood = space.epistemic, _likelihood(study, seen)
-    # data that stay exchangeable keep the density compiled for all tables
+    # data that may be exchanged keep the density compiled for all tables; a plan without data has none to begin with
+    blank = {output: (run, when, np.ones(len(run))) for output, (run, when, _) in seen.rows.items()}
     compiled = nutpie.compile_pymc_model(
-        pymc_model(study, seen), backend="jax", gradient_backend="jax", freeze_model=False
+        pymc_model(study, replace(seen, rows=blank)), backend="jax", gradient_backend="jax", freeze_model=False
     )
     rows, failed, apart = [], 0, 0
     with progress("simulation-based calibration", repetitions) as update:

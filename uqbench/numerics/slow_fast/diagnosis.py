@@ -35,7 +35,7 @@ POINTS, STARTS = 48, 24
 DECADES = 2.0
 # A design that asks only for the steady state is followed for this many of its slowest time scale.
 SETTLED = 20.0
-# Equilibria closer than this, relative to their size, are one.
+# Equilibria closer than this, relative to their size or to the largest on the way, are one.
 SAME = 1e-6
 MEANING = (
     "strong: one stable equilibrium of the fast states along the way, reached before the slow ones move; weak: several "
@@ -174,7 +174,8 @@ def _judged(fast, slow, grid: Design, x, y, short, seen) -> xr.Dataset:
     stable = seen["converged"] & np.all(seen["growth"] < 0, axis=-1)
     physical = np.where(x.min(axis=0) < 0, -np.inf, -1e-9 * np.abs(x).max(axis=0))
     stable[:, 1:] &= np.all(seen["found"][:, 1:] >= physical, axis=-1)
-    count = np.array([_distinct(found[kept]) for found, kept in zip(seen["found"], stable, strict=True)])
+    apart = SAME * np.maximum(np.abs(x).max(axis=0), np.nan_to_num(np.abs(seen["found"][:, 0])).max(axis=0))
+    count = np.array([_distinct(found[kept], apart) for found, kept in zip(seen["found"], stable, strict=True)])
     size = np.maximum(np.abs(y).max(axis=0), 1e-300)
     fast_rate = np.where(stable[:, 0], np.abs(seen["growth"][:, 0]).min(axis=-1), np.nan)
     slow_rate = np.maximum(np.abs(seen["slow_spectrum"]).max(axis=-1), np.abs(seen["speed"] / size).max(axis=-1))
@@ -197,11 +198,11 @@ def _judged(fast, slow, grid: Design, x, y, short, seen) -> xr.Dataset:
     return dataset.assign_attrs(_verdict(dataset, int(short.result)))
 
 
-def _distinct(found: np.ndarray) -> int:
-    """How many different rows there are."""
+def _distinct(found: np.ndarray, apart: np.ndarray) -> int:
+    """How many rows there are that differ by more than `apart`."""
     kept: list[np.ndarray] = []
     for row in found:
-        if not any(np.all(np.abs(row - other) <= SAME * (np.abs(other) + np.abs(found).max(axis=0))) for other in kept):
+        if not any(np.all(np.abs(row - other) <= apart + SAME * np.abs(other)) for other in kept):
             kept.append(row)
     return len(kept)
 

@@ -1,0 +1,109 @@
+"""What verbs say of a reduced model: in the tree, aloud, and on the page."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import uqbench as uq
+from studies import receptor_tf
+from uqbench.calibration import compare_models
+from uqbench.time_scales import DRAWS, separation_of_study
+
+SPACE = uq.Space(
+    eps=uq.fixed(1e-3),
+    k=uq.epistemic(uq.LogNormal(median=1.0, sigma=0.1), "1/h"),
+    sigma=uq.fixed(0.1),
+)
+
+
+def initial(p, inputs):
+    return {"x": -2.0 * jnp.ones(()), "y": jnp.zeros(())}
+
+
+def folded(t, y, p, inputs):
+    """The relaxation oscillator: its fast equation has three equilibria between the folds."""
+    return {"x": (y["x"] - y["x"] ** 3 / 3 + y["y"]) / p["eps"], "y": -p["k"] * y["x"]}
+
+
+def observe(y, p):
+    return {"y": y["y"]}
+
+
+def last(outputs, design):
+    return outputs["y"][-1]
+
+
+def folded_study():
+    model = uq.Model(SPACE, uq.Ode(initial, folded), observe, {"y": ""}, {"y": uq.Normal("y", "sigma")}, name="folded")
+    experiments = {"short": uq.Design([0.1, 0.2]), "long": uq.Design([1.0, 3.0])}
+    return uq.Study(
+        "folded", model.reduced(["x"]), experiments, quantities={"end": uq.Quantity(last, uq.Design([0.2]))}
+    )
+
+
+def test_a_weak_separation_is_named_in_the_tree_and_aloud(tmp_path):
+    study = folded_study()
+    with pytest.warns(uq.SeparationWarning, match="weak separation"):
+        tree = uq.decompose(study, n=64, runs=256)
+    found = tree["separation"].to_dataset()
+    assert found.attrs["verdict"] == "weak" and "stable equilibria" in found.attrs["warning"]
+    assert found.attrs["share_strong"] < 0.5 and found.sizes == {"experiment": 2, "draw": DRAWS}
+    # it stays with the tree, through storage and further verbs, and stands on the page
+    tree = uq.load(uq.save(tree, tmp_path / "tree.zarr"))
+    tree = uq.identify(study, tree)
+    assert tree["separation"].attrs["verdict"] == "weak"
+    assert set(tree["structure"].verdict.values) == {"undecided"}
+    page = tmp_path / "page.html"
+    uq.report(study, tree, path=page)
+    text = page.read_text()
+    assert "Time scales" in text and "Not to be relied on" in text and "weak separation" in text
+
+
+def test_evaluating_a_weak_reduction_warns_once():
+    model = folded_study().model
+    with pytest.warns(uq.SeparationWarning, match="weak"):
+        uq.evaluate(model, {"k": 1.0}, uq.Design([0.1, 0.3]))
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        uq.evaluate(model, {"k": 1.1}, uq.Design([0.1, 0.3]))
+
+
+def test_a_strong_separation_is_told_with_its_error(tmp_path):
+    tree = uq.identify(receptor_tf.reduced)
+    found = tree["separation"].to_dataset()
+    assert found.attrs["verdict"] == "strong" and found.attrs["warning"] == ""
+    assert found.attrs["share_strong"] == 1.0 and np.all(found.error_of_draw < 0.01)
+    page = tmp_path / "page.html"
+    uq.report(receptor_tf.reduced, tree, path=page)
+    assert "far enough apart" in page.read_text()
+
+
+def test_a_full_model_has_no_such_group():
+    assert "separation" not in uq.identify(receptor_tf.study).children
+
+
+def test_draws_may_be_given():
+    found = separation_of_study(receptor_tf.reduced, {"beta": np.full(50, 2.0), "delta": np.full(50, 0.1)})
+    assert found.attrs["drawn_from"] == "posterior" and np.ptp(found.epsilon_of_draw.values) < 1e-12
+
+
+def test_full_and_reduced_predict_alike():
+    """Twenty measurements with 5 % noise do not see a receptor that settles within a second."""
+    trees = {s.name: uq.calibrate(s, draws=400, tune=400, seed=1) for s in (receptor_tf.study, receptor_tf.reduced)}
+    found = compare_models(trees)
+    assert set(found.model.values) == {"receptor_tf", "receptor_tf_reduced"}
+    assert float(found.difference[0]) == 0.0 and np.all(found.doubtful == 0)
+    # less than one unit of log density apart, where the standard error of each is above three
+    assert abs(float(found.difference[1])) < 1.0 < float(found.elpd_standard_error.min())
+    for name in ("beta", "delta", "sigma"):
+        one, other = (tree["posterior"][name] for tree in trees.values())
+        assert abs(float(one.mean() - other.mean())) < 0.5 * float(one.std())
+        assert abs(float(one.mean()) - receptor_tf.truth[name]) < 3 * float(one.std())
+
+
+def test_models_of_other_data_are_not_compared():
+    with pytest.raises(uq.InputError) as caught:
+        compare_models({"one": uq.identify(receptor_tf.study)})
+    assert "at least two" in str(caught.value) and "calibrate that study first" in str(caught.value)
