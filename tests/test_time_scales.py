@@ -97,6 +97,8 @@ def test_full_and_reduced_predict_alike():
     assert float(found.difference[0]) == 0.0 and np.all(found.doubtful == 0)
     # less than one unit of log density apart, where the standard error of each is above three
     assert abs(float(found.difference[1])) < 1.0 < float(found.elpd_standard_error.min())
+    # once calibrated, the time scales are judged where the posterior is
+    assert trees["receptor_tf_reduced"]["separation"].attrs["drawn_from"] == "posterior"
     for name in ("beta", "delta", "sigma"):
         one, other = (tree["posterior"][name] for tree in trees.values())
         assert abs(float(one.mean() - other.mean())) < 0.5 * float(one.std())

@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 import time
-import warnings
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -17,10 +16,10 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from .errors import InputError, SeparationWarning
+from .errors import InputError
 from .numerics.slow_fast import reduction
 from .study import Study
-from .time_scales import separation_of_study
+from .time_scales import separation_of_study, warn
 
 
 def start(study: Study) -> xr.DataTree:
@@ -64,8 +63,7 @@ def _with_separation(study: Study, tree: xr.DataTree) -> xr.DataTree:
         return tree
     began = time.monotonic()
     dataset = separation_of_study(study)
-    if dataset.attrs["warning"]:
-        warnings.warn(f"study {study.name!r}: {dataset.attrs['warning']}", SeparationWarning, stacklevel=4)
+    warn(study, dataset)
     seconds = time.monotonic() - began
     return attach(tree, {"separation": dataset}, verb="reduced", settings={}, seed=0, seconds=seconds)
 

@@ -7,12 +7,14 @@ every verb looks at the full system first, at the medians of the parameters and 
 """
 
 import json
+import warnings
 from collections.abc import Mapping
 
 import jax
 import numpy as np
 import xarray as xr
 
+from .errors import SeparationWarning
 from .numerics.slow_fast import reduction, separation
 from .numerics.slow_fast.diagnosis import MEANING
 from .study import Study
@@ -72,3 +74,9 @@ def separation_of_study(study: Study, draws: Mapping[str, np.ndarray] | None = N
             "warning": rows[verdicts.index(worst)]["warning"],
         },
     )
+
+
+def warn(study: Study, dataset: xr.Dataset) -> None:
+    """Says aloud what stands in the tree, where the separation is not strong."""
+    if dataset.attrs["warning"]:
+        warnings.warn(f"study {study.name!r}: {dataset.attrs['warning']}", SeparationWarning, stacklevel=4)

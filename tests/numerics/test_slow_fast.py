@@ -268,3 +268,18 @@ def test_a_simulator_cannot_be_reduced():
 
     with pytest.raises(uq.InputError, match="without a system"):
         steady.reduced(["C"])
+
+
+def test_another_root_than_that_of_the_system_is_seen():
+    """x (1 - x) (x + 3): Newton's steps from .4 lead to 1, as the flow; a fast state that starts at -2 sinks to -3."""
+
+    def start(p, inputs):
+        return {"x": -2.0 * jnp.ones(()), "y": jnp.ones(())}
+
+    def rhs(t, y, p, inputs):
+        x = y["x"]
+        return {"x": x * (1 - x) * (x + 3) / p["eps"], "y": x - y["y"]}
+
+    found = separation(uq.Ode(start, rhs), ["x"], {"eps": 1e-3}, uq.Design([1.0]))
+    assert found.attrs["verdict"] == "weak" and "2 stable equilibria" in found.attrs["reason"]
+    np.testing.assert_allclose(found.taken, -3.0, rtol=1e-12)

@@ -14,9 +14,11 @@ import xarray as xr
 from .. import results
 from ..errors import InputError
 from ..model import RESULTS
+from ..numerics.slow_fast import reduction
 from ..observation import Observations, observations, pointwise_log_likelihood, run_all
 from ..progress import progress
 from ..study import Study
+from ..time_scales import separation_of_study, warn
 from .predictive import band, observed, pointwise, predictive, prior
 from .pymc_model import pymc_model
 
@@ -49,7 +51,8 @@ def calibrate(
 
     Returns:
         the tree with /prior, /posterior, /posterior_predictive, /log_likelihood, /sample_stats, /observed_data in the
-        ArviZ schema, /posterior_band for figures and /convergence: R-hat, ESS and whether they suffice, by parameter.
+        ArviZ schema, /posterior_band for figures and /convergence: R-hat, ESS and whether they suffice, by parameter;
+        of a reduced model /separation once more, at posterior draws.
 
     Raises:
         InputError: a study without data, or settings out of range.
@@ -91,6 +94,10 @@ def calibrate(
         "posterior_predictive": predictive(study, seen, posterior, jax.random.fold_in(key, 1)),
         "posterior_band": band(study, seen, posterior, jax.random.fold_in(key, 2)),
     }
+    if reduction(study.model.system) is not None:
+        known = {name: posterior[name].values.ravel() for name in study.model.space.epistemic}
+        groups["separation"] = separation_of_study(study, known, seed=seed)
+        warn(study, groups["separation"])
     settings = {"draws": draws, "tune": tune, "chains": chains, "target_accept": target_accept}
     return results.attach(
         tree, groups, verb="calibrate", settings=settings, seed=seed, seconds=time.monotonic() - began

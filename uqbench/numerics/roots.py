@@ -4,10 +4,11 @@ A root is a function of the parameters, whatever the iterations that found it: i
 function theorem at the price of one linear solve, exactly, in both modes, as often as wanted. The iterations stay out
 of the derivative.
 
-Two ways to a root. `newton` takes full steps where they help and shorter ones where they do not. `relax` follows the
-flow x' = residual by implicit Euler steps that grow as the flow comes to rest and end as Newton's (pseudo-transient
+Ways to a root: `newton` takes full steps where they help and shorter ones where they do not. `relax` follows the flow
+x' = residual by implicit Euler steps that grow as the flow comes to rest and end as Newton's (pseudo-transient
 continuation: Kelley & Keyes 1998, doi:10.1137/S0036142996304796), so that it ends where the flow would: in a stable
-equilibrium, that in whose basin the guess lies. Nothing calls LAPACK, so both can stand inside the loop of a solver.
+equilibrium, that in whose basin the guess lies. `settle` does the same in a fifth of the time where a few of Newton's
+steps lead to a root that the flow may reach. Nothing calls LAPACK, so all can stand inside the loop of a solver.
 """
 
 from collections.abc import Callable
@@ -27,6 +28,10 @@ Residual = Callable[[Array, Any], Array]
 # A last step below this share of each unknown is rounding.
 LEAST_STEP = 1e-13
 MAX_STEPS = 60
+# The step after one below this share is rounding, as Newton's steps are squared.
+LAST_STEP = 1e-8
+# Newton's steps after which the flow is followed instead.
+QUICK = 12
 # A flow that turns takes short steps.
 MAX_FLOW_STEPS = 200
 HALVINGS = 12
@@ -63,7 +68,7 @@ def newton(residual: Residual, guess, given, *, floor: float = 1e-12, max_steps:
         >>> float(newton(lambda x, a: x**2 - a, jnp.array([1.0]), jnp.array(2.0)).value[0])
         1.4142135623730951
     """
-    return _find(residual, guess, given, floor, max_steps, False)
+    return _find(_descent, residual, guess, given, floor, max_steps)
 
 
 def relax(residual: Residual, guess, given, *, floor: float = 1e-12, max_steps: int = MAX_FLOW_STEPS) -> Root:
@@ -73,12 +78,24 @@ def relax(residual: Residual, guess, given, *, floor: float = 1e-12, max_steps: 
         >>> float(relax(lambda x, a: x - x**3, jnp.array([0.3]), jnp.array(0.0)).value[0])
         1.0
     """
-    return _find(residual, guess, given, floor, max_steps, True)
+    return _find(_relaxation, residual, guess, given, floor, max_steps)
 
 
-def _find(residual, guess, given, floor, max_steps, flow) -> Root:
+def settle(residual: Residual, guess, given, *, floor: float = 1e-12) -> Root:
+    """As `relax`, by Newton's method where that leads to a root which may well be the one that the flow reaches.
+
+    Its root is taken if no unknown has turned negative that was not, and, of a single unknown, if it is stable and the
+    flow from the guess sets out towards it. Of several equilibria it may then be another than that of `relax`.
+
+    Example:
+        >>> float(settle(lambda x, a: a - x - x**5, jnp.array([0.0]), jnp.array(2.0)).value[0])
+        1.0
+    """
+    return _find(_settling, residual, guess, given, floor, MAX_FLOW_STEPS)
+
+
+def _find(search, residual, guess, given, floor, max_steps) -> Root:
     guess = lax.stop_gradient(jnp.asarray(guess, float))
-    search = _relaxation if flow else _descent
     x, settled, steps = lax.stop_gradient(search(residual, guess, lax.stop_gradient(given), floor, max_steps))
     x = jnp.where(settled, x, jnp.nan)
     return Root(_implicit(residual, given, x), settled, steps)
@@ -147,6 +164,8 @@ def _relaxation(residual, x, given, floor, max_steps):
         accepted = error <= FOLLOWED
         factor = jnp.where(jnp.isfinite(error), factor, 10.0)
         settled = accepted & _settles(move, x, floor) & (damping <= 1e-3 * size)
+        if len(x) == 1:
+            settled = settled & (jacobian[0, 0] < 0)
         return jnp.where(accepted, new, x), damping * factor, settled, steps + 1
 
     def going(state):
@@ -155,6 +174,45 @@ def _relaxation(residual, x, given, floor, max_steps):
     start = (x, jnp.zeros(()), jnp.asarray(False), jnp.asarray(0))
     x, _, settled, steps = lax.while_loop(going, body, start)
     return x, settled & jnp.all(jnp.isfinite(x)), steps
+
+
+def _settling(residual, guess, given, floor, max_steps):
+    x, likely, steps = (_quickly_alone if len(guess) == 1 else _quickly)(residual, guess, given, floor)
+    likely = likely & jnp.all((guess < 0) | (x >= -floor * LEAST_STEP))
+    # no step is taken where Newton's root stands
+    limit = jnp.where(likely, 0, max_steps)
+    followed, found, more = _relaxation(residual, guess, given, floor, limit)
+    return jnp.where(likely, x, followed), likely | found, steps + more
+
+
+def _quickly(residual, guess, given, floor):
+    """Where a few of Newton's steps lead, whether they have settled, and how many they were."""
+
+    def body(state):
+        x, _, steps = state
+        move = -solve(jax.jacfwd(residual)(x, given), residual(x, given))
+        return x + move, jnp.all(jnp.abs(move) <= LAST_STEP * (jnp.abs(x) + floor)), steps + 1
+
+    start = (guess, jnp.asarray(False), jnp.asarray(0))
+    return lax.while_loop(lambda state: ~state[1] & (state[2] < QUICK), body, start)
+
+
+def _quickly_alone(residual, guess, given, floor):
+    """The same of one unknown, which also has to be stable and ahead of the flow from the guess."""
+
+    def value_and_slope(x):
+        return jax.jvp(lambda x: residual(x[None], given)[0], (x,), (jnp.ones(()),))
+
+    def body(state):
+        x, value, slope, _, steps = state
+        move = -value / slope
+        new = x + move
+        return new, *value_and_slope(new), jnp.abs(move) <= LAST_STEP * (jnp.abs(x) + floor), steps + 1
+
+    value, slope = value_and_slope(guess[0])
+    start = (guess[0], value, slope, jnp.asarray(False), jnp.asarray(0))
+    x, _, at_end, settled, steps = lax.while_loop(lambda state: ~state[3] & (state[4] < QUICK), body, start)
+    return x[None], settled & (at_end < 0) & ((x - guess[0]) * value >= 0), steps
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))

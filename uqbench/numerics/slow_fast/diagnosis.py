@@ -55,14 +55,14 @@ def separation(system: Ode, fast: Sequence[str], theta: Theta, design: Design, *
 
     Returns:
         by `time` (an even grid over the design): `slow_state` (time, slow), `fast_state` (time, fast) of the full
-        system, `equilibrium` (time, fast) to which the fast flow leads from there, `stable_equilibria` how many were
-        found (at least so many exist), `fast_rate` the slowest relaxation of the fast states, `slow_rate` the fastest
-        motion of the slow ones, both per unit of time, and their ratio `epsilon`; by `slow`: `layer`, the shift of a
-        slow state while the fast ones relax at the start, and `error`, the largest difference between reduced and full
-        solution, both relative to the largest value of that state. Attributes: `verdict` ("strong", "weak", "absent"),
-        `reason` in words, `warning` (empty where strong), `epsilon`, `layer` and `error` the largest of each,
-        `weak_from` and `weak_to` (times) where weak. Where the full system cannot be solved the verdict is "unknown"
-        and there are no variables.
+        system, `equilibrium` (time, fast) to which the fast flow leads from there, `taken` (time, fast) that which the
+        reduced system takes, `stable_equilibria` how many were found (at least so many exist), `fast_rate` the slowest
+        relaxation of the fast states, `slow_rate` the fastest motion of the slow ones, both per unit of time, and
+        their ratio `epsilon`; by `slow`: `layer`, the shift of a slow state while the fast ones relax at the start,
+        and `error`, the largest difference between reduced and full solution, both relative to the largest value of
+        that state. Attributes: `verdict` ("strong", "weak", "absent"), `reason` in words, `warning` (empty where
+        strong), `epsilon`, `layer` and `error` the largest of each, `weak_from` and `weak_to` (times) where weak.
+        Where the full system cannot be solved the verdict is "unknown" and there are no variables.
 
     Raises:
         InputError: a set of fast states that is empty, unknown or whole.
@@ -157,8 +157,10 @@ def _look(equilibrium: FastEquilibrium, slow: tuple[str, ...], theta, design, x,
         f_x, f_y = jax.jacfwd(lambda x, y: residual(x, given(t, y)), argnums=(0, 1))(followed, y)
         g_x, g_y = jax.jacfwd(partial(rates, slow, t), argnums=(0, 1))(followed, y)
         solved = jnp.linalg.solve(f_x, jnp.concatenate([f_y, (x - followed)[:, None]], axis=1))
+        taken = equilibrium(*given(t, y))
         return {
             "found": found.value,
+            "taken": jnp.stack([taken[name] for name in fast]),
             "converged": found.converged,
             "growth": jax.vmap(lambda x: relaxation(t, x, y))(found.value),
             "slow_spectrum": jnp.linalg.eigvals(g_y - g_x @ solved[:, :-1]),
@@ -186,6 +188,7 @@ def _judged(fast, slow, grid: Design, x, y, short, seen) -> xr.Dataset:
             "slow_state": (("time", "slow"), y),
             "fast_state": (("time", "fast"), x),
             "equilibrium": (("time", "fast"), seen["found"][:, 0]),
+            "taken": (("time", "fast"), seen["taken"]),
             "stable_equilibria": ("time", count),
             "fast_rate": ("time", fast_rate),
             "slow_rate": ("time", slow_rate),
@@ -209,37 +212,45 @@ def _distinct(found: np.ndarray, apart: np.ndarray) -> int:
 
 def _verdict(dataset: xr.Dataset, code: int) -> dict:
     names = ", ".join(map(str, dataset.fast.values))
-    count, times = dataset.stable_equilibria.values, dataset.time.values
     lost = np.isnan(dataset.fast_rate.values)
-    weak = lost | (count != 1)
-    epsilon = float(np.max(dataset.epsilon.values[~lost], initial=0.0)) if not lost.all() else np.nan
+    epsilon = float(np.max(dataset.epsilon.values[~lost])) if not lost.all() else np.nan
     layer = float(dataset.layer.max())
     attributes = {"meaning": MEANING, "epsilon": epsilon, "layer": layer, "error": float(dataset.error.max())}
-    if weak.any():
-        first, last = times[weak][0], times[weak][-1]
-        state = dataset.isel(time=int(np.flatnonzero(weak)[0])).slow_state
-        where = ", ".join(f"{name} = {float(value):.3g}" for name, value in zip(state.slow.values, state, strict=True))
-        if np.any(count > 1):
-            what = f"has {int(count.max())} stable equilibria or more, so that the past decides where it is"
-        else:
-            what = "has no stable equilibrium"
-        reason = f"the fast part ({names}) {what}, from time {first:.3g} ({where}) to {last:.3g}"
-        return {**attributes, **_told("weak", reason), "weak_from": float(first), "weak_to": float(last)}
+    if weak := _weakness(dataset, lost, names):
+        return attributes | weak
     if code:
-        return {**attributes, **_told("weak", f"the reduced system cannot be solved: {RESULTS[code]}")}
+        return attributes | _told("weak", f"the reduced system cannot be solved: {RESULTS[code]}")
     if epsilon > SMALL:
         reason = f"the slow states move at {epsilon:.2g} of the rate at which {names} relaxes; this must be small"
-        return {**attributes, **_told("absent", reason)}
+        return attributes | _told("absent", reason)
     if layer > SMALL:
-        reason = (
-            f"while {names} relaxes at the start, a slow state moves by {layer:.2g} of its size; this must be small"
-        )
-        return {**attributes, **_told("absent", reason)}
+        reason = f"while {names} relaxes at the start, a slow state moves by {layer:.2g} of its size"
+        return attributes | _told("absent", f"{reason}; this must be small")
     reason = (
-        f"{names} has one stable equilibrium along the way (of {STARTS + 2} starts at each of {len(times)} times, all "
-        f"that settle lead there) and relaxes {1 / max(epsilon, 1e-300):.2g} times as fast as the slow states move"
+        f"{names} has one stable equilibrium along the way (of {STARTS + 2} starts at each of {dataset.sizes['time']} "
+        f"times, all that settle lead there) and relaxes {1 / max(epsilon, 1e-300):.2g} times as fast as the slow "
+        "states move"
     )
-    return {**attributes, **_told("strong", reason)}
+    return attributes | _told("strong", reason)
+
+
+def _weakness(dataset: xr.Dataset, lost: np.ndarray, names: str) -> dict:
+    """What there is to say where the fast states have several places to be, none, or another than the reduced ones."""
+    count, times = dataset.stable_equilibria.values, dataset.time.values
+    size = np.abs(dataset.fast_state.values).max(axis=0) + np.nan_to_num(np.abs(dataset.equilibrium.values)).max(axis=0)
+    other = np.any(~(np.abs(dataset.taken - dataset.equilibrium).values <= 10 * SAME * size), axis=1)
+    for what, where in (
+        (f"has {int(count.max())} stable equilibria or more, so that the past decides where it is", count > 1),
+        ("has no stable equilibrium", lost | (count == 0)),
+        ("is put at another equilibrium than that where it is", other),
+    ):
+        if where.any():
+            first, last = (float(times[where][k]) for k in (0, -1))
+            state = dataset.isel(time=int(np.flatnonzero(where)[0])).slow_state
+            at = ", ".join(f"{name} = {float(value):.3g}" for name, value in zip(state.slow.values, state, strict=True))
+            reason = f"the fast part ({names}) {what}, from time {first:.3g} ({at}) to {last:.3g}"
+            return {**_told("weak", reason), "weak_from": first, "weak_to": last}
+    return {}
 
 
 def _told(verdict: str, reason: str) -> dict:

@@ -5,9 +5,10 @@ have moved. Put in their place it leaves y' = g(x*(y), y), to an error of the or
 1979, doi:10.1016/0022-0396(79)90152-9). `quasi_steady_state` makes that reduction of any `Ode` from the names of its
 fast states, and the result is an ordinary `Ode` again. No eps has to be in the equations.
 
-Where the fast equations are linear in the fast states, as for complexes and occupancies, x* is written out in closed
-form, so that symbols read through it. Elsewhere x* is where the fast flow leads from the fast states of the start
-(`roots.relax`), with the derivative of the implicit function theorem. Totals that the fast equations conserve are kept.
+Where the fast equations are linear in the fast states, as for complexes and occupancies, or one quadratic equation, x*
+is written out in closed form, so that symbols read through it. Elsewhere x* is where the fast flow leads from the fast
+states of the start (`roots.settle`), differentiated by the implicit function theorem. Totals that the fast equations
+conserve are kept.
 
 Whether the reduction may be made at all is another question, which `separation` answers.
 """
@@ -23,7 +24,7 @@ from ...design import Design
 from ...errors import InputError, nearest
 from ...system import Inputs, Ode, State, Theta
 from ..conservation import conservation_laws, laws_within
-from ..roots import relax
+from ..roots import settle
 from ..sparse_lu import dependencies, structure
 
 
@@ -144,10 +145,7 @@ class FastEquilibrium:
         _, _, p, inputs = given
         start = self.full.initial(p, inputs)
         guess = jnp.stack([jnp.asarray(start[name], float) for name in self.fast])
-        x = relax(residual, guess, given, floor=self.full.atol / self.full.rtol).value
-        if len(self.fast) == 1:
-            slope = jax.jacfwd(residual)(x, given)[0, 0]
-            x = jnp.where(slope < 0, x, jnp.nan)
+        x = settle(residual, guess, given, floor=self.full.atol / self.full.rtol).value
         return [x[k] for k in range(len(self.fast))]
 
 
