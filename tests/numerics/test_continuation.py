@@ -502,3 +502,14 @@ def test_a_branch_that_cannot_begin_is_refused(system, settings, messages):
     with pytest.raises(uq.InputError) as caught:
         equilibrium_branch(system, {"m": 1.0}, {}, parameter="m", **settings)
     assert all(message in str(caught.value) for message in messages)
+
+
+@pytest.mark.parametrize("count", [21, 23, 26, 40])
+def test_a_sweep_past_two_folds_has_two_jumps(count):
+    """b = 1.8: the branches lie so near each other that a long step could land on the wrong one."""
+    theta = {"basal": 0.05, "b": 1.8}
+    folds = [fold(SWITCH, theta, REST, parameter="a", guess={"a": a, "x": x}) for a, x in ((0.1, 0.4), (0.04, 0.8))]
+    loop = hysteresis(SWITCH, theta, REST, parameter="a", values=np.linspace(0.0, 0.2, count))
+    assert loop.jump_direction.values.tolist() == ["up", "down"]
+    for k, each in enumerate(folds):
+        assert float(loop.jump_lower[k]) <= float(each.parameter) <= float(loop.jump_upper[k])

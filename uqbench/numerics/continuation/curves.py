@@ -114,9 +114,14 @@ class Curve:
         """The next point and the length of the step after it; None where no step is small enough."""
         tangent = unit(here.direction, sizes)
         while step >= SMALLEST_STEP:
-            found = self.point(here.unknowns + step * sizes * tangent, tangent, sizes)
+            guess = here.unknowns + step * sizes * tangent
+            found = self.point(guess, tangent, sizes)
             turn = np.inf if found is None else np.arccos(min(1.0, tangent @ unit(found[0].direction, sizes)))
-            if turn <= LARGEST_TURN:
+            # a curve that turns so little stays near its tangent; what is further away is another branch
+            if (
+                turn <= LARGEST_TURN
+                and np.linalg.norm((found[0].unknowns - guess) / sizes) <= LARGEST_TURN * step + SAME
+            ):
                 easy = found[1] <= 3 and turn <= LARGEST_TURN / 2
                 return found[0], min(largest, step * (2.0 if easy else 1.0))
             step /= 2
