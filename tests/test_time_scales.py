@@ -1,5 +1,7 @@
 """What verbs say of a reduced model: in the tree, aloud, and on the page."""
 
+import json
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -53,6 +55,9 @@ def test_a_weak_separation_is_named_in_the_tree_and_aloud(tmp_path):
     tree = uq.identify(study, tree)
     assert tree["separation"].attrs["verdict"] == "weak"
     assert set(tree["structure"].verdict.values) == {"undecided"}
+    # the fast equation is shown at rest, as it has no formula to put in its place
+    equations = json.loads(tree["structure"].attrs["equations"])
+    assert equations[0].startswith("0 = ") and "x^{3}" in equations[0] and len(equations) == 3
     page = tmp_path / "page.html"
     uq.report(study, tree, path=page)
     text = page.read_text()

@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import replace
 
 import numpy as np
 import sympy
@@ -11,7 +12,7 @@ from .. import results
 from ..design import Design
 from ..errors import InputError
 from ..model import Model
-from ..numerics.slow_fast import is_implicit
+from ..numerics.slow_fast import is_implicit, reduction
 from ..space import Space, Theta
 from ..study import Study
 from ..symbols import read
@@ -64,16 +65,13 @@ def identify(
 def _structure(study: Study, budget: float, seed: int) -> xr.Dataset:
     model, space = study.model, study.model.space
     design = next(iter(study.experiments.values()))
-    equations, outputs = [], []
     if model.system is None:
         dataset = _open(space, "a simulator without a system has no equations to read")
     elif _implicit(model, design):
         dataset = _open(space, "the quasi-steady state of these fast equations has no closed form to read")
     else:
         dataset = _decided(study, design, budget, seed)
-        symbolic = read(model, design)
-        equations = [sympy.latex(equation) for equation in symbolic.equations()]
-        outputs = [f"\\mathrm{{{_words(name)}}} = {sympy.latex(right)}" for name, right in symbolic.observe.items()]
+    equations, outputs = _equations(model, design)
     parameters = [
         {
             "name": name,
@@ -95,6 +93,23 @@ def _structure(study: Study, budget: float, seed: int) -> xr.Dataset:
             "units": json.dumps({**model.units, **({"time": model.time_unit} if model.time_unit else {})}),
         }
     )
+
+
+def _equations(model: Model, design: Design) -> tuple[list[str], list[str]]:
+    """Dynamics and outputs in LaTeX; where fast states have no formula, their equations with nothing moving."""
+    if model.system is None:
+        return [], []
+    reduced, resting = reduction(model.system), ()
+    if reduced is not None and _implicit(model, design):
+        model, resting = replace(model, system=reduced.full), reduced.fast
+    symbolic = read(model, design)
+    lines = [sympy.latex(equation) for equation in symbolic.equations()]
+    for name in resting:
+        k = symbolic.states.index(name)
+        lines[k] = sympy.latex(sympy.Eq(0, symbolic.rhs[name], evaluate=False))
+    starts = {len(symbolic.states) + symbolic.states.index(name) for name in resting}
+    outputs = [f"\\mathrm{{{_words(name)}}} = {sympy.latex(right)}" for name, right in symbolic.observe.items()]
+    return [line for k, line in enumerate(lines) if k not in starts], outputs
 
 
 def _decided(study: Study, design: Design, budget: float, seed: int) -> xr.Dataset:

@@ -47,9 +47,7 @@ def _model(tree, study) -> tuple[str, list]:
     kept = [latex for plain, latex in distinct.items() if len(set(plain.split("="))) > 1]
     lines = [svg.equation(latex, f"equation{index}") for index, latex in enumerate(kept)]
     read = (
-        "Read from the code that is solved, not written a second time."
-        if lines
-        else "A simulator, with no equations to read."
+        "Read from the code that is solved, not written a second time." if lines else "A simulator, with no equations."
     )
     blocks: list = [Equations(lines)] * bool(lines) + [Paragraph(read, "quiet")]
     table = tables.parameters(tree)
@@ -72,7 +70,7 @@ def _time_scales(tree, study) -> tuple[str, list]:
             Cell(row["verdict"], "", row["verdict"] != "strong"),
             row["reason"],
             rounded(row["epsilon"], digits=2),
-            MISSING if np.isnan(row["error"]) else percent(row["error"]),
+            sentences.error_text(row["error"]),
         ]
         for name, row in told.iterrows()
     ]

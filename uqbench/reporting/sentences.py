@@ -378,11 +378,16 @@ def time_scales(dataset: xr.Dataset) -> str:
     return f"Not to be relied on: the fast {fast} cannot be left out here ({verdict} separation)"
 
 
+def error_text(error: float) -> str:
+    """An error relative to what it is an error of, in percent with two digits."""
+    return MISSING if np.isnan(error) else f"{rounded(100 * error, digits=2)}\N{NO-BREAK SPACE}%"
+
+
 def reduced_draws(dataset: xr.Dataset) -> str:
     """For how many draws of the parameters the reduction holds, and what it errs by."""
     error = dataset["error_of_draw"].values
     known = error[np.isfinite(error)]
-    largest = f"; the largest error is {percent(float(known.max()))}" if known.size else ""
+    largest = f"; the largest error is {error_text(float(known.max()))}" if known.size else ""
     share, source = percent(float(dataset.attrs["share_strong"])), dataset.attrs["drawn_from"]
     return f"Of {dataset.sizes['draw']} draws from the {source}, {share} have a strong separation{largest}."
 

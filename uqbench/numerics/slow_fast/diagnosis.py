@@ -228,7 +228,7 @@ def _verdict(dataset: xr.Dataset, code: int) -> dict:
         return attributes | _told("absent", f"{reason}; this must be small")
     reason = (
         f"{names} has one stable equilibrium along the way (of {STARTS + 2} starts at each of {dataset.sizes['time']} "
-        f"times, all that settle lead there) and relaxes {1 / max(epsilon, 1e-300):.2g} times as fast as the slow "
+        f"times, all that settle lead there) and relaxes {_whole(1 / max(epsilon, 1e-300))} times as fast as the slow "
         "states move"
     )
     return attributes | _told("strong", reason)
@@ -251,6 +251,11 @@ def _weakness(dataset: xr.Dataset, lost: np.ndarray, names: str) -> dict:
             reason = f"the fast part ({names}) {what}, from time {first:.3g} ({at}) to {last:.3g}"
             return {**_told("weak", reason), "weak_from": first, "weak_to": last}
     return {}
+
+
+def _whole(number: float) -> str:
+    """Two digits, without a power of ten where there is room for zeros."""
+    return f"{float(f'{number:.2g}'):,.0f}" if 10 <= number < 1e7 else f"{number:.2g}"
 
 
 def _told(verdict: str, reason: str) -> dict:

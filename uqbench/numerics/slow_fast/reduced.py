@@ -240,8 +240,9 @@ def _eliminate(pattern, residual) -> list | None:
     size = len(pattern.order)
     zeros = tuple(jnp.zeros(()) for _ in range(size))
     slopes = _columns(residual, zeros)
-    entries = {(i, k): slopes[k * size + i] for i, k in pattern.entries}
-    right = [-value for value in residual(*zeros)]
+    # rates of loss, which are the positive ones
+    entries = {(i, k): -slopes[k * size + i] for i, k in pattern.entries}
+    right = list(residual(*zeros))
     for step, k in enumerate(pattern.order):
         if (k, k) not in entries:
             return None
