@@ -42,7 +42,7 @@ ALLOWED = {
     "model": {"design", "distributions", "errors", "identifiability", "numerics", "space", "system", "units"},
     "study": {"design", "errors", "model", "units"},
     "observation": {"design", "errors", "model", "space", "study"},
-    "time_scales": {"errors", "numerics", "study"},
+    "time_scales": {"design", "errors", "model", "numerics", "study"},
     "results": {"errors", "numerics", "study", "time_scales"},
     "check": {"design", "errors", "model", "symbols"},
     "identifiability": {*CORE},

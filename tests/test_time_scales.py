@@ -1,12 +1,15 @@
 """What verbs say of a reduced model: in the tree, aloud, and on the page."""
 
 import json
+import warnings
+from dataclasses import replace
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 import uqbench as uq
+from forward_models.michaelis_menten import standard
 from studies import receptor_tf
 from uqbench.calibration import compare_models
 from uqbench.time_scales import DRAWS, separation_of_study
@@ -68,8 +71,6 @@ def test_evaluating_a_weak_reduction_warns_once():
     model = folded_study().model
     with pytest.warns(uq.SeparationWarning, match="weak"):
         uq.evaluate(model, {"k": 1.0}, uq.Design([0.1, 0.3]))
-    import warnings
-
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         uq.evaluate(model, {"k": 1.1}, uq.Design([0.1, 0.3]))
@@ -85,13 +86,43 @@ def test_a_strong_separation_is_told_with_its_error(tmp_path):
     assert "far enough apart" in page.read_text()
 
 
+def test_values_away_from_the_medians_are_looked_at():
+    """Twenty times as much enzyme as substrate, where the prior has a tenth."""
+    theta, design = {"kon": 1.0, "koff": 1.0, "kcat": 1.0, "sigma": 0.1}, uq.Design([10.0, 50.0], inputs={"S0": 1.0})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        uq.evaluate(standard, theta | {"E0": 0.02}, design)
+    with pytest.warns(uq.SeparationWarning, match="at these values"):
+        uq.evaluate(standard, theta | {"E0": 20.0}, design)
+    with pytest.warns(uq.SeparationWarning, match="of the 16 runs"):
+        uq.evaluate_many(standard, theta | {"E0": np.geomspace(0.02, 20.0, 40)}, design)
+
+
+def test_doubtful_draws_and_designs_of_quantities_are_named():
+    wide = uq.Space({**standard.space, "E0": uq.epistemic(uq.LogNormal(median=0.02, sigma=2.5), "uM")})
+    design = uq.Design([10.0, 50.0], inputs={"S0": 1.0})
+
+    def product(outputs, design):
+        return outputs["P"][-1]
+
+    study = uq.Study("wide", replace(standard, space=wide), {"one": design})
+    found = separation_of_study(study)
+    assert found.attrs["verdict"] == "strong" and 0 < found.attrs["share_strong"] < 1
+    assert "draws from the prior" in found.attrs["warning"]
+    scarce = uq.Design([0.1], inputs={"S0": 1e-3})
+    study = uq.Study("scarce", standard, {"one": design}, quantities={"P": uq.Quantity(product, scarce, "uM")})
+    found = separation_of_study(study)
+    assert found.experiment.values.tolist() == ["one", "quantity P"]
+    assert found.verdict.values.tolist()[1] == "absent" and found.attrs["warning"]
+
+
 def test_a_full_model_has_no_such_group():
     assert "separation" not in uq.identify(receptor_tf.study).children
 
 
 def test_draws_may_be_given():
     found = separation_of_study(receptor_tf.reduced, {"beta": np.full(50, 2.0), "delta": np.full(50, 0.1)})
-    assert found.attrs["drawn_from"] == "posterior" and np.ptp(found.epsilon_of_draw.values) < 1e-12
+    assert found.attrs["drawn_from"] == "posterior" and np.ptp(found.epsilon_of_draw.values[::2]) < 1e-12
 
 
 def test_full_and_reduced_predict_alike():

@@ -10,11 +10,12 @@ from uqbench.numerics.memory.matrix_exponential import Affine
 
 
 def linear_initial(p, inputs):
-    return {name: p["start"][k] for k, name in enumerate(["y1", "y2", "x1", "x2", "x3", "x4"][: len(p["start"])])}
+    start = inputs["start"]
+    return {name: start[k] for k, name in enumerate(["y1", "y2", "x1", "x2", "x3", "x4"][: len(start)])}
 
 
 def linear_rhs(t, y, p, inputs):
-    rates = p["M"] @ jnp.stack([*y.values()]) + p["source"]
+    rates = inputs["M"] @ jnp.stack([*y.values()]) + inputs["source"]
     return dict(zip(y, rates, strict=True))
 
 
@@ -55,7 +56,7 @@ DRIVE = {"drive": 0.7}
 
 
 def random_system(seed, fast=4):
-    """Two slow states and some fast ones, with couplings, sources and starts of all kinds."""
+    """Two slow states and some fast ones, with couplings, sources and starts of all kinds; inputs of `LINEAR`."""
     rng = np.random.default_rng(seed)
     size = 2 + fast
     matrix = rng.standard_normal((size, size))
@@ -65,7 +66,7 @@ def random_system(seed, fast=4):
 
 
 def random_kernel(seed, fast=4):
-    return memory_kernel(LINEAR, [f"x{k}" for k in range(1, fast + 1)], random_system(seed, fast), {})
+    return memory_kernel(LINEAR, [f"x{k}" for k in range(1, fast + 1)], {}, random_system(seed, fast))
 
 
 def slow_part(kernel, affine, times):

@@ -81,6 +81,12 @@ def test_a_pair_is_not_cut():
         embedding(kernel, 1)
 
 
+@pytest.mark.parametrize("end", [-1.0, 0.0, np.inf, np.nan, [1.0, 2.0], "1"])
+def test_a_bound_needs_an_end(end):
+    with pytest.raises(uq.InputError, match=r"the end is .*; it must be one positive, finite time"):
+        embedding_error(memory_kernel(TWO, ["x"], TWO_AT, DRIVE), 0, end)
+
+
 def test_auxiliary_states_take_names_that_are_free():
     def initial(p, inputs):
         return {"z1": jnp.ones(()), "x": jnp.ones(())}

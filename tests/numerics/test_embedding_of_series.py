@@ -17,9 +17,9 @@ DESIGN = uq.Design([0.0, 0.3, 1.0, 2.5, 6.0])
 
 def at_rest(seed):
     """A kernel whose fast states bring nothing with them, neither from the start nor from sources."""
-    theta = random_system(seed)
-    theta["start"][2:] = theta["source"][2:] = 0.0
-    return memory_kernel(LINEAR, ["x1", "x2", "x3", "x4"], theta, {})
+    inputs = random_system(seed)
+    inputs["start"][2:] = inputs["source"][2:] = 0.0
+    return memory_kernel(LINEAR, ["x1", "x2", "x3", "x4"], {}, inputs)
 
 
 def from_samples(kernel, modes, noise=0.0):

@@ -15,9 +15,9 @@ def test_rates_that_nearly_coincide_cost_no_digits(gap):
     rates = 3.0 * (1 + gap * np.arange(4))
     matrix = np.diag(np.append(-0.2, -rates)) + np.diag(rates, -1)
     matrix[0, 4] = -0.8
-    theta = {"M": matrix[[0, 0, *range(1, 5)]][:, [0, 0, *range(1, 5)]], "source": np.zeros(6), "start": np.ones(6)}
-    theta["M"][0, 1] = theta["M"][1, 0] = theta["M"][2, 1] = 0.0
-    kernel = memory_kernel(LINEAR, ["x1", "x2", "x3", "x4"], theta, {})
+    inputs = {"M": matrix[[0, 0, *range(1, 5)]][:, [0, 0, *range(1, 5)]], "source": np.zeros(6), "start": np.ones(6)}
+    inputs["M"][0, 1] = inputs["M"][1, 0] = inputs["M"][2, 1] = 0.0
+    kernel = memory_kernel(LINEAR, ["x1", "x2", "x3", "x4"], {}, inputs)
     times = np.linspace(0.0, 6.0, 13)
     embedded = slow_part(kernel, affine_of(embedding(kernel), kernel.slow), times)
     np.testing.assert_allclose(embedded, slow_part(kernel, kernel.full(), times), rtol=0, atol=1e-10)
@@ -25,10 +25,10 @@ def test_rates_that_nearly_coincide_cost_no_digits(gap):
 
 
 def test_units_of_the_fast_states_join_nothing():
-    theta, units = random_system(2), np.array([1.0, 1.0, 1e6, 1e-5, 1.0, 1e3])
-    scaled = theta | {"M": units[:, None] * theta["M"] / units}
-    scaled |= {name: units * theta[name] for name in ("source", "start")}
-    plain, other = (memory_kernel(LINEAR, ["x1", "x2", "x3", "x4"], p, {}) for p in (theta, scaled))
+    inputs, units = random_system(2), np.array([1.0, 1.0, 1e6, 1e-5, 1.0, 1e3])
+    scaled = inputs | {"M": units[:, None] * inputs["M"] / units}
+    scaled |= {name: units * inputs[name] for name in ("source", "start")}
+    plain, other = (memory_kernel(LINEAR, ["x1", "x2", "x3", "x4"], {}, part) for part in (inputs, scaled))
     assert [block.size for block in other.blocks] == [block.size for block in plain.blocks]
     times = np.linspace(0.0, 6.0, 7)
     embedded = slow_part(other, affine_of(embedding(other), other.slow), times)

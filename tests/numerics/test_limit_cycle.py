@@ -6,7 +6,10 @@ import numpy as np
 import pytest
 
 import uqbench as uq
-from uqbench.numerics.limit_cycle import limit_cycle
+from uqbench.numerics import odes
+from uqbench.numerics.first_return import AT_REST, NO_RETURN
+from uqbench.numerics.limit_cycle import NO_TIME, NOT_SETTLED, NOT_STABLE, RESULTS, limit_cycle
+from uqbench.numerics.stepping import BLOW_UP, STEP_LIMIT
 
 
 def circle_initial(p, inputs):
@@ -103,33 +106,102 @@ def test_conserved_totals_choose_the_cycle():
 
 
 @pytest.mark.parametrize(
-    "changed",
+    "changed, result",
     [
-        {"mu": 0.0, "cubic": 0.0, "beta": 0.0},
-        {"mu": 0.0, "cubic": 0.0},
-        {"mu": -0.01},
-        {"mu": 3.0, "cubic": 0.0},
-        {"mu": 1.0, "cubic": -1.0},
+        # Newton's equations are singular, so rounding decides whether its steps end
+        ({"mu": 0.0, "cubic": 0.0, "beta": 0.0}, {NOT_SETTLED, NOT_STABLE}),
+        ({"mu": 0.0, "cubic": 0.0}, {NOT_SETTLED, NOT_STABLE}),
+        ({"mu": -0.01}, {NOT_SETTLED}),
+        # it turns ever faster
+        ({"mu": 3.0, "cubic": 0.0}, {STEP_LIMIT}),
+        ({"mu": 1.0, "cubic": -1.0}, {BLOW_UP}),
     ],
     ids=["harmonic", "conservative", "damped", "growing", "explosion"],
 )
-def test_what_is_no_limit_cycle_is_not_taken_for_one(changed):
+def test_what_is_no_limit_cycle_is_not_taken_for_one(changed, result):
     found = cycle(THETA | changed)
-    assert not bool(found.converged)
+    assert int(found.result) in result and not bool(found.converged)
     assert np.isnan(float(found.period)) and np.all(np.isnan(found.multipliers))
     assert all(np.isnan(float(value)) for value in found.point.values())
 
 
 def test_a_period_longer_than_allowed_is_not_found():
-    assert not bool(limit_cycle(CIRCLE, THETA, {}, transient=8.0, longest=3.0).converged)
+    assert int(limit_cycle(CIRCLE, THETA, {}, transient=8.0, longest=3.0).result) == NO_RETURN
 
 
 def test_a_guess_takes_the_place_of_the_start():
     """The start is the unstable rest inside the circle, which no trajectory leaves."""
     theta = THETA | {"x0": 0.0}
-    assert not bool(limit_cycle(CIRCLE, theta, {}, transient=8.0).converged)
+    assert int(limit_cycle(CIRCLE, theta, {}, transient=8.0).result) == AT_REST
     found = limit_cycle(CIRCLE, theta, {}, transient=8.0, guess={"x": 0.5, "y": 0.1})
     assert float(found.period) == pytest.approx(exact_period(**theta), rel=1e-10)
+
+
+# however long one looks -----------------------------------------------------------------------------------------------
+
+
+def plane_initial(p, inputs):
+    return {"x": 2.0, "y": 0.0}
+
+
+def van_der_pol(t, y, p, inputs):
+    return {"x": y["y"], "y": p["mu"] * (1 - y["x"] ** 2) * y["y"] - y["x"]}
+
+
+def space_initial(p, inputs):
+    return {"x": 1.0, "y": 1.0, "z": 0.0}
+
+
+def roessler(t, y, p, inputs):
+    return {"x": -y["y"] - y["z"], "y": y["x"] + 0.2 * y["y"], "z": 0.2 + y["z"] * (y["x"] - p["c"])}
+
+
+VAN_DER_POL = uq.Ode(plane_initial, van_der_pol)
+ROESSLER = uq.Ode(space_initial, roessler)
+
+
+@pytest.mark.parametrize(
+    "mu, period, transient",
+    [(1.0, 6.663286859323, t) for t in (20.0, 50.0, 200.0, 300.0, 1000.0, 5000.0)]
+    + [(0.05, 6.284166990920, 400.0), (100.0, 162.8370710925, 400.0), (100.0, 162.8370710925, 1000.0)],
+)
+def test_how_long_one_looks_does_not_change_the_cycle(mu, period, transient):
+    """The period at mu = 1 is in the literature; all three were checked against scipy's events."""
+    found = limit_cycle(VAN_DER_POL, {"mu": mu}, {}, transient=transient)
+    assert int(found.result) == 0
+    assert float(found.period) == pytest.approx(period, rel=1e-10)
+
+
+def test_a_weak_oscillation_has_the_period_of_its_expansion():
+    """2 pi (1 + mu^2 / 16 - 5 mu^4 / 3072)."""
+    found = limit_cycle(VAN_DER_POL, {"mu": 0.05}, {}, transient=200.0)
+    assert float(found.period) == pytest.approx(2 * np.pi * (1 + 0.05**2 / 16 - 5 * 0.05**4 / 3072), rel=1e-10)
+
+
+def test_a_cycle_of_two_turns_and_chaos():
+    """Roessler's system doubles its period between c = 2.5 and 3.5, and is chaotic at 5.7."""
+    one, two, never = (limit_cycle(ROESSLER, {"c": c}, {}, transient=500.0) for c in (2.5, 3.5, 5.7))
+    assert float(one.period) == pytest.approx(5.748991183277, rel=1e-9)
+    assert float(two.period) == pytest.approx(11.545218287761, rel=1e-9)
+    assert int(never.result) in (NOT_SETTLED, NOT_STABLE, NO_RETURN) and np.isnan(float(never.period))
+
+
+def test_every_result_has_its_sentence():
+    assert {0, AT_REST, NO_RETURN, NOT_SETTLED, NOT_STABLE, NO_TIME, *odes.RESULTS} == set(RESULTS)
+    traced = jax.jit(lambda t: limit_cycle(CIRCLE, THETA, {}, transient=t).result)
+    assert [int(traced(t)) for t in (8.0, 0.0, -1.0)] == [0, NO_TIME, NO_TIME]
+    assert "the step limit was reached" in RESULTS[STEP_LIMIT]
+
+
+# bad input ------------------------------------------------------------------------------------------------------------
+
+
+def test_parameters_are_checked_first():
+    missing = {name: value for name, value in THETA.items() if name != "omega"}
+    with pytest.raises(uq.InputError, match="limit_cycle:\n  - the system reads 'omega'"):
+        limit_cycle(CIRCLE, missing, {}, transient=8.0)
+    with pytest.raises(uq.InputError, match=r"'mu' has the shape \(2,\)"):
+        limit_cycle(CIRCLE, THETA | {"mu": np.ones(2)}, {}, transient=8.0)
 
 
 def doses(p, inputs):
@@ -139,11 +211,11 @@ def doses(p, inputs):
 def test_errors_name_everything():
     with pytest.raises(uq.InputError) as error:
         limit_cycle(
-            uq.Ode(circle_initial, driven, doses=doses), THETA, {}, transient=0.0, longest=[1.0, 2.0], guess={"X": 1.0}
+            uq.Ode(circle_initial, driven, doses=doses), THETA, {}, transient=0.0, longest=[1.0, 2.0], guess={"X": "a"}
         )
     text = str(error.value)
-    for part in ("has a schedule", "uses the time", "transient is 0", "longest has the shape (2,)",
-                 "no value for the state 'x'", "no value for the state 'y'", "the guess names 'X'"):  # fmt: skip
+    parts = ["has a schedule", "uses the time", "transient is 0", "longest is [1.0, 2.0]", "no value for the state 'x'"]
+    for part in [*parts, "no value for the state 'y'", "the guess names 'X'", "the guess of 'X' is 'a'"]:
         assert part in text
     with pytest.raises(uq.InputError, match="one state alone cannot oscillate"):
         limit_cycle(uq.Ode(lambda p, inputs: {"x": 1.0}, alone), {}, {}, transient=1.0)

@@ -123,6 +123,26 @@ def test_names_of_fast_states(fast, findings):
     assert all(part in finding for part, finding in zip(findings, error.value.findings, strict=True))
 
 
+@pytest.mark.parametrize(
+    "changed, drive, finding",
+    [
+        ({"d": np.ones(2)}, DRIVE, r"'d' has the shape \(2,\)"),
+        ({"d": "fast"}, DRIVE, "'d' is 'fast', not a number"),
+        ({"d": None}, {}, "'d' is None"),
+        ({}, {}, "the system reads 'drive'"),
+    ],
+)
+def test_parameters_are_checked_first(changed, drive, finding):
+    with pytest.raises(uq.InputError, match="memory_kernel:\n  - .*" + finding):
+        memory_kernel(TWO, ["x"], TWO_AT | changed, drive)
+
+
+def test_a_parameter_that_is_missing():
+    theta = {name: value for name, value in TWO_AT.items() if name != "d"}
+    with pytest.raises(uq.InputError, match="the system reads 'd', which is neither a parameter"):
+        memory_kernel(TWO, ["x"], theta, DRIVE)
+
+
 def bent(t, y, p, inputs):
     return {"y": -y["y"] * y["x"], "x": jnp.where(y["y"] > 0, y["y"], 0.0) - p["d"] * y["x"]}
 

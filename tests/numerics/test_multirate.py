@@ -10,9 +10,10 @@ import pytest
 from scipy.optimize import brentq
 
 import uqbench as uq
-from uqbench.numerics import multirate as module
 from uqbench.numerics import odes
-from uqbench.numerics.multirate import CONSTANT, LINEAR, multirate, work_precision
+from uqbench.numerics.multirate import multirate, work_precision
+from uqbench.numerics.multirate import steps as module
+from uqbench.numerics.multirate.steps import CONSTANT, LINEAR
 
 DESIGN = uq.Design([1.0, 2.0])
 # x* of the fast equation at the start, y = 1, t = 0
@@ -170,10 +171,10 @@ def test_steps_land_on_the_times_and_are_counted():
 
 def test_new_values_reuse_the_compiled_solve():
     module._march._clear_cache()
-    for eps in (0.1, 0.2, 0.3):
-        multirate(CURVED, ["x"], {"eps": eps, "x0": 0.5}, DESIGN, step=0.1)
-    # one for the steps and one for those twice as long
-    assert module._march._cache_size() == 2
+    for eps, end, step in ((0.1, 2.0, 0.1), (0.2, 2.0, 0.1), (0.2, 3.0, 0.1), (0.2, 7.3, 0.05)):
+        run = multirate(CURVED, ["x"], {"eps": eps, "x0": 0.5}, uq.Design([1.0, end]), step=step)
+        assert int(run.result) == 0
+    assert module._march._cache_size() == 1
 
 
 def test_derivatives_are_those_of_the_monolithic_solve():
@@ -243,11 +244,29 @@ def test_names_of_fast_states(fast, findings):
 
 @pytest.mark.parametrize(
     "step, finding",
-    [(0.0, "the step is 0.0"), (-1.0, "positive"), (np.nan, "positive"), (2.5, "longer than the whole interval 2;")],
+    [
+        (np.array([0.1, 0.2]), r"the step is array\(\[0.1, 0.2\]\); it must be one number"),
+        ("0.1", "the step is '0.1'; it must be one number"),
+        (0.0, "the step is 0.0"),
+        (-1.0, "positive"),
+        (np.nan, "positive"),
+        (2.5, "longer than the whole interval 2;"),
+    ],
 )
 def test_steps_that_cannot_be_taken(step, finding):
     with pytest.raises(uq.InputError, match=finding):
         multirate(CURVED, ["x"], {"eps": 0.1, "x0": 0.5}, DESIGN, step=step)
+
+
+@pytest.mark.parametrize(
+    "theta, finding",
+    [({"eps": 0.1}, "the system reads 'x0'"), ({"eps": np.ones(2), "x0": 0.5}, r"'eps' has the shape \(2,\)")],
+)
+def test_parameters_are_checked_first(theta, finding):
+    with pytest.raises(uq.InputError, match="multirate:\n  - .*" + finding):
+        multirate(CURVED, ["x"], theta, DESIGN, step=0.1)
+    with pytest.raises(uq.InputError, match="work_precision:\n  - .*" + finding):
+        work_precision(CURVED, ["x"], theta, DESIGN, steps=[0.1], tolerances=[1e-3])
 
 
 def test_all_that_is_wrong_is_said_at_once():

@@ -33,8 +33,10 @@ def test_noise_stays_in_the_residual():
 @pytest.mark.parametrize(
     "samples, step, modes, findings",
     [
-        ([1.0, np.nan, 1.0], 0.0, 3, ["not finite", "must be positive", "3 modes from 3 lags"]),
+        ([1.0, np.nan, 1.0], 0.0, 3, ["not finite", "the step is 0.0", "3 modes from 3 lags"]),
         (0.5 ** np.arange(20), 1.0, 2, ["fewer than 2 exponentials"]),
+        (0.5 ** np.arange(20), [1.0, 2.0], 1.0, ["must be one positive", "modes is 1.0; it must be a whole number"]),
+        (0.5 ** np.arange(20), 1.0, 1.5, ["modes is 1.5; it must be a whole number"]),
         (np.zeros(20), 1.0, 1, ["fewer than 1 exponentials"]),
     ],
 )

@@ -283,3 +283,153 @@ def test_another_root_than_that_of_the_system_is_seen():
     found = separation(uq.Ode(start, rhs), ["x"], {"eps": 1e-3}, uq.Design([1.0]))
     assert found.attrs["verdict"] == "weak" and "2 stable equilibria" in found.attrs["reason"]
     np.testing.assert_allclose(found.taken, -3.0, rtol=1e-12)
+
+
+# what is not to be called strong --------------------------------------------------------------------------------------
+
+
+def dosed_enzyme(t, y, p, inputs):
+    binding = 100.0 * (1.0 - y["C"]) * y["S"]
+    return {"S": 100.0 * y["C"] - binding, "C": binding - 101.0 * y["C"]}
+
+
+def nothing_yet(p, inputs):
+    return {"S": jnp.zeros(()), "C": jnp.zeros(())}
+
+
+def dose_at_one(p, inputs):
+    return {"S": (jnp.array([1.0]), jnp.array([1.0]))}
+
+
+def test_a_dose_begins_a_layer():
+    """As much enzyme as substrate: half of what is given is bound at once, whether at the start or by a dose."""
+    system = uq.Ode(nothing_yet, dosed_enzyme, doses=dose_at_one)
+    found = separation(system, ["C"], {}, uq.Design([1.5, 2.0, 5.0]))
+    assert found.attrs["verdict"] == "absent" and float(found.layer[0]) > 0.4 and found.attrs["error"] > 0.4
+
+
+def rest_at_zero(p, inputs):
+    return {"x": jnp.zeros(()), "y": jnp.zeros(())}
+
+
+def driven(t, y, p, inputs):
+    return {"x": (jnp.sin(t / 0.01) - y["x"]) / 0.01, "y": y["x"] ** 2 - y["y"]}
+
+
+def test_a_drive_as_fast_as_the_fast_states_is_seen():
+    found = separation(uq.Ode(rest_at_zero, driven), ["x"], {}, uq.Design([5.0]))
+    assert found.attrs["verdict"] == "absent" and found.attrs["epsilon"] > 0.5
+
+
+def at_a_threshold(p, inputs):
+    return {"x": jnp.ones(()), "y": -0.02 * jnp.ones(())}
+
+
+def threshold(t, y, p, inputs):
+    return {"x": -y["x"] / 0.01, "y": y["y"] - y["y"] ** 3 + 5 * y["x"]}
+
+
+def test_a_large_error_is_never_strong():
+    """What the fast state does in its layer decides on which side of a threshold the slow one starts."""
+    found = separation(uq.Ode(at_a_threshold, threshold), ["x"], {}, uq.Design([10.0]))
+    assert found.attrs["verdict"] == "absent" and found.attrs["error"] > 1 and "errs by" in found.attrs["reason"]
+
+
+def runs(initial, rhs, fast, times=(3.0,)):
+    names = tuple(initial({}, {}))
+    made = uq.Model(uq.Space(k=PRIOR), uq.Ode(initial, rhs), observe, dict.fromkeys(names, ""), name="t").reduced(fast)
+    import warnings
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", uq.SeparationWarning)
+        return uq.evaluate(made, {"k": 1.0}, uq.Design(times))
+
+
+def toggle_start(p, inputs):
+    return {"u": 1.2 * jnp.ones(()), "v": jnp.ones(()), "y": jnp.zeros(())}
+
+
+def toggle(t, y, p, inputs):
+    u, v = y["u"], y["v"]
+    return {"u": (4 / (1 + v**2) - u) / 1e-3, "v": (4 / (1 + u**2) - v) / 1e-3, "y": u - y["y"]}
+
+
+def test_two_fast_states_rest_where_the_flow_leads_not_at_the_saddle():
+    run = runs(toggle_start, toggle, ["u", "v"])
+    high = 2 + 3**0.5
+    assert int(run.result) == 0 and float(run.outputs["u"][0]) == pytest.approx(high, rel=1e-9)
+    assert float(run.outputs["y"][0]) == pytest.approx(-high * np.expm1(-3.0), rel=1e-6)
+
+
+def one_unstable(t, y, p, inputs):
+    return {"x": (y["x"] - y["y"] / 2) / 1e-2, "y": -y["y"] + y["x"]}
+
+
+def two_start(p, inputs):
+    return {"a": jnp.zeros(()), "b": jnp.zeros(()), "y": jnp.ones(())}
+
+
+def two_unstable(t, y, p, inputs):
+    a, b = y["a"], y["b"]
+    return {"a": (a - 5 * b - y["y"]) / 1e-2, "b": (5 * a + 0.5 * b) / 1e-2, "y": -y["y"] + a}
+
+
+def vdp_start(p, inputs):
+    return {"u": jnp.ones(()), "v": jnp.zeros(()), "y": jnp.zeros(())}
+
+
+def fast_van_der_pol(t, y, p, inputs):
+    u, v = y["u"], y["v"]
+    return {"u": v / 1e-2, "v": ((1 - u**2) * v - u + 0.1 * y["y"]) / 1e-2, "y": u**2 - y["y"]}
+
+
+@pytest.mark.parametrize("initial, rhs, fast", [
+    (quintic_start, one_unstable, ["x"]), (two_start, two_unstable, ["a", "b"]),
+    (vdp_start, fast_van_der_pol, ["u", "v"]),
+], ids=["one", "two", "oscillating"])  # fmt: skip
+def test_an_unstable_equilibrium_is_no_place_to_rest(initial, rhs, fast):
+    run = runs(initial, rhs, fast, times=(0.5, 1.0))
+    assert int(run.result) == NO_EQUILIBRIUM and np.all(np.isnan(run.outputs["y"]))
+
+
+@pytest.mark.parametrize("k", [0.0, 1e-17, 1e-3, -1e-3])
+def test_a_parabola_may_be_a_line(k):
+    def start(p, inputs):
+        return {"x": jnp.zeros(()), "y": jnp.zeros(())}
+
+    def rhs(t, y, p, inputs):
+        return {"x": (2 * (1 - y["x"]) - y["x"] - p["k"] * y["x"] ** 2) / 1e-3, "y": y["x"] - y["y"]}
+
+    slow = quasi_steady_state(uq.Ode(start, rhs), ["x"])
+    x = float(slow.algebraic(0.0, {"y": jnp.zeros(())}, {"k": jnp.asarray(k)}, {})["x"])
+    assert 2 - 3 * x - k * x**2 == pytest.approx(0.0, abs=1e-14) and x == pytest.approx(2 / 3, rel=1e-3)
+
+
+def test_a_pivot_that_vanishes_is_passed_over():
+    def rhs(t, y, p, inputs):
+        a, b = y["a"], y["b"]
+        return {"a": (-p["q"] * a + b - y["y"]) / 1e-2, "b": (-a - b) / 1e-2, "y": -y["y"]}
+
+    slow = quasi_steady_state(uq.Ode(two_start, rhs), ["a", "b"])
+    found = slow.algebraic(0.0, {"y": jnp.asarray(0.7)}, {"q": jnp.zeros(())}, {})
+    assert float(found["b"]) == pytest.approx(0.7) and float(found["a"]) == pytest.approx(-0.7)
+
+
+def switched(t, y, p, inputs):
+    x = y["x"]
+    return {"x": (y["y"] + 3 * x**2 / (1 + x**2) - x) / 1e-3, "y": 0.3 * jnp.cos(t)}
+
+
+def test_where_it_is_weak_is_told_to_its_end():
+    """The slow state turns: from then on the reduced system is on the other branch, below zero, until the end."""
+    found = separation(uq.Ode(rest_at_zero, switched), ["x"], {}, uq.Design([6.0]))
+    assert found.attrs["verdict"] == "weak" and found.attrs["weak_to"] > 5.5
+
+
+def test_what_is_missing_is_told():
+    with pytest.raises(uq.InputError, match="the system reads 'delta'"):
+        separation(receptor_tf.model.system, ["x"], {"eps": 1.0, "L": 1.0, "Kd": 1.0, "beta": 1.0}, uq.Design([1.0]))
+    with pytest.raises(uq.InputError, match="has the shape"):
+        reduction_error(receptor_tf.model.system, ["x"], {**RECEPTOR, "eps": np.ones(3)}, uq.Design([1.0]))
+    with pytest.raises(uq.InputError, match="no times"):
+        separation(receptor_tf.model.system, ["x"], {**RECEPTOR, "eps": 1.0}, uq.Design([]))

@@ -19,7 +19,7 @@ from jaxtyping import Array
 from ..design import Design
 from ..errors import InputError, SeparationWarning
 from ..numerics.odes import NO_EQUILIBRIUM, Solution, solve, solve_many
-from ..numerics.slow_fast import reduction
+from ..numerics.slow_fast import SMALL, pace, reduction
 from ..numerics.steady_state import steady_state
 from ..numerics.stiffness import STIFF_STEPS, stability_profile
 from ..space import Theta
@@ -192,7 +192,10 @@ def evaluate(model: Model, theta: Theta, design: Design, key: Array | None = Non
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((theta, design))):
         return _ordered(model, _run(model, theta, design, key, method, mode))
     # one array is handed over faster than many
-    return _ordered(model, _run_packed(model, np.array([*theta.values()], dtype=float), design, key, method))
+    values = np.array([*theta.values()], dtype=float)
+    if reduction(model.system) is not None:
+        _warn_of_time_scales(model, values[None], design)
+    return _ordered(model, _run_packed(model, values, design, key, method))
 
 
 def evaluate_many(model: Model, thetas: Theta, design: Design, keys: Array | None = None, *, chunk: int = 1024) -> Run:
@@ -222,6 +225,8 @@ def evaluate_many(model: Model, thetas: Theta, design: Design, keys: Array | Non
     # one array of numpy is handed over and padded faster than many of a device
     xp = jnp if traced else np
     values = xp.stack([xp.broadcast_to(xp.asarray(value), (n,)) for value in thetas.values()], axis=1)
+    if reduction(model.system) is not None and not traced:
+        _warn_of_time_scales(model, values, design)
     method = method_for(model, design)
     # Powers of two bound the number of compiled sizes by the logarithm of the chunk.
     size = min(chunk, 1 << (n - 1).bit_length())
@@ -272,24 +277,58 @@ def _check_run(model: Model, design: Design, key, findings: list[str]) -> None:
         findings = output_findings(model, design)
     if findings:
         raise InputError(f"evaluate {model.name!r}", findings)
-    if reduction(model.system) is not None:
-        _warn_of_time_scales(model, design)
 
 
-def _warn_of_time_scales(model: Model, design: Design) -> None:
-    """Says once for each kind of design where the full system, at the medians, has no quasi-steady state to go by."""
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(design)):
+# Times, and runs of a batch, at which the time scales of a reduced model are looked at.
+PACES, PACED_RUNS = 9, 16
+
+
+def _warn_of_time_scales(model: Model, values: np.ndarray, design: Design) -> None:
+    """Says where the full system behind a reduced one has no quasi-steady state to go by.
+
+    Once for each kind of design all of it is looked at, at the medians (`numerics.slow_fast.separation`); in every call
+    the time scales at the values themselves, which costs about as much as a run.
+
+    Args:
+        values: `(runs, parameters)`.
+    """
+    one = design if design.times.ndim == 1 else jax.tree.map(lambda leaf: leaf[0], design)
+    _warn_at_medians(model, one)
+    times, start = np.asarray(one.times), float(one.start)
+    end = times[np.isfinite(times)].max(initial=start)
+    if end <= start:
         return
+    # one shape for every design and batch
+    few = values[np.linspace(0, len(values) - 1, PACED_RUNS if len(values) > 1 else 1).astype(int)]
+    thetas = dict(zip(model.space.names, few.T, strict=True))
+    with jax.ensure_compile_time_eval():
+        epsilon, layer = _paces(model.system, thetas, one.at(np.linspace(start, end, PACES)))
+    worst = np.maximum(np.asarray(epsilon), np.asarray(layer))
+    if (doubtful := worst > SMALL).any():
+        told = f"{doubtful.sum()} of the {len(few)} runs looked at" if len(values) > 1 else "these values"
+        warnings.warn(
+            f"model {model.name!r}: absent separation of time scales at {told}: what is slow moves at up to "
+            f"{worst.max():.2g} of the rate at which the fast states relax. Keep the fast states.",
+            SeparationWarning,
+            stacklevel=4,
+        )
+
+
+@partial(jax.jit, static_argnums=0)
+def _paces(system, thetas, design):
+    return jax.vmap(lambda theta: pace(system, theta, design))(thetas)
+
+
+def _warn_at_medians(model: Model, design: Design) -> None:
+    key = (float(design.times.max()), *(np.asarray(value).tobytes() for value in design.inputs.values()))
+    judged = model.__dict__.setdefault("_separations", set())
+    if key in judged:
+        return
+    judged.add(key)
     from ..numerics.slow_fast import separation  # loads xarray, which a run needs for nothing else
 
+    reduced = reduction(model.system)
     with jax.ensure_compile_time_eval():
-        one = design if design.times.ndim == 1 else jax.tree.map(lambda leaf: leaf[0], design)
-        key = (float(one.times.max()), *(np.asarray(value).tobytes() for value in one.inputs.values()))
-        judged = model.__dict__.setdefault("_separations", set())
-        if key in judged:
-            return
-        judged.add(key)
-        reduced = reduction(model.system)
-        found = separation(reduced.full, reduced.fast, model.space.nominal(), one).attrs
+        found = separation(reduced.full, reduced.fast, model.space.nominal(), design).attrs
     if found["warning"]:
-        warnings.warn(f"model {model.name!r}: {found['warning']}", SeparationWarning, stacklevel=4)
+        warnings.warn(f"model {model.name!r}, at its medians: {found['warning']}", SeparationWarning, stacklevel=5)

@@ -2,8 +2,8 @@
 
 A system that oscillates by itself forgets its start, so its period is a function of the parameters alone. It is found
 in two stages. The trajectory is followed past its transient; where it then moves slowest, a plane across it is the
-section, and the first return to the section gives a first period. Newton's method then solves for the point u on the
-section and the period T (shooting),
+section, and the first return to the section gives a first period (`first_return`). Newton's method then solves for the
+point u on the section and the period T (shooting),
 
     flow(T, u) = u,      normal . (u - first point) = 0,
 
@@ -18,7 +18,8 @@ Shooting with the monodromy matrix: Seydel, Practical Bifurcation and Stability 
 
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple
+from numbers import Real
+from typing import Any
 
 import equinox as eqx
 import jax
@@ -26,32 +27,44 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 from jax.flatten_util import ravel_pytree
-from jaxtyping import Array, Bool, Complex, Float
+from jaxtyping import Array, Bool, Complex, Float, Int
 
 from ..design import Design
 from ..errors import InputError, nearest
 from ..system import Inputs, Ode, State, Theta
 from . import odes
 from .conservation import conservation_laws
-from .equilibrium import START, Flow, Given, continued
+from .equilibrium import Flow, Given
+from .first_return import AT_REST, NEAR, NO_RETURN, Section, first_return
+from .given import checked, stacked
 from .roots import solve
 from .sparse_lu import structure
 from .stepping import SUCCESS
 
-# Tolerance of the solves between which Newton's method tells differences, and the steps they may take.
-TIGHT, MOST_STEPS = 1e-12, 100_000
-# Points at which the trajectory is looked at, over two of the longest periods.
-SAMPLES = 4096
-# A return is a passage of the section that is this near, in units of the range of each state.
-NEAR = 0.1
+# Tolerance of the solves between which Newton's method tells differences, and the steps that every solve may take.
+TIGHT, MOST_STEPS = 1e-12, 200_000
 # Newton's steps, and the size of the last of them, in units of the range of the states and of the period.
 NEWTON_STEPS, SETTLED = 12, 1e-9
-# A range below this share of the states' sizes is rest, and a multiplier this close to 1 is not stable.
-LEAST_RANGE, LEAST_DAMPING = 1e-6, 1e-6
+# A multiplier this close to 1 is not stable.
+LEAST_DAMPING = 1e-6
+NOT_SETTLED, NOT_STABLE, NO_TIME = 13, 14, 15
+RESULTS = {code: f"the trajectory could not be followed: {text}" for code, text in odes.RESULTS.items()} | {
+    SUCCESS: "a stable limit cycle.",
+    AT_REST: "the trajectory came to rest. Check that there is an oscillation at these values; where the start itself "
+    "is a state of rest, pass a `guess`.",
+    NO_RETURN: "no return within `longest`: the period is longer than that, or after `transient` the trajectory was "
+    "not near the cycle yet, or it never repeats itself. Give more of both.",
+    NOT_SETTLED: "Newton's method did not settle near the first return: after `transient` the trajectory was not near "
+    "the cycle yet (give more of it), or it never repeats itself, or, in a conservative oscillation, each start has a "
+    "cycle of its own.",
+    NOT_STABLE: "what returns is no stable cycle: disturbances stay, as in a conservative oscillation, or grow. Where "
+    "a cycle of several turns has them close together, one of them may have been taken for the whole.",
+    NO_TIME: "`transient` and `longest` must be positive.",
+}
 
 
 class LimitCycle(eqx.Module):
-    """A stable periodic solution; NaN where `converged` is False. A batch has a leading axis.
+    """A stable periodic solution; NaN where `result` is not 0. A batch has a leading axis.
 
     Args:
         period: in the time unit of the system.
@@ -59,30 +72,18 @@ class LimitCycle(eqx.Module):
             section that is held fixed.
         multipliers: Floquet multipliers `(states,)`: first those that are 1 (along the cycle, and one for each
             conserved total), then the others, the largest first. They carry no derivative.
-        converged: whether a stable cycle was found.
+        result: 0, or a code of `RESULTS` that says why there is none.
     """
 
     period: Float[Array, "*batch"]
     point: dict[str, Float[Array, "*batch"]]
     multipliers: Complex[Array, "*batch states"]
-    converged: Bool[Array, "*batch"]
+    result: Int[Array, "*batch"]
 
-
-class Section(NamedTuple):
-    """Where the search stands, all of it held fixed when derivatives are taken.
-
-    Args:
-        point, normal: of the plane, in units of `scale`.
-        scale: range of each state over the cycle; that of the period, its first value.
-        start: the unknowns at the first return, in units of `scale`: the point, and 1 for the period.
-        found: whether the trajectory returned at all.
-    """
-
-    point: Float[Array, " states"]
-    normal: Float[Array, " states"]
-    scale: Float[Array, " unknowns"]
-    start: Float[Array, " unknowns"]
-    found: Bool[Array, ""]
+    @property
+    def converged(self) -> Bool[Array, "*batch"]:
+        """Whether a stable cycle was found."""
+        return self.result == SUCCESS
 
 
 def limit_cycle(
@@ -98,16 +99,18 @@ def limit_cycle(
         inputs: what the experimenter sets.
         transient: time after which the trajectory has come to the cycle, to within a tenth of its size; scalar, in the
             time unit of the system.
-        longest: the longest period to look for, by default `transient`. The trajectory is sampled 2048 times over it.
+        longest: the longest period to look for, by default `transient`; much more than the period costs time only.
         guess: a state to start from in place of the initial one; conserved totals are still those of the start.
 
     Returns:
-        the cycle; NaN and `converged` False where the trajectory comes to rest, grows, does not return in time, or
-        where its returns are not those of an isolated stable cycle (a conservative oscillation has none).
+        the cycle; NaN where the trajectory comes to rest, grows, does not return in time, or where its returns are
+        not those of an isolated stable cycle (a conservative oscillation has none). `result` says which, by a code of
+        `RESULTS`.
 
     Raises:
-        InputError: while tracing, with everything that is wrong: a right-hand side that uses time, a schedule of doses
-            or switches, one state alone, a guess with other names than the states, a time that is not positive.
+        InputError: while tracing, with everything that is wrong: parameters missing or no scalars; then a right-hand
+            side that uses time, a schedule of doses or switches, one state alone, a guess with other names than the
+            states, a time that is not positive.
 
     Example:
         >>> from forward_models.relaxation_oscillator import model
@@ -115,8 +118,7 @@ def limit_cycle(
         >>> round(float(limit_cycle(model.system, theta, {}, transient=4.0).period), 6)
         1.907837
     """
-    theta, inputs = ({name: jnp.asarray(value, float) for name, value in part.items()} for part in (theta, inputs))
-    names = tuple(system.initial(theta, inputs))
+    theta, inputs, names = checked("limit_cycle", system, theta, inputs)
     longest = transient if longest is None else longest
     _check(system, names, theta, inputs, guess, {"transient": transient, "longest": longest})
     laws = tuple(map(tuple, conservation_laws(system, names, theta, inputs).tolist()))
@@ -128,7 +130,7 @@ def limit_cycle(
         design = jax.tree.structure(Design([0.0], dict.fromkeys(inputs, 0.0)))
     given = (theta, inputs)
     flow = Flow(system, names, laws, design)
-    first = None if guess is None else jnp.stack([jnp.asarray(guess[name], float) for name in names])
+    first = None if guess is None else stacked(guess, names)
     return _cycle(flow, given, first, jnp.asarray(transient, float), jnp.asarray(longest, float))
 
 
@@ -146,13 +148,18 @@ def _check(system: Ode, names, theta: Theta, inputs: Inputs, guess: State | None
         findings.append(f"{names[0]!r} is the only state; one state alone cannot oscillate.")
     for name, value in times.items():
         # a traced time is known only when it runs, and leads to NaN then
-        if np.ndim(value):
-            findings.append(f"{name} has the shape {np.shape(value)}; it must be one time.")
-        elif not isinstance(value, jax.core.Tracer) and not value > 0:
-            findings.append(f"{name} is {float(value):g}; it must be positive.")
+        if np.shape(value) or not isinstance(value, Real | jax.Array):
+            findings.append(f"{name} is {value!r}; it must be one time.")
+        elif not isinstance(value, jax.core.Tracer) and not 0 < value < np.inf:
+            findings.append(f"{name} is {float(value):g}; it must be positive and finite.")
     if guess is not None:
         findings += [f"the guess has no value for the state {name!r}." for name in names if name not in guess]
         findings += [f"the guess names {name!r}; {nearest(name, names)}" for name in guess if name not in names]
+        findings += [
+            f"the guess of {name!r} is {value!r}; give one number."
+            for name, value in guess.items()
+            if np.shape(value) or not isinstance(value, Real | jax.Array)
+        ]
     if findings:
         raise InputError("limit_cycle", findings)
 
@@ -160,48 +167,19 @@ def _check(system: Ode, names, theta: Theta, inputs: Inputs, guess: State | None
 @partial(jax.jit, static_argnums=0)
 def _cycle(flow: Flow, given: Given, first: Array | None, transient, longest) -> LimitCycle:
     held = lax.stop_gradient(given)
-    section = _first_return(flow, held, *lax.stop_gradient((first, transient, longest)))
+    first, transient, longest = lax.stop_gradient((first, transient, longest))
+    section = first_return(flow, held, first, transient, longest)
     unknowns, slopes, settled = _newton(flow, held, section)
     multipliers = _multipliers(flow, section, slopes)
     stable = jnp.all(jnp.abs(multipliers[1 + len(flow.laws) :]) < 1.0 - LEAST_DAMPING)
-    converged = section.found & settled & stable
+    result = jnp.where(settled, jnp.where(stable, SUCCESS, NOT_STABLE), NOT_SETTLED)
+    result = jnp.where(section.code == SUCCESS, result, section.code)
+    result = jnp.where((transient > 0) & (longest > 0), result, NO_TIME).astype(int)
+    converged = result == SUCCESS
     unknowns = _place(flow, given, section, lax.stop_gradient(unknowns)) * section.scale
     unknowns = jnp.where(converged, unknowns, jnp.nan)
     point = dict(zip(flow.names, unknowns[:-1], strict=True))
-    return LimitCycle(unknowns[-1], point, jnp.where(converged, multipliers, jnp.nan), converged)
-
-
-def _first_return(flow: Flow, given: Given, first, transient, longest) -> Section:
-    """The section where the sampled trajectory is slowest, and the first return to it."""
-    theta, inputs = given
-    system, times = flow.system, jnp.linspace(0.0, 2 * longest, SAMPLES)
-    if first is not None:
-        system = continued(system, flow.names)
-        theta = theta | {START + name: value for name, value in zip(flow.names, first, strict=True)}
-    leaves = jax.tree.leaves((transient + times, inputs, jnp.zeros(())))
-    rows = odes.solve(system, theta, jax.tree.unflatten(flow.design, leaves), method="implicit").states
-    y = jnp.stack([rows[name] for name in flow.names], axis=-1)
-    slopes = jax.vmap(lambda y: flow.slope(y, given))(y)
-    width = jnp.max(y, axis=0) - jnp.min(y, axis=0)
-    size = jnp.max(jnp.abs(y), axis=0) + system.atol / system.rtol
-    moving = width > LEAST_RANGE * size
-    scale = jnp.where(moving, width, size)
-    half = SAMPLES // 2
-    at = jnp.argmin(jnp.max(jnp.abs(slopes[:half]) / scale, axis=1))
-    normal = slopes[at] / scale
-    normal = normal / jnp.sqrt(jnp.sum(jnp.square(normal)))
-    away = (y - y[at]) / scale
-    height = away @ normal
-    passes = (height[:-1] < 0) & (height[1:] >= 0) & (jnp.max(jnp.abs(away[1:]), axis=1) <= NEAR)
-    passes = passes & (times[1:] > times[at]) & (times[1:] <= times[at] + longest)
-    back = jnp.argmax(passes)
-    share = height[back] / (height[back] - height[back + 1])
-    period = times[back] + share * (times[back + 1] - times[back]) - times[at]
-    found = jnp.any(passes) & jnp.any(moving) & jnp.all(jnp.isfinite(y))
-    period = jnp.where(found, period, 1.0)
-    point = y[at] / scale
-    # in a batch, nothing is to be integrated for lanes without a return
-    return Section(point, normal, jnp.append(scale, period), jnp.append(point, jnp.where(found, 1.0, 0.0)), found)
+    return LimitCycle(unknowns[-1], point, jnp.where(converged, multipliers, jnp.nan), result)
 
 
 def _residual(flow: Flow, given: Given, section: Section, unknowns) -> Array:
@@ -249,7 +227,7 @@ def _newton(flow: Flow, given: Given, section: Section) -> tuple[Array, Array, A
     def going(state):
         return (state[2] > SETTLED) & (state[3] < NEWTON_STEPS) & near(state[0])
 
-    first = jnp.where(section.found, jnp.inf, 0.0)
+    first = jnp.where(section.code == SUCCESS, jnp.inf, 0.0)
     unknowns, slopes, last, _ = lax.while_loop(
         going, body, (section.start, jnp.zeros((size, size)), first, jnp.asarray(0))
     )

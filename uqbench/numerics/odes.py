@@ -11,6 +11,7 @@ from functools import partial
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float, Int
 
 from ..design import Design
@@ -60,10 +61,17 @@ def solve(system: Ode, theta: Theta, design: Design, *, method: str, reverse: bo
     """
     names, stepper, define = _prepare(system, theta, design, method)
     if reverse:
-        return _solution(names, *integrate_reversible(stepper, define, (theta, design), system.max_steps))
+        rows, code, steps = integrate_reversible(stepper, define, (theta, design), system.max_steps)
+        return _solution(names, rows, _stays(system, names, (theta, design), rows, code), steps)
     carry = stepping.integrate(stepper, define((theta, design)), system.max_steps)
     code = _reason(system, names, (theta, design), carry)
     return _solution(names, carry["rows"], code, carry["steps"])
+
+
+@partial(jax.jit, static_argnums=0)
+def solve_once(system: Ode, theta: Theta, design: Design) -> Solution:
+    """The solution by the implicit method, compiled once for each system; for callers on the host."""
+    return solve(system, theta, design, method="implicit")
 
 
 def solve_many(system: Ode, thetas: Theta, designs: Design, *, method: str) -> Solution:
@@ -76,7 +84,7 @@ def solve_many(system: Ode, thetas: Theta, designs: Design, *, method: str) -> S
 
 
 def _reason(system: Ode, names, given: tuple[Theta, Design], carry) -> Array:
-    """The code of a solve; where it failed because an algebraic quantity has no value, that is said."""
+    """The code of a solve, where what is algebraic has no value, or where a quasi-steady state is not stable."""
     if system.algebraic is None:
         return carry["code"]
     theta, design = given
@@ -86,8 +94,18 @@ def _reason(system: Ode, names, given: tuple[Theta, Design], carry) -> Array:
     ahead = {name: y[name] + span * jnp.where(jnp.isfinite(rates[name]), rates[name], 0.0) for name in names}
     found = [*system.algebraic(t, y, theta, design.inputs).values()]
     found += [*system.algebraic(t + span, ahead, theta, design.inputs).values()]
-    missing = ~jnp.all(jnp.isfinite(jnp.stack(found)))
-    return jnp.where((carry["code"] != stepping.SUCCESS) & missing, NO_EQUILIBRIUM, carry["code"])
+    missing = ~jnp.all(jnp.isfinite(jnp.stack(found))) & (carry["code"] != stepping.SUCCESS)
+    return _stays(system, names, given, carry["rows"], jnp.where(missing, NO_EQUILIBRIUM, carry["code"]))
+
+
+def _stays(system: Ode, names, given: tuple[Theta, Design], rows, code) -> Array:
+    """The code, or that the quasi-steady state which a system takes is not one at which it would stay."""
+    stable = getattr(system.algebraic, "stable", None)
+    if stable is None:
+        return code
+    (theta, design), rows = lax.stop_gradient((given, rows))
+    stays = jax.vmap(lambda t, y: stable(t, y, theta, design.inputs))(design.times, dict(zip(names, rows, strict=True)))
+    return jnp.where((code == stepping.SUCCESS) & ~jnp.all(stays), NO_EQUILIBRIUM, code)
 
 
 def _solution(names, rows, code, steps) -> Solution:

@@ -84,8 +84,9 @@ def relax(residual: Residual, guess, given, *, floor: float = 1e-12, max_steps: 
 def settle(residual: Residual, guess, given, *, floor: float = 1e-12) -> Root:
     """As `relax`, by Newton's method where that leads to a root which may well be the one that the flow reaches.
 
-    Its root is taken if no unknown has turned negative that was not, and, of a single unknown, if it is stable and the
-    flow from the guess sets out towards it. Of several equilibria it may then be another than that of `relax`.
+    Its root is taken if it is stable (which is known of three unknowns at most), if no unknown has turned negative that
+    was not, and, of a single unknown, if the flow from the guess sets out towards it. Of several stable equilibria it
+    may then be another than that of `relax`.
 
     Example:
         >>> float(settle(lambda x, a: a - x - x**5, jnp.array([0.0]), jnp.array(2.0)).value[0])
@@ -102,9 +103,15 @@ def _find(search, residual, guess, given, floor, max_steps) -> Root:
 
 
 def solve(matrix, vector):
-    """The solution `(n,)` of a small linear system, by elimination with pivots and without LAPACK."""
+    """The solution `(n,)` of a small linear system without LAPACK: Cramer's rule to three unknowns, else elimination."""
     if len(vector) == 1:
         return vector / matrix[0]
+    if len(vector) == 2:
+        (a, b), (c, d) = matrix
+        return jnp.stack([d * vector[0] - b * vector[1], a * vector[1] - c * vector[0]]) / (a * d - b * c)
+    if len(vector) == 3:
+        adjoint = jnp.stack([jnp.cross(matrix[k - 2], matrix[k - 1]) for k in range(3)], axis=1)
+        return adjoint @ vector / (matrix[0] @ adjoint[:, 0])
     inverse = DenseInverse(len(vector), False)
     zero = jnp.zeros(())
     return jnp.stack(inverse.substitute(inverse.factorize(zero, -matrix), zero, -matrix, list(vector)))
@@ -194,7 +201,20 @@ def _quickly(residual, guess, given, floor):
         return x + move, jnp.all(jnp.abs(move) <= LAST_STEP * (jnp.abs(x) + floor)), steps + 1
 
     start = (guess, jnp.asarray(False), jnp.asarray(0))
-    return lax.while_loop(lambda state: ~state[1] & (state[2] < QUICK), body, start)
+    x, settled, steps = lax.while_loop(lambda state: ~state[1] & (state[2] < QUICK), body, start)
+    return x, settled & _surely_stable(jax.jacfwd(residual)(x, given)), steps
+
+
+def _surely_stable(jacobian):
+    """Whether all eigenvalues lie on the left, by Hurwitz' conditions; of more than three unknowns it is not known."""
+    if len(jacobian) > 3:
+        return jnp.asarray(False)
+    trace = jnp.trace(jacobian)
+    if len(jacobian) == 2:
+        return (trace < 0) & (jacobian[0, 0] * jacobian[1, 1] > jacobian[0, 1] * jacobian[1, 0])
+    minors = (jnp.square(trace) - jnp.sum(jacobian * jacobian.T)) / 2
+    volume = jnp.dot(jacobian[0], jnp.cross(jacobian[1], jacobian[2]))
+    return (trace < 0) & (volume < 0) & (-trace * minors > -volume)
 
 
 def _quickly_alone(residual, guess, given, floor):

@@ -47,7 +47,7 @@ def _model(tree, study) -> tuple[str, list]:
     kept = [latex for plain, latex in distinct.items() if len(set(plain.split("="))) > 1]
     lines = [svg.equation(latex, f"equation{index}") for index, latex in enumerate(kept)]
     read = (
-        "Read from the code that is solved, not written a second time." if lines else "A simulator, with no equations."
+        "Read from the code that is solved, not written a second time." if lines else "A simulator, no equations."
     )
     blocks: list = [Equations(lines)] * bool(lines) + [Paragraph(read, "quiet")]
     table = tables.parameters(tree)
@@ -71,6 +71,7 @@ def _time_scales(tree, study) -> tuple[str, list]:
             row["reason"],
             rounded(row["epsilon"], digits=2),
             sentences.error_text(row["error"]),
+            sentences.error_text(row["output_error"]),
         ]
         for name, row in told.iterrows()
     ]
@@ -78,7 +79,7 @@ def _time_scales(tree, study) -> tuple[str, list]:
     caption = (
         "Error: largest difference to the full model, relative to the largest value of a slow state; at the medians."
     )
-    columns = ["experiment", "separation", "why", "slow over fast rate", "error"]
+    columns = ["experiment", "separation", "why", "slow over fast rate", "error", "of outputs"]
     blocks += [
         Paragraph(sentences.reduced_draws(dataset)),
         Table(columns, rows, ["experiment", "separation", "why"], caption),

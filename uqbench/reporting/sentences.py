@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 
 from .tables import (
+    MISSING,
     coverage,
     generators,
     group,
@@ -373,6 +374,8 @@ def time_scales(dataset: xr.Dataset) -> str:
     """Whether the time scales allow the fast states to be left out."""
     fast = listed(json.loads(dataset.attrs["fast"]))
     verdict = dataset.attrs["verdict"]
+    if verdict == "strong" and dataset.attrs["warning"]:
+        return f"Leaving out the fast {fast} holds at the medians, but not everywhere"
     if verdict == "strong":
         return f"The time scales are far enough apart to leave out the fast {fast}"
     return f"Not to be relied on: the fast {fast} cannot be left out here ({verdict} separation)"

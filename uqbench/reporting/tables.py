@@ -263,6 +263,6 @@ def _by(dataset: xr.Dataset, name: str) -> pd.DataFrame:
 
 def separation(dataset: xr.Dataset) -> pd.DataFrame:
     """What /separation says of each experiment; those with the same words once, under the first one's name."""
-    rows = dataset[["verdict", "reason", "epsilon", "error"]].to_dataframe()
+    rows = dataset[["verdict", "reason", "epsilon", "error", "output_error"]].to_dataframe()
     rows.index = [str(name) for name in rows.index]
     return rows.drop_duplicates(["verdict", "reason"])

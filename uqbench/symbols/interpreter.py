@@ -25,6 +25,7 @@ from .arrays import (
     scan_axis,
     scatter_add,
 )
+from .formulas import FORMULAS
 from .primitives import ARITHMETIC, COMPARISONS, DECISIONS, OTHER, REFUSALS, SWITCH
 from .program import DivisionByZero, Node, Recorder, exact
 
@@ -129,6 +130,11 @@ class Interpreter:
         if name == "logaddexp":
             # JAX guards log(e^a + e^b) against overflow by max and abs; the formula is what it means.
             return [elementwise(self._guarded(self._log_add_exp), *operands)]
+        if name in FORMULAS:
+            # found by cases, or with pivots, for the sake of digits; the formula is what it means
+            given = [x for array in operands for x in array.ravel()]
+            if not any(isinstance(x, Undecided | Refused) for x in given):
+                return [self._guarded_formula(name, operands)]
         self._calls.append(name)
         outputs = self.run(jaxpr, operands)
         self._calls.pop()
@@ -136,6 +142,13 @@ class Interpreter:
 
     def _log_add_exp(self, x, y):
         return self.recorder.function("log", self.recorder.add(*(self.recorder.function("exp", z) for z in (x, y))))
+
+    def _guarded_formula(self, name: str, operands: list[np.ndarray]) -> np.ndarray:
+        try:
+            return FORMULAS[name](self.recorder, *operands)
+        except DivisionByZero:
+            self._refuse(name)
+            return np.full(operands[-1].shape, REFUSED)
 
     def _horner(self, add, mul, x, *coefficients):
         total = coefficients[-1]

@@ -3,7 +3,8 @@
 A step goes along the tangent; Newton's method then returns to the curve in the plane across it, whose equations are
 regular at a fold too (pseudo-arclength continuation; Keller 1977). Steps grow where Newton's method is quick and
 shrink where the curve bends. Each state is measured in its largest size so far and the parameter in the length of its
-interval, so units do not matter.
+interval, so units do not matter: not that of one state beside another either. A state that starts at zero has the size
+of what a hundredth of the interval makes of it (`sizes`).
 
 Between two points the signs of three numbers are compared: the parameter's part of the tangent (a fold), the
 determinant of the equations of the step (a branch point, where two branches cross), and the product of all sums of two
@@ -21,7 +22,8 @@ import numpy as np
 from scipy.optimize import brentq
 
 from ..equilibrium import Given
-from .folds import Balance, singular_point
+from .balance import Balance
+from .folds import singular_point
 
 # Newton's steps of the corrector, and the last step, in units of the sizes, after which only rounding is left.
 CORRECTIONS, LAST_CORRECTION = 8, 1e-9
@@ -62,7 +64,7 @@ class Curve:
     Args:
         balance, given: the equations of equilibrium.
         bounds: of the parameter.
-        floor: `(n + 1,)`: sizes of states before any point is known, and the length of the interval.
+        floor: `(n + 1,)`: least sizes of states, and the length of the interval.
     """
 
     balance: Balance
@@ -78,6 +80,29 @@ class Curve:
     def sizes(self, unknowns) -> np.ndarray:
         """`(n + 1,)`: the unit in which each unknown is measured at these."""
         return np.append(np.maximum(self.floor[:-1], np.abs(unknowns[:-1])), self.floor[-1])
+
+    def at_rest(self, unknowns) -> np.ndarray | None:
+        """The equilibrium near these at the same value of the parameter; None where Newton's steps do not settle.
+
+        The steps have full length and are measured by what they change in each rate, which no unit of a state alters.
+        """
+        start = unknowns
+        for _ in range(CORRECTIONS):
+            jacobian, rates = self.slopes(unknowns)
+            if not (np.all(np.isfinite(jacobian)) and np.all(np.isfinite(rates))):
+                return None
+            slopes = jacobian[:, :-1]
+            try:
+                move = np.append(-np.linalg.solve(slopes, rates), 0.0)
+            except np.linalg.LinAlgError:
+                return None
+            unknowns = unknowns + move
+            if not np.all(np.isfinite(unknowns)):
+                return None
+            terms = np.abs(slopes) @ np.maximum(np.abs(unknowns), np.abs(unknowns - start))[:-1]
+            if np.all(np.abs(slopes) @ np.abs(move)[:-1] <= LAST_CORRECTION * terms):
+                return unknowns
+        return None
 
     def corrected(self, guess, row, sizes) -> tuple[np.ndarray, np.ndarray, int] | None:
         """The point of the curve in the plane through `guess` across `row`, its Jacobian, and Newton's steps to it."""
@@ -177,8 +202,15 @@ class Curve:
                 raise ArithmeticError
             return found[0]
 
+        def tested(share):
+            # both ends are known, and to be corrected again might change a sign that is within rounding of zero
+            value = test({0.0: here, 1.0: new}.get(share) or at(share))
+            if not np.isfinite(value):
+                raise ArithmeticError
+            return value
+
         try:
-            share = brentq(lambda share: test(at(share)), 0.0, 1.0, xtol=1e-14)
+            share = brentq(tested, 0.0, 1.0, xtol=1e-14, disp=False)
             return share, at(share)
         except ArithmeticError:
             # where branches cross at a right angle the plane may hold no single point
@@ -206,7 +238,7 @@ class Curve:
         """The fold near the place where it was seen, by its own equations."""
         names = [self.balance.flow.names[k] for k in self.balance.independent]
         guess = dict(zip((*names, *self.balance.parameters), map(jnp.asarray, seen.unknowns), strict=True))
-        values, states, _, converged = singular_point(self.balance, self.given, guess)
+        values, states, _, converged = singular_point(self.balance, self.given, guess, jnp.asarray(sizes[:-1]))
         unknowns = np.array([float({**states, **values}[name]) for name in guess])
         if not (converged and np.abs((unknowns - seen.unknowns) / sizes).max() <= NEAR):
             return replace(seen, resolved=False)

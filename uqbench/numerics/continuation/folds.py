@@ -12,30 +12,28 @@ With v of a given length and u across it, each is a regular system of equations 
 1982), solved by Newton's method (`roots.newton`): to rounding, and with derivatives by the implicit function theorem.
 Higher derivatives of f come from differentiating the right-hand side along the curve, for any number of states.
 
-Conservation laws would make f_y singular everywhere. So the unknowns are the states without one for each law, which
-follows from the others and the totals of the start (`Balance`).
+Conservation laws would make f_y singular everywhere; the unknowns are the states that they leave (`balance`).
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import cached_property, partial
+from collections.abc import Mapping
+from functools import partial
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
-from ...errors import InputError, nearest
 from ...system import Inputs, Ode, Theta
-from ..conservation import conservation_laws
-from ..equilibrium import Flow, Given
+from ..equilibrium import Given
+from ..given import as_arrays, stacked
 from ..roots import newton
-from ..sparse_lu import dependencies
+from .balance import Balance, balance_of
 
 # Steps below this many `roots.LEAST_STEP` of the size of an unknown are rounding: folds have condition numbers.
 FLOOR = 100.0
+# A state is zero that is this much less than what would matter to any rate.
+NOTHING = 1e-10
 # Beyond this condition number the equations of the fold do not determine it.
 SINGULAR = 1e12
 
@@ -76,7 +74,8 @@ def fold(system: Ode, theta: Theta, inputs: Inputs, *, parameter: str, guess: Ma
         theta: every parameter, scalars.
         inputs: what the experimenter sets.
         parameter: the name, in theta or inputs, of what moves until the equilibria meet.
-        guess: every state, and optionally the parameter, near the fold; such as a point of `equilibrium_branch`.
+        guess: every state, and optionally the parameter, near the fold; such as a point of `equilibrium_branch`. Its
+            numbers say how large each state is, in any unit; one that is zero is told by what it changes.
 
     Returns:
         the fold, to rounding. `converged` is False, and all numbers NaN, where the steps do not settle: there is no
@@ -93,7 +92,7 @@ def fold(system: Ode, theta: Theta, inputs: Inputs, *, parameter: str, guess: Ma
         0.0858683119
     """
     balance, given = balance_of("fold", system, theta, inputs, (parameter,), guess=guess, guessed=(parameter,))
-    values, states, null_vector, converged = singular_point(balance, given, _numbers(guess))
+    values, states, null_vector, converged = singular_point(balance, given, as_arrays(guess))
     return Fold(values[parameter], states, null_vector, converged)
 
 
@@ -116,152 +115,21 @@ def cusp(system: Ode, theta: Theta, inputs: Inputs, *, parameters: tuple[str, st
     balance, given = balance_of(
         "cusp", system, theta, inputs, parameters, guess=guess, guessed=parameters, findings=wrong
     )
-    return Cusp(*singular_point(balance, given, _numbers(guess)))
-
-
-@dataclass(frozen=True)
-class Balance:
-    """The equations rhs = 0 in those states that no conservation law gives from the others.
-
-    Args:
-        flow: the system as functions of rows of numbers.
-        parameters: names, in theta or inputs, of what is unknown beside the states.
-    """
-
-    flow: Flow
-    parameters: tuple[str, ...]
-
-    @cached_property
-    def dependent(self) -> tuple[int, ...]:
-        """One state for each law, in which that law alone has a coefficient (laws are in echelon form)."""
-        laws = np.asarray(self.flow.laws).reshape(-1, len(self.flow.names))
-        alone = (laws != 0).sum(axis=0) == 1
-        return tuple(int(np.argmax(np.where(alone, np.abs(law), -1.0))) for law in laws)
-
-    @cached_property
-    def independent(self) -> tuple[int, ...]:
-        """The other states: the unknowns, in this order."""
-        return tuple(k for k in range(len(self.flow.names)) if k not in self.dependent)
-
-    def at(self, values, given: Given) -> Given:
-        """What is given, with these values `(parameters,)` of the unknown ones."""
-        theta, inputs = given
-        for name, value in zip(self.parameters, values, strict=True):
-            theta, inputs = ({**part, name: value} if name in part else part for part in (theta, inputs))
-        return theta, inputs
-
-    def states(self, z, values, given: Given) -> Array:
-        """All states from the independent ones `(independent,)`; the totals are those of the start."""
-        if not self.dependent:
-            return z
-        weights = self.flow.weights()
-        y = jnp.zeros(len(self.flow.names)).at[jnp.array(self.independent)].set(z)
-        left = weights @ (self.flow.start(self.at(values, given)) - y)
-        return y.at[jnp.array(self.dependent)].set(left / weights[jnp.arange(len(left)), jnp.array(self.dependent)])
-
-    def rates(self, z, values, given: Given) -> Array:
-        """`(independent,)`: time derivatives of the independent states."""
-        slope = self.flow.slope(self.states(z, values, given), self.at(values, given))
-        return slope[jnp.array(self.independent)]
-
-    def values(self, given: Given) -> Array:
-        """`(parameters,)`: what is given for them."""
-        theta, inputs = given
-        return jnp.stack([theta[name] if name in theta else inputs[name] for name in self.parameters])
-
-
-def balance_of(
-    subject: str, system: Ode, theta: Theta, inputs: Inputs, parameters: Sequence[str], *, guess=None,
-    guessed: Sequence[str] = (), findings: Sequence[str] = (), reserved: Sequence[str] = (),
-) -> tuple[Balance, Given]:  # fmt: skip
-    """The equations of equilibrium and what is given as arrays.
-
-    Args:
-        subject: of the error.
-        guess: states by name. guessed: what else may be in it.
-        findings: what the caller has found already. reserved: names that no state or parameter may have.
-
-    Raises:
-        InputError: with the findings of the caller and all that is wrong besides.
-    """
-    given = tuple({name: jnp.asarray(value, float) for name, value in part.items()} for part in (theta, inputs))
-    theta, inputs = given
-    findings = [*findings]
-    known = {**theta, **inputs}
-    for name in parameters:
-        if name not in known:
-            findings.append(f"{name!r} is neither a parameter nor an input; {nearest(name, [*known])}")
-        elif known[name].shape != ():
-            findings.append(f"{name!r} has the shape {known[name].shape}; what moves has to be one number.")
-    if system.stops:
-        findings.append(
-            "the system has a schedule, so it has no equilibria; describe the constant conditions, with "
-            "dataclasses.replace(system, doses=None, switches=None)."
-        )
-    names, balance = (), None
-    try:
-        names = tuple(system.initial(theta, inputs))
-        # a system can be looked at only once what is to move is a number
-        if all(name in known and known[name].shape == () for name in parameters):
-            laws = tuple(map(tuple, conservation_laws(system, names, theta, inputs).tolist()))
-            # nothing is integrated over time, so the flow needs no design
-            balance = Balance(Flow(system, names, laws, jax.tree.structure(None)), tuple(parameters))
-            findings += _dependence_findings(balance, given)
-    except KeyError as error:
-        findings.append(f"the system reads {error.args[0]!r}, which is not given; {nearest(error.args[0], [*known])}")
-    if guess is not None and names:
-        findings += [f"the guess has no value for the state {name!r}." for name in names if name not in guess]
-        allowed = [*names, *guessed]
-        findings += [f"the guess names {name!r}; {nearest(name, allowed)}" for name in guess if name not in allowed]
-    findings += [f"{name!r} is both a state and a parameter; rename one." for name in parameters if name in names]
-    clash = [name for name in (*names, *parameters) if name in reserved]
-    findings += [f"{name!r} is the name of a column of the result; rename the state or parameter." for name in clash]
-    if findings:
-        raise InputError(subject, findings)
-    return balance, given
-
-
-def _dependence_findings(balance: Balance, given: Given) -> list[str]:
-    """Whether time drives the system, and whether it feels what is to move."""
-    flow, count = balance.flow, len(balance.flow.names)
-
-    def read(t, y, values):
-        theta, inputs = balance.at(values, given)
-        rates = flow.system.rhs(t, dict(zip(flow.names, y, strict=True)), theta, inputs)
-        start = flow.system.initial(theta, inputs)
-        return [jnp.asarray(part[name], float) for part in (rates, start) for name in flow.names]
-
-    scalar = jax.ShapeDtypeStruct((), float)
-    closed = jax.make_jaxpr(read)(scalar, [scalar] * count, [scalar] * len(balance.parameters))
-    rows = dependencies(closed.jaxpr, [frozenset([k]) for k in range(1 + count + len(balance.parameters))])
-    rates, start = frozenset().union(*rows[:count]), frozenset().union(*rows[count:])
-    # the start acts through its conserved totals only
-    felt = rates | start if flow.laws else rates
-    findings = []
-    if 0 in rates:
-        findings.append(
-            "the right-hand side uses the time, so it has no equilibria; give the constant conditions as inputs."
-        )
-    return findings + [
-        f"neither the right-hand side nor a conserved total depends on {name!r}; name something that moves equilibria."
-        for k, name in enumerate(balance.parameters)
-        if 1 + count + k not in felt
-    ]
-
-
-def _numbers(guess: Mapping[str, Array]) -> dict[str, Array]:
-    return {name: lax.stop_gradient(jnp.asarray(value, float)) for name, value in guess.items()}
+    return Cusp(*singular_point(balance, given, as_arrays(guess)))
 
 
 @partial(jax.jit, static_argnums=0)
-def singular_point(balance: Balance, given: Given, guess: dict[str, Array]):
-    """Fold or cusp, for one or two parameters: their values, states, null vector, and whether it converged."""
+def singular_point(balance: Balance, given: Given, guess: dict[str, Array], sizes: Array | None = None):
+    """Fold or cusp, for one or two parameters: their values, states, null vector, and whether it converged.
+
+    `sizes` `(independent,)` are those of the states, where they are known better than from the guess.
+    """
     flow, order = balance.flow, len(balance.parameters)
-    fixed = lax.stop_gradient(given)
+    fixed, guess = lax.stop_gradient((given, guess))
     current = zip(balance.parameters, balance.values(fixed), strict=True)
     values = jnp.stack([guess.get(name, value) for name, value in current])
-    z = jnp.stack([guess[flow.names[k]] for k in balance.independent])
-    sizes, scales, normal = _scales(balance, z, values, fixed)
+    z = stacked(guess, [flow.names[k] for k in balance.independent])
+    sizes, scales, normal = _scales(balance, z, values, fixed, sizes)
     start = jnp.concatenate([z / sizes, normal, jnp.zeros((order - 1) * len(z)), values / scales])
     residual, extended = partial(_along_curve, balance), (given, sizes, scales, normal)
     root = newton(residual, start, extended, floor=FLOOR)
@@ -302,12 +170,11 @@ def _along_curve(balance: Balance, unknowns, extended) -> Array:
     return jnp.concatenate([*rows, (curve[1:] / sizes) @ normal - jnp.eye(len(scales))[0]])
 
 
-def _scales(balance: Balance, z, values, given: Given) -> tuple[Array, Array, Array]:
+def _scales(balance: Balance, z, values, given: Given, sizes) -> tuple[Array, Array, Array]:
     """Sizes of states and parameters, and the direction in which states, in these sizes, are nearest to singular."""
-    system = balance.flow.system
-    # a guess of zero says nothing of the size
-    sizes = jnp.where(z == 0, system.atol / system.rtol, jnp.maximum(jnp.abs(z), system.atol))
     jacobian, by_parameter = jax.jacfwd(balance.rates, argnums=(0, 1))(z, values, given)
+    if sizes is None:
+        sizes = _sizes(balance, z, values, jacobian, by_parameter)
     equations = jnp.max(jnp.abs(jacobian) * sizes, axis=1)
     equations = jnp.where(equations > 0, equations, 1.0)
     scaled = jacobian * sizes / equations[:, None]
@@ -317,3 +184,17 @@ def _scales(balance: Balance, z, values, given: Given) -> tuple[Array, Array, Ar
     scales = jnp.where(scales > 0, scales, 1.0)
     _, _, directions = jnp.linalg.svd(jnp.where(jnp.isfinite(scaled), scaled, 0.0))
     return sizes, scales, directions[-1]
+
+
+def _sizes(balance: Balance, z, values, jacobian, by_parameter) -> Array:
+    """`(independent,)`: sizes of the states of a guess, whatever their units.
+
+    One that is zero, or to rounding, is as large as it has to be to change a rate as much as another state or parameter
+    does. Where nothing else changes any rate that it is in, the tolerances of the system say the size.
+    """
+    terms = jnp.concatenate([jnp.abs(jacobian * z), jnp.abs(by_parameter * values)], axis=1).max(axis=1)
+    matters = jnp.where((jacobian == 0) | (terms[:, None] == 0), jnp.inf, terms[:, None] / jnp.abs(jacobian))
+    matters = matters.min(axis=0)
+    system = balance.flow.system
+    matters = jnp.where(jnp.isfinite(matters), matters, jnp.where(z == 0, system.atol / system.rtol, 0.0))
+    return jnp.where(jnp.abs(z) > NOTHING * matters, jnp.abs(z), matters)

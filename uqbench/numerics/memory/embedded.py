@@ -12,7 +12,9 @@ samples.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from numbers import Real
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
@@ -214,6 +216,13 @@ def embedding_error(kernel: MemoryKernel, modes: int | None, end: float) -> Embe
     abs y', where G is the norm of the response of the kept system to a push of y. Norms are those of max abs; integrals
     and maxima are taken on grids, to about three digits.
 
+    Args:
+        modes: as for `embedding`.
+        end: in the time unit, positive and finite.
+
+    Raises:
+        InputError: an end that is neither, a number of modes that would cut a pair.
+
     Example:
         >>> from forward_models.receptor_tf import model
         >>> from uqbench.numerics.memory import memory_kernel
@@ -222,6 +231,8 @@ def embedding_error(kernel: MemoryKernel, modes: int | None, end: float) -> Embe
         >>> round(found.bound, 3)
         0.022
     """
+    if np.shape(end) or not isinstance(end, Real | jax.Array) or not 0 < end < np.inf:
+        raise InputError("embedding_error", [f"the end is {end!r}; it must be one positive, finite time."])
     affine, left = _truncated(kernel, modes)
     size, times = len(kernel.slow), jnp.linspace(0.0, end, 513)
     response = jnp.abs(exponentials(affine.matrix, times)[:, :size, :size]).sum(axis=-1).max(axis=-1)

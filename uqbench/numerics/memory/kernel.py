@@ -28,6 +28,7 @@ from jaxtyping import Array, Float
 from ...design import Design
 from ...errors import InputError
 from ...system import Inputs, Ode, Theta
+from ..given import checked, stacked
 from ..odes import problem_of
 from ..slow_fast import split_states
 from ..sparse_lu import dependencies, structure
@@ -161,8 +162,8 @@ def memory_kernel(system: Ode, fast: Sequence[str], theta: Theta, inputs: Inputs
         the kernel with its reductions; its matrices are exact, its exponentials good to about 1e-13 of their largest.
 
     Raises:
-        InputError: with everything that is wrong: names, a schedule, use of time, a product of states, fast states
-            that grow when the slow ones are held.
+        InputError: parameters missing or no scalars; then with everything that is wrong: names, a schedule, use of
+            time, a product of states, fast states that grow when the slow ones are held.
 
     Example:
         >>> from forward_models.receptor_tf import model
@@ -171,8 +172,7 @@ def memory_kernel(system: Ode, fast: Sequence[str], theta: Theta, inputs: Inputs
         >>> round(float(kernel.memory_time), 6)
         0.033333
     """
-    theta, inputs = ({name: jnp.asarray(value, float) for name, value in part.items()} for part in (theta, inputs))
-    names = tuple(system.initial(theta, inputs))
+    theta, inputs, names = checked("memory_kernel", system, theta, inputs)
     slow, fast, findings = split_states(names, fast)
     if system.stops:
         findings.append(
@@ -199,12 +199,11 @@ def _expansion(system, names, order, theta, inputs):
     """Slopes `(n, n)` and rates `(n,)` at the origin, and the start `(n,)`, states in the `order` of their places."""
 
     def rates(y):
-        found = system.rhs(jnp.zeros(()), dict(zip(names, y, strict=True)), theta, inputs)
-        return jnp.stack([jnp.asarray(found[name], float) for name in names])
+        return stacked(system.rhs(jnp.zeros(()), dict(zip(names, y, strict=True)), theta, inputs), names)
 
     origin, start, order = jnp.zeros(len(names)), system.initial(theta, inputs), np.array(order)
     matrix = jax.jacfwd(rates)(origin)[order][:, order]
-    return matrix, rates(origin)[order], jnp.stack([jnp.asarray(start[name], float) for name in names])[order]
+    return matrix, rates(origin)[order], stacked(start, names)[order]
 
 
 def _linearity_findings(system: Ode, names: tuple[str, ...], theta: Theta, inputs: Inputs) -> list[str]:

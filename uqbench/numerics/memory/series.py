@@ -7,6 +7,7 @@ which noise moves much farther. With the rates known, the residues are a linear 
 """
 
 from dataclasses import dataclass
+from numbers import Integral
 
 import numpy as np
 
@@ -54,7 +55,8 @@ def prony(samples, step: float, modes: int) -> Prony:
             counted singly.
 
     Raises:
-        InputError: too few lags, a step that is not positive, samples that are no numbers, fewer modes than asked for.
+        InputError: too few lags, a step that is not positive, samples that are no numbers, modes that are no whole
+            number, fewer of them than asked for.
 
     Example:
         >>> lags = np.arange(20) * 0.1
@@ -65,9 +67,11 @@ def prony(samples, step: float, modes: int) -> Prony:
     samples = np.asarray(samples, float)
     count = samples.shape[0] if samples.ndim else 0
     findings = [] if np.all(np.isfinite(samples)) else ["samples have values that are not finite."]
-    if not step > 0:
-        findings.append(f"the step is {step}; it must be positive.")
-    if not 1 <= modes <= count // 2:
+    if np.shape(step) or not 0 < step < np.inf:
+        findings.append(f"the step is {step}; it must be one positive, finite time.")
+    if not isinstance(modes, Integral):
+        findings.append(f"modes is {modes!r}; it must be a whole number.")
+    elif not 1 <= modes <= count // 2:
         findings.append(f"{modes} modes from {count} lags; give between 1 and {count // 2}, two lags for each.")
     if findings:
         raise InputError("prony", findings)

@@ -7,6 +7,13 @@ from .reduced import is_implicit as is_implicit
 from .reduced import quasi_steady_state as quasi_steady_state
 from .reduced import reduction as reduction
 from .reduced import split_states as split_states
+from .scales import SMALL as SMALL
+from .scales import pace as pace
+
+__all__ = [
+    "SMALL", "FastEquilibrium", "is_implicit", "pace", "quasi_steady_state", "reduction", "reduction_error",
+    "separation", "split_states",
+]  # fmt: skip
 
 if TYPE_CHECKING:
     from .diagnosis import separation as separation

@@ -16,31 +16,23 @@ from collections.abc import Sequence
 from functools import partial
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
 from ...design import Design
 from ...errors import InputError
 from ...system import Ode, Theta
-from ..odes import RESULTS, solve
-from ..roots import relax
-from .reduced import FastEquilibrium, FastResidual, quasi_steady_state, split_states
+from ..given import checked, stacked
+from ..odes import RESULTS, problem_of, solve_once
+from .reduced import quasi_steady_state, split_states
+from .scales import layers, look
+from .verdict import SAME, judged, told
 
-VERDICTS = ("strong", "weak", "absent", "unknown")
-# Largest ratio of time scales, and largest shift of a slow state in the first layer, of a strong separation.
-SMALL = 0.1
 POINTS, STARTS = 48, 24
 # Spread of the starts about the size of the fast states, in powers of ten.
 DECADES = 2.0
 # A design that asks only for the steady state is followed for this many of its slowest time scale.
 SETTLED = 20.0
-# Equilibria closer than this, relative to their size or to the largest on the way, are one.
-SAME = 1e-6
-MEANING = (
-    "strong: one stable equilibrium of the fast states along the way, reached before the slow ones move; weak: several "
-    "stable equilibria, or none; absent: the fast states are not fast, or move the slow ones before they rest."
-)
 
 
 def separation(system: Ode, fast: Sequence[str], theta: Theta, design: Design, *, seed: int = 0) -> xr.Dataset:
@@ -73,28 +65,33 @@ def separation(system: Ode, fast: Sequence[str], theta: Theta, design: Design, *
         >>> separation(model.system, ["x"], theta, Design([5.0])).attrs["verdict"]
         'strong'
     """
-    theta = {name: jnp.asarray(value, float) for name, value in theta.items()}
-    slow, fast, findings = split_states(tuple(system.initial(theta, design.inputs)), fast)
+    theta, inputs, names = checked("separation", system, theta, design.inputs)
+    slow, fast, findings = split_states(names, fast)
+    if not design.times.size:
+        findings.append("the design has no times.")
     if findings:
         raise InputError("separation", findings)
     reduced = quasi_steady_state(system, fast)
     grid = _grid(system, theta, design)
-    full = solve_on(system, theta, grid)
+    full = solve_once(system, theta, grid)
     if code := int(full.result):
-        none = {"epsilon": np.nan, "layer": np.nan, "error": np.nan, "meaning": MEANING}
-        return xr.Dataset(attrs=none | _told("unknown", f"the full system cannot be solved: {RESULTS[code]}"))
-    short = solve_on(reduced, theta, grid)
-    x, y = (jnp.stack([full.states[name] for name in part], axis=1) for part in (fast, slow))
-    size = np.abs(np.asarray(x)).max(axis=0)
-    starts = _starts(size, np.asarray(x).min(axis=0) < 0, seed)
-    seen = _look(reduced.algebraic, slow, theta, grid, x, y, jnp.asarray(starts))
-    return _judged(fast, slow, grid, x, y, short, {name: np.asarray(value) for name, value in seen.items()})
+        none = {"epsilon": np.nan, "layer": np.nan, "error": np.nan}
+        return xr.Dataset(attrs=none | told("unknown", f"the full system cannot be solved: {RESULTS[code]}"))
+    equilibrium = reduced.algebraic
+    free = equilibrium.rates(theta, inputs).independent
+    x, y = (_columns(full.states, part) for part in (free, slow))
+    points = _disturbed(system, free, slow, theta, grid, x, y)
+    starts = _starts(np.abs(x).max(axis=0, initial=0.0), x.min(axis=0) < 0, seed)
+    seen = {name: np.asarray(values) for name, values in look(equilibrium, slow, theta, grid, x, y, starts).items()}
+    shifts = np.asarray(layers(equilibrium, slow, theta, inputs, *points))
+    short = solve_once(reduced, theta, grid)
+    dataset = _dataset(grid, free, slow, x, y, _columns(short.states, slow), seen, shifts)
+    return dataset.assign_attrs(judged(dataset, int(short.result)))
 
 
-@partial(jax.jit, static_argnums=0)
-def solve_on(system: Ode, theta: Theta, design: Design):
-    """The solution by the stiff method, compiled once for each system."""
-    return solve(system, theta, design, method="implicit")
+def _columns(states: dict, names) -> np.ndarray:
+    """`(times, names)`."""
+    return np.stack([np.asarray(states[name]) for name in names], axis=1)
 
 
 def _grid(system: Ode, theta: Theta, design: Design) -> Design:
@@ -112,17 +109,16 @@ def _grid(system: Ode, theta: Theta, design: Design) -> Design:
 @partial(jax.jit, static_argnums=0)
 def _jacobian(system, theta, design):
     initial = system.initial(theta, design.inputs)
-    start = jnp.stack([jnp.asarray(value, float) for value in initial.values()])
+    names = tuple(initial)
 
     def slope(y):
-        rates = system.rhs(design.start, dict(zip(initial, y, strict=True)), theta, design.inputs)
-        return jnp.stack([jnp.asarray(rates[name], float) for name in initial])
+        return stacked(system.rhs(design.start, dict(zip(names, y, strict=True)), theta, design.inputs), names)
 
-    return jax.jacfwd(slope)(start)
+    return jax.jacfwd(slope)(stacked(initial, names))
 
 
 def _starts(size: np.ndarray, negative: np.ndarray, seed: int) -> np.ndarray:
-    """`(starts, fast)`: nothing, and magnitudes spread over decades; negative only for states that are so at times."""
+    """`(starts, free)`: nothing, and magnitudes spread over decades; negative only for states that are so at times."""
     rng = np.random.default_rng(seed)
     size = np.where(size > 0, size, 1.0)
     magnitude = 10 ** rng.uniform(-DECADES, DECADES, (STARTS, len(size)))
@@ -130,75 +126,53 @@ def _starts(size: np.ndarray, negative: np.ndarray, seed: int) -> np.ndarray:
     return np.vstack([np.zeros(len(size)), size * magnitude * sign])
 
 
-@partial(jax.jit, static_argnums=(0, 1))
-def _look(equilibrium: FastEquilibrium, slow: tuple[str, ...], theta, design, x, y, starts):
-    """Equilibria of the fast states and rates around them, at every point of the trajectory."""
-    full, fast = equilibrium.full, equilibrium.fast
-    first = dict(zip(slow, y[0], strict=True))
-    laws = equilibrium.laws(first, theta, design.inputs)
-    residual = FastResidual(equilibrium, laws)
-    floor = full.atol / full.rtol
-
-    def given(t, y):
-        return t, dict(zip(slow, y, strict=True)), theta, design.inputs
-
-    def rates(names, t, x, y):
-        slope = full.rhs(t, dict(zip((*fast, *slow), (*x, *y), strict=True)), theta, design.inputs)
-        return jnp.stack([jnp.asarray(slope[name], float) for name in names])
-
-    def relaxation(t, x, y):
-        """Real parts of the eigenvalues of the fast equations, without the zeros of conserved totals."""
-        spectrum = jnp.linalg.eigvals(jax.jacfwd(partial(rates, fast), argnums=1)(t, jnp.nan_to_num(x), y))
-        return spectrum[jnp.argsort(jnp.abs(spectrum))][len(laws) :].real
-
-    def at(t, x, y):
-        found = jax.vmap(lambda start: relax(residual, start, given(t, y), floor=floor))(jnp.vstack([x, starts]))
-        followed = found.value[0]
-        f_x, f_y = jax.jacfwd(lambda x, y: residual(x, given(t, y)), argnums=(0, 1))(followed, y)
-        g_x, g_y = jax.jacfwd(partial(rates, slow, t), argnums=(0, 1))(followed, y)
-        solved = jnp.linalg.solve(f_x, jnp.concatenate([f_y, (x - followed)[:, None]], axis=1))
-        taken = equilibrium(*given(t, y))
-        return {
-            "found": found.value,
-            "taken": jnp.stack([taken[name] for name in fast]),
-            "converged": found.converged,
-            "growth": jax.vmap(lambda x: relaxation(t, x, y))(found.value),
-            "slow_spectrum": jnp.linalg.eigvals(g_y - g_x @ solved[:, :-1]),
-            "speed": rates(slow, t, followed, y),
-            "shift": g_x @ solved[:, -1],
-        }
-
-    return jax.vmap(at)(design.times, x, y)
+def _disturbed(system: Ode, free, slow, theta: Theta, grid: Design, x, y):
+    """Times, free fast states and slow states at the start and right after each dose and switch: layers begin there."""
+    problem = problem_of(system, (*free, *slow), (theta, grid))
+    times, fast, states = [float(grid.start)], [x[0]], [y[0]]
+    if problem.stops is None:
+        return np.array(times), np.stack(fast), np.stack(states)
+    stops, kicks = np.asarray(problem.stops), np.stack([np.asarray(kick) for kick in problem.kicks])
+    inside = np.unique(stops[(stops >= times[0]) & (stops < float(grid.times[-1]))])
+    if inside.size:
+        before = solve_once(system, theta, Design(inside, grid.inputs, start=times[0])).states
+        for k, stop in enumerate(inside):
+            added = kicks[:, stops == stop].sum(axis=1)
+            rows = [np.array([float(before[name][k]) for name in part]) for part in (free, slow)]
+            times.append(np.nextafter(stop, np.inf))
+            fast.append(rows[0] + added[: len(free)])
+            states.append(rows[1] + added[len(free) :])
+    return np.array(times), np.stack(fast), np.stack(states)
 
 
-def _judged(fast, slow, grid: Design, x, y, short, seen) -> xr.Dataset:
-    times, x, y = np.asarray(grid.times), np.asarray(x), np.asarray(y)
-    stable = seen["converged"] & np.all(seen["growth"] < 0, axis=-1)
-    physical = np.where(x.min(axis=0) < 0, -np.inf, -1e-9 * np.abs(x).max(axis=0))
-    stable[:, 1:] &= np.all(seen["found"][:, 1:] >= physical, axis=-1)
-    apart = SAME * np.maximum(np.abs(x).max(axis=0), np.nan_to_num(np.abs(seen["found"][:, 0])).max(axis=0))
-    count = np.array([_distinct(found[kept], apart) for found, kept in zip(seen["found"], stable, strict=True)])
-    size = np.maximum(np.abs(y).max(axis=0), 1e-300)
-    fast_rate = np.where(stable[:, 0], np.abs(seen["growth"][:, 0]).min(axis=-1), np.nan)
-    slow_rate = np.maximum(np.abs(seen["slow_spectrum"]).max(axis=-1), np.abs(seen["speed"] / size).max(axis=-1))
-    reduced = np.stack([np.asarray(short.states[name]) for name in slow], axis=1)
-    layer, error = np.abs(seen["shift"][0]) / size, np.abs(reduced - y).max(axis=0) / size
-    dataset = xr.Dataset(
+def _dataset(grid: Design, free, slow, x, y, reduced, seen, shifts) -> xr.Dataset:
+    stable, found = seen["stable"], seen["found"]
+    size_x, size_y = (np.maximum(np.abs(part).max(axis=0), 1e-300) for part in (x, y))
+    # a state that never is negative has no use for equilibria where it would be, but for that which it follows
+    physical = np.where(x.min(axis=0) < 0, -np.inf, -1e-9 * size_x)
+    reachable = stable & np.all(found >= physical, axis=-1)
+    reachable[:, 0] = stable[:, 0]
+    apart = SAME * np.maximum(size_x, np.nan_to_num(np.abs(found[:, 0])).max(axis=0))
+    count = np.array([_distinct(rows[kept], apart) for rows, kept in zip(found, reachable, strict=True)])
+    fast_rate = np.where(stable[:, 0], np.abs(seen["growth"]).min(axis=-1), np.nan)
+    slow_rate = np.abs(seen["slow_spectrum"]).max(axis=-1)
+    for speed, size in ((seen["speed"], size_y), (seen["drift"], size_x)):
+        slow_rate = np.maximum(slow_rate, np.abs(speed / size).max(axis=-1))
+    return xr.Dataset(
         {
             "slow_state": (("time", "slow"), y),
             "fast_state": (("time", "fast"), x),
-            "equilibrium": (("time", "fast"), seen["found"][:, 0]),
+            "equilibrium": (("time", "fast"), np.where(stable[:, :1], found[:, 0], np.nan)),
             "taken": (("time", "fast"), seen["taken"]),
             "stable_equilibria": ("time", count),
             "fast_rate": ("time", fast_rate),
             "slow_rate": ("time", slow_rate),
             "epsilon": ("time", slow_rate / fast_rate),
-            "layer": ("slow", layer),
-            "error": ("slow", error),
+            "layer": ("slow", np.abs(shifts).max(axis=0) / size_y),
+            "error": ("slow", np.abs(reduced - y).max(axis=0) / size_y),
         },
-        coords={"time": times, "fast": list(fast), "slow": list(slow)},
+        coords={"time": np.asarray(grid.times), "fast": list(free), "slow": list(slow)},
     )
-    return dataset.assign_attrs(_verdict(dataset, int(short.result)))
 
 
 def _distinct(found: np.ndarray, apart: np.ndarray) -> int:
@@ -208,56 +182,3 @@ def _distinct(found: np.ndarray, apart: np.ndarray) -> int:
         if not any(np.all(np.abs(row - other) <= apart + SAME * np.abs(other)) for other in kept):
             kept.append(row)
     return len(kept)
-
-
-def _verdict(dataset: xr.Dataset, code: int) -> dict:
-    names = ", ".join(map(str, dataset.fast.values))
-    lost = np.isnan(dataset.fast_rate.values)
-    epsilon = float(np.max(dataset.epsilon.values[~lost])) if not lost.all() else np.nan
-    layer = float(dataset.layer.max())
-    attributes = {"meaning": MEANING, "epsilon": epsilon, "layer": layer, "error": float(dataset.error.max())}
-    if weak := _weakness(dataset, lost, names):
-        return attributes | weak
-    if code:
-        return attributes | _told("weak", f"the reduced system cannot be solved: {RESULTS[code]}")
-    if epsilon > SMALL:
-        reason = f"the slow states move at {epsilon:.2g} of the rate at which {names} relaxes; this must be small"
-        return attributes | _told("absent", reason)
-    if layer > SMALL:
-        reason = f"while {names} relaxes at the start, a slow state moves by {layer:.2g} of its size"
-        return attributes | _told("absent", f"{reason}; this must be small")
-    reason = (
-        f"{names} has one stable equilibrium along the way (of {STARTS + 2} starts at each of {dataset.sizes['time']} "
-        f"times, all that settle lead there) and relaxes {_whole(1 / max(epsilon, 1e-300))} times as fast as the slow "
-        "states move"
-    )
-    return attributes | _told("strong", reason)
-
-
-def _weakness(dataset: xr.Dataset, lost: np.ndarray, names: str) -> dict:
-    """What there is to say where the fast states have several places to be, none, or another than the reduced ones."""
-    count, times = dataset.stable_equilibria.values, dataset.time.values
-    size = np.abs(dataset.fast_state.values).max(axis=0) + np.nan_to_num(np.abs(dataset.equilibrium.values)).max(axis=0)
-    other = np.any(~(np.abs(dataset.taken - dataset.equilibrium).values <= 10 * SAME * size), axis=1)
-    for what, where in (
-        (f"has {int(count.max())} stable equilibria or more, so that the past decides where it is", count > 1),
-        ("has no stable equilibrium", lost | (count == 0)),
-        ("is put at another equilibrium than that where it is", other),
-    ):
-        if where.any():
-            first, last = (float(times[where][k]) for k in (0, -1))
-            state = dataset.isel(time=int(np.flatnonzero(where)[0])).slow_state
-            at = ", ".join(f"{name} = {float(value):.3g}" for name, value in zip(state.slow.values, state, strict=True))
-            reason = f"the fast part ({names}) {what}, from time {first:.3g} ({at}) to {last:.3g}"
-            return {**_told("weak", reason), "weak_from": first, "weak_to": last}
-    return {}
-
-
-def _whole(number: float) -> str:
-    """Two digits, without a power of ten where there is room for zeros."""
-    return f"{float(f'{number:.2g}'):,.0f}" if 10 <= number < 1e7 else f"{number:.2g}"
-
-
-def _told(verdict: str, reason: str) -> dict:
-    warning = f"{verdict} separation of time scales: {reason}. Keep the fast states."
-    return {"verdict": verdict, "reason": reason, "warning": "" if verdict == "strong" else warning}

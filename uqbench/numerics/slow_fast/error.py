@@ -18,8 +18,8 @@ import xarray as xr
 from ...design import Design
 from ...errors import InputError
 from ...system import Ode, Theta
-from ..odes import RESULTS, solve_many
-from .diagnosis import solve_on
+from ..given import checked
+from ..odes import RESULTS, solve_many, solve_once
 from .reduced import quasi_steady_state, split_states
 
 SCALE = "scale of the fast time"
@@ -59,8 +59,8 @@ def reduction_error(
         >>> round(float(found.slope[0]), 2)
         1.0
     """
-    theta = {name: jnp.asarray(value, float) for name, value in theta.items()}
-    slow, fast, findings = split_states(tuple(system.initial(theta, design.inputs)), fast)
+    theta, _, names = checked("reduction_error", system, theta, design.inputs)
+    slow, fast, findings = split_states(names, fast)
     if not np.all(np.isfinite(design.times)):
         findings.append("a time is inf; errors are compared on the way, so give finite times.")
     if len(scales) < 3 or not all(value > 0 for value in scales):
@@ -70,7 +70,7 @@ def reduction_error(
     scales = np.sort(np.asarray(scales, float))[::-1]
     reduced = replace(quasi_steady_state(system, fast), rtol=RTOL, atol=ATOL_SHARE * system.atol)
     faster = replace(system, rhs=FasterRates(system, fast), rtol=RTOL, atol=ATOL_SHARE * system.atol)
-    short, runs = solve_on(reduced, theta, design), _solve_scaled(faster, theta, design, jnp.asarray(scales))
+    short, runs = solve_once(reduced, theta, design), _solve_scaled(faster, theta, design, jnp.asarray(scales))
     codes = [int(short.result), *map(int, runs.result)]
     if failed := sorted({code for code in codes if code}):
         raise InputError("reduction_error", [f"a solve failed: {RESULTS[code]}" for code in failed])

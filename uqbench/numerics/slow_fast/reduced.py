@@ -24,8 +24,11 @@ from ...design import Design
 from ...errors import InputError, nearest
 from ...system import Inputs, Ode, State, Theta
 from ..conservation import conservation_laws, laws_within
-from ..roots import settle
-from ..sparse_lu import dependencies, structure
+from ..roots import settle, solve
+from ..sparse_lu import dependencies
+
+# Real parts of eigenvalues are known to this, relative to the largest.
+UNSTABLE = 1e-7
 
 
 def quasi_steady_state(system: Ode, fast: Sequence[str]) -> Ode:
@@ -37,8 +40,8 @@ def quasi_steady_state(system: Ode, fast: Sequence[str]) -> Ode:
 
     Returns:
         an `Ode` in the slow states, whose `algebraic` gives the fast ones, so that what observed the full system
-        observes this. Where the fast equations have no equilibrium, or for a single fast state no stable one, a solve
-        fails with the code `odes.NO_EQUILIBRIUM`.
+        observes this. Where the fast equations have no equilibrium, or at a time of the design an unstable one, a
+        solve fails with the code `odes.NO_EQUILIBRIUM`.
 
     Raises:
         InputError: an empty set of names, a name twice, a name that is no state, or all states (said when the states
@@ -96,7 +99,7 @@ def _named(fast: tuple[str, ...]) -> list[str]:
 
 @dataclass(frozen=True)
 class FastEquilibrium:
-    """x*(t, y, p, inputs): fast states `full.rhs` leaves at rest while the slow ones, in `y`, are held."""
+    """x*(t, y, p, inputs): fast states that `full.rhs` leaves at rest while the slow ones, in `y`, are held."""
 
     full: Ode
     fast: tuple[str, ...]
@@ -104,60 +107,91 @@ class FastEquilibrium:
     def __call__(self, t, y: State, p: Theta, inputs: Inputs) -> State:
         """The fast states, scalars; NaN where there is no equilibrium to be found."""
         given = (t, dict(y), p, inputs)
-        laws = self.laws(y, p, inputs)
-
-        def residual(*x):
-            return self._residual(laws, x, given)
-
-        x = _closed_form(residual, len(self.fast))
-        if x is None:
-            x = self._settled(FastResidual(self, laws), given)
-        found = dict(zip(self.fast, x, strict=True))
+        rates = self.rates(p, inputs)
+        found = rates.states(self._rest(rates, given), given)
         return self.full.complete(t, {**y, **found}, p, inputs) if self.full.algebraic else found
 
-    def laws(self, y: State, p: Theta, inputs: Inputs) -> tuple[tuple[float, ...], ...]:
-        """Totals that the fast equations conserve: one row of coefficients of the fast states for each."""
+    def rates(self, p: Theta, inputs: Inputs) -> "FastRates":
+        """The fast equations, those that conserved totals make superfluous left out."""
         names = tuple(self.full.initial(p, inputs))
-        rows = conservation_laws(self.full, names, p, inputs)
         chosen = np.array([name in self.fast for name in names])
-        inside = laws_within(rows, chosen)
-        order = [[name for name in names if name in self.fast].index(name) for name in self.fast]
-        return tuple(map(tuple, inside[:, order].tolist()))
+        laws = laws_within(conservation_laws(self.full, names, p, inputs), chosen)
+        # each law gives one state, of those that no other law knows
+        alone = (laws != 0) & (np.sum(laws != 0, axis=0) == 1)
+        dependent = tuple(int(np.argmax(np.abs(row) * only)) for row, only in zip(laws, alone, strict=True))
+        return FastRates(self, tuple(n for n in names if n in self.fast), tuple(map(tuple, laws.tolist())), dependent)
 
-    def _residual(self, laws, x, given) -> tuple:
-        """The fast equations, those that a conserved total makes superfluous replaced by it."""
-        t, y, p, inputs = given
-        rates = self.full.rhs(t, {**y, **dict(zip(self.fast, x, strict=True))}, p, inputs)
-        rows = [jnp.asarray(rates[name], float) for name in self.fast]
-        if laws:
-            start = self.full.initial(p, inputs)
-            free = set(range(len(rows)))
-            for law in laws:
-                place = max(k for k in free if law[k])
-                free.remove(place)
-                excess = [c * (start[name] - x[k]) for k, (c, name) in enumerate(zip(law, self.fast, strict=True)) if c]
-                # in the place of a loss, so that its sign is that of one
-                rows[place] = sum(excess) if law[place] > 0 else -sum(excess)
-        return tuple(rows)
+    def stable(self, t, y: State, p: Theta, inputs: Inputs):
+        """Whether the fast states would come back to x*, by the eigenvalues of their equations."""
+        rates, given = self.rates(p, inputs), (t, dict(y), p, inputs)
+        if not rates.independent:
+            return jnp.asarray(True)
+        rest = self(t, y, p, inputs)
+        x = jnp.stack([rest[name] for name in rates.independent])
+        slopes = jax.jacfwd(rates)(x, given)
+        known = jnp.all(jnp.isfinite(slopes))
+        spectrum = jnp.linalg.eigvals(jnp.where(known, slopes, -jnp.eye(len(x))))
+        return known & jnp.all(spectrum.real <= UNSTABLE * jnp.abs(spectrum).max())
 
-    def _settled(self, residual: "FastResidual", given) -> list:
-        """Where the fast flow leads from the fast states of the start."""
+    def _rest(self, rates: "FastRates", given) -> list:
+        """Values of the independent fast states at rest."""
+        size = len(rates.independent)
+        if not size:
+            return []
+
+        def residual(*x):
+            return rates.rows(x, given)
+
+        x = _closed_form(residual, size)
+        if x is not None:
+            return x
         _, _, p, inputs = given
         start = self.full.initial(p, inputs)
-        guess = jnp.stack([jnp.asarray(start[name], float) for name in self.fast])
-        x = settle(residual, guess, given, floor=self.full.atol / self.full.rtol).value
-        return [x[k] for k in range(len(self.fast))]
+        guess = jnp.stack([jnp.asarray(start[name], float) for name in rates.independent])
+        x = settle(rates, guess, given, floor=self.full.atol / self.full.rtol).value
+        return [x[k] for k in range(size)]
 
 
 @dataclass(frozen=True)
-class FastResidual:
-    """The fast equations on one row `(fast,)`, as a solver wants them."""
+class FastRates:
+    """The fast equations as functions of the fast states that are free to move.
+
+    Args:
+        names: of all fast states, in the order of the columns of `laws`.
+        laws: totals that the fast equations conserve, one row of coefficients each.
+        dependent: column of the state that each law gives.
+    """
 
     equilibrium: FastEquilibrium
+    names: tuple[str, ...]
     laws: tuple[tuple[float, ...], ...]
+    dependent: tuple[int, ...]
+
+    @property
+    def independent(self) -> tuple[str, ...]:
+        return tuple(name for k, name in enumerate(self.names) if k not in self.dependent)
+
+    def states(self, x, given) -> State:
+        """All fast states from the independent ones; the totals are those of the start."""
+        _, _, p, inputs = given
+        found = dict(zip(self.independent, x, strict=True))
+        if self.laws:
+            start = self.equilibrium.full.initial(p, inputs)
+            for law, place in zip(self.laws, self.dependent, strict=True):
+                others = [k for k, c in enumerate(law) if c and k != place]
+                excess = [law[k] / law[place] * (start[self.names[k]] - found[self.names[k]]) for k in others]
+                found[self.names[place]] = start[self.names[place]] + sum(excess)
+        return {name: found[name] for name in self.equilibrium.fast}
+
+    def rows(self, x, given) -> tuple:
+        """Rates of the independent fast states, from their values."""
+        t, y, p, inputs = given
+        rates = self.equilibrium.full.rhs(t, {**y, **self.states(x, given)}, p, inputs)
+        return tuple(jnp.asarray(rates[name], float) for name in self.independent)
 
     def __call__(self, x, given):
-        return jnp.stack(self.equilibrium._residual(self.laws, [x[k] for k in range(len(x))], given))
+        """The same on one row `(independent,)`, as a solver wants it."""
+        return jnp.stack(self.rows([x[k] for k in range(len(x))], given))
 
 
 @dataclass(frozen=True)
@@ -204,10 +238,15 @@ class SlowDoses:
 
 def _closed_form(residual, size: int) -> list | None:
     """The root of fast equations that are linear, or of one that is quadratic, as a formula; None for all others."""
+    zeros = tuple(jnp.zeros(()) for _ in range(size))
     if not any(_reads(lambda *x: _columns(residual, x), size)):
-        return _eliminate(structure(lambda t, x: residual(*x), size), residual)
+        slopes = jnp.stack(_columns(residual, zeros)).reshape(size, size).T
+        x = linear_root(slopes, jnp.stack(residual(*zeros)))
+        return [x[k] for k in range(size)]
     if size == 1 and not any(_reads(lambda x: _columns(lambda x: _columns(residual, (x,)), (x,)), 1)):
-        return [_stable_root(residual)]
+        (c,), (b,) = residual(*zeros), _columns(residual, zeros)
+        (curvature,) = _columns(lambda x: _columns(residual, (x,)), zeros)
+        return [stable_root(curvature / 2, b, c)]
     return None
 
 
@@ -224,40 +263,23 @@ def _reads(function, size: int) -> list[frozenset]:
     return dependencies(jaxpr, [frozenset([k]) for k in range(size)])
 
 
-def _stable_root(residual) -> jax.Array:
-    """The root of a x^2 + b x + c at which the slope is negative; a parabola has at most one."""
-    zero = jnp.zeros(())
-    (c,), (b,) = residual(zero), _columns(residual, (zero,))
-    (curvature,) = _columns(lambda x: _columns(residual, (x,)), (zero,))
-    slope = -jnp.sqrt(b**2 - 2 * curvature * c)
-    x = (slope - b) / curvature
-    # what the subtraction has lost, Newton's step restores
-    return x - (x * (curvature * x / 2 + b) + c) / slope
+# Symbols know the following two by their names and put the formula in their place, which has no branches.
 
 
-def _eliminate(pattern, residual) -> list | None:
-    """The root of a linear residual in closed form, by elimination; None where a pivot is missing from the pattern."""
-    size = len(pattern.order)
-    zeros = tuple(jnp.zeros(()) for _ in range(size))
-    slopes = _columns(residual, zeros)
-    # rates of loss, which are the positive ones
-    entries = {(i, k): -slopes[k * size + i] for i, k in pattern.entries}
-    right = list(residual(*zeros))
-    for step, k in enumerate(pattern.order):
-        if (k, k) not in entries:
-            return None
-        rest = pattern.order[step + 1 :]
-        for i in rest:
-            if (i, k) in entries:
-                share = entries[i, k] / entries[k, k]
-                right[i] = right[i] - share * right[k]
-                for j in rest:
-                    if (k, j) in entries:
-                        update = share * entries[k, j]
-                        entries[i, j] = entries[i, j] - update if (i, j) in entries else -update
-    x: dict[int, jax.Array] = {}
-    for step in reversed(range(size)):
-        k = pattern.order[step]
-        known = [entries[k, j] * x[j] for j in pattern.order[step + 1 :] if (k, j) in entries]
-        x[k] = (right[k] - sum(known)) / entries[k, k] if known else right[k] / entries[k, k]
-    return [x[k] for k in range(size)]
+@jax.jit
+def linear_root(slopes, rates):
+    """The root `(n,)` of rates + slopes x; NaN where a single one is not stable."""
+    if len(rates) == 1:
+        return jnp.where(slopes[0] < 0, -rates / slopes[0], jnp.nan)
+    return -solve(slopes, rates)
+
+
+@jax.jit
+def stable_root(a, b, c):
+    """The root of a x^2 + b x + c at which the slope is negative, of which there is one at most; NaN where none is."""
+    steepness = jnp.sqrt(b**2 - 4 * a * c)
+    # each form where it subtracts nothing from its like
+    falling = b <= 0
+    low = 2 * c / jnp.where(falling, steepness - b, 1.0)
+    high = -(b + steepness) / jnp.where(falling, 1.0, 2 * a)
+    return jnp.where(steepness > 0, jnp.where(falling, low, high), jnp.nan)

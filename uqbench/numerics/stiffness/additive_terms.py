@@ -20,7 +20,9 @@ from ...system import Inputs, Ode, Theta
 
 CALLS = {"jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "core_call": "call_jaxpr", "remat": "jaxpr",
          "checkpoint": "jaxpr", "custom_jvp_call": "call_jaxpr", "custom_vjp_call": "call_jaxpr"}  # fmt: skip
-IDENTITIES = ("convert_element_type", "copy", "stop_gradient", "optimization_barrier", "squeeze", "reshape")
+IDENTITIES = ("convert_element_type", "copy", "stop_gradient", "optimization_barrier")
+# Not written, but not looked through either: what is inside may be an array, and a term is a number.
+RESHAPED = ("squeeze", "reshape", "broadcast_in_dim")
 SUMS = {"add": (1, 1), "add_any": (1, 1), "sub": (1, -1), "neg": (-1,)}
 INFIX = {"add": (" + ", 1), "add_any": (" + ", 1), "sub": (" - ", 1), "mul": ("*", 2), "div": ("/", 2), "pow": ("^", 4)}
 SUM, PRODUCT, POWER, ATOM = 1, 2, 4, 5
@@ -74,7 +76,7 @@ class Terms:
     """The additive terms of a system that hold a state, in the order of its equations.
 
     Args:
-        system: any; functions other than + - * / are kept whole inside a term.
+        system: any; functions other than + - * / are kept whole inside a term, and so is an element of an array.
         names: the states. theta, inputs: only their names and shapes are read.
 
     Example:
@@ -183,7 +185,7 @@ def _text(expression: Expression, outer: int) -> str:
         leaf = expression.leaf
         text = f"{_number(expression):g}" if _is_number(expression) else leaf if isinstance(leaf, str) else "array"
         binding = SUM if text.startswith("-") else ATOM
-    elif kind in IDENTITIES:
+    elif kind in IDENTITIES + RESHAPED:
         return _text(operands[0], outer)
     elif kind in INFIX:
         sign, binding = INFIX[kind]
@@ -194,6 +196,10 @@ def _text(expression: Expression, outer: int) -> str:
         text, binding = "-" + _text(operands[0], PRODUCT), SUM
     elif kind in ("integer_pow", "square"):
         text, binding = f"{_text(operands[0], ATOM)}^{expression.operation.params.get('y', 2)}", POWER
+    elif kind == "slice":
+        parts = zip(*(expression.operation.params[name] for name in ("start_indices", "limit_indices")), strict=True)
+        places = ", ".join(f"{first}" if last == first + 1 else f"{first}:{last}" for first, last in parts)
+        text = f"{_text(operands[0], ATOM)}[{places}]"
     else:
         text = f"{kind}({', '.join(_text(operand, 0) for operand in operands)})"
     return f"({text})" if binding < outer else text

@@ -17,14 +17,15 @@ from scipy.linalg import eig
 
 from ...space import Space
 from ...system import Inputs, Ode, Theta
+from ..given import stacked
 from .additive_terms import Terms
 
 # A parameter is a cause with at least this share of the largest sensitivity; nearer than TIED they are alike.
 CAUSE, TIED = 0.5, 1e-6
 # Terms are named until they account for this much of the eigenvalue.
 NAMED = 0.9
-# Condition number of an eigenvalue beyond which its parts are not resolved.
-DEFECTIVE = 1e7
+# Condition number of an eigenvalue beyond which its parts are not resolved if another one is this near, relative to it.
+DEFECTIVE, COINCIDENT = 1e7, 1e-7
 # Units of what resists deformation: force per length (also surface tension), pressure, bending
 MATERIAL_UNITS = ("N/m", "Pa", "N*m**2")
 
@@ -68,7 +69,7 @@ def cause_of(
     values, left, right = eig(matrix, left=True)
     picked = np.argsort(-np.abs(values), kind="stable")[mode]
     value, w, v = values[picked], left[:, picked].conj(), right[:, picked]
-    if abs(value) == 0 or abs(w @ v) * DEFECTIVE < 1.0:
+    if abs(value) == 0 or not _resolved(values, picked, w, v):
         return None
     w, v = w / scale / (w @ v * value), v * scale
     terms = Terms(system, names, theta, inputs)
@@ -89,6 +90,14 @@ def cause_of(
     )
 
 
+def _resolved(values: np.ndarray, picked: int, w: np.ndarray, v: np.ndarray) -> bool:
+    """Whether the eigenvectors determine the parts; a poor condition alone may be one of the units of the states."""
+    overlap, others = DEFECTIVE * abs(w @ v), np.delete(values, picked)
+    cancels = overlap < np.abs(w) @ np.abs(v)
+    multiple = np.any(np.abs(others - values[picked]) <= COINCIDENT * abs(values[picked]))
+    return not (cancels or (multiple and overlap < 1.0))
+
+
 @partial(jax.jit, static_argnames=("system", "names"))
 def _logarithmic_changes(
     system: Ode, names: tuple[str, ...], w, v, t, y, theta: Theta, inputs: Inputs
@@ -98,7 +107,7 @@ def _logarithmic_changes(
     def pushed(theta, direction):
         def slope(y):
             rates = system.rhs(t, dict(zip(names, y, strict=True)), theta, inputs)
-            return jnp.stack([jnp.asarray(rates[name], float) for name in names])
+            return stacked(rates, names)
 
         return jax.jvp(slope, (y,), (direction,))[1]
 

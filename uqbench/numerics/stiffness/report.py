@@ -16,8 +16,6 @@ its derivative by a parameter is w'(dJ/dp)v / w'v.
 import warnings
 from typing import NamedTuple
 
-import jax
-import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from scipy.integrate import LSODA
@@ -26,7 +24,8 @@ from scipy.linalg import eig
 from ...design import Design
 from ...errors import InputError
 from ...space import Space
-from ...system import Ode, Theta
+from ...system import Inputs, Ode, Theta
+from ..given import checked
 from ..odes import problem_of
 from .cause import Cause, as_columns, cause_of, parameters_behind, physical_stiffness, sentence
 from .profile import jacobian_at, slope_at
@@ -41,15 +40,19 @@ MOST_POINTS = 300
 # A mode oscillates where it loses less than 1 % in a period.
 DAMPING = 1e-3
 EPS = float(np.finfo(float).eps)
+# Of the derivatives that the errors of the methods are made of.
+ORDERS = tuple(sorted({method.order for method in METHODS.values()}))
 
 
 class Trajectory(NamedTuple):
     """What the rough run saw: `time` `(n,)`, `states` `(n, states)`, the size of derivatives in units of the tolerance
-    (order -> `(n,)`), and why it ended early ("" when it did not)."""
+    (order -> `(n,)`), the `piece` from stop to stop that a point is of `(n,)`, and why it ended early ("" when it did
+    not). At a stop there are two points, before and after it."""
 
     time: np.ndarray
     states: np.ndarray
     derivatives: dict[int, np.ndarray]
+    piece: np.ndarray
     failure: str
 
 
@@ -84,15 +87,14 @@ def stiffness_report(system: Ode, theta: Theta, design: Design, *, space: Space 
         >>> report.attrs["numerical_stiffness"], report.attrs["cause"]
         ('yes', 'eps')
     """
-    theta = _checked(system, theta, design, space)
-    inputs = dict(design.inputs)
-    names = tuple(system.initial(theta, inputs))
+    theta, inputs, names = _checked(system, theta, design, space)
     run = _follow(system, names, theta, design)
     span = max(float(np.max(np.asarray(design.times))) - float(design.start), EPS)
-    picked = np.unique(np.linspace(0, len(run.time) - 1, min(len(run.time), MOST_POINTS)).astype(int))
+    picked = _thinned(run.piece)
     time, states = run.time[picked], run.states[picked]
     scale = np.max(np.abs(run.states), axis=0, initial=0.0)
-    scale = np.where(scale > 0, scale, 1.0)
+    # a state that stays below the tolerance has no size
+    scale = np.maximum(scale, system.atol)
     matrices = np.array([jacobian_at(system, names, theta, design, t, y) for t, y in zip(time, states, strict=True)])
     with np.errstate(all="ignore"):
         matrices = matrices.reshape(-1, len(names), len(names)) * scale / scale[:, None]
@@ -102,7 +104,7 @@ def stiffness_report(system: Ode, theta: Theta, design: Design, *, space: Space 
     by_mode = {name: stable_steps(name, _bounding(eigenvalue, kind, span)) for name in METHODS}
     stability = np.array([np.min(by_mode[name], axis=1, initial=np.inf) for name in METHODS])
     accuracy = np.array([_accuracy_step(run.derivatives, name, picked, span) for name in METHODS])
-    counts = _counts(time, stability, accuracy)
+    counts = _counts(run, picked, stability, span)
     failure = run.failure or ("" if np.all(finite) and len(time) > 1 else "the Jacobian is not finite")
     cause, at = None, float("nan")
     if len(time):
@@ -116,27 +118,20 @@ def stiffness_report(system: Ode, theta: Theta, design: Design, *, space: Space 
     return xr.Dataset(columns, coordinates, tolerances | _verdict(columns, cause, failure, space))
 
 
-def _checked(system: Ode, theta: Theta, design: Design, space: Space | None) -> Theta:
-    findings = []
-    if space is not None:
-        theta = space.complete(theta)
-    theta = {name: jnp.asarray(value, float) for name, value in theta.items()}
-    findings += [
-        f"{name!r} has the shape {value.shape}; give one value." for name, value in theta.items() if value.ndim
-    ]
+def _checked(system: Ode, theta: Theta, design: Design, space: Space | None) -> tuple[Theta, Inputs, tuple[str, ...]]:
+    findings, given = [], (theta, design.inputs, ())
     times = np.asarray(design.times)
     if times.ndim != 1 or times.size == 0 or not np.all(np.isfinite(times)):
         findings.append("the design needs one row of finite times; the last is where the report ends.")
     elif times.max() <= float(design.start):
         findings.append(f"the design ends at its start {float(design.start):g}; give a later time.")
     try:
-        state = {name: jnp.asarray(value, float) for name, value in system.initial(theta, design.inputs).items()}
-        jax.eval_shape(lambda y: system.rhs(design.start, y, theta, design.inputs), state)
-    except KeyError as error:
-        findings.append(f"the system reads {error.args[0]!r}, which is neither a parameter, a state nor an input here.")
+        given = checked("stiffness_report", system, theta if space is None else space.complete(theta), design.inputs)
+    except InputError as error:
+        findings += error.findings
     if findings:
         raise InputError("stiffness_report", findings)
-    return theta
+    return given
 
 
 def _follow(system: Ode, names, theta: Theta, design: Design) -> Trajectory:
@@ -160,10 +155,23 @@ def _follow(system: Ode, names, theta: Theta, design: Design) -> Trajectory:
         if failure:
             break
     if not pieces:
-        return Trajectory(np.zeros(0), np.zeros((0, len(names))), {k: np.zeros(0) for k in _ORDERS}, failure)
+        empty = np.zeros(0)
+        return Trajectory(empty, np.zeros((0, len(names))), dict.fromkeys(ORDERS, empty), empty.astype(int), failure)
     times, states, derivatives = zip(*pieces, strict=True)
-    joined = {order: np.concatenate([piece[order] for piece in derivatives]) for order in _ORDERS}
-    return Trajectory(np.concatenate(times), np.concatenate(states), joined, failure)
+    joined = {order: np.concatenate([piece[order] for piece in derivatives]) for order in ORDERS}
+    piece = np.repeat(np.arange(len(times)), [len(time) for time in times])
+    return Trajectory(np.concatenate(times), np.concatenate(states), joined, piece, failure)
+
+
+def _thinned(piece: np.ndarray) -> np.ndarray:
+    """Indices of about `MOST_POINTS` points, among them the first and the last of each piece: between two of one piece
+    a rate may be interpolated, across a stop it may not."""
+    share, kept = min(MOST_POINTS / max(len(piece), 1), 1.0), []
+    for which in np.unique(piece):
+        (inside,) = np.nonzero(piece == which)
+        count = min(max(round(share * len(inside)), 2), len(inside))
+        kept.append(inside[np.linspace(0, len(inside) - 1, count).astype(int)])
+    return np.concatenate(kept) if kept else np.zeros(0, int)
 
 
 def _segment(system: Ode, names, theta: Theta, design: Design, t0: float, t1: float, y, most: int):
@@ -196,20 +204,17 @@ def _segment(system: Ode, names, theta: Theta, design: Design, t0: float, t1: fl
     return np.array(time), np.array(states), failure, solver.nfev
 
 
-_ORDERS = tuple(sorted({method.order for method in METHODS.values()}))
-
-
 def _derivatives(time: np.ndarray, states: np.ndarray, system: Ode) -> dict[int, np.ndarray]:
     """Size of the derivatives of the trajectory in units of the tolerance, from divided differences of its points."""
     found, table = {}, states
-    for order in range(1, max(_ORDERS) + 1):
+    for order in range(1, max(ORDERS) + 1):
         if order < len(time):
             table = np.diff(table, axis=0) / (time[order:] - time[:-order])[:, None] * order
             window = np.clip(np.arange(len(time)) - order // 2, 0, len(table) - 1)
             derivative = table[window]
         else:
             derivative = np.zeros_like(states)
-        if order in _ORDERS:
+        if order in ORDERS:
             weight = system.atol + system.rtol * np.abs(states)
             found[order] = np.sqrt(np.mean(np.square(derivative / weight), axis=1))
     return found
@@ -229,10 +234,12 @@ def _spectra(matrices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     for k, matrix in enumerate(matrices):
         value, left, right = eig(matrix, left=True)
         order = np.argsort(-np.abs(value), kind="stable")
-        norm = np.linalg.norm(matrix)
-        condition = 1.0 / np.maximum(np.abs(np.sum(left.conj() * right, axis=0)), EPS)
+        # the least norm and condition in any units of the states: those at hand may be of a state that is hardly there
+        norm = np.max(np.abs(np.linalg.eigvals(np.abs(matrix))), initial=0.0)
+        products = left.conj() * right
+        condition = np.sum(np.abs(products), axis=0) / np.maximum(np.abs(np.sum(products, axis=0)), 1e-300)
         # what rounding does to an eigenvalue, or to one of several that coincide
-        values[k], bounds[k] = value[order], np.minimum(10 * size * EPS * condition, np.sqrt(EPS))[order] * norm
+        values[k], bounds[k] = value[order], np.minimum(100 * size * EPS * condition, np.sqrt(EPS))[order] * norm
     zero = np.abs(values) <= bounds
     oscillating = np.abs(values.real) <= np.maximum(DAMPING * np.abs(values.imag), bounds)
     kind = np.select([zero, oscillating, values.real > 0], ["zero", "oscillating", "growing"], "decaying")
@@ -246,8 +253,14 @@ def _bounding(eigenvalue: np.ndarray, kind: np.ndarray, span: float) -> np.ndarr
     return np.where(np.isin(kind, ("decaying", "oscillating")), damped, 0.0)
 
 
-def _counts(time: np.ndarray, stability: np.ndarray, accuracy: np.ndarray) -> dict[str, np.ndarray]:
-    rates = {"steps_for_stability": 1.0 / stability, "steps_for_accuracy": 1.0 / accuracy}
+def _counts(run: Trajectory, picked: np.ndarray, stability: np.ndarray, span: float) -> dict[str, np.ndarray]:
+    """Steps from the start to the last point picked. What accuracy asks for changes fast after a dose, so it is summed
+    over all points; between those picked, the rate of stability steps is interpolated."""
+    every = np.arange(picked[-1] + 1 if len(picked) else 0)
+    time = run.time[every]
+    accuracy = np.array([_accuracy_step(run.derivatives, name, every, span) for name in METHODS])
+    between = [np.interp(every, picked, 1.0 / row) if len(picked) else every for row in stability]
+    rates = {"steps_for_stability": np.array(between), "steps_for_accuracy": 1.0 / accuracy}
     rates["steps"] = np.maximum(*rates.values())
     return {name: np.trapezoid(rate, time, axis=1) for name, rate in rates.items()}
 

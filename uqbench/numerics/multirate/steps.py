@@ -16,24 +16,24 @@ states takes long steps too and wins; where they keep oscillating and the slow o
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
+from numbers import Real
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-import xarray as xr
 from jax import lax
 from jaxtyping import Array, Float, Int
 
-from ..design import Design
-from ..errors import InputError, nearest
-from ..system import Ode, State, Theta
-from . import odes, tsitouras
-from .slow_fast import split_states
-from .sparse_lu import structure
-from .stepping import BLOW_UP, SUCCESS
+from ...design import Design
+from ...errors import InputError, nearest
+from ...system import Ode, State, Theta
+from .. import odes
+from ..given import checked
+from ..slow_fast import split_states
+from ..stepping import BLOW_UP, SUCCESS
 
 # Row i says how the slow rates of stages 0..i push the slow states on the way from stage i to i + 1: constant part, and
 # part that grows linearly from 0 to 1 on that way.
@@ -42,8 +42,6 @@ LINEAR = ((0.0, 0.0, 0.0), (0.0, 0.0, 0.0), (1 / 2, 0.0, -1 / 2))
 # Order, and evaluations of the slow rates for each macro step.
 ORDERS = {"mri": 3, "strang": 2}
 EVALUATIONS = {"mri": 3, "strang": 2}
-# Tolerance of the solve to which errors are measured, and steps that the monolithic solves may take.
-REFERENCE, MOST_STEPS = 1e-12, 10_000_000
 
 
 class Multirate(eqx.Module):
@@ -70,8 +68,8 @@ def multirate(
 ) -> Multirate:
     """Solves a slow-fast system with few evaluations of its slow rates.
 
-    Traceable in `theta` and differentiable in forward mode; new values of parameters and inputs reuse the compiled
-    solve. The fast states are solved to the tolerances of the system, implicitly.
+    Traceable in `theta` and differentiable in forward mode; new values of parameters and inputs, other steps, and as
+    many other times, reuse the compiled solve. The fast states are solved to the tolerances of the system, implicitly.
 
     What eps does to the order, measured with fast states that follow the slow ones within eps, and steps H. From a
     start in the fast equilibrium "mri" has order 3 for H below eps and for H far beyond it, but about 2 between, at H
@@ -88,7 +86,8 @@ def multirate(
         method: "mri" or "strang".
 
     Raises:
-        InputError: with everything that is wrong: names of states, the step, the method, a schedule, infinite times.
+        InputError: parameters missing or no scalars; then with everything that is wrong: names of states, the step,
+            the method, a schedule, infinite times.
 
     Example:
         >>> from forward_models.receptor_tf import model
@@ -97,36 +96,30 @@ def multirate(
         >>> round(float(run.states["y"][0]), 5), run.slow_evaluations
         (1.222, 300)
     """
-    theta = {name: jnp.asarray(value, float) for name, value in theta.items()}
-    names, slow, fast = _checked("multirate", system, fast, theta, design, [step], method)
-    split = Split(system, slow, fast, method)
+    theta, names, slow, fast = separated("multirate", system, fast, theta, design, [step], method)
+    split, given, times = Split(system, slow, fast, method), (theta, design.inputs), np.asarray(design.times)
     counts = _half_counts(design, step)
-    given, times = (theta, design.inputs), np.asarray(design.times)
-    fine, result, steps = _march(split, given, *_grid(design, 2 * counts))
-    coarse, other, _ = _march(split, given, *_grid(design, counts))
+    begins = np.concatenate([[float(design.start)], times[:-1]])
+    fine, result, steps = _march(split, given, begins, times, 2 * counts)
+    coarse, other, _ = _march(split, given, begins, times, counts)
     result = jnp.where(result == SUCCESS, other, result)
-    rows = np.cumsum(counts)
     good, shrink = result == SUCCESS, 2.0 ** ORDERS[method] - 1
-    states = {name: jnp.where(good, fine[name][2 * rows], jnp.nan) for name in names}
-    error = {name: jnp.abs(states[name] - coarse[name][rows]) / shrink for name in names}
-    evaluations = EVALUATIONS[method] * int(2 * rows[-1]) if times.size else 0
-    return Multirate(states, error, result, evaluations, steps)
+    states = {name: jnp.where(good, fine[name], jnp.nan) for name in names}
+    error = {name: jnp.abs(states[name] - coarse[name]) / shrink for name in names}
+    return Multirate(states, error, result, EVALUATIONS[method] * int(2 * counts.sum()), steps)
 
 
-def _checked(subject: str, system: Ode, fast: Sequence[str], theta: Theta, design: Design, steps, method: str):
-    """All, slow and fast names, or an error that says everything that is wrong."""
-    names, times = tuple(system.initial(theta, design.inputs)), np.asarray(design.times)
+def separated(
+    subject: str, system: Ode, fast: Sequence[str], theta: Theta, design: Design, steps: Sequence, method: str
+) -> tuple[Theta, tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """The parameters as arrays, and all, slow and fast names; or an error that says everything that is wrong."""
+    theta, _, names = checked(subject, system, theta, design.inputs)
+    times = np.asarray(design.times)
     slow, fast, findings = split_states(names, fast)
     if times.ndim != 1 or not times.size or not np.all(np.isfinite(times)):
         findings.append("the design has no times, or such that are not finite; give one row of finite times.")
     else:
-        span = times[-1] - float(design.start)
-        findings += [f"the step is {step}; it must be positive." for step in steps if not step > 0]
-        findings += [
-            f"the step {step:g} is longer than the whole interval {span:g}; give a fraction of it."
-            for step in steps
-            if step > span > 0
-        ]
+        findings += _step_findings(steps, times[-1] - float(design.start))
     if method not in ORDERS:
         findings.append(f"method {method!r}; {nearest(method, [*ORDERS])}")
     if system.stops:
@@ -136,7 +129,19 @@ def _checked(subject: str, system: Ode, fast: Sequence[str], theta: Theta, desig
         )
     if findings:
         raise InputError(subject, findings)
-    return names, slow, fast
+    return theta, names, slow, fast
+
+
+def _step_findings(steps: Sequence, span: float) -> list[str]:
+    findings = []
+    for step in steps:
+        if np.shape(step) or not isinstance(step, Real | jax.Array):
+            findings.append(f"the step is {step!r}; it must be one number.")
+        elif not step > 0:
+            findings.append(f"the step is {step}; it must be positive.")
+        elif step > span > 0:
+            findings.append(f"the step {step:g} is longer than the whole interval {span:g}; give a fraction of it.")
+    return findings
 
 
 def _half_counts(design: Design, step: float) -> np.ndarray:
@@ -144,14 +149,6 @@ def _half_counts(design: Design, step: float) -> np.ndarray:
     gaps = np.diff(np.asarray(design.times), prepend=float(design.start))
     # a gap of so many steps, but for rounding, takes just that many
     return np.ceil(gaps / (2 * step) * (1 - 1e-12)).astype(int)
-
-
-def _grid(design: Design, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Starts and lengths of the macro steps `(steps,)`."""
-    begins = np.concatenate([[float(design.start)], np.asarray(design.times)[:-1]])
-    lengths = np.repeat((np.asarray(design.times) - begins) / np.maximum(counts, 1), counts)
-    within = np.concatenate([np.arange(count) for count in counts])
-    return np.repeat(begins, counts) + within * lengths, lengths
 
 
 @dataclass(frozen=True)
@@ -246,92 +243,28 @@ def _design(inputs: tuple[str, ...]):
 
 
 @partial(jax.jit, static_argnums=0)
-def _march(split: Split, given, starts, lengths) -> tuple[dict[str, Array], Array, Array]:
-    """States at the start and after each macro step `(1 + steps,)`, the first code other than 0, and the fast steps."""
+def _march(split: Split, given, begins, ends, counts) -> tuple[dict[str, Array], Array, Array]:
+    """States after `counts` macro steps from each of `begins` to each of `ends` `(times,)`, the first code other than
+    0, and the fast steps. The counts are numbers to the compiled code, not shapes, so that another end or another step
+    does not compile afresh.
+    """
 
-    def macro(carry, grid):
-        states, result, total = carry
-        states, codes, steps = getattr(split, split.method)(*grid, states, given)
-        first = codes[jnp.argmax(codes != SUCCESS)]
-        return (states, jnp.where(result == SUCCESS, first, result), total + jnp.sum(steps)), states
+    def to_time(carry, gap):
+        begin, end, count = gap
+        length = (end - begin) / jnp.maximum(count, 1)
+
+        def macro(k, carry):
+            states, result, total = carry
+            states, codes, steps = getattr(split, split.method)(begin + k * length, length, states, given)
+            first = codes[jnp.argmax(codes != SUCCESS)]
+            return states, jnp.where(result == SUCCESS, first, result), total + jnp.sum(steps)
+
+        carry = lax.fori_loop(0, count, macro, carry)
+        return carry, carry[0]
 
     initial = split.system.initial(*given)
     start = {name: jnp.asarray(initial[name], float) for name in split.slow + split.fast}
     carry = (start, jnp.asarray(SUCCESS), jnp.asarray(0))
-    (_, result, steps), after = lax.scan(macro, carry, (starts, lengths))
-    rows = {name: jnp.concatenate([start[name][None], after[name]]) for name in start}
+    (_, result, steps), rows = lax.scan(to_time, carry, (begins, ends, counts))
     finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(row)) for row in rows.values()]))
     return rows, jnp.where((result == SUCCESS) & ~finite, BLOW_UP, result), steps
-
-
-def work_precision(
-    system: Ode,
-    fast: Sequence[str],
-    theta: Theta,
-    design: Design,
-    *,
-    steps: Sequence[float],
-    tolerances: Sequence[float],
-) -> xr.Dataset:
-    """What each method pays in evaluations of the slow rates for what error, beside one solver for all states.
-
-    Args:
-        steps: macro steps to try. tolerances: rtol to try for the monolithic implicit and explicit solves, with atol in
-            the proportion of the system's.
-
-    Returns:
-        by `run`, with the coordinates `method` ("mri", "strang", "implicit", "explicit") and `setting` (step or rtol):
-        `error`, the largest of the slow states at the design's times, relative to the largest value of that state, and
-        `slow_evaluations`. An implicit step counts its 8 stages and one evaluation for each column of the Jacobian that
-        slow rates have. NaN where a solve failed.
-
-    Raises:
-        InputError: as `multirate`.
-
-    Example:
-        >>> from forward_models.receptor_tf import model
-        >>> theta = {"eps": 0.1, "L": 2.0, "Kd": 1.0, "beta": 1.0, "delta": 0.5}
-        >>> found = work_precision(model.system, ["x"], theta, Design([5.0]), steps=[0.05], tolerances=[1e-6])
-        >>> found.slow_evaluations.values[:2].tolist()
-        [300.0, 200.0]
-    """
-    names, slow, fast = _checked("work_precision", system, fast, theta, design, steps, "mri")
-
-    def monolithic(rtol, method):
-        tight = replace(system, rtol=rtol, atol=system.atol * rtol / system.rtol, max_steps=MOST_STEPS)
-        return _monolithic(tight, theta, design, method)
-
-    reference, rows = monolithic(REFERENCE, "implicit").states, []
-
-    def add(method, setting, states, evaluations):
-        size = {name: jnp.abs(reference[name]).max() for name in slow}
-        error = max(float(jnp.abs(states[name] - reference[name]).max() / size[name]) for name in slow)
-        rows.append((method, setting, error, float(evaluations)))
-
-    for method in ORDERS:
-        for step in steps:
-            run = multirate(system, fast, theta, design, step=step, method=method)
-            add(method, step, run.states, run.slow_evaluations)
-    each = {"implicit": _evaluations_of_a_step(system, names, slow, theta, design), "explicit": len(tsitouras.NODES)}
-    for method, evaluations in each.items():
-        for rtol in tolerances:
-            run = monolithic(rtol, method)
-            add(method, rtol, run.states, evaluations * int(run.steps))
-    method, setting, error, evaluations = zip(*rows, strict=True)
-    return xr.Dataset(
-        {"error": ("run", [*error]), "slow_evaluations": ("run", [*evaluations])},
-        {"method": ("run", [*method]), "setting": ("run", [*setting])},
-        {"reference": f"a monolithic implicit solve with rtol {REFERENCE:g}; smaller errors are not resolved"},
-    )
-
-
-_monolithic = jax.jit(
-    lambda system, theta, design, method: odes.solve(system, theta, design, method=method), static_argnums=(0, 3)
-)
-
-
-def _evaluations_of_a_step(system, names, slow, theta, design) -> int:
-    """Of the slow rates, in a step of Rodas5P."""
-    pattern = structure(odes.problem_of(system, names, (theta, design)).rhs, len(names))
-    columns = {column for row, column in pattern.entries if names[row] in slow}
-    return 8 + len(columns) + pattern.uses_time

@@ -1,0 +1,117 @@
+"""Rates around the equilibrium of the fast states: how fast they come back to it, and how fast it moves."""
+
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ...system import Ode
+from ..given import stacked
+from ..odes import solve
+from ..roots import relax
+from .reduced import FastEquilibrium
+
+# Largest ratio of time scales, shift of a slow state in a layer, and error, of a strong separation.
+SMALL = 0.1
+
+
+class Scales(NamedTuple):
+    """Rates around one equilibrium of the fast states.
+
+    Args:
+        growth: real parts of the eigenvalues of the fast equations.
+        slow_spectrum: eigenvalues of the slow equations with the fast states following.
+        speed: rates of the slow states. drift: rates at which the equilibrium itself moves.
+        shift: what the slow states move by while the fast ones relax to the equilibrium from where they are.
+    """
+
+    growth: Float[Array, " free"]
+    slow_spectrum: Array
+    speed: Float[Array, " slow"]
+    drift: Float[Array, " free"]
+    shift: Float[Array, " slow"]
+
+
+def scales_at(equilibrium: FastEquilibrium, slow, theta, inputs, t, rest, x, y) -> Scales:
+    """Rates at the equilibrium `rest` `(free,)`, the fast states being at `x` and the slow ones at `y`."""
+    rates = equilibrium.rates(theta, inputs)
+
+    def moved(t, x, y):
+        given = (t, dict(zip(slow, y, strict=True)), theta, inputs)
+        states = rates.states([x[k] for k in range(len(x))], given)
+        slopes = equilibrium.full.rhs(t, {**given[1], **states}, theta, inputs)
+        return stacked(slopes, rates.independent), stacked(slopes, slow)
+
+    (f_t, f_x, f_y), (_, g_x, g_y) = jax.jacfwd(moved, argnums=(0, 1, 2))(t, rest, y)
+    solved = jnp.linalg.solve(f_x, jnp.concatenate([f_y, f_t[:, None], (x - rest)[:, None]], axis=1))
+    follow, drive, away = solved[:, :-2], solved[:, -2], solved[:, -1]
+    speed = moved(t, rest, y)[1]
+    known = jnp.all(jnp.isfinite(f_x))
+    growth = jnp.linalg.eigvals(jnp.where(known, f_x, jnp.eye(len(x)))).real
+    slow_spectrum = jnp.linalg.eigvals(g_y - g_x @ follow)
+    return Scales(jnp.where(known, growth, jnp.nan), slow_spectrum, speed, -(follow @ speed + drive), g_x @ away)
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def look(equilibrium: FastEquilibrium, slow: tuple[str, ...], theta, design, x, y, starts) -> dict:
+    """Equilibria of the free fast states and rates around that which they follow, at every point of the trajectory."""
+    rates = equilibrium.rates(theta, design.inputs)
+    floor = equilibrium.full.atol / equilibrium.full.rtol
+
+    def at(t, x, y):
+        given = (t, dict(zip(slow, y, strict=True)), theta, design.inputs)
+        found = jax.vmap(lambda start: relax(rates, start, given, floor=floor))(jnp.vstack([x, starts]))
+        growth = jax.vmap(lambda x: jnp.linalg.eigvals(jax.jacfwd(rates)(jnp.nan_to_num(x), given)).real)(found.value)
+        return {
+            "found": found.value,
+            "stable": found.converged & jnp.all(growth < 0, axis=-1),
+            "taken": stacked(equilibrium(*given), rates.independent),
+            **scales_at(equilibrium, slow, theta, design.inputs, t, found.value[0], x, y)._asdict(),
+        }
+
+    return jax.vmap(at)(design.times, jnp.asarray(x), jnp.asarray(y))
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def layers(equilibrium: FastEquilibrium, slow: tuple[str, ...], theta, inputs, times, x, y) -> Array:
+    """`(points, slow)`: what the slow states move by while the fast ones relax, at each of these points."""
+    rates = equilibrium.rates(theta, inputs)
+    floor = equilibrium.full.atol / equilibrium.full.rtol
+
+    def at(t, x, y):
+        given = (t, dict(zip(slow, y, strict=True)), theta, inputs)
+        rest = relax(rates, x, given, floor=floor).value
+        return scales_at(equilibrium, slow, theta, inputs, t, rest, x, y).shift
+
+    return jax.vmap(at)(jnp.asarray(times), jnp.asarray(x), jnp.asarray(y))
+
+
+@partial(jax.jit, static_argnums=0)
+def pace(system: Ode, theta, design) -> tuple[Array, Array]:
+    """Ratio of time scales and shift of the slow states in the first layer, from the reduced solution alone.
+
+    Args:
+        system: a reduced one. theta: scalars. design: finite times.
+
+    Returns:
+        the largest of each, as `separation` defines them; far cheaper, and blind to further equilibria.
+    """
+    equilibrium, inputs = system.algebraic, design.inputs
+    start = system.initial(theta, inputs)
+    slow, free = tuple(start), equilibrium.rates(theta, inputs).independent
+    rows = solve(system, theta, design, method="implicit").states
+    y = jnp.stack([rows[name] for name in slow], axis=1)
+
+    def at(t, y):
+        rest = stacked(equilibrium(t, dict(zip(slow, y, strict=True)), theta, inputs), free)
+        return rest, scales_at(equilibrium, slow, theta, inputs, t, rest, rest, y)
+
+    rest, found = jax.vmap(at)(design.times, y)
+    size_x, size_y = (jnp.maximum(jnp.max(jnp.abs(part), axis=0), 1e-300) for part in (rest, y))
+    speed, drift = (jnp.max(jnp.abs(rate / size)) for rate, size in ((found.speed, size_y), (found.drift, size_x)))
+    slow_rate = jnp.maximum(jnp.max(jnp.abs(found.slow_spectrum)), jnp.maximum(speed, drift))
+    first = stacked(equilibrium.full.initial(theta, inputs), free)
+    layer = scales_at(equilibrium, slow, theta, inputs, design.start, at(design.start, y[0])[0], first, y[0]).shift
+    return slow_rate / jnp.min(jnp.abs(found.growth)), jnp.max(jnp.abs(layer / size_y))
