@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import jax.numpy as jnp
 from jaxtyping import Array
 
 from .errors import InputError
@@ -11,6 +12,13 @@ METHODS = ("auto", "explicit", "implicit")
 State = dict[str, Array]
 Theta = dict[str, Array]
 Inputs = dict[str, Array]
+
+
+class AnyInput(dict):
+    """Inputs of which nothing is known but that they are numbers."""
+
+    def __missing__(self, name: str):
+        return jnp.ones(())
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from uqbench.numerics.continuation import hysteresis
 
 NOW = uq.Design([0.0])
 # SYSTEMS.md, section A: b, stimulus that switches on and off without a basal rate (the last one re-derived: see
-# tests/numerics/test_continuation.py)
+# tests/numerics/test_folds.py)
 FOLDS = [(3.0, 0.0858683119, -0.5872308511), (2.5, 0.1045861179, -0.2754364608)]
 CUSP_B = 1.5396007178390017
 

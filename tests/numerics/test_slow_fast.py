@@ -244,7 +244,9 @@ def test_a_wrong_set_of_fast_states_is_refused(fast, message):
     with pytest.raises(uq.InputError, match=message):
         reduction_error(receptor_tf.model.system, fast, theta, design)
     with pytest.raises(uq.InputError, match=message):
-        uq.evaluate(receptor_tf.model.reduced(fast), {**theta, "sigma": 0.1}, design)
+        receptor_tf.model.reduced(fast)
+    with pytest.raises(uq.InputError, match=message):
+        quasi_steady_state(receptor_tf.model.system, fast).initial(theta, {})
 
 
 def test_errors_need_scales_and_finite_times():

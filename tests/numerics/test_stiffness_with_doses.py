@@ -72,7 +72,7 @@ def test_few_points_count_the_same_steps(monkeypatch):
 
 
 def test_a_state_of_rounding_size_hides_no_mode():
-    """The Jacobian in units of b, 1e-300 in a run in which a decays to nothing, has an entry of 1e300."""
+    """b of 1e-20 beside a of 1: in units of these sizes the Jacobian has an entry of 1e20."""
     matrix = np.array([[-1e3, 0.0], [1e20, -1.0]])
     eigenvalue, kind = module._spectra(matrix[None])
     np.testing.assert_allclose(eigenvalue, [[-1e3, -1.0]])

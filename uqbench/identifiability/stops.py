@@ -13,16 +13,10 @@ import numpy as np
 
 from ..design import Design
 from ..model import Model
+from ..system import AnyInput
 
 ONLY_STOPS = "it enters only the times of doses or switches, or later doses, which are not looked at"
 LATER_STOPS = "not from the time up to the second stop; later doses or switches may show it"
-
-
-class _AnyInput(dict):
-    """Inputs of which nothing is known but that they are numbers."""
-
-    def __missing__(self, name: str):
-        return jnp.ones(())
 
 
 def after_first_dose(model: Model, design: Design | None) -> Model:
@@ -44,7 +38,7 @@ def after_first_dose(model: Model, design: Design | None) -> Model:
 
 def _first_doses(model: Model, design: Design | None) -> dict[str, int]:
     """State -> position of its dose, for the states that get one at the earliest time."""
-    inputs = design.inputs if design is not None else _AnyInput()
+    inputs = design.inputs if design is not None else AnyInput()
     start = float(design.start) if design is not None else 0.0
     rows = model.system.doses(model.space.nominal(), inputs)
     times = {name: np.where(np.asarray(row[0]) >= start, np.asarray(row[0], dtype=float), np.inf)
@@ -57,7 +51,7 @@ def _first_doses(model: Model, design: Design | None) -> dict[str, int]:
 
 def parameters_of_stops(model: Model, design: Design | None) -> set[str]:
     """The parameters on which times and amounts of any stop depend."""
-    inputs = design.inputs if design is not None else _AnyInput()
+    inputs = design.inputs if design is not None else AnyInput()
     theta, out = model.space.nominal(), set()
     for stop in model.system.stops:
         jaxpr = jax.make_jaxpr(lambda theta, stop=stop: stop(theta, inputs))(theta).jaxpr

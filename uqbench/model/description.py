@@ -5,15 +5,16 @@ from dataclasses import dataclass, field, replace
 from typing import Self
 
 import equinox as eqx
+import jax
 from jaxtyping import Array, Float, Int
 
 from ..distributions import Distribution
 from ..errors import InputError, nearest
 from ..numerics import odes
-from ..numerics.slow_fast import quasi_steady_state
+from ..numerics.slow_fast import quasi_steady_state, split_states
 from ..numerics.steady_state import NO_STEADY_STATE, NO_STEADY_STATE_TEXT
 from ..space import Space
-from ..system import Ode
+from ..system import AnyInput, Ode
 from ..units import unit_finding
 
 RESULTS = {**odes.RESULTS, NO_STEADY_STATE: NO_STEADY_STATE_TEXT}
@@ -117,11 +118,13 @@ class Model:
             name: default the model's own with " reduced".
 
         Raises:
-            InputError: a set of fast states that is empty, or names one twice; no system. At the first use: one that
-                is unknown or whole.
+            InputError: no system; a set of fast states that is empty, unknown or whole, or names one twice.
         """
+        subject = f"model {self.name!r}: reduced"
         if self.system is None:
-            raise InputError(f"model {self.name!r}", ["a simulator without a system has no states to reduce."])
+            raise InputError(subject, ["a simulator without a system has no states to reduce."])
+        if (states := _state_names(self.system, self.space)) and (findings := split_states(states, fast)[-1]):
+            raise InputError(subject, findings)
         system = quasi_steady_state(self.system, fast)
         name = f"{self.name} reduced".strip() if name is None else name
         return replace(self, space=space or self.space, system=system, name=name)
@@ -133,3 +136,13 @@ class Model:
 
     def __repr__(self) -> str:
         return f"Model({self.name or 'unnamed'}: outputs {', '.join(self.outputs)}; gradient {self.gradient})"
+
+
+def _state_names(system: Ode, space: Space) -> tuple[str, ...]:
+    """Names of the states, as far as they can be told before a design is known; empty where they cannot."""
+    number = jax.ShapeDtypeStruct((), float)
+    try:
+        return tuple(jax.eval_shape(lambda p: dict(system.initial(p, AnyInput())), dict.fromkeys(space.names, number)))
+    except (KeyError, TypeError, IndexError, ValueError, AttributeError):
+        # whatever is wrong here is told when the model is first used with a design
+        return ()

@@ -121,7 +121,7 @@ def _walk(
     code: Array,
     y: Array,
     span: Array,
-    watch: Callable[[Any, Method, Passage], tuple[Any, Array]],
+    watch: Callable[[Any, Method, Passage], tuple[Any, Array | bool]],
     memory: Any,
     otherwise: int = SUCCESS,
 ) -> tuple[Any, Array]:

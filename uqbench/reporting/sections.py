@@ -46,9 +46,7 @@ def _model(tree, study) -> tuple[str, list]:
     # an output that is a state of the same name needs no line
     kept = [latex for plain, latex in distinct.items() if len(set(plain.split("="))) > 1]
     lines = [svg.equation(latex, f"equation{index}") for index, latex in enumerate(kept)]
-    read = (
-        "Read from the code that is solved, not written a second time." if lines else "A simulator, no equations."
-    )
+    read = "Read from the code that is solved, not written a second time." if lines else "A simulator, no equations."
     blocks: list = [Equations(lines)] * bool(lines) + [Paragraph(read, "quiet")]
     table = tables.parameters(tree)
     rows = [

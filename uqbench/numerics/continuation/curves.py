@@ -4,7 +4,7 @@ A step goes along the tangent; Newton's method then returns to the curve in the 
 regular at a fold too (pseudo-arclength continuation; Keller 1977). Steps grow where Newton's method is quick and
 shrink where the curve bends. Each state is measured in its largest size so far and the parameter in the length of its
 interval, so units do not matter: not that of one state beside another either. A state that starts at zero has the size
-of what a hundredth of the interval makes of it (`sizes`).
+of what a hundredth of the interval makes of it (`branch.least_sizes`).
 
 Between two points the signs of three numbers are compared: the parameter's part of the tangent (a fold), the
 determinant of the equations of the step (a branch point, where two branches cross), and the product of all sums of two
