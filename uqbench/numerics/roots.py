@@ -103,7 +103,7 @@ def _find(search, residual, guess, given, floor, max_steps) -> Root:
 
 
 def solve(matrix, vector):
-    """The solution `(n,)` of a small linear system without LAPACK: Cramer's rule to three unknowns, else elimination."""
+    """The solution `(n,)` of a linear system without LAPACK: by Cramer's rule to three unknowns, else elimination."""
     if len(vector) == 1:
         return vector / matrix[0]
     if len(vector) == 2:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
-from . import figures, sensitivity_figures, sentences, svg, tables
+from . import figures, sensitivity_figures, sentences, separation, svg, tables
 from .blocks import Cell, Drawing, Equations, Paragraph, Section, Table
 from .sentences import ess_text
 from .tables import MISSING, group, interval, percent, rounded, unit_text
@@ -22,7 +22,7 @@ def sections(tree: xr.DataTree, study: str) -> list[Section]:
     observed = ("posterior_band", "posterior_predictive", "observed_data")
     plan: list[tuple[str, str, str, Sequence[str], Callable]] = [
         ("model", "Model", "identify", ("structure",), _model),
-        *[("scales", "Time scales", "identify", ("separation",), _time_scales)] * ("separation" in tree.children),
+        *[("scales", "Time scales", "identify", ("separation",), separation.section)] * ("separation" in tree.children),
         ("parameters", "Parameters", "calibrate", (described,), _parameters),
         ("identifiability", "Identifiability", "identify", ("structure",), _identifiability),
         ("data", "Data and predictions", "calibrate", observed, _data),
@@ -46,7 +46,9 @@ def _model(tree, study) -> tuple[str, list]:
     # an output that is a state of the same name needs no line
     kept = [latex for plain, latex in distinct.items() if len(set(plain.split("="))) > 1]
     lines = [svg.equation(latex, f"equation{index}") for index, latex in enumerate(kept)]
-    read = "Read from the code that is solved, not written a second time." if lines else "A simulator, no equations."
+    read = "Read from the code that is solved, not written a second time."
+    if not lines:
+        read = "A simulator, with no equations to read."
     blocks: list = [Equations(lines)] * bool(lines) + [Paragraph(read, "quiet")]
     table = tables.parameters(tree)
     rows = [
@@ -57,33 +59,6 @@ def _model(tree, study) -> tuple[str, list]:
     if rows:
         blocks.append(Table(["fixed parameter", "unit", "value"], rows, ["fixed parameter", "unit"]))
     return sentences.model(tree), blocks
-
-
-def _time_scales(tree, study) -> tuple[str, list]:
-    dataset = group(tree, "separation")
-    told = tables.separation(dataset)
-    rows = [
-        [
-            Cell(name, "", row["verdict"] != "strong"),
-            Cell(row["verdict"], "", row["verdict"] != "strong"),
-            row["reason"],
-            rounded(row["epsilon"], digits=2),
-            sentences.error_text(row["error"]),
-            sentences.error_text(row["output_error"]),
-        ]
-        for name, row in told.iterrows()
-    ]
-    blocks: list = [Paragraph(dataset.attrs["warning"], "flag")] if dataset.attrs["warning"] else []
-    caption = (
-        "Error: largest difference to the full model, relative to the largest value of a slow state; at the medians."
-    )
-    columns = ["experiment", "separation", "why", "slow over fast rate", "error", "of outputs"]
-    blocks += [
-        Paragraph(sentences.reduced_draws(dataset)),
-        Table(columns, rows, ["experiment", "separation", "why"], caption),
-        Paragraph(sentences.sentence(dataset.attrs["meaning"]), "quiet"),
-    ]
-    return sentences.time_scales(dataset), blocks
 
 
 def _parameters(tree, study) -> tuple[str, list]:

@@ -12,7 +12,6 @@ import numpy as np
 import xarray as xr
 
 from .tables import (
-    MISSING,
     coverage,
     generators,
     group,
@@ -368,31 +367,6 @@ def over_time(tree: xr.DataTree, output: str) -> str:
     when = f"{float(dataset['time'][at]):.3g}{' ' + unit if unit else ''}"
     bound = f"at most {share} ({low} to {high}) is not known yet, at time {when}"
     return f"Of the variance of a new measurement of {output} {bound}."
-
-
-def time_scales(dataset: xr.Dataset) -> str:
-    """Whether the time scales allow the fast states to be left out."""
-    fast = listed(json.loads(dataset.attrs["fast"]))
-    verdict = dataset.attrs["verdict"]
-    if verdict == "strong" and dataset.attrs["warning"]:
-        return f"Leaving out the fast {fast} holds at the medians, but not everywhere"
-    if verdict == "strong":
-        return f"The time scales are far enough apart to leave out the fast {fast}"
-    return f"Not to be relied on: the fast {fast} cannot be left out here ({verdict} separation)"
-
-
-def error_text(error: float) -> str:
-    """An error relative to what it is an error of, in percent with two digits."""
-    return MISSING if np.isnan(error) else f"{rounded(100 * error, digits=2)}\N{NO-BREAK SPACE}%"
-
-
-def reduced_draws(dataset: xr.Dataset) -> str:
-    """For how many draws of the parameters the reduction holds, and what it errs by."""
-    error = dataset["error_of_draw"].values
-    known = error[np.isfinite(error)]
-    largest = f"; the largest error is {error_text(float(known.max()))}" if known.size else ""
-    share, source = percent(float(dataset.attrs["share_strong"])), dataset.attrs["drawn_from"]
-    return f"Of {dataset.sizes['draw']} draws from the {source}, {share} have a strong separation{largest}."
 
 
 def open_indices(dataset: xr.Dataset) -> str:

@@ -259,10 +259,3 @@ def _width(draws: np.ndarray) -> float:
 def _by(dataset: xr.Dataset, name: str) -> pd.DataFrame:
     columns = {str(column): values.values for column, values in dataset.data_vars.items()}
     return pd.DataFrame(columns, index=pd.Index(dataset[name].values.astype(object), name=name))
-
-
-def separation(dataset: xr.Dataset) -> pd.DataFrame:
-    """What /separation says of each experiment; those with the same words once, under the first one's name."""
-    rows = dataset[["verdict", "reason", "epsilon", "error", "output_error"]].to_dataframe()
-    rows.index = [str(name) for name in rows.index]
-    return rows.drop_duplicates(["verdict", "reason"])
