@@ -182,11 +182,27 @@ def test_the_slope_is_one_for_other_systems(rhs, start, fast, p):
     assert np.all(found.slope_standard_error < 0.01)
 
 
-def test_a_wrong_fast_set_has_no_slope_of_one():
-    """The slow state of the receptor taken for the fast one: the difference does not go to zero with eps."""
+def test_nothing_to_compare_is_not_resolved():
+    """x does not feel y, so leaving out y changes nothing in what is left."""
     found = reduction_error(receptor_tf.model.system, ["y"], {**RECEPTOR, "eps": 0.1}, uq.Design([5.0]))
-    # x does not feel y, so nothing is left to compare
     assert np.isnan(found.slope[0]) and not found.attrs["resolved"]
+
+
+def test_a_wrong_fast_set_errs_at_scale_one():
+    """The substrate taken for the fast state: any system has that limit, but this one is far from it."""
+    design, p = uq.Design.linspace(0.0, 20.0, 5), {**RATES, "E0": 0.1}
+    found = reduction_error(uq.Ode(enzyme_start, enzyme), ["S"], p, design)
+    assert float(found.error.sel(scale=1.0).max()) > 0.05
+    assert separation(uq.Ode(enzyme_start, enzyme), ["S"], p, design).attrs["verdict"] == "absent"
+
+
+@pytest.mark.parametrize("eps", [1e-6, 1e-9, 1e-13])
+def test_the_full_receptor_comes_to_the_reduced_one(eps):
+    theta, design = {**RECEPTOR, "sigma": 0.1}, uq.Design([0.5, 5.0])
+    full = uq.evaluate(receptor_tf.model, theta | {"eps": eps}, design).outputs["y"]
+    reduced = uq.evaluate(receptor_tf.reduced, theta, design).outputs["y"]
+    # -.0182411 eps at t = 5; the rest is the tolerance of the solves
+    np.testing.assert_allclose(full - reduced, 0.0, atol=1e-9 + 0.3 * eps)
 
 
 # the diagnosis --------------------------------------------------------------------------------------------------------

@@ -147,13 +147,14 @@ def _disturbed(system: Ode, free, slow, theta: Theta, grid: Design, x, y):
 
 def _dataset(grid: Design, free, slow, x, y, reduced, seen, shifts) -> xr.Dataset:
     stable, found = seen["stable"], seen["found"]
-    size_x, size_y = (np.maximum(np.abs(part).max(axis=0), 1e-300) for part in (x, y))
+    # the fast states may be at their largest within the first layer, which the grid does not see
+    size_x = np.abs(np.vstack([x, np.nan_to_num(found[:, 0])])).max(axis=0)
+    size_x, size_y = (np.maximum(size, 1e-300) for size in (size_x, np.abs(y).max(axis=0)))
     # a state that never is negative has no use for equilibria where it would be, but for that which it follows
     physical = np.where(x.min(axis=0) < 0, -np.inf, -1e-9 * size_x)
     reachable = stable & np.all(found >= physical, axis=-1)
     reachable[:, 0] = stable[:, 0]
-    apart = SAME * np.maximum(size_x, np.nan_to_num(np.abs(found[:, 0])).max(axis=0))
-    count = np.array([_distinct(rows[kept], apart) for rows, kept in zip(found, reachable, strict=True)])
+    count = np.array([_distinct(rows[kept], SAME * size_x) for rows, kept in zip(found, reachable, strict=True)])
     fast_rate = np.where(stable[:, 0], np.abs(seen["growth"]).min(axis=-1), np.nan)
     slow_rate = np.abs(seen["slow_spectrum"]).max(axis=-1)
     for speed, size in ((seen["speed"], size_y), (seen["drift"], size_x)):

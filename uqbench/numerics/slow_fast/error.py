@@ -2,8 +2,9 @@
 
 The fast rows of the full system are made faster by a factor: x' = f(x, y) / scale. As the scale goes to zero the full
 solution goes to the reduced one, and over the scale their difference goes to a constant, the leading term of the error.
-At scale 1 stands the user's own system, so no eps has to be in the equations. That the slope in a doubly logarithmic
-plot is 1 says that the names of the fast states were right; the constant says what a faster or slower system would err.
+At scale 1 stands the user's own system, so no eps has to be in the equations. A slope of 1 in a doubly logarithmic plot
+says that the limit is regular, the fast states coming to rest all along the way; the constant says what a faster or
+slower system would err. Whether the user's own system is near that limit, its error at scale 1 tells.
 """
 
 from collections.abc import Sequence
