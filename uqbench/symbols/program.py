@@ -124,8 +124,14 @@ class Recorder:
     def neg(self, x):
         if isinstance(x, Fraction):
             return -x
-        operation = self.operations[x.index]
-        return self._nodes[operation[1]] if operation[0] == "neg" else self._record("neg", x.index)
+        match self.operations[x.index]:
+            case ("neg", index):
+                return self._nodes[index]
+            case ("sub", above, below):
+                return self.sub(self._nodes[below], self._nodes[above])
+            case ("div", above, below):
+                return self.div(self.neg(self._nodes[above]), self._nodes[below])
+        return self._record("neg", x.index)
 
     def integer_power(self, x, n: int):
         if n == 0:

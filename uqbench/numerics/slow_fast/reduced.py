@@ -122,9 +122,12 @@ class FastEquilibrium:
         return FastRates(self, tuple(n for n in names if n in self.fast), tuple(map(tuple, laws.tolist())), dependent)
 
     def stable(self, t, y: State, p: Theta, inputs: Inputs):
-        """Whether the fast states would come back to x*, by the eigenvalues of their equations."""
+        """Whether the fast states would come back to x*, by the eigenvalues of their equations.
+
+        A single one has no value where it would not, and is not looked at again.
+        """
         rates, given = self.rates(p, inputs), (t, dict(y), p, inputs)
-        if not rates.independent:
+        if len(rates.independent) < 2:
             return jnp.asarray(True)
         rest = self(t, y, p, inputs)
         x = jnp.stack([rest[name] for name in rates.independent])
