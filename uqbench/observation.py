@@ -67,6 +67,9 @@ def observations(study: Study) -> Observations:
     for output in pd.unique(data["output"]):
         of = np.asarray(data["output"] == output)
         rows[output] = (run[of], when[of], data["value"].to_numpy()[of])
+    # one that is followed to rest makes all of a batch be followed there, or they would be of different kinds
+    kind = jax.tree.structure(max(designs, key=lambda design: design.settles))
+    designs = [jax.tree.unflatten(kind, jax.tree.leaves(design)) for design in designs]
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *designs)
     index = np.array([units[unit] for _, unit in pairs])
     # the longest span decides, so that no run of the batch is too stiff for its method

@@ -75,12 +75,17 @@ def separation_of_study(study: Study, draws: Mapping[str, np.ndarray] | None = N
         attrs={
             "fast": json.dumps(reduced.fast),
             "meaning": MEANING,
-            "verdict": next(verdict for verdict in WORST_FIRST if verdict in [row["verdict"] for row in rows]),
+            "verdict": next(verdict for verdict in WORST_FIRST if verdict in [*map(_with_outputs, rows)]),
             "share_strong": float(np.mean([row["verdict"] == "strong" for row in drawn])),
             "drawn_from": source,
             "warning": _warning(rows, drawn, source),
         },
     )
+
+
+def _with_outputs(row: dict) -> str:
+    """The verdict, which cannot be strong where an output errs."""
+    return "absent" if row["verdict"] == "strong" and row["output_error"] > SMALL else row["verdict"]
 
 
 def _designs(study: Study) -> dict[str, Design]:

@@ -69,7 +69,7 @@ def test_validity_numbers_say_what_the_reductions_err_by():
             errors[name, E0] = found.attrs["error"]
             assert (found.attrs["verdict"] == "strong") == (float(numbers[name]) < 0.1), name
     assert errors["standard", 20.0] > 0.1
-    assert max(errors["standard", 0.01], errors["total", 0.01], errors["total", 20.0]) < 0.01
+    assert max(errors["standard", 0.01], errors["total", 0.01]) < 0.01 < errors["total", 20.0] < 0.05
     # never above 1/4, whatever the amounts
     grid = np.geomspace(1e-4, 1e4, 33)
     largest = max(
@@ -160,3 +160,21 @@ def test_the_hyperbola_is_known_from_several_concentrations_only():
     one = uq.Study("one", puromycin.study.model, {"only": uq.Design([0.0], inputs={"S": 0.1})})
     found = uq.identify(one)["structure"].to_dataset()
     assert found.verdict.sel(parameter=["Vm", "Km"]).values.tolist() == ["none"] * 2
+
+
+def test_settings_that_tell_nothing_new_count_as_such():
+    """The same concentration twice is one number of two, however the rest of the inputs differ."""
+    model = puromycin_mechanism.study.model
+    for values in ((0.1, 0.1), (0.0, 0.1)):
+        experiments = {f"e{k}": uq.Design([np.inf], inputs={"S": v, "w": float(k)}) for k, v in enumerate(values)}
+        found = uq.identify(uq.Study("two", model, experiments))["structure"].to_dataset()
+        assert "E0*kcat" not in set(found.expression.values)
+
+
+def test_rest_and_transient_may_be_measured_in_one_study():
+    experiments = {
+        "rest": uq.Design([np.inf], inputs={"S": 1.0}),
+        "way": uq.Design([0.001, 0.01], inputs={"S": 1.0}),
+    }
+    study = uq.Study("both", puromycin_mechanism.study.model, experiments)
+    assert uq.identify(study)["fisher"].attrs["rank"] >= 3

@@ -451,3 +451,91 @@ def test_what_is_missing_is_told():
         reduction_error(receptor_tf.model.system, ["x"], {**RECEPTOR, "eps": np.ones(3)}, uq.Design([1.0]))
     with pytest.raises(uq.InputError, match="no times"):
         separation(receptor_tf.model.system, ["x"], {**RECEPTOR, "eps": 1.0}, uq.Design([]))
+
+
+# equations that are not what they seem at one point -------------------------------------------------------------------
+
+
+def bent(t, y, p, inputs):
+    x = y["x"]
+    return {"x": (p["u"] * y["y"] - x - 5 * jnp.maximum(x - 0.5, 0.0)) * 1e3, "y": 0.1 - 0.1 * x}
+
+
+def stepped(t, y, p, inputs):
+    x, q = y["x"], y["q"]
+    return {"x": (p["u"] * y["y"] - x) * 1e3, "q": (jnp.where(x > 0.5, 1.0, 0.1) - q) * 1e3, "y": 0.1 - 0.1 * q}
+
+
+def three_start(p, inputs):
+    return {"x": jnp.zeros(()), "q": jnp.zeros(()), "y": jnp.ones(())}
+
+
+@pytest.mark.parametrize("initial, rhs, fast", [(quintic_start, bent, ["x"]), (three_start, stepped, ["x", "q"])])
+def test_a_bend_or_a_step_is_no_line(initial, rhs, fast):
+    full, p = uq.Ode(initial, rhs), {"u": jnp.asarray(3.0)}
+    found = separation(full, fast, p, uq.Design([2.0]))
+    assert found.attrs["error"] < 0.01
+
+
+def test_what_is_turned_on_later_is_not_conserved():
+    def start(p, inputs):
+        return {"a": jnp.zeros(()), "b": jnp.ones(()), "s": jnp.zeros(())}
+
+    def rhs(t, y, p, inputs):
+        gain = jnp.where(t > p["on"], 1.0, 0.0) * 1e4 * (1 - y["a"])
+        exchange = 1e4 * (y["a"] - y["b"])
+        return {"a": gain - exchange, "b": exchange, "s": -y["s"] + y["a"]}
+
+    slow = quasi_steady_state(uq.Ode(start, rhs), ["a", "b"])
+    given = {"on": jnp.asarray(1.0)}
+    assert slow.algebraic.rates(given, {}).laws == ()
+
+
+def test_a_control_without_input_is_no_weak_case():
+    """x rests at nothing, where the roots that are found differ by rounding only."""
+    found = separation(receptor_tf.model.system, ["x"], {**RECEPTOR, "L": 0.0, "eps": 1e-3}, uq.Design([1.0, 5.0]))
+    assert found.attrs["verdict"] == "strong"
+
+
+def test_early_times_of_a_long_design_are_looked_at():
+    """y rises and falls within a thousandth of the time that is looked at."""
+
+    def start(p, inputs):
+        return {"x": jnp.ones(()), "s": jnp.ones(()), "y": jnp.zeros(())}
+
+    def rhs(t, y, p, inputs):
+        return {"x": (y["s"] - y["x"]) * 1e4, "s": -y["s"], "y": y["x"] - y["y"]}
+
+    found = separation(uq.Ode(start, rhs), ["x"], {}, uq.Design([0.5, 1.0, 2.0, 1e3]))
+    assert found.attrs["verdict"] == "strong" and found.attrs["error"] < 1e-3
+
+
+def test_reducing_twice():
+    """A cascade of three time scales: the fastest first, then the next."""
+
+    def start(p, inputs):
+        return {"a": jnp.zeros(()), "b": jnp.zeros(()), "c": jnp.zeros(())}
+
+    def rhs(t, y, p, inputs):
+        return {"a": (1 - y["a"]) * 1e6, "b": (y["a"] - y["b"]) * 1e3, "c": p["k"] * y["b"] - y["c"]}
+
+    once = model(start, rhs, ["k"], ["a", "b", "c"]).reduced(["a"])
+    twice = once.reduced(["b"])
+    for each in (once, twice):
+        run = uq.evaluate(each, {"k": 2.0}, uq.Design([1.0]))
+        assert int(run.result) == 0
+        assert float(run.outputs["c"][0]) == pytest.approx(-2 * np.expm1(-1.0), abs=2e-3)
+        assert float(run.outputs["a"][0]) == pytest.approx(1.0, abs=1e-9)
+
+
+def logistic_start(p, inputs):
+    return {"x": 0.1 * jnp.ones(()), "y": jnp.zeros(())}
+
+
+def logistic(t, y, p, inputs):
+    return {"x": p["r"] * y["x"] * (1 - y["x"] / p["K"]) * 1e3, "y": y["x"] - y["y"]}
+
+
+def test_a_fast_logistic_can_be_read():
+    reduced = model(logistic_start, logistic, ["r", "K"], ["x", "y"]).reduced(["x"])
+    assert uq.check_model(reduced, uq.Design([1.0, 2.0])).symbol_error < 1e-14

@@ -41,21 +41,22 @@ def settings(model: Model, experiments: Mapping[str, Design], most: int) -> list
 
 
 def at_rest(model: Model, experiments: Mapping[str, Design]) -> tuple[Model, Design]:
-    """The model whose outputs are those of each setting at rest, and a design with the inputs of all.
+    """The model whose outputs are those of each setting at rest, and a design without inputs.
 
     Returns:
-        a model without dynamics of its own, its output `v` under the second setting named `v 2`, its inputs likewise.
+        a model without dynamics of its own, its output `v` under the second setting named `v 2`. The inputs are the
+        numbers of the settings, so that what two of them have in common, or what is zero, counts as it is.
     """
     chosen = settings(model, experiments, MOST_AT_REST)
     equilibrium = FastEquilibrium(model.system, tuple(model.system.initial(model.space.nominal(), chosen[0])))
-    rest = Copies(model, tuple(chosen[0]), len(chosen), equilibrium)
+    rest = Copies(model, tuple(chosen), equilibrium)
     return _joined(model, Ode(nothing, stays, algebraic=rest.outputs), seen, chosen, "at rest")
 
 
 def together(model: Model, experiments: Mapping[str, Design]) -> tuple[Model, Design]:
-    """Copies of the model, one for each setting, and a design with the inputs of all; names as for `at_rest`."""
+    """Copies of the model, one for each setting, and a design without inputs; names and numbers as for `at_rest`."""
     chosen = settings(model, experiments, MOST_TOGETHER)
-    copies = Copies(model, tuple(chosen[0]), len(chosen))
+    copies = Copies(model, tuple(chosen))
     system = replace(model.system, initial=copies.initial, rhs=copies.rhs, algebraic=copies.outputs)
     return _joined(model, system, seen, chosen, "in several experiments")
 
@@ -70,9 +71,8 @@ def _joined(model: Model, system: Ode, observe, chosen, name: str) -> tuple[Mode
                 arguments = {key: _named(value, k) if value in model.units else value
                              for key, value in old.arguments.items()}  # fmt: skip
                 noise[_named(output, k)] = type(old)(**arguments)
-    inputs = {_named(key, k): value for k, given in enumerate(chosen) for key, value in given.items()}
     joined = replace(model, system=system, observe=observe, units=units, noise=noise, name=f"{model.name} {name}")
-    return joined, Design([0.0], inputs)
+    return joined, Design([0.0])
 
 
 def nothing(p, inputs):
@@ -93,18 +93,17 @@ SEEN = "seen "
 
 @dataclass(frozen=True, eq=False)
 class Copies:
-    """`count` copies of a model with inputs and states of their own; at rest where an `equilibrium` is given."""
+    """Copies of a model with inputs and states of their own; at rest where an `equilibrium` is given."""
 
     model: Model
-    inputs: tuple[str, ...]
-    count: int
+    chosen: tuple[Mapping, ...]
     equilibrium: FastEquilibrium | None = None
 
     def initial(self, p, inputs):
-        return self._each(lambda given, y: self.model.system.initial(p, given), inputs, {})
+        return self._each(lambda given, y: self.model.system.initial(p, given), {})
 
     def rhs(self, t, y, p, inputs):
-        return self._each(lambda given, y: self.model.system.rhs(t, y, p, given), inputs, y)
+        return self._each(lambda given, y: self.model.system.rhs(t, y, p, given), y)
 
     def outputs(self, t, y, p, inputs):
         """What is measured in each copy, marked so that it is told from the states."""
@@ -114,13 +113,12 @@ class Copies:
             outputs = self.model.observe(self.model.system.complete(t, states, p, given), p)
             return {f"{SEEN}{name}": outputs[name] for name in _measured(self.model)}
 
-        return self._each(measured, inputs, y)
+        return self._each(measured, y)
 
-    def _each(self, function, inputs, y):
+    def _each(self, function, y):
         found = {}
-        for k in range(self.count):
-            given = {name: inputs[_named(name, k)] for name in self.inputs}
-            names = [name for name in y if _own(name, k, self.count)]
+        for k, given in enumerate(self.chosen):
+            names = [name for name in y if _own(name, k, len(self.chosen))]
             states = {name.removesuffix(_named("", k)): y[name] for name in names}
             found |= {_named(name, k): value for name, value in function(given, states).items()}
         return found

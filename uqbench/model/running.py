@@ -19,7 +19,7 @@ from jaxtyping import Array
 from ..design import Design
 from ..errors import InputError, SeparationWarning
 from ..numerics.odes import NO_EQUILIBRIUM, Solution, solve, solve_many
-from ..numerics.slow_fast import SMALL, pace, reduction
+from ..numerics.slow_fast import SMALL, grid_times, pace, reduction
 from ..numerics.steady_state import steady_state
 from ..numerics.stiffness import STIFF_STEPS, stability_profile
 from ..space import Theta
@@ -280,7 +280,7 @@ def _check_run(model: Model, design: Design, key, findings: list[str]) -> None:
 
 
 # Times, and runs of a batch, at which the time scales of a reduced model are looked at.
-PACES, PACED_RUNS = 9, 16
+PACES, PACED_RUNS = 5, 16
 
 
 def _warn_of_time_scales(model: Model, values: np.ndarray, design: Design) -> None:
@@ -292,17 +292,22 @@ def _warn_of_time_scales(model: Model, values: np.ndarray, design: Design) -> No
     Args:
         values: `(runs, parameters)`.
     """
-    one = design if design.times.ndim == 1 else jax.tree.map(lambda leaf: leaf[0], design)
-    _warn_at_medians(model, one)
-    times, start = np.asarray(one.times), float(one.start)
-    end = times[np.isfinite(times)].max(initial=start)
-    if end <= start:
-        return
+    shared = design.times.ndim == 1
+    _warn_at_medians(model, design if shared else jax.tree.map(lambda leaf: leaf[0], design))
     # one shape for every design and batch
-    few = values[np.linspace(0, len(values) - 1, PACED_RUNS if len(values) > 1 else 1).astype(int)]
-    thetas = dict(zip(model.space.names, few.T, strict=True))
+    few = np.linspace(0, len(values) - 1, PACED_RUNS if len(values) > 1 else 1).astype(int)
+    thetas = dict(zip(model.space.names, values[few].T, strict=True))
+    designs = [design if shared else jax.tree.map(lambda leaf, k=k: leaf[k], design) for k in few]
+    spans = [(float(one.start), np.asarray(one.times)) for one in designs]
+    ends = [times[np.isfinite(times)].max(initial=start) for start, times in spans]
+    if any(end <= start for end, (start, _) in zip(ends, spans, strict=True)):
+        return
     with jax.ensure_compile_time_eval():
-        epsilon, layer = _paces(model.system, thetas, one.at(np.linspace(start, end, PACES)))
+        grids = [
+            one.at(grid_times(start, end, times, PACES))
+            for one, end, (start, times) in zip(designs, ends, spans, strict=True)
+        ]
+        epsilon, layer = _paces(model.system, thetas, jax.tree.map(lambda *leaves: jnp.stack(leaves), *grids))
     worst = np.maximum(np.asarray(epsilon), np.asarray(layer))
     if (doubtful := worst > SMALL).any():
         told = f"{doubtful.sum()} of the {len(few)} runs looked at" if len(values) > 1 else "these values"
@@ -316,7 +321,7 @@ def _warn_of_time_scales(model: Model, values: np.ndarray, design: Design) -> No
 
 @partial(jax.jit, static_argnums=0)
 def _paces(system, thetas, design):
-    return jax.vmap(lambda theta: pace(system, theta, design))(thetas)
+    return jax.vmap(lambda theta, design: pace(system, theta, design))(thetas, design)
 
 
 def _warn_at_medians(model: Model, design: Design) -> None:

@@ -54,8 +54,8 @@ def laws_within(laws: np.ndarray, chosen: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=64)
 def _laws(system: Ode, names: tuple[str, ...], theta_shapes, inputs_shapes) -> np.ndarray:
-    def slope(y, theta, inputs):
-        rates = system.rhs(jnp.zeros(()), dict(zip(names, y, strict=True)), theta, inputs)
+    def slope(t, y, theta, inputs):
+        rates = system.rhs(t, dict(zip(names, y, strict=True)), theta, inputs)
         return jnp.stack([jnp.asarray(rates[name], float) for name in names])
 
     rng = np.random.default_rng(0)
@@ -67,7 +67,13 @@ def _laws(system: Ode, names: tuple[str, ...], theta_shapes, inputs_shapes) -> n
 
     def sample():
         values = np.asarray(
-            many(np.exp(rng.uniform(-2.0, 2.0, (count, size))), draw(theta_shapes), draw(inputs_shapes))
+            many(
+                # what is turned on or vanishes at one time is not conserved
+                np.exp(rng.uniform(-3.0, 6.0, count)),
+                np.exp(rng.uniform(-2.0, 2.0, (count, size))),
+                draw(theta_shapes),
+                draw(inputs_shapes),
+            )
         )
         return values[np.all(np.isfinite(values), axis=1)]
 

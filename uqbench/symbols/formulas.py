@@ -49,16 +49,17 @@ def linear_root(recorder: Recorder, slopes: np.ndarray, rates: np.ndarray) -> np
 def stable_root(recorder: Recorder, a: np.ndarray, b: np.ndarray, c: np.ndarray) -> np.ndarray:
     """The root of a x^2 + b x + c with a negative slope: 2 c / (sqrt(b^2 - 4 a c) - b).
 
-    Raises:
-        DivisionByZero: where c vanishes, so that the sign of b decides between two formulas.
+    Where c vanishes, as in a logistic equation, it is -b / a while b is positive; of the other root, nothing, there is
+    nothing to be read.
     """
     a, b, c = a[()], b[()], c[()]
-    if _vanishes(c):
-        raise DivisionByZero
     mul = recorder.mul
     product = mul(Fraction(4), mul(a, c))
     steepness = recorder.power(recorder.sub(recorder.integer_power(b, 2), product), HALF)
     out = np.empty((), dtype=object)
+    if _vanishes(c):
+        out[()] = recorder.div(recorder.neg(b), a)
+        return out
     out[()] = recorder.div(mul(Fraction(2), c), recorder.sub(steepness, b))
     return out
 

@@ -8,12 +8,13 @@ from .reduced import quasi_steady_state as quasi_steady_state
 from .reduced import reduction as reduction
 from .reduced import split_states as split_states
 from .scales import SMALL as SMALL
+from .scales import grid_times as grid_times
 from .scales import pace as pace
 
 __all__ = [
-    "SMALL", "FastEquilibrium", "is_implicit", "pace", "quasi_steady_state", "reduction", "reduction_error",
-    "separation", "split_states",
-]  # fmt: skip
+    *("SMALL", "FastEquilibrium", "grid_times", "is_implicit", "pace", "quasi_steady_state", "reduction"),
+    *("reduction_error", "separation", "split_states"),
+]
 
 if TYPE_CHECKING:
     from .diagnosis import separation as separation

@@ -25,14 +25,16 @@ from ...system import Ode, Theta
 from ..given import checked, stacked
 from ..odes import RESULTS, problem_of, solve_once
 from .reduced import quasi_steady_state, split_states
-from .scales import layers, look
+from .scales import grid_times, layers, look
 from .verdict import SAME, judged, told
 
-POINTS, STARTS = 48, 24
+POINTS, STARTS = 20, 24
 # Spread of the starts about the size of the fast states, in powers of ten.
 DECADES = 2.0
 # A design that asks only for the steady state is followed for this many of its slowest time scale.
 SETTLED = 20.0
+# Of the size at which a state counts as nothing, what roots there differ by.
+ROUNDING = 1e-10
 
 
 def separation(system: Ode, fast: Sequence[str], theta: Theta, design: Design, *, seed: int = 0) -> xr.Dataset:
@@ -46,15 +48,17 @@ def separation(system: Ode, fast: Sequence[str], theta: Theta, design: Design, *
         seed: of the starts from which equilibria are sought.
 
     Returns:
-        by `time` (an even grid over the design): `slow_state` (time, slow), `fast_state` (time, fast) of the full
-        system, `equilibrium` (time, fast) to which the fast flow leads from there, `taken` (time, fast) that which the
-        reduced system takes, `stable_equilibria` how many were found (at least so many exist), `fast_rate` the slowest
-        relaxation of the fast states, `slow_rate` the fastest motion of the slow ones, both per unit of time, and
-        their ratio `epsilon`; by `slow`: `layer`, the shift of a slow state while the fast ones relax at the start,
-        and `error`, the largest difference between reduced and full solution, both relative to the largest value of
-        that state. Attributes: `verdict` ("strong", "weak", "absent"), `reason` in words, `warning` (empty where
-        strong), `epsilon`, `layer` and `error` the largest of each, `weak_from` and `weak_to` (times) where weak.
-        Where the full system cannot be solved the verdict is "unknown" and there are no variables.
+        by `time` (an even and a logarithmic grid over the design, and its own times): `slow_state` (time, slow),
+        `fast_state` (time, fast) of the full system, `equilibrium` (time, fast) to which the fast flow leads from
+        there, `taken` (time, fast) that which the reduced system takes, `stable_equilibria` how many were found that
+        differ by more than `apart` (at least so many exist), `fast_rate` the slowest relaxation of the fast states,
+        `slow_rate` the fastest motion of what is slow, both per unit of time, and their ratio `epsilon`; by `slow`:
+        `layer`, the shift of a slow state while the fast ones relax at the start or after a dose or switch, and
+        `error`, the largest difference between reduced and full solution, both relative to the largest value of that
+        state. Fast states that conserved totals give are left out. Attributes: `verdict` ("strong", "weak", "absent"),
+        `reason` in words, `warning` (empty where strong), `epsilon`, `layer` and `error` the largest of each,
+        `weak_from` and `weak_to` (times) where weak. Where the full system cannot be solved the verdict is "unknown"
+        and there are no variables.
 
     Raises:
         InputError: a set of fast states that is empty, unknown or whole.
@@ -85,7 +89,7 @@ def separation(system: Ode, fast: Sequence[str], theta: Theta, design: Design, *
     seen = {name: np.asarray(values) for name, values in look(equilibrium, slow, theta, grid, x, y, starts).items()}
     shifts = np.asarray(layers(equilibrium, slow, theta, inputs, *points))
     short = solve_once(reduced, theta, grid)
-    dataset = _dataset(grid, free, slow, x, y, _columns(short.states, slow), seen, shifts)
+    dataset = _dataset(grid, free, slow, x, y, _columns(short.states, slow), seen, shifts, system.atol / system.rtol)
     return dataset.assign_attrs(judged(dataset, int(short.result)))
 
 
@@ -103,7 +107,7 @@ def _grid(system: Ode, theta: Theta, design: Design) -> Design:
         rates = np.abs(np.linalg.eigvals(np.asarray(_jacobian(system, theta, design))))
         rates = rates[rates > 1e-10 * rates.max(initial=0.0)]
         end = start + (SETTLED / rates.min() if rates.size else 1.0)
-    return Design(np.linspace(start, end, POINTS + 1), design.inputs, start=start)
+    return Design(grid_times(start, end, finite, POINTS), design.inputs, start=start)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -145,16 +149,18 @@ def _disturbed(system: Ode, free, slow, theta: Theta, grid: Design, x, y):
     return np.array(times), np.stack(fast), np.stack(states)
 
 
-def _dataset(grid: Design, free, slow, x, y, reduced, seen, shifts) -> xr.Dataset:
+def _dataset(grid: Design, free, slow, x, y, reduced, seen, shifts, floor) -> xr.Dataset:
     stable, found = seen["stable"], seen["found"]
     # the fast states may be at their largest within the first layer, which the grid does not see
     size_x = np.abs(np.vstack([x, np.nan_to_num(found[:, 0])])).max(axis=0)
     size_x, size_y = (np.maximum(size, 1e-300) for size in (size_x, np.abs(y).max(axis=0)))
+    # of roots near nothing only rounding is known
+    apart = SAME * size_x + ROUNDING * floor
     # a state that never is negative has no use for equilibria where it would be, but for that which it follows
     physical = np.where(x.min(axis=0) < 0, -np.inf, -1e-9 * size_x)
     reachable = stable & np.all(found >= physical, axis=-1)
     reachable[:, 0] = stable[:, 0]
-    count = np.array([_distinct(rows[kept], SAME * size_x) for rows, kept in zip(found, reachable, strict=True)])
+    count = np.array([_distinct(rows[kept], apart) for rows, kept in zip(found, reachable, strict=True)])
     fast_rate = np.where(stable[:, 0], np.abs(seen["growth"]).min(axis=-1), np.nan)
     slow_rate = np.abs(seen["slow_spectrum"]).max(axis=-1)
     for speed, size in ((seen["speed"], size_y), (seen["drift"], size_x)):
@@ -165,6 +171,7 @@ def _dataset(grid: Design, free, slow, x, y, reduced, seen, shifts) -> xr.Datase
             "fast_state": (("time", "fast"), x),
             "equilibrium": (("time", "fast"), np.where(stable[:, :1], found[:, 0], np.nan)),
             "taken": (("time", "fast"), seen["taken"]),
+            "apart": ("fast", apart),
             "stable_equilibria": ("time", count),
             "fast_rate": ("time", fast_rate),
             "slow_rate": ("time", slow_rate),

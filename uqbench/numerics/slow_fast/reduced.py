@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import Literal
 
 from ...design import Design
 from ...errors import InputError, nearest
@@ -28,7 +29,12 @@ from ..roots import settle, solve
 from ..sparse_lu import dependencies
 
 # Real parts of eigenvalues are known to this, relative to the largest.
-UNSTABLE = 1e-7
+UNSTABLE = 1e-15
+# What makes a function one thing here and another there, so that no formula at one point speaks for all.
+DECISIONS = (
+    *("lt", "le", "gt", "ge", "eq", "ne", "abs", "max", "min", "sign", "floor", "ceil", "round", "clamp", "rem"),
+    *("argmax", "argmin", "reduce_max", "reduce_min", "sort", "cond", "while", "scan"),
+)
 
 
 def quasi_steady_state(system: Ode, fast: Sequence[str]) -> Ode:
@@ -109,7 +115,9 @@ class FastEquilibrium:
         given = (t, dict(y), p, inputs)
         rates = self.rates(p, inputs)
         found = rates.states(self._rest(rates, given), given)
-        return self.full.complete(t, {**y, **found}, p, inputs) if self.full.algebraic else found
+        if self.full.algebraic is None:
+            return found
+        return found | self.full.algebraic(t, {**y, **found}, p, inputs)
 
     def rates(self, p: Theta, inputs: Inputs) -> "FastRates":
         """The fast equations, those that conserved totals make superfluous left out."""
@@ -134,7 +142,8 @@ class FastEquilibrium:
         slopes = jax.jacfwd(rates)(x, given)
         known = jnp.all(jnp.isfinite(slopes))
         spectrum = jnp.linalg.eigvals(jnp.where(known, slopes, -jnp.eye(len(x))))
-        return known & jnp.all(spectrum.real <= UNSTABLE * jnp.abs(spectrum).max())
+        # where one is nothing but rounding, the equilibrium is not isolated
+        return known & jnp.all(spectrum.real < -UNSTABLE * jnp.abs(spectrum).max())
 
     def _rest(self, rates: "FastRates", given) -> list:
         """Values of the independent fast states at rest."""
@@ -242,6 +251,9 @@ class SlowDoses:
 def _closed_form(residual, size: int) -> list | None:
     """The root of fast equations that are linear, or of one that is quadratic, as a formula; None for all others."""
     zeros = tuple(jnp.zeros(()) for _ in range(size))
+    scalar = jax.ShapeDtypeStruct((), jnp.float64)
+    if _decides(jax.make_jaxpr(residual)(*[scalar] * size).jaxpr, [True] * size):
+        return None
     if not any(_reads(lambda *x: _columns(residual, x), size)):
         slopes = jnp.stack(_columns(residual, zeros)).reshape(size, size).T
         x = linear_root(slopes, jnp.stack(residual(*zeros)))
@@ -251,6 +263,23 @@ def _closed_form(residual, size: int) -> list | None:
         (curvature,) = _columns(lambda x: _columns(residual, (x,)), zeros)
         return [stable_root(curvature / 2, b, c)]
     return None
+
+
+def _decides(jaxpr, reads: list[bool]) -> bool:
+    """Whether a traced function goes different ways for different values of the arguments marked in `reads`."""
+    known = dict(zip(jaxpr.invars, reads, strict=True))
+    for equation in jaxpr.eqns:
+        given = [known.get(v, False) if not isinstance(v, Literal) else False for v in equation.invars]
+        inner = equation.params.get("jaxpr") or equation.params.get("call_jaxpr")
+        name = equation.primitive.name
+        if any(given) and name in DECISIONS:
+            return True
+        if name in ("jit", "pjit", "custom_jvp_call", "closed_call") and _decides(
+            getattr(inner, "jaxpr", inner), given
+        ):
+            return True
+        known.update(dict.fromkeys(equation.outvars, any(given)))
+    return False
 
 
 def _columns(function, x) -> tuple:

@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from ...system import Ode
@@ -15,6 +16,15 @@ from .reduced import FastEquilibrium
 
 # Largest ratio of time scales, shift of a slow state in a layer, and error, of a strong separation.
 SMALL = 0.1
+
+
+def grid_times(start: float, end: float, own, points: int) -> np.ndarray:
+    """Times to look at, always 3 `points` + 1: evenly spaced, in a logarithmic row, and some of a design's own."""
+    own = np.asarray(own, float)
+    own = own[np.isfinite(own) & (own >= start) & (own <= end)]
+    own = own[np.linspace(0, len(own) - 1, points).astype(int)] if len(own) else np.full(points, end)
+    spread = start + (end - start) * np.concatenate([np.linspace(0, 1, points + 1), np.geomspace(1e-6, 1, points)])
+    return np.sort(np.clip(np.concatenate([spread, own]), start, end))
 
 
 class Scales(NamedTuple):

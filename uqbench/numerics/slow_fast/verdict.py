@@ -50,8 +50,7 @@ def judged(dataset: xr.Dataset, code: int) -> dict:
 def _weakness(dataset: xr.Dataset, lost: np.ndarray, names: str) -> dict:
     """What there is to say where the fast states have several places to be, none, or another than the reduced ones."""
     count, times = dataset.stable_equilibria.values, dataset.time.values
-    size = np.abs(dataset.fast_state.values).max(axis=0) + np.nan_to_num(np.abs(dataset.equilibrium.values)).max(axis=0)
-    other = np.any(~(np.abs(dataset.taken - dataset.equilibrium).values <= 10 * SAME * size), axis=1)
+    other = np.any(~(np.abs(dataset.taken - dataset.equilibrium) <= 10 * dataset.apart).values, axis=1)
     kinds = (
         (f"has {int(count.max())} stable equilibria or more, so that the past decides where it is", count > 1),
         ("has no stable equilibrium", lost | (count == 0)),
