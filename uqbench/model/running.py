@@ -297,17 +297,11 @@ def _warn_of_time_scales(model: Model, values: np.ndarray, design: Design) -> No
     # one shape for every design and batch
     few = np.linspace(0, len(values) - 1, PACED_RUNS if len(values) > 1 else 1).astype(int)
     thetas = dict(zip(model.space.names, values[few].T, strict=True))
-    designs = [design if shared else jax.tree.map(lambda leaf, k=k: leaf[k], design) for k in few]
-    spans = [(float(one.start), np.asarray(one.times)) for one in designs]
-    ends = [times[np.isfinite(times)].max(initial=start) for start, times in spans]
-    if any(end <= start for end, (start, _) in zip(ends, spans, strict=True)):
+    grids = _paced(model, design, few if not shared else None, len(few))
+    if grids is None:
         return
     with jax.ensure_compile_time_eval():
-        grids = [
-            one.at(grid_times(start, end, times, PACES))
-            for one, end, (start, times) in zip(designs, ends, spans, strict=True)
-        ]
-        epsilon, layer = _paces(model.system, thetas, jax.tree.map(lambda *leaves: jnp.stack(leaves), *grids))
+        epsilon, layer = _paces(model.system, thetas, grids)
     worst = np.maximum(np.asarray(epsilon), np.asarray(layer))
     if (doubtful := worst > SMALL).any():
         told = f"{doubtful.sum()} of the {len(few)} runs looked at" if len(values) > 1 else "these values"
@@ -317,6 +311,29 @@ def _warn_of_time_scales(model: Model, values: np.ndarray, design: Design) -> No
             SeparationWarning,
             stacklevel=4,
         )
+
+
+def _paced(model: Model, design: Design, few, count: int) -> Design | None:
+    """Designs to look at, stacked: that of each of the `few` lanes, or `count` times the same, made only once."""
+    key = None
+    if few is None:
+        key = (count, *(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(design)))
+        if key in model.__dict__.setdefault("_paced", {}):
+            return model.__dict__["_paced"][key]
+    designs = [design] if few is None else [jax.tree.map(lambda leaf, k=k: leaf[k], design) for k in few]
+    grids = []
+    with jax.ensure_compile_time_eval():
+        for one in designs:
+            start, times = float(one.start), np.asarray(one.times)
+            end = times[np.isfinite(times)].max(initial=start)
+            if end <= start:
+                return None
+            grids.append(one.at(grid_times(start, end, times, PACES)))
+        grids = grids * count if few is None else grids
+        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *grids)
+    if key is not None:
+        model.__dict__["_paced"][key] = stacked
+    return stacked
 
 
 @partial(jax.jit, static_argnums=0)
