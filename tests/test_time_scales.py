@@ -131,6 +131,7 @@ def test_full_and_reduced_predict_alike():
     found = compare_models(trees)
     assert set(found.model.values) == {"receptor_tf", "receptor_tf_reduced"}
     assert float(found.difference[0]) == 0.0 and np.all(found.doubtful == 0)
+    assert np.all(found.seconds > 0) and np.all(found.gradients_per_draw > 1)
     # less than one unit of log density apart, where the standard error of each is above three
     assert abs(float(found.difference[1])) < 1.0 < float(found.elpd_standard_error.min())
     # once calibrated, the time scales are judged where the posterior is

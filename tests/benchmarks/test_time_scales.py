@@ -69,6 +69,19 @@ def test_reduced_against_full_enzyme(mechanism, reduced):
     assert ratio > 1
 
 
+def test_the_look_at_the_time_scales():
+    """A whole call of `evaluate`, in which a reduced model is looked at where it is evaluated, against the full one."""
+    theta = {"L": 2.0, "Kd": 1.0, "beta": 1.0, "delta": 0.5, "sigma": 0.1}
+    design = uq.Design.linspace(0.5, 10.0, 20)
+    ratio = ratio_of_times(
+        lambda: uq.evaluate(receptor_tf.reduced, theta, design).outputs,
+        lambda: uq.evaluate(receptor_tf.model, theta | {"eps": 1e-2}, design).outputs,
+        repeats=101,
+    )
+    print(f"\nevaluate, receptor: reduced with its look / full {ratio:.2f}")
+    assert ratio < 3
+
+
 def quintic_start(p, inputs):
     return {"x": jnp.zeros(()), "y": jnp.ones(())}
 

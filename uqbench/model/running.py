@@ -287,7 +287,7 @@ def _warn_of_time_scales(model: Model, values: np.ndarray, design: Design) -> No
     """Says where the full system behind a reduced one has no quasi-steady state to go by.
 
     Once for each kind of design all of it is looked at, at the medians (`numerics.slow_fast.separation`); in every call
-    the time scales at the values themselves, which costs about as much as a run.
+    the time scales at the values themselves; what that costs is in tests/benchmarks/test_time_scales.py.
 
     Args:
         values: `(runs, parameters)`.

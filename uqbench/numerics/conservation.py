@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..system import Inputs, Ode, Theta
+from .given import stacked
 
 # What rounding leaves of a sum that vanishes, relative to its terms.
 ROUNDING = 1e-10
@@ -56,7 +57,7 @@ def laws_within(laws: np.ndarray, chosen: np.ndarray) -> np.ndarray:
 def _laws(system: Ode, names: tuple[str, ...], theta_shapes, inputs_shapes) -> np.ndarray:
     def slope(t, y, theta, inputs):
         rates = system.rhs(t, dict(zip(names, y, strict=True)), theta, inputs)
-        return jnp.stack([jnp.asarray(rates[name], float) for name in names])
+        return stacked(rates, names)
 
     rng = np.random.default_rng(0)
     size = len(names)

@@ -21,6 +21,7 @@ from jaxtyping import Array, Bool, Float
 
 from ..system import Inputs, Ode, Theta
 from . import odes
+from .given import stacked
 
 # Newton steps from each point; the last has to be within the tolerance.
 NEWTON_STEPS = 4
@@ -63,12 +64,12 @@ class Flow:
     def slope(self, y, given: Given) -> Array:
         """`(states,)`: the right-hand side."""
         rates = self.system.rhs(jnp.zeros(()), dict(zip(self.names, y, strict=True)), *given)
-        return jnp.stack([jnp.asarray(rates[name], float) for name in self.names])
+        return stacked(rates, self.names)
 
     def start(self, given: Given) -> Array:
         """`(states,)`: the initial state."""
         initial = self.system.initial(*given)
-        return jnp.stack([jnp.asarray(initial[name], float) for name in self.names])
+        return stacked(initial, self.names)
 
     def weights(self) -> Array:
         """`(laws, states)`."""

@@ -19,10 +19,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from . import odes
-from .dense_inverse import DenseInverse
 from .equilibrium import START, Flow, Given, continued
-from .rosenbrock import rodas5p
-from .sparse_lu import LARGEST_FILL, structure
 from .stepping import SUCCESS, Method, Passage, begin, inside, judge
 
 # Tolerance of the walks: what they find is a place to start from.
@@ -137,9 +134,7 @@ def _walk(
     span = jnp.where(code == SUCCESS, span, 0.0)
     design = jax.tree.unflatten(flow.design, jax.tree.leaves((span[None], inputs, jnp.zeros(()))))
     problem = odes.problem_of(system, flow.names, (theta, design))
-    pattern = structure(problem.rhs, len(flow.names))
-    sparse = len(pattern.fill) <= LARGEST_FILL
-    stepper = rodas5p(pattern if sparse else DenseInverse(len(flow.names), pattern.uses_time))
+    stepper = odes.implicit_method(problem.rhs, len(flow.names))
 
     def body(state):
         carry, memory, _ = state

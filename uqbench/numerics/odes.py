@@ -20,6 +20,7 @@ from . import stepping, tsitouras
 from .adjoint import integrate_reversible
 from .dense_inverse import DenseInverse
 from .rosenbrock import rodas5p
+from .scalars import Rhs
 from .sparse_lu import LARGEST_FILL, structure
 from .stepping import Method, Problem
 
@@ -121,9 +122,14 @@ def _prepare(system: Ode, theta: Theta, design: Design, method: str) -> tuple[tu
     define = partial(problem_of, system, names)
     if method == "explicit":
         return names, EXPLICIT, define
-    pattern = structure(define((theta, design)).rhs, len(names))
+    return names, implicit_method(define((theta, design)).rhs, len(names)), define
+
+
+def implicit_method(rhs: Rhs, size: int) -> Method:
+    """Rodas5P with the linear systems of this right-hand side unrolled where they are small, as arrays elsewhere."""
+    pattern = structure(rhs, size)
     sparse = len(pattern.fill) <= LARGEST_FILL
-    return names, rodas5p(pattern if sparse else DenseInverse(len(names), pattern.uses_time)), define
+    return rodas5p(pattern if sparse else DenseInverse(size, pattern.uses_time))
 
 
 def problem_of(system: Ode, names: tuple[str, ...], given: tuple[Theta, Design]) -> Problem:

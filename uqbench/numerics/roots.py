@@ -6,9 +6,10 @@ of the derivative.
 
 Ways to a root: `newton` takes full steps where they help and shorter ones where they do not. `relax` follows the flow
 x' = residual by implicit Euler steps that grow as the flow comes to rest and end as Newton's (pseudo-transient
-continuation: Kelley & Keyes 1998, doi:10.1137/S0036142996304796), so that it ends where the flow would: in a stable
-equilibrium, that in whose basin the guess lies. `settle` does the same in a fifth of the time where a few of Newton's
-steps lead to a root that the flow may reach. Nothing calls LAPACK, so all can stand inside the loop of a solver.
+continuation: Kelley & Keyes 1998, doi:10.1137/S0036142996304796), so that it ends where the flow would: nearly always
+in the equilibrium in whose basin the guess lies; of a single unknown, never in an unstable one. `settle` does the same
+faster where a few of Newton's steps lead to a root that the flow may reach. Nothing calls LAPACK, so all can stand
+inside the loop of a solver.
 """
 
 from collections.abc import Callable

@@ -25,6 +25,7 @@ from ...design import Design
 from ...errors import InputError, nearest
 from ...system import Inputs, Ode, State, Theta
 from ..conservation import conservation_laws, laws_within
+from ..given import stacked
 from ..roots import settle, solve
 from ..sparse_lu import dependencies
 
@@ -159,7 +160,7 @@ class FastEquilibrium:
             return x
         _, _, p, inputs = given
         start = self.full.initial(p, inputs)
-        guess = jnp.stack([jnp.asarray(start[name], float) for name in rates.independent])
+        guess = stacked(start, rates.independent)
         x = settle(rates, guess, given, floor=self.full.atol / self.full.rtol).value
         return [x[k] for k in range(size)]
 

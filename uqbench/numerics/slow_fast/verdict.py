@@ -6,7 +6,6 @@ import xarray as xr
 from ..odes import RESULTS
 from .scales import SMALL
 
-VERDICTS = ("strong", "weak", "absent", "unknown")
 # Equilibria closer than this, relative to their size or to the largest on the way, are one.
 SAME = 1e-6
 MEANING = (
