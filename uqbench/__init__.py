@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from .study import Quantity as Quantity
     from .study import Study as Study
     from .study import load_study as load_study
+    from .system import Event as Event
     from .system import Ode as Ode
     from .workflow import run as run
 
@@ -68,7 +69,7 @@ _ROOMS = {
     "results": ("load", "save"),
     "space": ("Parameter", "Space", "aleatory", "epistemic", "fixed"),
     "study": ("Quantity", "Study", "load_study"),
-    "system": ("Ode",),
+    "system": ("Event", "Ode"),
     "workflow": ("run",),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}

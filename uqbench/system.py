@@ -1,6 +1,6 @@
 """The one description of the dynamics: plain JAX functions, from which numbers and symbols are both read."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import jax.numpy as jnp
@@ -8,10 +8,19 @@ from jaxtyping import Array
 
 from .errors import InputError
 
+# Where no absolute tolerance is given and the sizes of the states are not known.
+LEAST_ATOL = 1e-10
 METHODS = ("auto", "explicit", "implicit")
 State = dict[str, Array]
 Theta = dict[str, Array]
 Inputs = dict[str, Array]
+
+
+class FrozenTolerances(dict):
+    """Tolerances by state, hashable, so that a system that holds them is."""
+
+    def __hash__(self):
+        return hash(tuple(sorted(self.items())))
 
 
 class AnyInput(dict):
@@ -19,6 +28,41 @@ class AnyInput(dict):
 
     def __missing__(self, name: str):
         return jnp.ones(())
+
+
+DIRECTIONS = ("rising", "falling", "both")
+
+
+@dataclass(frozen=True)
+class Event:
+    """A change of the states at the moment when something crosses zero; its time is found to rounding.
+
+    Derivatives follow the time of the crossing where it is transversal (the root function has a slope along the
+    trajectory); a tangential one is a result code when derivatives are asked for.
+
+    Args:
+        root: `root(t, y, p, inputs)`: a scalar; the event fires where it crosses zero.
+        change: `change(t, y, p, inputs)`: state -> its value after the event (`y["A"] + 1.0` adds, `0.0` assigns); states
+            that it does not name keep theirs. None: the solve only stops there, for a right-hand side that jumps.
+        direction: "rising" (from negative to positive), "falling" or "both".
+
+    Raises:
+        InputError: an unknown direction.
+
+    Example:
+        >>> def empty(t, y, p, inputs): return y["A"] - 0.1
+        >>> def refill(t, y, p, inputs): return {"A": 1.0}
+        >>> Event(empty, refill, "falling").direction
+        'falling'
+    """
+
+    root: Callable[[Array, State, Theta, Inputs], Array]
+    change: Callable[[Array, State, Theta, Inputs], State] | None = None
+    direction: str = "both"
+
+    def __post_init__(self):
+        if self.direction not in DIRECTIONS:
+            raise InputError("Event", [f"direction {self.direction!r}; known are {', '.join(DIRECTIONS)}."])
 
 
 @dataclass(frozen=True)
@@ -30,14 +74,20 @@ class Ode:
     Args:
         initial: `initial(p, inputs)`: the state at the start of the design.
         rhs: `rhs(t, y, p, inputs)`: its time derivative, the same names.
-        rtol, atol: local error per step, relative and absolute in the units of the states.
-        method: "explicit", "implicit", or "auto": implicit where an explicit method would be held to tiny steps by the
-            fastest time scale at the nominal parameters (numerical stiffness).
-        max_steps: steps, refused ones included, after which a solve is given up.
+        rtol: local error per step, relative.
+        atol: the same, absolute in the units of the states: one number for all, or state -> number. Default: what is
+            small against the largest value that a state has had so far, for each state by itself, so that no unit is
+            preferred.
+        method: "explicit", "implicit", or "auto": while solving, whichever the time scales there ask for.
+        max_steps: steps, refused ones included, between two events or observations, after which a solve is given up.
+        max_step: longest step, in the unit of time.
         switches: `switches(p, inputs)`: times `(m,)` at which the right-hand side jumps (an infusion ends, a light is
             turned on). Solves step to them exactly; derivatives follow them where they depend on parameters.
         doses: `doses(p, inputs)`: state -> (times `(m,)`, amounts `(m,)`) added to that state. One before the start of
             the design is passed over; an observation at the time of a dose sees the state before it.
+        events: changes of the states where something crosses zero, see `Event`.
+        start: `start(p, inputs)`: the time at which `initial` holds, where that is a parameter; default the start of
+            the design. Before it the states are those of `initial`.
         algebraic: `algebraic(t, y, p, inputs)`: quantities that follow from the states at once, name -> scalar. The
             model's `observe` sees them beside the states; a quasi-steady state is one.
 
@@ -51,26 +101,48 @@ class Ode:
     initial: Callable[[Theta, Inputs], State]
     rhs: Callable[[Array, State, Theta, Inputs], State]
     rtol: float = 1e-8
-    atol: float = 1e-10
+    atol: float | Mapping[str, float] | None = None
     method: str = "auto"
     max_steps: int = 10_000
     switches: Callable[[Theta, Inputs], Array] | None = None
     doses: Callable[[Theta, Inputs], dict[str, tuple[Array, Array]]] | None = None
     algebraic: Callable[[Array, State, Theta, Inputs], State] | None = None
+    max_step: float | None = None
+    events: tuple[Event, ...] = ()
+    start: Callable[[Theta, Inputs], Array] | None = None
 
     def __post_init__(self):
         findings = []
         if self.method not in METHODS:
             findings.append(f"method {self.method!r}; known are {', '.join(METHODS)}.")
+        absolute = {f"atol of {name!r}": value for name, value in self.atol.items()} if self._atol_by_state else {}
+        if self.atol is not None and not absolute:
+            absolute = {"atol": self.atol}
+        limits = {"max_step": self.max_step} if self.max_step is not None else {}
         findings += [
-            f"{name} is {value}; it must be positive."
-            for name, value in (("rtol", self.rtol), ("atol", self.atol))
-            if not value > 0
+            f"{name} is {value!r}; it must be positive."
+            for name, value in {"rtol": self.rtol, **absolute, **limits}.items()
+            if not (isinstance(value, int | float) and value > 0)
         ]
         if not (isinstance(self.max_steps, int) and self.max_steps > 0):
             findings.append(f"max_steps is {self.max_steps!r}; it must be a positive integer.")
         if findings:
             raise InputError("Ode", findings)
+        # frozen objects are compared and hashed by what they hold
+        if self._atol_by_state:
+            object.__setattr__(self, "atol", FrozenTolerances(self.atol))
+        object.__setattr__(self, "events", tuple(self.events))
+
+    @property
+    def _atol_by_state(self) -> bool:
+        return isinstance(self.atol, Mapping)
+
+    @property
+    def least_atol(self) -> float:
+        """One absolute tolerance for all states, for methods that know of no other."""
+        if self._atol_by_state:
+            return min(self.atol.values(), default=LEAST_ATOL)
+        return LEAST_ATOL if self.atol is None else self.atol
 
     def complete(self, t, y: State, p: Theta, inputs: Inputs) -> State:
         """The states with the quantities that follow from them at once."""

@@ -166,7 +166,7 @@ def newton(flow: Flow, given: Given, y) -> tuple[Array, Tries]:
     def step(y, _):
         slope, excess = flow.slope(y, given), flow.excess(y, given)
         jacobian = jax.jacfwd(flow.slope)(y, given)
-        layout = layout_at(jacobian, y, flow.weights(), flow.system.atol / flow.system.rtol)
+        layout = layout_at(jacobian, y, flow.weights(), flow.system.least_atol / flow.system.rtol)
         matrix = layout.matrix(jacobian)
         inverse = jnp.linalg.inv(matrix)
         condition = jnp.abs(matrix).sum(axis=1).max() * jnp.abs(inverse).sum(axis=1).max()
@@ -214,7 +214,7 @@ def judge(flow: Flow, given: Given, y, before, time, guessed) -> Verdict:
     growing = fast.real.max() > UNSTABLE * fastest
     regular = near & settled & isolated & ~growing & ~(slow.real.max() > UNSTABLE * slowest)
 
-    tolerance = flow.system.atol + flow.system.rtol * jnp.abs(y)
+    tolerance = flow.system.least_atol + flow.system.rtol * jnp.abs(y)
     # large rates that cancel leave a rounding error behind
     drowned = 4 * EPS * (jnp.abs(first.jacobian) @ jnp.abs(y))
     still = jnp.all(jnp.abs(first.slope) <= jnp.maximum(tolerance * fastest / FOREVER, drowned))
@@ -238,7 +238,7 @@ def _convergence(flow: Flow, y, root, first: Tries, last: Tries, guessed) -> tup
     """Whether Newton's steps stay near, and whether the last one is as small as the tolerance or rounding allows."""
     size = first.layout.states
     rtol = max(flow.system.rtol, LEAST_RTOL)
-    weight = flow.system.atol + rtol * jnp.maximum(jnp.abs(y), jnp.abs(root))
+    weight = flow.system.least_atol + rtol * jnp.maximum(jnp.abs(y), jnp.abs(root))
     rounding = jnp.minimum(10 * EPS * last.condition, LARGEST_ROUNDING) * size
     # what the integration has lost of its totals by rounding is no distance from where the trajectory leads
     alone = jnp.abs(root - y - first.restoring)

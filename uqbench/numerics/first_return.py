@@ -57,7 +57,7 @@ def first_return(flow: Flow, given: Given, first, transient, longest) -> Section
         first: the state to start from, `(states,)`; None for the initial one.
         transient, longest: times for which to go before, and for the return.
     """
-    system = replace(flow.system, rtol=SEARCH, atol=SEARCH * flow.system.atol / flow.system.rtol)
+    system = replace(flow.system, rtol=SEARCH, atol=SEARCH * flow.system.least_atol / flow.system.rtol)
     flow = replace(flow, system=system)
     begun, code, _ = flow.travel(given, transient, first)
     slowest, scale, moving, code = _slowest(flow, given, code, begun, longest)
@@ -88,7 +88,7 @@ def _slowest(flow: Flow, given: Given, code, begun, longest) -> tuple[Array, Arr
     """The point where the states move slowest, their ranges (of one at rest its size), which move, and the code."""
 
     def measured(least, most):
-        size = jnp.maximum(jnp.abs(least), jnp.abs(most)) + flow.system.atol / flow.system.rtol
+        size = jnp.maximum(jnp.abs(least), jnp.abs(most)) + flow.system.least_atol / flow.system.rtol
         moving = most - least > LEAST_RANGE * size
         return jnp.where(moving, most - least, size), moving
 

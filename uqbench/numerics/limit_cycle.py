@@ -124,7 +124,7 @@ def limit_cycle(
     laws = tuple(map(tuple, conservation_laws(system, names, theta, inputs).tolist()))
     tight = min(TIGHT, system.rtol)
     system = replace(
-        system, rtol=tight, atol=tight * system.atol / system.rtol, max_steps=max(MOST_STEPS, system.max_steps)
+        system, rtol=tight, atol=tight * system.least_atol / system.rtol, max_steps=max(MOST_STEPS, system.max_steps)
     )
     with jax.ensure_compile_time_eval():
         design = jax.tree.structure(Design([0.0], dict.fromkeys(inputs, 0.0)))

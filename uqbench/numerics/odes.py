@@ -151,7 +151,7 @@ def problem_of(system: Ode, names: tuple[str, ...], given: tuple[Theta, Design])
         stops,
         kicks,
         system.rtol,
-        system.atol,
+        system.least_atol,
     )
 
 

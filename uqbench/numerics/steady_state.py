@@ -134,7 +134,7 @@ def _settle(flow: Flow, given: Given, guess: Array | None) -> tuple[Array, Rest]
     rest = _search(flow, lax.stop_gradient(given), lax.stop_gradient(guess))
     y = _place(flow, given, rest)
     # what decays to nothing comes out as -1e-26, whose logarithm or square root is no number
-    nothing = (flow.start(given) >= 0) & (y < 0) & (y >= -flow.system.atol)
+    nothing = (flow.start(given) >= 0) & (y < 0) & (y >= -flow.system.least_atol)
     return y - lax.stop_gradient(jnp.where(nothing, y, 0.0)), rest
 
 
@@ -198,7 +198,7 @@ def _(flow, primals, tangents):
         return rest.layout.residual(flow.slope(y, given), flow.excess(y, given))
 
     def path_end(vector):
-        given, tolerances = given_at(vector), {"rtol": flow.system.rtol, "atol": flow.system.atol}
+        given, tolerances = given_at(vector), {"rtol": flow.system.rtol, "atol": flow.system.least_atol}
         return follow(lambda y: flow.slope(y, given), flow.start(given), span, **tolerances)
 
     unknowns = y / rest.layout.states

@@ -107,7 +107,7 @@ def curve_from(subject: str, balance: Balance, given: Given, bounds, at: float, 
         start = _rest(subject, balance, given, at)
     names, width = balance.flow.names, bounds[1] - bounds[0]
     guess = np.array([*(float(start[names[k]]) for k in balance.independent), at])
-    least = np.append(np.full(len(guess) - 1, balance.flow.system.atol / balance.flow.system.rtol), width)
+    least = np.append(np.full(len(guess) - 1, balance.flow.system.least_atol / balance.flow.system.rtol), width)
     curve = Curve(balance, given, bounds, least)
     slopes = equilibrated(curve.slopes(guess)[0])
     if not np.all(np.isfinite(slopes)):
@@ -158,7 +158,7 @@ def least_sizes(curve: Curve, first) -> np.ndarray:
     probes = (curve.at_rest(np.append(z, value)) for value in values)
     there = next((probe for probe in probes if probe is not None), None)
     sizes = np.zeros(len(z)) if there is None else np.maximum(np.abs(there[:-1] - z), ROUNDING * rounded(curve, there))
-    return np.where(sizes > 0, sizes, curve.balance.flow.system.atol)
+    return np.where(sizes > 0, sizes, curve.balance.flow.system.least_atol)
 
 
 def rounded(curve: Curve, there) -> np.ndarray:

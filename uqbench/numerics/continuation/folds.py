@@ -196,5 +196,5 @@ def _sizes(balance: Balance, z, values, jacobian, by_parameter) -> Array:
     matters = jnp.where((jacobian == 0) | (terms[:, None] == 0), jnp.inf, terms[:, None] / jnp.abs(jacobian))
     matters = matters.min(axis=0)
     system = balance.flow.system
-    matters = jnp.where(jnp.isfinite(matters), matters, jnp.where(z == 0, system.atol / system.rtol, 0.0))
+    matters = jnp.where(jnp.isfinite(matters), matters, jnp.where(z == 0, system.least_atol / system.rtol, 0.0))
     return jnp.where(jnp.abs(z) > NOTHING * matters, jnp.abs(z), matters)

@@ -197,7 +197,7 @@ def _outcome(balance: Balance, given: Given, value, y, target, y_target) -> str:
     if end[-1] != target:
         return JUMPED
     # what a steady state leaves of a state below the absolute tolerance is not yet an equilibrium
-    wanted, tolerance = curve.at_rest(rest), balance.flow.system.atol
+    wanted, tolerance = curve.at_rest(rest), balance.flow.system.least_atol
     if wanted is None or np.any(np.abs(wanted - rest) > SAME * curve.sizes(rest) + tolerance):
         return UNDECIDED
     sizes = np.maximum(curve.sizes(end), curve.sizes(wanted))

@@ -52,7 +52,7 @@ def work_precision(
     theta, names, slow, fast = separated("work_precision", system, fast, theta, design, steps, "mri")
 
     def monolithic(rtol, method):
-        tight = replace(system, rtol=rtol, atol=system.atol * rtol / system.rtol, max_steps=MOST_STEPS)
+        tight = replace(system, rtol=rtol, atol=system.least_atol * rtol / system.rtol, max_steps=MOST_STEPS)
         return _monolithic(tight, theta, design, method)
 
     reference, rows = monolithic(REFERENCE, "implicit").states, []

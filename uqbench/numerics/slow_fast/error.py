@@ -69,8 +69,8 @@ def reduction_error(
     if findings:
         raise InputError("reduction_error", findings)
     scales = np.sort(np.asarray(scales, float))[::-1]
-    reduced = replace(quasi_steady_state(system, fast), rtol=RTOL, atol=ATOL_SHARE * system.atol)
-    faster = replace(system, rhs=FasterRates(system, fast), rtol=RTOL, atol=ATOL_SHARE * system.atol)
+    reduced = replace(quasi_steady_state(system, fast), rtol=RTOL, atol=ATOL_SHARE * system.least_atol)
+    faster = replace(system, rhs=FasterRates(system, fast), rtol=RTOL, atol=ATOL_SHARE * system.least_atol)
     short, runs = solve_once(reduced, theta, design), _solve_scaled(faster, theta, design, jnp.asarray(scales))
     codes = [int(short.result), *map(int, runs.result)]
     if failed := sorted({code for code in codes if code}):

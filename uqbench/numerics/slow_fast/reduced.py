@@ -161,7 +161,7 @@ class FastEquilibrium:
         _, _, p, inputs = given
         start = self.full.initial(p, inputs)
         guess = stacked(start, rates.independent)
-        x = settle(rates, guess, given, floor=self.full.atol / self.full.rtol).value
+        x = settle(rates, guess, given, floor=self.full.least_atol / self.full.rtol).value
         return [x[k] for k in range(size)]
 
 

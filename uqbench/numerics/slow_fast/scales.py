@@ -68,7 +68,7 @@ def scales_at(equilibrium: FastEquilibrium, slow, theta, inputs, t, rest, x, y) 
 def look(equilibrium: FastEquilibrium, slow: tuple[str, ...], theta, design, x, y, starts) -> dict:
     """Equilibria of the free fast states and rates around that which they follow, at every point of the trajectory."""
     rates = equilibrium.rates(theta, design.inputs)
-    floor = equilibrium.full.atol / equilibrium.full.rtol
+    floor = equilibrium.full.least_atol / equilibrium.full.rtol
 
     def at(t, x, y):
         given = (t, dict(zip(slow, y, strict=True)), theta, design.inputs)
@@ -88,7 +88,7 @@ def look(equilibrium: FastEquilibrium, slow: tuple[str, ...], theta, design, x, 
 def layers(equilibrium: FastEquilibrium, slow: tuple[str, ...], theta, inputs, times, x, y) -> Array:
     """`(points, slow)`: what the slow states move by while the fast ones relax, at each of these points."""
     rates = equilibrium.rates(theta, inputs)
-    floor = equilibrium.full.atol / equilibrium.full.rtol
+    floor = equilibrium.full.least_atol / equilibrium.full.rtol
 
     def at(t, x, y):
         given = (t, dict(zip(slow, y, strict=True)), theta, inputs)

@@ -61,7 +61,7 @@ def stability_profile(system: Ode, theta: Theta, design: Design) -> Profile:
         stops, kicks = np.asarray(problem.stops), np.asarray(problem.kicks)
     inside = np.unique(stops[(stops > start) & (stops < end)])
     y = np.array([float(value) for value in problem.initial])
-    atol = max(system.atol, 1e-6 * np.abs(y).max(initial=0.0))
+    atol = max(system.least_atol, 1e-6 * np.abs(y).max(initial=0.0))
     time, rate, calls = [start], [0.0], 0
     failed = Profile(np.array([start, end]), np.full(2, np.inf))
 

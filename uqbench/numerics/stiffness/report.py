@@ -94,7 +94,7 @@ def stiffness_report(system: Ode, theta: Theta, design: Design, *, space: Space 
     time, states = run.time[picked], run.states[picked]
     scale = np.max(np.abs(run.states), axis=0, initial=0.0)
     # a state that stays below the tolerance has no size
-    scale = np.maximum(scale, system.atol)
+    scale = np.maximum(scale, system.least_atol)
     matrices = np.array([jacobian_at(system, names, theta, design, t, y) for t, y in zip(time, states, strict=True)])
     with np.errstate(all="ignore"):
         matrices = matrices.reshape(-1, len(names), len(names)) * scale / scale[:, None]
@@ -114,7 +114,7 @@ def stiffness_report(system: Ode, theta: Theta, design: Design, *, space: Space 
     columns = _columns(eigenvalue, kind, stability, accuracy, counts) | as_columns(cause, names, theta)
     coordinates = {"time": time, "mode": np.arange(len(names)), "solver": [*METHODS], "parameter": [*theta],
                    "equation": [*names], "state": [*names], "term": list(cause.terms if cause else ())}  # fmt: skip
-    tolerances = {"rtol": system.rtol, "atol": system.atol, "at": at}
+    tolerances = {"rtol": system.rtol, "atol": system.least_atol, "at": at}
     return xr.Dataset(columns, coordinates, tolerances | _verdict(columns, cause, failure, space))
 
 
@@ -190,7 +190,7 @@ def _segment(system: Ode, names, theta: Theta, design: Design, t0: float, t1: fl
     with np.errstate(all="ignore"), warnings.catch_warnings():
         # LSODA says by a warning why it gave up; the report says that it did
         warnings.simplefilter("ignore")
-        solver = LSODA(slope, t0, y, t1, rtol=sharper * system.rtol, atol=sharper * system.atol, jac=jacobian)
+        solver = LSODA(slope, t0, y, t1, rtol=sharper * system.rtol, atol=sharper * system.least_atol, jac=jacobian)
         while solver.status == "running":
             if solver.nfev > most:
                 failure = f"it took more than {MOST_EVALUATIONS} evaluations to come to the time {time[-1]:g}"
@@ -215,7 +215,7 @@ def _derivatives(time: np.ndarray, states: np.ndarray, system: Ode) -> dict[int,
         else:
             derivative = np.zeros_like(states)
         if order in ORDERS:
-            weight = system.atol + system.rtol * np.abs(states)
+            weight = system.least_atol + system.rtol * np.abs(states)
             found[order] = np.sqrt(np.mean(np.square(derivative / weight), axis=1))
     return found
 
