@@ -40,6 +40,7 @@ Example:
 
 import ast
 import builtins
+import functools
 import inspect
 import linecache
 import math
@@ -148,6 +149,7 @@ def native(
     return NativeFunction(inspect.unwrap(function), inline, noalias if isinstance(noalias, bool) else tuple(noalias))
 
 
+@functools.cache
 def record_fields(record: type[Record]) -> dict[str, type]:
     """Names and types of a record's fields, in the order in which they lie in memory."""
     return {name: kind for name, kind in typing.get_type_hints(record).items() if not name.startswith("__")}

@@ -1,0 +1,434 @@
+"""Calls of native code from compiled JAX, through XLA's foreign function interface (FFI).
+
+XLA calls a handler with one argument, a call frame; its layout is that of `xla/ffi/api/c_api.h` in
+`jax.ffi.include_dir()`, version 0.5, which the records below repeat word by word. One handler serves one model: it
+takes the operands apart into members of a batch and calls `solve_member(model, call, b)` for each of them, on XLA's
+own threads where they are free.
+
+The last operand of a call holds the settings: its shape is `(..., settings)`, and the number of its rows is the number
+of members. All other operands and all results have the same leading axes, so member `b` finds its part of operand `i`
+at `operand(call, i, b)`.
+
+Threads take members from an atomic counter. The calling thread works too and waits in the end only for members that
+another thread has begun: a pool whose threads are all busy, be it with callers of this kind, delays nothing. A helper
+that starts after the call has ended finds no member left; it touches nothing but the shared record, which the last one
+to leave gives back. Each member is solved by the same code on its own memory, so results do not depend on the number of
+threads or on the other members.
+"""
+
+import ctypes
+import functools
+import re
+import sys
+import threading
+import typing
+from collections.abc import Sequence
+from pathlib import Path
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .language import (
+    Indices,
+    NativeFunction,
+    Record,
+    Vector,
+    address,
+    allocate_indices,
+    as_record,
+    as_vector,
+    atomic_add,
+    call_address,
+    is_null,
+    native,
+    record_fields,
+    release,
+    yield_thread,
+)
+from .library import Library, compile_library, compile_module
+
+API_VERSION = (0, 5)
+# XLA_FFI_API_MAJOR and XLA_FFI_API_MINOR as two 32-bit fields in one word
+VERSION_WORD = API_VERSION[0] | API_VERSION[1] << 32
+LOWER_HALF = 0xFFFFFFFF
+METADATA_EXTENSION = 1
+EXECUTE = 3
+FLOAT64 = 12
+INVALID_ARGUMENT, RESOURCE_EXHAUSTED = 3, 8
+# Sizes in bytes of the structures that the handler passes to XLA
+ERROR_CREATE_SIZE, ERROR_DESTROY_SIZE, SCHEDULE_SIZE, NUMBER_OF_THREADS_SIZE = 28, 24, 40, 32
+
+
+def _text_words(text: str) -> tuple[int, ...]:
+    """A zero-terminated C string as 8-byte words."""
+    data = text.encode() + b"\0"
+    data += b"\0" * (-len(data) % 8)
+    return tuple(np.frombuffer(data, dtype="<i8").tolist())
+
+
+WRONG_TYPE = _text_words("uqbench: every operand and result of a native model is a float64 array.")
+WRONG_SIZE = _text_words("uqbench: the operands of a native model do not have the same leading axes.")
+NO_MEMORY = _text_words("uqbench: no memory for a call of a native model.")
+
+
+class Model(Record):
+    """What every model's record begins with."""
+
+    # length of the last axis of the last operand
+    settings: int
+
+
+class Call(Record):
+    """One call as `solve_member` sees it: addresses of buffers, and how many numbers of each belong to a member."""
+
+    members: int
+    count_operands: int
+    operands: Indices
+    operand_sizes: Indices
+    count_results: int
+    results: Indices
+    result_sizes: Indices
+    model: int
+    # next member, members finished, references to this record
+    counters: Indices
+
+
+# The counters lie in cache lines of their own
+NEXT, FINISHED, REFERENCES, COUNTERS = 0, 8, 16, 24
+CALL_WORDS = len(record_fields(Call))
+
+
+class Extension(Record):
+    """XLA_FFI_Metadata_Extension, or the head of another extension."""
+
+    struct_size: int
+    type: int
+    next: int
+    metadata: Indices
+
+
+class Api(Record):
+    """XLA_FFI_Api: functions by address."""
+
+    struct_size: int
+    extension: int
+    version_struct_size: int
+    version_extension: int
+    version: int
+    internal: int
+    error_create: int
+    error_get_details: int
+    error_destroy: int
+    handler_register: int
+    stream_get: int
+    type_register: int
+    context_get: int
+    state_set: int
+    state_get: int
+    memory_allocate: int
+    memory_free: int
+    pool_schedule: int
+    pool_number_of_threads: int
+
+
+class CallFrame(Record):
+    """XLA_FFI_CallFrame up to the results."""
+
+    struct_size: int
+    extension: Extension
+    api: Api
+    context: int
+    stage: int
+    operands_struct_size: int
+    operands_extension: int
+    count_operands: int
+    operand_types: int
+    operands: Indices
+    results_struct_size: int
+    results_extension: int
+    count_results: int
+    result_types: int
+    results: Indices
+
+
+class Buffer(Record):
+    """XLA_FFI_Buffer: a dense row-major array; `data` may be null where there are no elements."""
+
+    struct_size: int
+    extension: int
+    dtype: int
+    data: int
+    rank: int
+    dims: Indices
+
+
+@native(inline=True)
+def operand(call: Call, i: int, member: int) -> Vector:
+    """The part of operand `i` that belongs to a member."""
+    return as_vector(call.operands[i])[member * call.operand_sizes[i] :]
+
+
+@native(inline=True)
+def result(call: Call, i: int, member: int) -> Vector:
+    """The part of result `i` that belongs to a member."""
+    return as_vector(call.results[i])[member * call.result_sizes[i] :]
+
+
+@native
+def _error(api: Api, message: Indices, code: int) -> int:
+    arguments = allocate_indices(4)
+    if is_null(arguments):
+        return 0
+    arguments[0] = ERROR_CREATE_SIZE
+    arguments[2] = address(message)
+    arguments[3] = code
+    error = call_address(api.error_create, arguments)
+    release(arguments)
+    return error
+
+
+@native
+def _discard(api: Api, error: int) -> None:
+    """Give back an error that is not passed on."""
+    arguments = allocate_indices(3)
+    if not is_null(arguments):
+        arguments[0] = ERROR_DESTROY_SIZE
+        arguments[2] = error
+        call_address(api.error_destroy, arguments)
+        release(arguments)
+
+
+@native
+def _number_of_threads(api: Api, context: int) -> int:
+    """Threads of XLA's pool; 1 where there is none."""
+    arguments = allocate_indices(5)
+    if is_null(arguments):
+        return 1
+    arguments[0] = NUMBER_OF_THREADS_SIZE
+    arguments[2] = context
+    arguments[3] = address(arguments[4:])
+    arguments[4] = 1
+    error = call_address(api.pool_number_of_threads, arguments)
+    threads = arguments[4]
+    release(arguments)
+    if error != 0:
+        _discard(api, error)
+        return 1
+    return threads
+
+
+@native
+def _schedule(api: Api, context: int, task: int, call: Call) -> bool:
+    """Ask XLA's pool to run `task(call)`; False if it does not."""
+    arguments = allocate_indices(5)
+    if is_null(arguments):
+        return False
+    arguments[0] = SCHEDULE_SIZE
+    arguments[2] = context
+    arguments[3] = task
+    arguments[4] = address(call)
+    error = call_address(api.pool_schedule, arguments)
+    release(arguments)
+    if error != 0:
+        _discard(api, error)
+        return False
+    return True
+
+
+@native
+def _leave(call: Call) -> None:
+    if atomic_add(call.counters, REFERENCES, -1) == 1:
+        release(call)
+
+
+@native
+def _read_buffers(pointers: Indices, count: int, members: int, data: Indices, sizes: Indices) -> int:
+    """Addresses and sizes by member of operands or results; 0, or which of the conditions on them does not hold."""
+    for i in range(count):
+        buffer = as_record(Buffer, pointers[i])
+        if buffer.dtype & LOWER_HALF != FLOAT64:
+            return 1
+        size = 1
+        for axis in range(buffer.rank):
+            size *= buffer.dims[axis]
+        if size % members != 0:
+            return 2
+        data[i] = buffer.data
+        sizes[i] = size // members
+    return 0
+
+
+@native
+def _count_members(frame: CallFrame, settings: int) -> int:
+    """Rows of the last operand; -1 if it is none of settings."""
+    if frame.count_operands == 0:
+        return -1
+    buffer = as_record(Buffer, frame.operands[frame.count_operands - 1])
+    if buffer.rank == 0 or buffer.dims[buffer.rank - 1] != settings:
+        return -1
+    members = 1
+    for axis in range(buffer.rank - 1):
+        members *= buffer.dims[axis]
+    return members
+
+
+@native
+def _new_call(frame: CallFrame, model: Model, members: int) -> Call:
+    """The record of a call and its arrays in one piece of memory; null if there is none."""
+    operands = frame.count_operands
+    results = frame.count_results
+    memory = allocate_indices(CALL_WORDS + 2 * (operands + results) + 8 + COUNTERS)
+    call = as_record(Call, memory)
+    if is_null(memory):
+        return call
+    call.members = members
+    call.count_operands = operands
+    call.operands = memory[CALL_WORDS:]
+    call.operand_sizes = call.operands[operands:]
+    call.count_results = results
+    call.results = call.operand_sizes[operands:]
+    call.result_sizes = call.results[results:]
+    call.counters = call.result_sizes[results + 8 :]
+    call.model = address(model)
+    return call
+
+
+def build(solve_member: NativeFunction) -> Library:
+    """Compile the handler for one engine.
+
+    Args:
+        solve_member: native function `(model, call: Call, b: int) -> None` that solves member `b`; the record of its
+            model begins with the fields of `Model`. It may run on several threads at once.
+
+    Returns:
+        A library with the entry `handle(frame, model)`, for `register`.
+    """
+    (model_type, *_) = typing.get_type_hints(solve_member.python).values()
+    if list(record_fields(model_type))[:1] != list(record_fields(Model)):
+        raise TypeError(f"the first field of {model_type.__name__} is `settings: int`, the length of the last operand.")
+
+    @native
+    def work(call: Call) -> None:
+        while True:
+            member = atomic_add(call.counters, NEXT, 1)
+            if member >= call.members:
+                return
+            solve_member(as_record(model_type, call.model), call, member)
+            atomic_add(call.counters, FINISHED, 1)
+
+    @native
+    def help_and_leave(call: Call) -> None:
+        work(call)
+        _leave(call)
+
+    @native
+    def execute(frame: CallFrame, model: Model) -> int:
+        api = frame.api
+        members = _count_members(frame, model.settings)
+        if members < 0:
+            return _error(api, WRONG_SIZE, INVALID_ARGUMENT)
+        if members == 0:
+            return 0
+        call = _new_call(frame, model, members)
+        if is_null(call):
+            return _error(api, NO_MEMORY, RESOURCE_EXHAUSTED)
+        wrong = _read_buffers(frame.operands, call.count_operands, members, call.operands, call.operand_sizes)
+        if wrong == 0:
+            wrong = _read_buffers(frame.results, call.count_results, members, call.results, call.result_sizes)
+        if wrong != 0:
+            release(call)
+            return _error(api, WRONG_TYPE if wrong == 1 else WRONG_SIZE, INVALID_ARGUMENT)
+        helpers = 0
+        if members > 1:
+            helpers = max(min(_number_of_threads(api, frame.context), members), 1) - 1
+        # every reference is counted before the first helper can leave
+        atomic_add(call.counters, REFERENCES, 1 + helpers)
+        for _ in range(helpers):
+            if not _schedule(api, frame.context, address(help_and_leave), call):
+                _leave(call)
+        work(call)
+        while atomic_add(call.counters, FINISHED, 0) < members:
+            yield_thread()
+        _leave(call)
+        return 0
+
+    @native
+    def handle(frame: CallFrame, model: Model) -> int:
+        extension = frame.extension
+        if not is_null(extension) and extension.type & LOWER_HALF == METADATA_EXTENSION:
+            extension.metadata[3] = VERSION_WORD
+            return 0
+        if frame.stage & LOWER_HALF == EXECUTE:
+            return execute(frame, model)
+        return 0
+
+    return compile_library([handle], "engine")
+
+
+@functools.cache
+def supported() -> bool:
+    """Whether this machine and this jaxlib have the memory layout for which the handler is written."""
+    header = Path(jax.ffi.include_dir()) / "xla" / "ffi" / "api" / "c_api.h"
+    try:
+        text = header.read_text()
+    except OSError:
+        return False
+    version = tuple(
+        int(found[1]) if (found := re.search(rf"#define XLA_FFI_API_{part} (\d+)", text)) else -1
+        for part in ("MAJOR", "MINOR")
+    )
+    return version == API_VERSION and sys.maxsize == 2**63 - 1 and sys.byteorder == "little"
+
+
+_registered: set[str] = set()
+_lock = threading.Lock()
+
+
+def register(name: str, model_address: int, engine: Library) -> None:
+    """Make a model known to XLA on CPUs; nothing happens if the name is known already.
+
+    Args:
+        name: the target's name, for `call_model`.
+        model_address: address of the model's record, which must stay in memory.
+        engine: what `build` returned.
+    """
+    with _lock:
+        if name in _registered:
+            return
+        trampoline = compile_module(
+            f"""
+            define i64 @handler(i64 %frame) {{
+              %function = inttoptr i64 {engine.address("handle")} to ptr
+              %error = tail call i64 %function(i64 %frame, i64 {model_address})
+              ret i64 %error
+            }}
+            """,
+            0,
+        )
+        entry = ctypes.c_void_p(trampoline.get_function_address("handler"))
+        jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(entry), platform="cpu")
+        _registered.add(name)
+
+
+def call_model(
+    name: str, operands: Sequence[jax.Array], result_shapes: Sequence[tuple[int, ...]]
+) -> tuple[jax.Array, ...]:
+    """Call a registered model; under `jax.vmap` the whole batch is one call.
+
+    Args:
+        name: a name given to `register`.
+        operands: float64 arrays of one member, the settings last.
+        result_shapes: shapes of one member's results.
+
+    Returns:
+        The results, float64.
+
+    Raises:
+        TypeError: an operand is not float64 (is `jax_enable_x64` off?).
+    """
+    wrong = [str(each.dtype) for each in operands if each.dtype != jnp.float64]
+    if wrong:
+        raise TypeError(f"native models take float64 arrays, not {', '.join(wrong)}; is jax_enable_x64 off?")
+    shapes = [jax.ShapeDtypeStruct(shape, jnp.float64) for shape in result_shapes]
+    return tuple(jax.ffi.ffi_call(name, shapes, vmap_method="broadcast_all")(*operands))
