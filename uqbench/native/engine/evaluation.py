@@ -1,0 +1,63 @@
+"""The model's kernels at a point of the solve: time and state go into the row `x` that every kernel reads."""
+
+from ..language import Vector, copy, fill, isfinite, native
+from .records import Work
+
+
+@native
+def at(work: Work, t: float, y: Vector) -> None:
+    """Puts time and state into `x`; where conditions are not frozen they are decided here."""
+    work.x[0] = t
+    copy(work.x[1:], y, work.n)
+    if work.live == 1:
+        work.model.modes(work.x, work.kernel_out, work.scratch)
+        copy(work.x[1 + work.n + work.model.parameters :], work.kernel_out, work.model.conditions)
+
+
+@native
+def rate_at(work: Work, t: float, y: Vector, out: Vector) -> None:
+    """The right-hand side `(n,)`."""
+    at(work, t, y)
+    work.model.rate(work.x, out, work.scratch)
+
+
+@native
+def linearise_at(work: Work, t: float, y: Vector) -> None:
+    """Right-hand side, Jacobian and time derivative into `f`, `jacobian`, `slope_time`; whether they are numbers."""
+    model = work.model
+    at(work, t, y)
+    out = work.buffer
+    model.linearise(work.x, out, work.scratch)
+    copy(work.f, out, work.n)
+    copy(work.jacobian, out[work.n :], model.jacobian_count)
+    if model.uses_time == 1:
+        copy(work.slope_time, out[work.n + model.jacobian_count :], work.n)
+
+
+@native
+def finite(values: Vector, count: int) -> int:
+    """1 where all are numbers."""
+    for k in range(count):
+        if not isfinite(values[k]):
+            return 0
+    return 1
+
+
+@native
+def measure_noise(work: Work, with_jacobian: int) -> None:
+    """Sizes of the terms that add up to each rate: their rounding is what a rate is not known better than."""
+    model = work.model
+    at(work, work.t, work.y)
+    model.rounding(work.x, work.noise, work.scratch)
+    if with_jacobian == 1:
+        sums = work.point
+        fill(sums, 0.0, work.n)
+        for e in range(model.jacobian_count):
+            row = model.jacobian_rows[e]
+            sums[row] = sums[row] + abs(work.jacobian[e] * work.y[model.jacobian_columns[e]])
+        for k in range(work.n):
+            # what relaxes forgets the rounding of the past
+            work.noise[k] = max(work.noise[k], sums[k])
+    for k in range(work.n):
+        if not isfinite(work.noise[k]):
+            work.noise[k] = 0.0

@@ -1,0 +1,471 @@
+"""Where a trajectory is not smooth: stops whose times are known, and crossings of zero that are found on the way.
+
+At a jump at the time tau(theta) from y- to y+ = c(tau, y-), with the right-hand side f- before and f+ after it, the
+sensitivities go from S- to
+
+    S+ = c_y S- + c_theta + (c_t + c_y f- - f+) tau',
+
+and a crossing g(tau, y) = 0 moves with tau' = -(g_y S- + g_theta) / (g_t + g_y f-) (Rozenvasser 1967; Barton and Lee
+2002, doi:10.1145/643120.643122).
+"""
+
+from ..language import Indices, Vector, copy, fill, native, nextafter
+from .codes import ENDLESS_EVENTS, NOT_DIFFERENTIABLE
+from .evaluation import at, finite, rate_at
+from .records import Work
+from .sparse import add_scaled
+from .steps import attempt, state_inside
+from .tolerance import NEVER
+
+# Fractions of a step at which crossings are looked for.
+PROBES = 4
+# Events within rounding of one time, after which they count as endless, and as sliding along a condition.
+ENDLESS, SLIDING = 200, 12
+REFINEMENTS = 6
+EPSILON = 2.220446049250313e-16
+
+
+@native
+def sort_stops(work: Work) -> None:
+    """Order of the stops by time; those that move states come before those that do not at equal times."""
+    count = work.stop_count
+    order: Indices = work.stop_order
+    gap = 1
+    while gap < count:
+        gap = 3 * gap + 1
+    while gap > 0:
+        for i in range(gap, count):
+            item = order[i]
+            j = i
+            while j >= gap and comes_before(work, item, order[j - gap]) == 1:
+                order[j] = order[j - gap]
+                j = j - gap
+            order[j] = item
+        gap = gap // 3
+
+
+@native(inline=True)
+def comes_before(work: Work, a: int, b: int) -> int:
+    first = work.stop_times[a]
+    second = work.stop_times[b]
+    if first < second:
+        return 1
+    if first > second:
+        return 0
+    return 1 if a < b else 0
+
+
+@native
+def next_stop(work: Work) -> float:
+    """Time of the next stop, infinite where there is none."""
+    if work.stop_next >= work.stop_count:
+        return 1e308
+    return work.stop_times[work.stop_order[work.stop_next]]
+
+
+@native
+def jump(work: Work, before: Vector, after: Vector, with_dots: int) -> None:
+    """S += (f- - f+) tau' of a jump that leaves the sensitivities otherwise as they are."""
+    if with_dots == 0:
+        return
+    p = work.p
+    for i in range(work.n):
+        change = before[i] - after[i]
+        if change != 0.0:
+            add_scaled(work.s[i * p :], change, work.tau_dot, p)
+
+
+@native
+def cross_stops(work: Work) -> None:
+    """All stops within rounding of the next one: doses in the order of their times, then what only switches."""
+    n = work.n
+    p = work.p
+    first = work.stop_next
+    low = next_stop(work)
+    high = low
+    last = first
+    while last < work.stop_count and work.stop_times[work.stop_order[last]] <= high + work.time_tolerance:
+        high = work.stop_times[work.stop_order[last]]
+        last = last + 1
+    before_time = nextafter(low, -1e308)
+    after_time = nextafter(high, 1e308)
+    f_minus = work.change
+    f_plus = work.f
+    if p > 0:
+        rate_at(work, before_time, work.y, f_minus)
+    # those with kicks
+    for position in range(first, last):
+        stop = work.stop_order[position]
+        kick = work.stop_kicks[stop]
+        if kick >= 0:
+            add_scaled(work.y, 1.0, work.kicks[kick * n :], n)
+            if p > 0:
+                add_scaled(work.s, 1.0, work.kick_dots[kick * n * p :], n * p)
+                copy(work.tau_dot, work.stop_dots[stop * p :], p)
+                rate_at(work, before_time, work.y, f_plus)
+                jump(work, f_minus, f_plus, 1)
+                copy(f_minus, f_plus, n)
+    work.t = after_time
+    work.stop_next = last
+    if work.model.events > 0:
+        fire_what_jumped(work, work.stop_order[first])
+    fill(work.root_marks, 0.0, work.model.events + work.model.conditions)
+    after_jump(work)
+    if p > 0:
+        # what switches there: the jump belongs to the last of the stops without a kick, or to the last of all
+        chosen = work.stop_order[last - 1]
+        for position in range(first, last):
+            stop = work.stop_order[position]
+            if work.stop_kicks[stop] < 0:
+                chosen = stop
+        copy(work.tau_dot, work.stop_dots[chosen * p :], p)
+        rate_at(work, after_time, work.y, f_plus)
+        jump(work, f_minus, f_plus, 1)
+
+
+@native
+def fire_what_jumped(work: Work, stop: int) -> None:
+    """Events whose root a dose has carried across zero happen at the time of the dose."""
+    model = work.model
+    p = work.p
+    at(work, work.t, work.y)
+    model.roots(work.x, work.root_values, work.scratch)
+    rates = work.f
+    for j in range(model.events):
+        if crosses(work, j, work.root_values[j]) == 1:
+            rate_at(work, work.t, work.y, rates)
+            if p > 0:
+                copy(work.tau_dot, work.stop_dots[stop * p :], p)
+            fire(work, j, rates)
+            if p > 0:
+                rate_at(work, work.t, work.y, rates)
+                for i in range(work.n):
+                    add_scaled(work.s[i * p :], -rates[i], work.tau_dot, p)
+
+
+@native
+def after_jump(work: Work) -> None:
+    """What holds anew after states or rates have jumped: conditions, signs of the roots, the step."""
+    work.fresh = 0
+    work.rejections = 0
+    work.stretch_steps = 0
+    work.log_error = -9.2
+    for k in range(work.n):
+        work.scale[k] = max(work.scale[k], abs(work.y[k]))
+        work.zero_since[k] = work.t if work.y[k] == 0.0 else NEVER
+    if work.model.events + work.model.conditions > 0:
+        refresh_roots(work)
+
+
+@native
+def probe_point(work: Work, delta: float, rates: Vector, out: Vector) -> None:
+    """The state a moment `delta` ahead."""
+    copy(out, work.y, work.n)
+    add_scaled(out, delta, rates, work.n)
+
+
+@native
+def moment(work: Work) -> float:
+    """How far ahead one has to look to tell on which side of zero a root that is zero now will be."""
+    return 64.0 * EPSILON * abs(work.t) + 1e-10 * abs(work.h) + 4.0 * work.time_tolerance
+
+
+@native
+def refresh_roots(work: Work) -> None:
+    """Modes and signs for what comes next; of a root that is zero now, or was just crossed, a moment ahead decides."""
+    model = work.model
+    n = work.n
+    total = model.events + model.conditions
+    modes = work.x[1 + n + model.parameters :]
+    at(work, work.t, work.y)
+    if model.conditions > 0:
+        model.modes(work.x, work.kernel_out, work.scratch)
+        for j in range(model.conditions):
+            if work.root_marks[model.events + j] < 0.5:
+                modes[j] = work.kernel_out[j]
+    model.roots(work.x, work.root_values, work.scratch)
+    model.rate(work.x, work.f, work.scratch)
+    delta = moment(work)
+    probe_point(work, delta, work.f, work.point)
+    at(work, work.t + delta, work.point)
+    model.roots(work.x, work.root_new, work.scratch)
+    if model.conditions > 0:
+        model.modes(work.x, work.kernel_out, work.scratch)
+    for j in range(total):
+        chosen = work.root_values[j]
+        if chosen == 0.0 or work.root_marks[j] > 0.5:
+            chosen = work.root_new[j]
+            if j >= model.events:
+                modes[j - model.events] = work.kernel_out[j - model.events]
+        sign = 0.0
+        if chosen > 0.0:
+            sign = 1.0
+        elif chosen < 0.0:
+            sign = -1.0
+        work.root_signs[j] = sign
+
+
+@native
+def cross_at_start(work: Work) -> None:
+    """Events of a given direction whose root starts at zero and leaves it in that direction."""
+    model = work.model
+    p = work.p
+    fill(work.tau_dot, 0.0, p)
+    at(work, work.t, work.y)
+    model.roots(work.x, work.root_values, work.scratch)
+    fired = 0
+    for j in range(model.events):
+        direction = float(model.event_directions[j])
+        if work.root_values[j] == 0.0 and direction * work.root_signs[j] > 0.0:
+            rate_at(work, work.t, work.y, work.f)
+            fire(work, j, work.f)
+            fired = 1
+    if fired == 1:
+        after_jump(work)
+
+
+@native
+def watched(work: Work, j: int) -> int:
+    """1 where a crossing of root `j` means something."""
+    if j < work.model.events:
+        return 1
+    return 1 - work.live
+
+
+@native
+def crosses(work: Work, j: int, value: float) -> int:
+    """1 where the root, now at `value`, has crossed zero in a direction that counts."""
+    sign = work.root_signs[j]
+    if value * sign >= 0.0 or sign == 0.0:
+        return 0
+    if j >= work.model.events:
+        return 1
+    direction = work.model.event_directions[j]
+    if direction == 0:
+        return 1
+    return 1 if float(direction) * value > 0.0 else 0
+
+
+@native
+def root_inside(work: Work, j: int, theta: float) -> float:
+    state_inside(work, theta, work.point)
+    at(work, work.t + theta * work.h, work.point)
+    work.model.roots(work.x, work.root_new, work.scratch)
+    return work.root_new[j]
+
+
+@native
+def first_crossing(work: Work) -> float:
+    """Fraction of the step at which the first root crosses, 2 where none does; forgets crossings that do not count."""
+    total = work.model.events + work.model.conditions
+    for probe in range(1, PROBES + 1):
+        theta = float(probe) / PROBES
+        state_inside(work, theta, work.point)
+        at(work, work.t + theta * work.h, work.point)
+        work.model.roots(work.x, work.root_values, work.scratch)
+        found = 2.0
+        for j in range(total):
+            if watched(work, j) == 1 and crosses(work, j, work.root_values[j]) == 1:
+                found = min(found, locate(work, j, float(probe - 1) / PROBES, theta))
+        if found < 2.0:
+            return found
+        for j in range(total):
+            value = work.root_values[j]
+            if value != 0.0:
+                work.root_signs[j] = 1.0 if value > 0.0 else -1.0
+    return 2.0
+
+
+@native
+def locate(work: Work, j: int, low: float, high: float) -> float:
+    """The crossing between two fractions of the step, on the interpolant, by bisection and secants (Illinois)."""
+    sign = work.root_signs[j]
+    g_low = root_inside(work, j, low) * sign
+    g_high = root_inside(work, j, high) * sign
+    if g_low <= 0.0:
+        g_low = 1e-300
+    for trial in range(60):
+        theta = high - g_high * (high - low) / (g_high - g_low)
+        if not (theta > low and theta < high) or trial % 4 == 3:
+            theta = 0.5 * (low + high)
+        value = root_inside(work, j, theta) * sign
+        if value > 0.0:
+            low = theta
+            g_low = value
+            g_high = 0.5 * g_high
+        else:
+            high = theta
+            g_high = value
+            g_low = 0.5 * g_low
+        if high - low <= 1e-14 or value == 0.0:
+            return high
+    return high
+
+
+@native
+def land(work: Work, theta: float) -> int:
+    """Takes the step again so that it ends at the crossing, which is made exact by secants; 0 where a step fails."""
+    model = work.model
+    full = work.h
+    total = model.events + model.conditions
+    chosen = -1
+    # the root that is nearest to zero there, of those that cross
+    state_inside(work, theta, work.point)
+    at(work, work.t + theta * full, work.point)
+    model.roots(work.x, work.root_new, work.scratch)
+    state_inside(work, min(1.0, theta * (1.0 + 1e-6) + 1e-9), work.point)
+    at(work, work.t + min(1.0, theta * (1.0 + 1e-6) + 1e-9) * full, work.point)
+    model.roots(work.x, work.root_values, work.scratch)
+    best = 1e308
+    for j in range(total):
+        if watched(work, j) == 1 and work.root_signs[j] != 0.0:
+            slope = abs(work.root_values[j] - work.root_new[j])
+            distance = abs(work.root_new[j]) / (slope + 1e-300)
+            beyond = work.root_values[j] * work.root_signs[j] <= 0.0
+            if beyond and crosses(work, j, work.root_values[j]) == 1 and distance < best:
+                best = distance
+                chosen = j
+    length = theta * full
+    work.chosen = chosen
+    if chosen < 0:
+        chosen = 0
+        best = -1.0
+    slope = (work.root_values[chosen] - work.root_new[chosen]) / (full * (theta * 1e-6 + 1e-9))
+    for _ in range(REFINEMENTS):
+        work.h = length
+        attempt(work, length)
+        if finite(work.new, work.n) == 0:
+            return 0
+        at(work, work.t + length, work.new)
+        model.roots(work.x, work.root_new, work.scratch)
+        if best < 0.0 or slope == 0.0:
+            return 1
+        correction = -work.root_new[chosen] / slope
+        if abs(correction) <= 2.0 * EPSILON * abs(work.t + length) or abs(correction) > 0.1 * length + 1e-9 * full:
+            return 1
+        length = length + correction
+        if not length > 0.0:
+            work.h = 4.0 * EPSILON * abs(work.t)
+            return 1
+    return 1
+
+
+@native
+def crossing_slopes(work: Work, j: int, rates: Vector) -> int:
+    """tau' of the crossing of root `j` at the present point; 0 where the crossing is not transversal."""
+    model = work.model
+    n = work.n
+    p = work.p
+    total = model.events + model.conditions
+    at(work, work.t, work.y)
+    model.roots_variation(work.x, work.buffer, work.scratch)
+    along = work.buffer[j]
+    size = abs(along)
+    fill(work.tau_dot, 0.0, p)
+    for e in range(model.roots_count):
+        if model.roots_rows[e] == j:
+            value = work.buffer[total + e]
+            column = model.roots_columns[e]
+            if column < n:
+                along = along + value * rates[column]
+                size = size + abs(value * rates[column])
+                add_scaled(work.tau_dot, value, work.s[column * p :], p)
+            else:
+                work.tau_dot[column - n] = work.tau_dot[column - n] + value
+    if not abs(along) > 1e-9 * size:
+        return 0
+    for c in range(p):
+        work.tau_dot[c] = -work.tau_dot[c] / along
+    return 1
+
+
+@native
+def fire(work: Work, j: int, rates: Vector) -> None:
+    """The change that event `j` makes, with its sensitivities up to - f+ tau'; `rates` are f-."""
+    model = work.model
+    n = work.n
+    p = work.p
+    at(work, work.t, work.y)
+    model.change(work.x, work.kernel_out, work.scratch)
+    if p > 0:
+        values = work.buffer
+        model.change_variation(work.x, values, work.scratch)
+        # the event's own rows come first in `s_point`
+        target = work.s_point
+        fill(target, 0.0, n * p)
+        along = work.point
+        fill(along, 0.0, n)
+        for i in range(n):
+            along[i] = values[j * n + i]
+        for e in range(model.change_count):
+            row = model.change_rows[e] - j * n
+            if row >= 0 and row < n:
+                value = values[model.events * n + e]
+                column = model.change_columns[e]
+                if column < n:
+                    add_scaled(target[row * p :], value, work.s[column * p :], p)
+                    along[row] = along[row] + value * rates[column]
+                else:
+                    target[row * p + column - n] = target[row * p + column - n] + value
+        for i in range(n):
+            add_scaled(target[i * p :], along[i], work.tau_dot, p)
+        copy(work.s, target, n * p)
+    copy(work.y, work.kernel_out[j * n :], n)
+
+
+@native
+def cross_roots(work: Work) -> None:
+    """Everything that crosses at the present time and state: events in their order, then conditions."""
+    model = work.model
+    n = work.n
+    p = work.p
+    total = model.events + model.conditions
+    modes = work.x[1 + n + model.parameters :]
+    delta = moment(work)
+    rates = work.change
+    rate_at(work, work.t, work.y, rates)
+    probe_point(work, delta, rates, work.point)
+    at(work, work.t + delta, work.point)
+    model.roots(work.x, work.root_values, work.scratch)
+    for j in range(total):
+        work.root_marks[j] = float(watched(work, j) * crosses(work, j, work.root_values[j]))
+    if work.chosen >= 0:
+        work.root_marks[work.chosen] = 1.0
+    if work.t - work.fired_time <= work.time_tolerance:
+        work.fired_count = work.fired_count + 1
+    else:
+        work.fired_count = 0
+    work.fired_time = work.t
+    flips = 0
+    for j in range(total):
+        if work.root_marks[j] > 0.5:
+            if p > 0 and crossing_slopes(work, j, rates) == 0:
+                work.code = NOT_DIFFERENTIABLE
+            if j < model.events:
+                fire(work, j, rates)
+            else:
+                flips = 1
+                modes[j - model.events] = 1.0 - modes[j - model.events]
+                if p > 0:
+                    add_rates(work, rates)
+            if p > 0:
+                # - f+ tau', and f+ is f- of whatever else happens here
+                rate_at(work, work.t, work.y, rates)
+                for i in range(n):
+                    add_scaled(work.s[i * p :], -rates[i], work.tau_dot, p)
+    if work.fired_count > SLIDING and flips == 1 and work.live == 0:
+        # the states slide along the surface of a condition: it is decided at each evaluation from here on
+        work.live = 1
+        if p > 0:
+            work.code = NOT_DIFFERENTIABLE
+    if work.fired_count > ENDLESS:
+        work.code = ENDLESS_EVENTS
+    after_jump(work)
+    fill(work.root_marks, 0.0, total)
+
+
+@native
+def add_rates(work: Work, rates: Vector) -> None:
+    """S += f- tau', the part of a jump before it."""
+    for i in range(work.n):
+        add_scaled(work.s[i * work.p :], rates[i], work.tau_dot, work.p)

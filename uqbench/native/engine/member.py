@@ -1,0 +1,327 @@
+"""One initial value problem from start to end: the adaptive loop.
+
+A step is kept where the errors of the states and, where they are asked for, of their sensitivities are within their
+tolerances; where the right-hand side depends on time, also only if the interpolant solves the equation between the
+stages. Steps end at stops and crossings; output inside them is read from the interpolant.
+"""
+
+from ..language import ceil, copy, exp, fill, floor, isfinite, log, native, nextafter
+from . import jumps, output, steps, tolerance
+from .codes import BAD_START, BLOW_UP, NO_STEP, NOT_DIFFERENTIABLE, STEP_LIMIT, SUCCESS
+from .evaluation import finite, linearise_at, measure_noise, rate_at
+from .records import Work
+from .sparse import add_scaled
+
+SAFETY, SHRINK, GROW = 0.9, 0.2, 6.0
+# Step control of Gustafsson 1991, doi:10.1145/210232.210242
+PROPORTIONAL, INTEGRAL = 0.3 / 5.0, 0.7 / 5.0
+LEAST_LOG_ERROR = -9.2
+MAX_REJECTIONS = 30
+# Refused steps without numbers after which conditions are no longer frozen: their branch may end at its border.
+THAW = 6
+# Growth beyond the scale of the start after which a solution counts as blown up.
+GROWTH, SURELY_FINE, LARGEST = 1e20, 1e20, 1e100
+# An interpolant may be this many tolerances off, being of lower order than the steps.
+INTERPOLANT = 1e4
+RUNNING = -1
+EPSILON = 2.220446049250313e-16
+# Switch times that one periodic condition may have.
+MOST_PERIODS = 100000
+
+
+@native
+def first_step(work: Work) -> float:
+    """The step whose local error is about the tolerance if the derivatives keep growing as the first two do.
+
+    With |y'| = d1 and |y''| = d2 in units of the tolerance, y^(5) is taken as d1 (d2/d1)^4; no unit of time enters. A
+    state that is zero has no size yet: there the ratio of its own derivatives counts.
+    """
+    model = work.model
+    n = work.n
+    span = work.end - work.t
+    linearise_at(work, work.t, work.y)
+    curvature = work.point
+    fill(curvature, 0.0, n)
+    for e in range(model.jacobian_count):
+        row = model.jacobian_rows[e]
+        curvature[row] = curvature[row] + work.jacobian[e] * work.f[model.jacobian_columns[e]]
+    if model.uses_time == 1:
+        add_scaled(curvature, 1.0, work.slope_time, n)
+    d1 = tolerance.weighted_size(work, work.f)
+    d2 = tolerance.weighted_size(work, curvature)
+    h = span
+    if d1 > 0.0 and d2 > 0.0:
+        rate = d2 / d1
+        h = 0.5 * pow(100.0 / max(d1 * rate**4, 1e-290), 0.2)
+    elif d1 > 0.0:
+        h = span
+    for k in range(n):
+        if work.y[k] == 0.0 and work.f[k] != 0.0 and work.atol[k] == 0.0:
+            rate = abs(curvature[k] / work.f[k])
+            if rate > 0.0:
+                h = min(h, 0.5 * pow(100.0 * work.rtol, 0.25) / rate)
+    if finite(work.jacobian, model.jacobian_count) == 0 or not isfinite(h) or not h > 0.0:
+        h = 1e-6 * span
+    return min(h, span)
+
+
+@native
+def gap_around(work: Work) -> float:
+    """Distance between the observations around the present time."""
+    before = work.start
+    if work.written > 0:
+        before = max(before, work.times[work.written - 1])
+    after = work.end
+    if work.written < work.time_count:
+        after = min(after, work.times[work.written])
+    return max(after - before, after - work.t)
+
+
+@native
+def next_factor(work: Work, error: float, accepted: int) -> float:
+    """Factor of the next step."""
+    log_error = log(1e10)
+    if isfinite(error):
+        log_error = log(min(max(error, 1e-10), 1e10))
+    if accepted == 1:
+        factor = SAFETY * exp(PROPORTIONAL * work.log_error - (PROPORTIONAL + INTEGRAL) * log_error)
+        if work.rejections > 0:
+            # the step before a rejection was too long, so its error is no guide to a longer one
+            factor = min(factor, 1.0)
+        work.log_error = max(log_error, LEAST_LOG_ERROR)
+    else:
+        factor = SAFETY * exp(-0.2 * log_error)
+    return min(max(factor, SHRINK), GROW)
+
+
+@native
+def reject(work: Work, h: float, factor: float) -> None:
+    """A step is tried again, shorter."""
+    work.rejections = work.rejections + 1
+    work.h = h * factor
+    if work.rejections >= MAX_REJECTIONS or not work.t + work.h > work.t:
+        work.code = NO_STEP
+        if finite(work.new, work.n) == 0:
+            work.code = BLOW_UP
+
+
+@native
+def try_step(work: Work) -> None:
+    """One iteration of the loop."""
+    model = work.model
+    p = work.p
+    work.steps = work.steps + 1
+    work.stretch_steps = work.stretch_steps + 1
+    if work.stretch_steps > work.max_steps:
+        work.code = STEP_LIMIT
+        return
+    stop = jumps.next_stop(work)
+    limit = work.end
+    work.cap = 1e308
+    if stop < work.end:
+        limit = stop
+    if stop <= work.end + work.time_tolerance:
+        # the last stages stand at the stop itself, where the right-hand side has its value from the other side
+        work.cap = nextafter(stop, -1e308)
+    h = min(work.h, work.max_step)
+    if model.uses_time == 1:
+        h = min(h, gap_around(work))
+    remaining = limit - work.t
+    lands = 0
+    if h * 1.001 >= remaining:
+        h = remaining
+        lands = 1
+    planned = work.h
+    work.h = h
+    steps.attempt(work, h)
+    end = limit if lands == 1 else work.t + h
+    error = tolerance.state_error(work, end, h)
+    if not error <= 1.0:
+        if not isfinite(error) and model.conditions > 0 and work.rejections >= THAW:
+            work.live = 1
+        reject(work, h, next_factor(work, error, 0))
+        return
+    if model.uses_time == 1:
+        residual = steps.interpolation_error(work, h)
+        if not residual <= INTERPOLANT:
+            reject(work, h, 0.3)
+            return
+    crossed = 0
+    if model.events + model.conditions > 0:
+        theta = jumps.first_crossing(work)
+        if theta <= 1.0:
+            crossed = 1
+            lands = 0
+            if jumps.land(work, theta) == 0:
+                reject(work, h, 0.3)
+                return
+            h = work.h
+            end = work.t + h
+    if p > 0:
+        steps.step_sensitivities(work, h)
+        s_error = tolerance.sensitivity_error(work, end, h)
+        if not s_error <= 1.0:
+            if not isfinite(s_error) and work.rejections >= THAW:
+                work.code = NOT_DIFFERENTIABLE
+                return
+            reject(work, h, next_factor(work, s_error, 0))
+            return
+        error = max(error, s_error)
+    accept(work, h, end, error, lands, crossed, stop, planned)
+
+
+@native
+def accept(
+    work: Work, h: float, end: float, error: float, lands: int, crossed: int, stop: float, planned: float
+) -> None:
+    """Writes what the step passed, moves on, and crosses what it ended at."""
+    n = work.n
+    p = work.p
+    at_stop = 0
+    if lands == 1 and stop <= work.end + work.time_tolerance and end >= stop:
+        at_stop = 1
+    reach = end
+    if at_stop == 1 or end >= work.end:
+        # an observation within rounding of a stop sees the state before it
+        reach = end + work.time_tolerance
+    output.write_until(work, reach)
+    factor = next_factor(work, error, 1)
+    steps.choose_method(work, h)
+    if work.step_implicit == 1:
+        work.implicit_steps = work.implicit_steps + 1
+    else:
+        work.explicit_steps = work.explicit_steps + 1
+    copy(work.y, work.new, n)
+    copy(work.s, work.s_new, n * p)
+    work.t = end
+    work.rejections = 0
+    work.fresh = 0
+    # a step cut short says little about the length of the next
+    following = h * factor
+    if lands == 1 or crossed == 1:
+        following = max(following, min(planned, 1e300))
+    work.h = following
+    total = 0.0
+    for k in range(n):
+        total = total + abs(work.y[k])
+    if not total <= work.size_limit:
+        work.code = BLOW_UP
+        return
+    tolerance.remember(work)
+    if (work.steps % 8) == 0:
+        measure_noise(work, 0)
+    if work.written >= work.time_count or end >= work.end:
+        work.code = SUCCESS
+        return
+    if at_stop == 1:
+        jumps.cross_stops(work)
+        work.h = min(work.h, max(first_step(work), 1e-12 * (work.end - work.start)))
+    elif crossed == 1:
+        jumps.cross_roots(work)
+        work.h = min(work.h, max(first_step(work), 1e-12 * (work.end - work.start)))
+    elif work.written > 0 and work.times[work.written - 1] > end - h:
+        # the limit of steps holds between observations
+        work.stretch_steps = 0
+
+
+@native
+def gather_switches(work: Work, count_only: int, offset: int) -> int:
+    """Adds the times at which conditions on time switch, from the model's own comparisons, to the stops."""
+    model = work.model
+    p = work.p
+    pairs = work.kernel_out
+    model.switch_times(work.x, pairs, work.scratch)
+    if p > 0 and count_only == 0:
+        model.switch_variation(work.x, work.buffer, work.scratch)
+    count = 0
+    for j in range(model.switches):
+        first = pairs[2 * j]
+        period = pairs[2 * j + 1]
+        repeats = 1
+        k0 = 0.0
+        if period > 0.0 and isfinite(first):
+            k0 = ceil((work.start - first) / period)
+            repeats = min(MOST_PERIODS, int(max(0.0, floor((work.end - first) / period) - k0 + 1.0)))
+        if not isfinite(first):
+            repeats = 0
+        for r in range(repeats):
+            k = k0 + float(r)
+            time = first + k * period
+            if time > work.start and time < work.end:
+                if count_only == 0:
+                    index = offset + count
+                    work.stop_times[index] = time
+                    work.stop_kicks[index] = -1
+                    dots = work.stop_dots[index * p :]
+                    fill(dots, 0.0, p)
+                    if p > 0:
+                        for e in range(model.switch_count):
+                            if model.switch_rows[e] == 2 * j:
+                                dots[model.switch_columns[e]] = dots[model.switch_columns[e]] + work.buffer[e]
+                            if model.switch_rows[e] == 2 * j + 1:
+                                dots[model.switch_columns[e]] = dots[model.switch_columns[e]] + k * work.buffer[e]
+                count += 1
+    return count
+
+
+@native
+def begin(work: Work) -> None:
+    """Everything before the first step: start values, stops in order, modes, the first step."""
+    model = work.model
+    n = work.n
+    p = work.p
+    work.code = RUNNING
+    for k in range(n):
+        work.scale[k] = abs(work.y[k])
+        work.zero_since[k] = work.start if work.y[k] == 0.0 else tolerance.NEVER
+    for k in range(n * p):
+        work.s_scale[k] = abs(work.s[k])
+        work.s_zero_since[k] = work.start if work.s[k] == 0.0 else tolerance.NEVER
+    for c in range(p):
+        value = abs(work.s_floor[c])
+        work.s_floor[c] = 1.0 / value if value > 1e-300 else 0.0
+    jumps.sort_stops(work)
+    output.write_start(work)
+    if finite(work.y, n) == 0 or not isfinite(work.start) or not isfinite(work.end):
+        work.code = BAD_START
+        return
+    if work.written >= work.time_count:
+        work.code = SUCCESS
+        return
+    if p > 0 and finite(work.s, n * p) == 0:
+        work.code = NOT_DIFFERENTIABLE
+        return
+    while work.stop_next < work.stop_count and jumps.next_stop(work) < work.start - work.time_tolerance:
+        work.stop_next = work.stop_next + 1
+    if p > 0:
+        # a start that moves
+        rate_at(work, work.t, work.y, work.f)
+        for i in range(n):
+            if work.f[i] != 0.0:
+                add_scaled(work.s[i * p :], -work.f[i], work.tau_dot, p)
+    if model.events + model.conditions > 0:
+        jumps.refresh_roots(work)
+    if jumps.next_stop(work) <= work.start + work.time_tolerance:
+        jumps.cross_stops(work)
+    if model.events > 0:
+        jumps.cross_at_start(work)
+    measure_noise(work, 0)
+    work.h = first_step(work)
+    size = 0.0
+    for k in range(n):
+        size = size + abs(work.y[k])
+        if isfinite(work.f[k]):
+            size = size + (work.end - work.start) * abs(work.f[k])
+    for k in range(work.stop_count):
+        if work.stop_kicks[k] >= 0:
+            for i in range(n):
+                size = size + abs(work.kicks[work.stop_kicks[k] * n + i])
+    work.size_limit = min(max(GROWTH * size, SURELY_FINE), LARGEST)
+
+
+@native
+def integrate(work: Work) -> None:
+    """Runs the loop to its end; rows that were not reached are no numbers."""
+    begin(work)
+    while work.code == RUNNING:
+        try_step(work)

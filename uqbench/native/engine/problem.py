@@ -1,0 +1,190 @@
+"""One initial value problem from the arrays of a call: work space is laid out, the loop runs, the report is written."""
+
+from ..language import (
+    Indices,
+    Record,
+    Vector,
+    allocate,
+    allocate_indices,
+    allocate_record,
+    copy,
+    fill,
+    native,
+    nextafter,
+    release,
+)
+from . import member
+from .codes import SUCCESS
+from .records import Model, Work
+
+
+class Given(Record):
+    """The arrays of one problem; `d` marks derivatives in the `p` directions, absent where p is 0."""
+
+    p: int
+    # (m,) parameters and inputs; (n,) initial state; (n,) absolute tolerances, 0 where automatic
+    q: Vector
+    initial: Vector
+    atol: Vector
+    # (times,)
+    times: Vector
+    time_count: int
+    # (stops,), (stops, n)
+    stops: Vector
+    stop_count: int
+    kicks: Vector
+    # (n, p), (p,), (stops, p), (stops, n, p)
+    initial_d: Vector
+    start_d: Vector
+    stops_d: Vector
+    kicks_d: Vector
+    # (SETTINGS,)
+    settings: Vector
+    # (times, outputs), (REPORT,), (times, outputs, p)
+    rows: Vector
+    report: Vector
+    rows_d: Vector
+
+
+@native
+def take(pool: Vector, used: Indices, count: int) -> Vector:
+    """The next `count` numbers of the pool."""
+    start = used[0]
+    # rows start at whole cache lines, eight numbers each
+    used[0] = start + 8 * ((count + 7) // 8)
+    return pool[start:]
+
+
+@native
+def solve(model: Model, given: Given) -> None:
+    """Solves one problem; where it fails the rows from there on are NaN and the report has a code."""
+    n = model.states
+    p = given.p
+    m = model.parameters
+    size = n * p
+    total = model.events + model.conditions
+    work = allocate_record(Work)
+    work.model = model
+    work.n = n
+    work.p = p
+    work.outputs = model.outputs
+    work.start = given.settings[0]
+    work.rtol = given.settings[1]
+    work.max_step = given.settings[2]
+    work.max_steps = int(given.settings[3])
+    work.method = int(given.settings[4])
+    work.implicit = 1 if work.method == 2 else 0
+    work.times = given.times
+    work.time_count = given.time_count
+    work.end = work.start
+    if given.time_count > 0:
+        work.end = given.times[given.time_count - 1]
+    work.time_tolerance = given.settings[5] * abs(work.end - work.start)
+    work.time_tolerance = work.time_tolerance + 64.0 * (
+        nextafter(max(abs(work.start), abs(work.end)), 1e308) - max(abs(work.start), abs(work.end))
+    )
+    work.rows = given.rows
+    work.s_rows = given.rows_d
+    work.atol = given.atol
+    sparse = n + model.jacobian_count + n + model.forcing_count + model.curvature_count
+    sparse = sparse + model.observe_count + model.outputs + total + model.roots_count
+    sparse = sparse + model.events * n + model.change_count + model.switch_count + n
+    wide = n + total + model.events * n + 2 * model.switches + 8
+    row = 1 + n + m + model.conditions + n + 1
+    pool = allocate(
+        8 * 60
+        + row
+        + model.scratch
+        + n * (16 + 8 + 8)
+        + 2 * model.jacobian_count
+        + model.factor_size
+        + sparse
+        + wide
+        + size * (9 + 8)
+        + 4 * p
+        + 4 * total
+    )
+    used = allocate_indices(1)
+    work.x = take(pool, used, row)
+    work.scratch = take(pool, used, model.scratch)
+    work.y = take(pool, used, n)
+    work.new = take(pool, used, n)
+    work.error = take(pool, used, n)
+    work.f = take(pool, used, n)
+    work.scale = take(pool, used, n)
+    work.zero_since = take(pool, used, n)
+    work.noise = take(pool, used, n)
+    work.point = take(pool, used, n)
+    work.slope_time = take(pool, used, n)
+    work.change = take(pool, used, n)
+    work.stages = take(pool, used, 8 * n)
+    work.arguments = take(pool, used, 8 * n)
+    work.jacobian = take(pool, used, model.jacobian_count)
+    work.factors = take(pool, used, model.factor_size)
+    work.buffer = take(pool, used, sparse)
+    work.kernel_out = take(pool, used, wide)
+    work.root_values = take(pool, used, total)
+    work.root_signs = take(pool, used, total)
+    work.root_new = take(pool, used, total)
+    work.root_marks = take(pool, used, total)
+    work.s = take(pool, used, size)
+    work.s_new = take(pool, used, size)
+    work.s_error = take(pool, used, size)
+    work.s_scale = take(pool, used, size)
+    work.s_zero_since = take(pool, used, size)
+    work.s_argument = take(pool, used, size)
+    work.s_point = take(pool, used, size)
+    work.s_stages = take(pool, used, 8 * size)
+    work.tau_dot = take(pool, used, p)
+    work.s_floor = take(pool, used, p)
+    copy(work.x[1 + n :], given.q, m)
+    copy(work.y, given.initial, n)
+    work.t = work.start
+    work.h = work.end - work.start
+    work.fired_time = -1e308
+    work.log_error = -9.2
+    work.chosen = -1
+    if p > 0:
+        copy(work.s, given.initial_d, size)
+        copy(work.tau_dot, given.start_d, p)
+        for c in range(p):
+            work.s_floor[c] = given.q[model.direction_parameters[c]]
+    added = 0
+    if model.switches > 0:
+        added = member.gather_switches(work, 1, 0)
+    stops = given.stop_count + added
+    work.stop_count = stops
+    stop_pool = allocate(stops * (1 + p) + 1)
+    stop_indices = allocate_indices(2 * stops + 1)
+    work.stop_times = stop_pool
+    work.stop_dots = stop_pool[stops:]
+    work.stop_order = stop_indices
+    work.stop_kicks = stop_indices[stops:]
+    work.kicks = given.kicks
+    work.kick_dots = given.kicks_d
+    for k in range(given.stop_count):
+        work.stop_times[k] = given.stops[k]
+        work.stop_kicks[k] = k
+        if p > 0:
+            copy(work.stop_dots[k * p :], given.stops_d[k * p :], p)
+    if model.switches > 0:
+        member.gather_switches(work, 0, given.stop_count)
+    for k in range(stops):
+        work.stop_order[k] = k
+    member.integrate(work)
+    width = work.outputs
+    if work.code != SUCCESS:
+        for k in range(work.written, work.time_count):
+            fill(work.rows[k * width :], float("nan"), width)
+            if p > 0:
+                fill(work.s_rows[k * width * p :], float("nan"), width * p)
+    given.report[0] = float(work.code)
+    given.report[1] = float(work.steps)
+    given.report[2] = float(work.explicit_steps)
+    given.report[3] = float(work.implicit_steps)
+    given.report[4] = work.t
+    release(pool)
+    release(used)
+    release(stop_pool)
+    release(stop_indices)
+    release(work)

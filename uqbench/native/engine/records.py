@@ -1,0 +1,178 @@
+"""What the engine is given and what it works with: records of numbers and pointers.
+
+The argument `x` of every kernel is one row: time, states (n), parameters and inputs (m), modes of the conditions (c),
+and for the second derivative a direction of the states (n) and of time (1).
+"""
+
+from ..language import Indices, Kernel, Record, Vector
+
+# Numbers in the last operand of a call: start, rtol, max_step, max_steps, method, end of the time axis' tolerance.
+SETTINGS = 6
+AUTO, EXPLICIT, IMPLICIT = 0, 1, 2
+# Numbers that a solve reports: code, steps, accepted explicit steps, accepted implicit steps, time reached.
+REPORT = 5
+
+
+class Model(Record):
+    """Kernels of one model, with the positions of their sparse results (`uqbench.kernels`)."""
+
+    settings: int
+    states: int
+    parameters: int
+    directions: int
+    outputs: int
+    events: int
+    conditions: int
+    switches: int
+    uses_time: int
+    scratch: int
+    rate: Kernel
+    linearise: Kernel
+    variation: Kernel
+    curvature: Kernel
+    rounding: Kernel
+    observe: Kernel
+    observe_variation: Kernel
+    roots: Kernel
+    roots_variation: Kernel
+    modes: Kernel
+    change: Kernel
+    change_variation: Kernel
+    switch_times: Kernel
+    switch_variation: Kernel
+    observes: int
+    # event -> 1 rising, -1 falling, 0 both
+    event_directions: Indices
+    # direction -> its place among parameters and inputs
+    direction_parameters: Indices
+    # df/dy
+    jacobian_count: int
+    jacobian_rows: Indices
+    jacobian_columns: Indices
+    jacobian_places: Indices
+    # df/dq in the active directions
+    forcing_count: int
+    forcing_rows: Indices
+    forcing_columns: Indices
+    # d(J u + f_t u_t) by states and active directions
+    curvature_count: int
+    curvature_rows: Indices
+    curvature_columns: Indices
+    observe_count: int
+    observe_rows: Indices
+    observe_columns: Indices
+    roots_count: int
+    roots_rows: Indices
+    roots_columns: Indices
+    change_count: int
+    change_rows: Indices
+    change_columns: Indices
+    switch_count: int
+    switch_rows: Indices
+    switch_columns: Indices
+    # elimination without numerical pivoting, see `sparse`
+    factor_size: int
+    order: Indices
+    lower_starts: Indices
+    lower_rows: Indices
+    lower_places: Indices
+    upper_starts: Indices
+    upper_columns: Indices
+    upper_places: Indices
+    updates: Indices
+
+
+class Work(Record):
+    """State and work space of one solve; `n` states, `p` directions, sensitivities as rows `(n, p)`."""
+
+    model: Model
+    n: int
+    p: int
+    # what is asked for
+    rtol: float
+    atol: Vector
+    start: float
+    end: float
+    max_step: float
+    max_steps: int
+    time_tolerance: float
+    times: Vector
+    time_count: int
+    # kernels
+    x: Vector
+    scratch: Vector
+    live: int
+    frozen: int
+    # state
+    t: float
+    h: float
+    y: Vector
+    new: Vector
+    error: Vector
+    f: Vector
+    scale: Vector
+    zero_since: Vector
+    noise: Vector
+    size_limit: float
+    # stages: increments (Rodas5P) or slopes (Tsit5), and the arguments of the right-hand side
+    stages: Vector
+    arguments: Vector
+    jacobian: Vector
+    slope_time: Vector
+    factors: Vector
+    buffer: Vector
+    point: Vector
+    # sensitivities
+    s: Vector
+    s_new: Vector
+    s_error: Vector
+    s_scale: Vector
+    s_zero_since: Vector
+    s_stages: Vector
+    s_argument: Vector
+    s_point: Vector
+    tau_dot: Vector
+    s_floor: Vector
+    # step control
+    implicit: int
+    method: int
+    fresh: int
+    log_error: float
+    rejections: int
+    steps: int
+    stretch_steps: int
+    explicit_steps: int
+    implicit_steps: int
+    stiff_count: int
+    smooth_count: int
+    stay_explicit: int
+    # what a step was: its end, and the last time at which the right-hand side may be evaluated in it
+    step_end: float
+    cap: float
+    step_implicit: int
+    # stops
+    stop_count: int
+    stop_times: Vector
+    stop_order: Indices
+    stop_next: int
+    stop_kicks: Indices
+    kicks: Vector
+    kick_dots: Vector
+    stop_dots: Vector
+    # roots
+    root_values: Vector
+    root_signs: Vector
+    root_new: Vector
+    # 1 where a root crosses at the present time; the root that the step was ended at
+    root_marks: Vector
+    chosen: int
+    change: Vector
+    kernel_out: Vector
+    fired_time: float
+    fired_count: int
+    # output
+    written: int
+    rows: Vector
+    s_rows: Vector
+    outputs: int
+    code: int

@@ -1,0 +1,100 @@
+"""Sparse linear algebra by lists of positions: the order of elimination is found once for each model on the host.
+
+Pivots are those of the diagonal, in an order of little fill (Markowitz 1957, doi:10.1287/mnsc.3.3.255), without
+numerical pivoting: the matrix is I / (gamma h) - J, whose diagonal a shorter step makes as large as need be.
+"""
+
+from ..language import Indices, Vector, native
+from .records import Model
+
+
+@native
+def factorize(model: Model, w: Vector) -> None:
+    """LU factors in place; the pivots are stored inverted."""
+    order: Indices = model.order
+    lower_starts: Indices = model.lower_starts
+    lower_places: Indices = model.lower_places
+    upper_starts: Indices = model.upper_starts
+    upper_places: Indices = model.upper_places
+    updates: Indices = model.updates
+    q = 0
+    for s in range(model.states):
+        k = order[s]
+        inverse = 1.0 / w[k]
+        w[k] = inverse
+        for x in range(lower_starts[s], lower_starts[s + 1]):
+            factor = w[lower_places[x]] * inverse
+            w[lower_places[x]] = factor
+            for z in range(upper_starts[s], upper_starts[s + 1]):
+                w[updates[q]] = w[updates[q]] - factor * w[upper_places[z]]
+                q += 1
+
+
+@native
+def substitute(model: Model, w: Vector, x: Vector) -> None:
+    """Solves for one right side `(n,)` in place."""
+    order: Indices = model.order
+    lower_starts: Indices = model.lower_starts
+    lower_rows: Indices = model.lower_rows
+    lower_places: Indices = model.lower_places
+    upper_starts: Indices = model.upper_starts
+    upper_columns: Indices = model.upper_columns
+    upper_places: Indices = model.upper_places
+    n = model.states
+    for s in range(n):
+        value = x[order[s]]
+        for z in range(lower_starts[s], lower_starts[s + 1]):
+            x[lower_rows[z]] = x[lower_rows[z]] - w[lower_places[z]] * value
+    for back in range(n):
+        s = n - 1 - back
+        k = order[s]
+        value = x[k]
+        for z in range(upper_starts[s], upper_starts[s + 1]):
+            value = value - w[upper_places[z]] * x[upper_columns[z]]
+        x[k] = value * w[k]
+
+
+@native
+def substitute_columns(model: Model, w: Vector, x: Vector, p: int) -> None:
+    """Solves for `p` right sides `(n, p)` in place."""
+    order: Indices = model.order
+    lower_starts: Indices = model.lower_starts
+    lower_rows: Indices = model.lower_rows
+    lower_places: Indices = model.lower_places
+    upper_starts: Indices = model.upper_starts
+    upper_columns: Indices = model.upper_columns
+    upper_places: Indices = model.upper_places
+    n = model.states
+    for s in range(n):
+        source = x[order[s] * p :]
+        for z in range(lower_starts[s], lower_starts[s + 1]):
+            add_scaled(x[lower_rows[z] * p :], -w[lower_places[z]], source, p)
+    for back in range(n):
+        s = n - 1 - back
+        target = x[order[s] * p :]
+        for z in range(upper_starts[s], upper_starts[s + 1]):
+            add_scaled(target, -w[upper_places[z]], x[upper_columns[z] * p :], p)
+        pivot = w[order[s]]
+        for c in range(p):
+            target[c] = target[c] * pivot
+
+
+@native(inline=True, noalias=True)
+def add_scaled(target: Vector, factor: float, source: Vector, p: int) -> None:
+    """target += factor * source, rows of `p`."""
+    for c in range(p):
+        target[c] = target[c] + factor * source[c]
+
+
+@native
+def add_products(
+    target: Vector, values: Vector, rows: Indices, columns: Indices, count: int, n: int, s: Vector, p: int
+) -> None:
+    """target += M [S; I]: entries of `M (., n + p)` act on states through `s (n, p)`, on directions directly."""
+    for e in range(count):
+        column = columns[e]
+        row = target[rows[e] * p :]
+        if column < n:
+            add_scaled(row, values[e], s[column * p :], p)
+        else:
+            row[column - n] = row[column - n] + values[e]

@@ -1,0 +1,183 @@
+"""One step by whichever method the time scales ask for, and what lies inside it.
+
+The choice is made while solving, in both directions (Petzold 1983, doi:10.1137/0904010; Hairer and Wanner 1996,
+section IV.2): an explicit step whose length times the fastest rate comes to the edge of its region of stability is
+held back by stiffness; an implicit step far inside that region costs more than it needs. Where the slopes of the
+right-hand side are no numbers (x^n with n < 1 at zero) only the explicit method has a step.
+"""
+
+from ..language import Vector, copy, fill, isfinite, native
+from . import rodas5p, tsit5
+from .evaluation import finite, linearise_at, rate_at
+from .records import AUTO, Work
+from .sparse import substitute
+
+# Tsitouras' region of stability reaches to -3.5 on the real axis; what is held back there moves about close below.
+STIFF = 2.0
+STIFF_STEPS = 3
+# From where on the estimate of two stages is checked with the Jacobian, and how many products that takes.
+SUSPECT, PRODUCTS = 0.8, 8
+# Implicit steps in a row that an explicit method would have taken as well.
+SMOOTH = 1.5
+SMOOTH_STEPS = 12
+# Explicit steps after which slopes that were no numbers are tried again.
+RETRY = 20
+
+
+@native
+def attempt(work: Work, h: float) -> None:
+    """Takes a step of length `h`: `new` and `error`, which may be no numbers."""
+    work.step_implicit = work.implicit
+    if work.implicit == 1:
+        if rodas5p.step(work, h) == 1:
+            return
+        if work.method == AUTO:
+            work.implicit = 0
+            work.stay_explicit = RETRY
+            work.step_implicit = 0
+        else:
+            fill(work.error, float("nan"), work.n)
+            return
+    tsit5.step(work, h)
+
+
+@native
+def fastest_rate(work: Work) -> float:
+    """A bound of the fastest rate from the Jacobian, rows in units of the states' sizes."""
+    model = work.model
+    sums = work.point
+    fill(sums, 0.0, work.n)
+    for e in range(model.jacobian_count):
+        row = model.jacobian_rows[e]
+        column = model.jacobian_columns[e]
+        size = work.scale[row] + 1e-290
+        sums[row] = sums[row] + abs(work.jacobian[e]) * work.scale[column] / size
+    worst = 0.0
+    for k in range(work.n):
+        worst = max(worst, sums[k])
+    return worst
+
+
+@native
+def largest_eigenvalue(work: Work) -> float:
+    """Largest eigenvalue of the Jacobian at the start of the step, by power iteration from what the last stages show."""
+    model = work.model
+    n = work.n
+    linearise_at(work, work.t, work.y)
+    vector = work.point
+    product = work.kernel_out
+    for k in range(n):
+        vector[k] = work.stages[6 * n + k] - work.stages[5 * n + k]
+    found = 0.0
+    for _ in range(PRODUCTS):
+        size = 0.0
+        for k in range(n):
+            size = max(size, abs(vector[k]) / (work.scale[k] + 1e-290))
+        if not (size > 0.0 and isfinite(size)):
+            return 0.0
+        fill(product, 0.0, n)
+        for e in range(model.jacobian_count):
+            row = model.jacobian_rows[e]
+            product[row] = product[row] + work.jacobian[e] * (vector[model.jacobian_columns[e]] / size)
+        copy(vector, product, n)
+        found = 0.0
+        for k in range(n):
+            found = max(found, abs(vector[k]) / (work.scale[k] + 1e-290))
+    return found
+
+
+@native
+def choose_method(work: Work, h: float) -> None:
+    """After an accepted step: whether the next one is implicit."""
+    if work.method != AUTO:
+        return
+    if work.step_implicit == 0:
+        if work.stay_explicit > 0:
+            work.stay_explicit = work.stay_explicit - 1
+            return
+        if tsit5.stiffness(work) * h > SUSPECT and largest_eigenvalue(work) * h > STIFF:
+            work.stiff_count = work.stiff_count + 1
+            if work.stiff_count >= STIFF_STEPS:
+                work.implicit = 1
+                work.smooth_count = 0
+                work.fresh = 0
+        elif work.stiff_count > 0:
+            work.stiff_count = work.stiff_count - 1
+        return
+    # the Jacobian at the start of the step is still there
+    if fastest_rate(work) * h < SMOOTH:
+        work.smooth_count = work.smooth_count + 1
+        if work.smooth_count >= SMOOTH_STEPS:
+            work.implicit = 0
+            work.stiff_count = 0
+    else:
+        work.smooth_count = 0
+
+
+@native
+def state_inside(work: Work, theta: float, out: Vector) -> None:
+    """The state `(n,)` at the fraction `theta` of the step that was just taken."""
+    if theta >= 1.0:
+        copy(out, work.new, work.n)
+    elif work.step_implicit == 1:
+        rodas5p.inside(theta, work.y, work.new, work.stages, work.n, out)
+    else:
+        tsit5.inside(theta, work.h, work.y, work.stages, work.n, out)
+
+
+@native
+def sensitivities_inside(work: Work, theta: float, out: Vector) -> None:
+    """The sensitivities `(n, p)` at the fraction `theta` of the step."""
+    size = work.n * work.p
+    if theta >= 1.0:
+        copy(out, work.s_new, size)
+    elif work.step_implicit == 1:
+        rodas5p.inside(theta, work.s, work.s_new, work.s_stages, size, out)
+    else:
+        tsit5.inside(theta, work.h, work.s, work.s_stages, size, out)
+
+
+@native
+def step_sensitivities(work: Work, h: float) -> None:
+    """The derivative of the step that was just taken."""
+    if work.step_implicit == 1:
+        rodas5p.step_sensitivities(work, h)
+    else:
+        tsit5.step_sensitivities(work, h)
+
+
+@native
+def interpolation_error(work: Work, h: float) -> float:
+    """How far the interpolant is from solving the equation, in units of the tolerance.
+
+    A pulse that all stages have missed shows here. For an implicit step the residual is divided by I - gamma h J: fast
+    directions magnify it without meaning anything by it.
+    """
+    n = work.n
+    state = work.point
+    residual = work.kernel_out
+    worst = 0.0
+    for probe in range(2):
+        theta = 0.21
+        if probe == 1:
+            theta = 0.79
+        state_inside(work, theta, state)
+        rate_at(work, min(work.t + theta * h, work.cap), state, residual)
+        slope = work.buffer
+        if work.step_implicit == 1:
+            rodas5p.slope_inside(theta, work.y, work.new, work.stages, n, slope)
+            for k in range(n):
+                residual[k] = (residual[k] - slope[k] / h) / rodas5p.GAMMA
+            # the factors are those of I / (gamma h) - J
+            substitute(work.model, work.factors, residual)
+        else:
+            tsit5.slope_inside(theta, h, work.stages, n, slope)
+            for k in range(n):
+                residual[k] = h * residual[k] - slope[k]
+        if finite(residual, n) == 0:
+            return float("nan")
+        for k in range(n):
+            given = work.atol[k]
+            size = max(work.scale[k], abs(work.new[k]))
+            worst = max(worst, abs(residual[k]) / (work.rtol * size + given + 1e-290))
+    return worst

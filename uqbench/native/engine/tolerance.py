@@ -1,0 +1,117 @@
+"""When a step is good enough: the largest error of a state, and of a sensitivity, in units of what it may be.
+
+The tolerance of a state is relative to its value. Below that stands, where the author gave no absolute tolerance,
+
+- a small part of the largest value that this state has had so far: what has decayed to nothing need not be followed
+  to its last digit, and no unit is preferred;
+- what rounding leaves undetermined: a difference of large rates has no relative accuracy of its own;
+- while a state grows from an exact zero, what a method of order five can resolve of it: of x ~ t^9 no first step has
+  a relative accuracy, and what goes wrong there is forgotten as soon as x has grown.
+"""
+
+from ..language import Vector, isfinite, native
+from .records import Work
+
+# Part of the relative tolerance which the largest value so far keeps as an absolute one.
+FLOOR = 1e-4
+# The same of a sensitivity, in units of state / parameter.
+SENSITIVITY_FLOOR = 1e-3
+EPSILON = 2.220446049250313e-16
+TINY = 1e-290
+NOT_A_NUMBER = float("nan")
+# Relative error that is allowed at time t after a zero, for a step h: EMERGENCE (h / t)^6.
+EMERGENCE = 4.0
+# The time since which a value has been zero, where it never was.
+NEVER = -1e308
+
+
+@native(inline=True)
+def emergence(since: float, end: float, h: float) -> float:
+    """Relative error allowed in a step of length `h` to `end` of what was zero at `since`."""
+    passed = end - since
+    if passed <= h:
+        return 1.0
+    ratio = h / passed
+    if ratio < 0.02:
+        return 0.0
+    return min(1.0, EMERGENCE * ratio**6)
+
+
+@native
+def tolerance(work: Work, k: int, before: float, after: float, end: float, h: float) -> float:
+    """What the local error of state `k` may be."""
+    larger = max(abs(before), abs(after))
+    given = work.atol[k]
+    if given > 0.0:
+        return given + work.rtol * larger
+    relative = work.rtol + emergence(work.zero_since[k], end, h)
+    floor = FLOOR * work.rtol * max(work.scale[k], larger)
+    return relative * larger + floor + 4.0 * EPSILON * h * work.noise[k] + TINY
+
+
+@native
+def state_error(work: Work, end: float, h: float) -> float:
+    """Largest error of the states in units of their tolerances; NaN where something is no number."""
+    worst = 0.0
+    for k in range(work.n):
+        ratio = abs(work.error[k]) / tolerance(work, k, work.y[k], work.new[k], end, h)
+        if not (isfinite(ratio) and isfinite(work.new[k])):
+            return NOT_A_NUMBER
+        worst = max(worst, ratio)
+    return worst
+
+
+@native
+def sensitivity_error(work: Work, end: float, h: float) -> float:
+    """Largest error of the sensitivities in units of their tolerances."""
+    n = work.n
+    p = work.p
+    worst = 0.0
+    q = work.s_floor
+    for i in range(n):
+        given = work.atol[i]
+        size = max(work.scale[i], max(abs(work.y[i]), abs(work.new[i])))
+        rounding = 4.0 * EPSILON * h * work.noise[i]
+        before = work.s[i * p :]
+        after = work.s_new[i * p :]
+        errors = work.s_error[i * p :]
+        largest = work.s_scale[i * p :]
+        since = work.s_zero_since[i * p :]
+        for c in range(p):
+            larger = max(abs(before[c]), abs(after[c]))
+            share = work.rtol + emergence(since[c], end, h)
+            allowed = share * larger + FLOOR * work.rtol * max(largest[c], larger) + TINY
+            # q is 1 / |parameter|, or 0 where the parameter is
+            allowed = allowed + q[c] * (SENSITIVITY_FLOOR * work.rtol * size + rounding + given)
+            ratio = abs(errors[c]) / allowed
+            if not (isfinite(ratio) and isfinite(after[c])):
+                return NOT_A_NUMBER
+            worst = max(worst, ratio)
+    return worst
+
+
+@native
+def remember(work: Work) -> None:
+    """Takes the sizes of the states and sensitivities into the scales."""
+    for k in range(work.n):
+        size = abs(work.y[k])
+        work.scale[k] = max(work.scale[k], size)
+        if size == 0.0:
+            work.zero_since[k] = work.t
+    for k in range(work.n * work.p):
+        size = abs(work.s[k])
+        work.s_scale[k] = max(work.s_scale[k], size)
+        if size == 0.0:
+            work.s_zero_since[k] = work.t
+
+
+@native
+def weighted_size(work: Work, values: Vector) -> float:
+    """Largest of `values (n,)` in units of the tolerances at the state where the solve is."""
+    worst = 0.0
+    for k in range(work.n):
+        given = work.atol[k]
+        size = given + work.rtol * max(abs(work.y[k]), FLOOR * work.scale[k])
+        if size > 0.0:
+            worst = max(worst, abs(values[k]) / size)
+    return worst
