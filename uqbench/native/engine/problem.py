@@ -1,5 +1,6 @@
 """One initial value problem from the arrays of a call: work space is laid out, the loop runs, the report is written."""
 
+from ..foreign_call import Call, operand, result
 from ..language import (
     Indices,
     Record,
@@ -188,3 +189,32 @@ def solve(model: Model, given: Given) -> None:
     release(stop_pool)
     release(stop_indices)
     release(work)
+
+
+@native
+def solve_member(model: Model, call: Call, b: int) -> None:
+    """Member `b` of a call from compiled JAX; the order of operands and results is that of `Given`."""
+    given = allocate_record(Given)
+    n = model.states
+    last = call.count_operands - 1
+    given.p = 0
+    given.q = operand(call, 0, b)
+    given.initial = operand(call, 1, b)
+    given.atol = operand(call, 2, b)
+    given.times = operand(call, 3, b)
+    given.time_count = call.operand_sizes[3]
+    given.stops = operand(call, 4, b)
+    given.stop_count = call.operand_sizes[4]
+    given.kicks = operand(call, 5, b)
+    if last > 6:
+        given.p = call.operand_sizes[6] // n
+        given.initial_d = operand(call, 6, b)
+        given.start_d = operand(call, 7, b)
+        given.stops_d = operand(call, 8, b)
+        given.kicks_d = operand(call, 9, b)
+        given.rows_d = result(call, 2, b)
+    given.settings = operand(call, last, b)
+    given.rows = result(call, 0, b)
+    given.report = result(call, 1, b)
+    solve(model, given)
+    release(given)

@@ -1,0 +1,27 @@
+"""The stops of a system whose times are known before the solve: switches and doses in one list."""
+
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ..system import Inputs, Ode, Theta
+
+
+def schedule(
+    system: Ode, names: tuple[str, ...], theta: Theta, inputs: Inputs
+) -> tuple[Float[Array, " stops"], Float[Array, "stops states"]]:
+    """Times of switches and doses, in the author's order, and what each adds to each state."""
+    times, kicks = [], []
+    if system.switches is not None:
+        times.append(_row(system.switches(theta, inputs)))
+        kicks.append(jnp.zeros((len(times[-1]), len(names))))
+    for name, (when, amount) in ({} if system.doses is None else system.doses(theta, inputs)).items():
+        times.append(_row(when))
+        amounts = jnp.broadcast_to(jnp.asarray(amount, float), times[-1].shape)
+        kicks.append(jnp.zeros((len(amounts), len(names))).at[:, names.index(name)].set(amounts))
+    if not times:
+        return jnp.zeros(0), jnp.zeros((0, len(names)))
+    return jnp.concatenate(times), jnp.concatenate(kicks)
+
+
+def _row(values) -> Array:
+    return jnp.atleast_1d(jnp.asarray(values, float))
