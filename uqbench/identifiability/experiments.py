@@ -110,7 +110,7 @@ class Copies:
 
         def measured(given, y):
             states = self.equilibrium(t, {}, p, given) if self.equilibrium else y
-            outputs = self.model.observe(self.model.system.complete(t, states, p, given), p)
+            outputs = self.model.observed(t, states, p, given)
             return {f"{SEEN}{name}": outputs[name] for name in _measured(self.model)}
 
         return self._each(measured, y)

@@ -1,5 +1,6 @@
 """What a modeller says about a model, and what one run of it gives."""
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
@@ -27,6 +28,8 @@ class Run(eqx.Module):
     outputs: dict[str, Float[Array, "*batch times"]]
     result: Int[Array, "*batch"]
     steps: Int[Array, "*batch"]
+    # of the accepted steps, those by the implicit method: what ran
+    implicit_steps: Int[Array, "*batch"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +39,8 @@ class Model:
     Args:
         space: its parameters.
         system: the dynamics (`Ode`), or None for a plain simulator (`Model.from_function`).
-        observe: `observe(y, p)` -> dict of outputs; written for one instant, applied to whole trajectories.
+        observe: `observe(y, p)` -> dict of outputs, at one instant. It may also read the time and the inputs, under
+            these names: `observe(y, p, t)`, `observe(y, p, inputs)`, `observe(y, p, t, inputs)`.
         units: output -> unit; its keys are the outputs.
         noise: output -> distribution of a measurement, whose arguments are numbers, parameters or outputs; outputs
             without an entry are not measured.
@@ -128,6 +132,12 @@ class Model:
         system = quasi_steady_state(self.system, fast)
         name = f"{self.name} reduced".strip() if name is None else name
         return replace(self, space=space or self.space, system=system, name=name)
+
+    def observed(self, t, y, p, inputs):
+        """Outputs at one instant from the states: the author's `observe`, given what it asks for."""
+        more = {"t": t, "inputs": inputs}
+        asked = {name: more[name] for name in inspect.signature(self.observe).parameters if name in more}
+        return self.observe(self.system.complete(t, y, p, inputs), p, **asked)
 
     @property
     def outputs(self) -> tuple[str, ...]:

@@ -16,11 +16,11 @@ def digest(model: Model, design: Design) -> str:
     if model.system is None:
         functions = [jax.make_jaxpr(lambda theta: model.simulate(theta, design, jax.random.key(0)))(theta)]
     else:
-        state, complete = model.system.initial(theta, design.inputs), model.system.complete
+        state = model.system.initial(theta, design.inputs)
         functions = [
             jax.make_jaxpr(lambda theta: model.system.initial(theta, design.inputs))(theta),
             jax.make_jaxpr(lambda y, theta: model.system.rhs(design.start, y, theta, design.inputs))(state, theta),
-            jax.make_jaxpr(lambda y, theta: model.observe(complete(design.start, y, theta, design.inputs), theta))(
+            jax.make_jaxpr(lambda y, theta: model.observed(design.start, y, theta, design.inputs))(
                 state, theta
             ),
             *(jax.make_jaxpr(lambda theta, f=f: f(theta, design.inputs))(theta) for f in model.system.stops),

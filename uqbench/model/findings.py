@@ -43,7 +43,7 @@ def _trace_outputs(model: Model, design: Design) -> list[str]:
             if findings := _algebraic_findings(model.system, theta, design, state):
                 return findings
             outputs = jax.eval_shape(
-                lambda y, theta: model.observe(model.system.complete(design.start, y, theta, design.inputs), theta),
+                lambda y, theta: model.observed(design.start, y, theta, design.inputs),
                 state,
                 theta,
             )

@@ -8,6 +8,7 @@ bands trace `simulate`.
 import warnings
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -18,10 +19,11 @@ from jaxtyping import Array
 
 from ..design import Design
 from ..errors import InputError, SeparationWarning
+from ..numerics.compiled import Task, solve_compiled, task_of
 from ..numerics.odes import NO_EQUILIBRIUM, Solution, solve, solve_many
 from ..numerics.slow_fast import SMALL, grid_times, pace, reduction
 from ..numerics.steady_state import steady_state
-from ..numerics.stiffness import STIFF_STEPS, stability_profile
+from ..numerics.stepping import BLOW_UP
 from ..space import Theta
 from ..system import Ode
 from .description import Model, Run
@@ -36,9 +38,36 @@ def simulate(
     """One run, traceable and without checks: what `evaluate` compiles and the likelihood differentiates."""
     if model.system is None:
         outputs, nothing = model.simulate(theta, design, key), jnp.zeros((), int)
-        return _run_of(model, outputs, nothing, nothing, design.times.shape)
-    solution = solve(model.system, theta, _passing(design), method=method, reverse=reverse)
-    return _observed(model, theta, design, _settled(model.system, theta, design, solution))
+        return _run_of(model, outputs, Ran(nothing, nothing, nothing), design.times.shape)
+    task = None if reverse else native_task(model, design)
+    if task is None:
+        solution = solve(model.system, theta, _passing(design), method=method, reverse=reverse)
+        return _observed(model, theta, design, _settled(model.system, theta, design, solution))
+    rows = solve_compiled(task, theta, _passing(design), method)
+    values = dict(zip(task.outputs, rows.values.T, strict=True))
+    ran = Ran(rows.result, rows.steps, rows.implicit_steps)
+    if design.settles:
+        solution = Solution(values, *ran)
+        return _observed(model, theta, design, _settled(model.system, theta, design, solution))
+    return _run_of(model, values, ran, design.times.shape)
+
+
+class Ran(NamedTuple):
+    """How a solve went: code, steps, accepted implicit steps."""
+
+    result: Array
+    steps: Array
+    implicit_steps: Array
+
+
+def native_task(model: Model, design: Design) -> Task | None:
+    """What the engine solves for this model; None where the solver in JAX has to (see `numerics.compiled`)."""
+    if model.system is None or hasattr(model.system.algebraic, "stable"):
+        return None  # a quasi-steady state chooses among equilibria and says where it has none
+    shapes = tuple((name, value.shape) for name, value in design.inputs.items())
+    # a steady state is put in among the states, and observed with them
+    observe, outputs = (None, ()) if design.settles else (model.observed, model.outputs)
+    return task_of(model.system, observe, outputs, model.space.names, shapes)
 
 
 def _passing(design: Design) -> Design:
@@ -61,27 +90,25 @@ def _settled(system: Ode, theta: Theta, design: Design, solution: Solution) -> S
         name: jnp.where(result == 0, jnp.where(jnp.isinf(design.times), rest.states[name], values), jnp.nan)
         for name, values in solution.states.items()
     }
-    return Solution(states, result, solution.steps + rest.steps)
+    return Solution(states, result, solution.steps + rest.steps, solution.implicit_steps)
 
 
 def _observed(model: Model, theta: Theta, design: Design, solution: Solution) -> Run:
-    def complete(time, states):
-        return model.system.complete(time, states, theta, design.inputs)
+    def observed(time, states):
+        return model.observed(time, states, theta, design.inputs)
 
-    states, result = solution.states, solution.result
-    if model.system.algebraic is not None:
-        states = jax.vmap(complete)(design.times, states)
-        known = jnp.all(jnp.stack([jnp.all(jnp.isfinite(values)) for values in states.values()]))
-        result = jnp.where((result == 0) & ~known, NO_EQUILIBRIUM, result)
-    return _run_of(model, model.observe(states, theta), result, solution.steps, design.times.shape)
+    outputs = jax.vmap(observed)(design.times, solution.states)
+    ran = Ran(solution.result, solution.steps, solution.implicit_steps)
+    return _run_of(model, outputs, ran, design.times.shape)
 
 
-def _run_of(model: Model, outputs: dict, result, steps, shape) -> Run:
+def _run_of(model: Model, outputs: dict, ran: Ran, shape) -> Run:
     outputs = {name: jnp.broadcast_to(outputs[name], shape) for name in model.outputs}
     finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(values)) for values in outputs.values()]))
-    result = jnp.where((result == 0) & ~finite, 2, result)
+    algebraic = model.system is not None and model.system.algebraic is not None
+    result = jnp.where((ran.result == 0) & ~finite, NO_EQUILIBRIUM if algebraic else BLOW_UP, ran.result)
     outputs = {name: jnp.where(result == 0, values, jnp.nan) for name, values in outputs.items()}
-    return Run(outputs, result, steps)
+    return Run(outputs, result, ran.steps, ran.implicit_steps)
 
 
 # Sensitivities are carried as vectors over the parameters: whole vector registers are faster than a remainder.
@@ -132,9 +159,14 @@ def with_sensitivities(model: Model, method: str, active: tuple[str, ...] | None
             for output, by in slopes.items()
         }
         none = np.zeros((), jax.dtypes.float0)
-        return done, Run(change, none, none)
+        return done, Run(change, none, none, none)
 
-    return run
+    def differentiable(theta, design):
+        # the engine keeps sensitivities by itself
+        native = native_task(model, design) is not None
+        return simulate(model, theta, design, method=method) if native else run(theta, design)
+
+    return differentiable
 
 
 @partial(jax.jit, static_argnames=("model", "method", "mode"))
@@ -157,6 +189,9 @@ def _run_many(model, values, design, keys, method, shared):
         return jax.vmap(partial(simulate, model), in_axes=axes)(thetas, design, keys)
     if shared:
         design = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(values), *leaf.shape)), design)
+    one = jax.tree.map(lambda leaf: leaf[0], design)
+    if native_task(model, one) is not None:
+        return jax.vmap(partial(simulate, model, method=method))(thetas, design)
     solutions = solve_many(model.system, thetas, _passing(design), method=method)
     solutions = jax.vmap(partial(_settled, model.system))(thetas, design, solutions)
     return jax.vmap(partial(_observed, model))(thetas, design, solutions)
@@ -243,29 +278,17 @@ def evaluate_many(model: Model, thetas: Theta, design: Design, keys: Array | Non
 
 def _ordered(model: Model, run: Run) -> Run:
     # compiled functions return dicts in the order of the alphabet
-    return Run({name: run.outputs[name] for name in model.outputs}, run.result, run.steps)
+    return Run({name: run.outputs[name] for name in model.outputs}, run.result, run.steps, run.implicit_steps)
 
 
 def method_for(model: Model, design: Design) -> str:
-    """The solver for this model and time span, from its nominal parameters ("" for a plain simulator)."""
+    """The method with which a run is asked for ("" for a plain simulator)."""
     if model.system is None:
         return ""
-    if model.system.method != "auto":
+    if native_task(model, design if design.times.ndim == 1 else jax.tree.map(lambda leaf: leaf[0], design)):
         return model.system.method
-    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(design)):
-        return "implicit"  # a span that is not known yet may be long
-    # these are numbers, whatever is being traced around
-    with jax.ensure_compile_time_eval():
-        design = _passing(design)
-        times = np.asarray(design.times)
-        if times.ndim > 1:
-            longest = int(np.argmax(times.max(axis=1)))
-            design = jax.tree.map(lambda leaf: leaf[longest], design)
-        key = (float(design.start), *(np.asarray(value).tobytes() for value in design.inputs.values()))
-        profiles = model.__dict__.setdefault("_profiles", {})
-        if key not in profiles or not profiles[key].covers(times.max()):
-            profiles[key] = stability_profile(model.system, model.space.nominal(), design)
-    return "implicit" if profiles[key].steps(times.max()) > STIFF_STEPS else "explicit"
+    # the solver in JAX has to be told before it starts, and this one is right wherever it has a step
+    return "implicit" if model.system.method == "auto" else model.system.method
 
 
 def _check_run(model: Model, design: Design, key, findings: list[str]) -> None:

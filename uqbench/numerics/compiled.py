@@ -21,6 +21,7 @@ from ..design import Design
 from ..kernels import NotAKernel, Sources, build
 from ..native import foreign_call
 from ..native.engine import problem, records
+from ..native.engine.codes import SUCCESS
 from ..native.engine.elimination import eliminate
 from ..native.library import PackedRecord, pack
 from ..system import METHODS, Ode, Theta
@@ -249,6 +250,8 @@ def _rows_derivative(task, method, primals, tangents):
             "sensitivities are kept for parameters and inputs only; those of times are found by odes.solve."
         )
     rows, report, slopes = _slopes(task, method, moved, theta, design)
+    # a failed solve has no derivative, and no NaN of it may reach the others
+    slopes = jnp.where(report[0] == SUCCESS, slopes, 0.0)
     along = jnp.concatenate([jnp.ravel(parts[name]) for name in moved]) if moved else jnp.zeros(0)
     return (rows, report), (slopes @ along, jnp.zeros_like(report))
 

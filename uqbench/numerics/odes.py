@@ -15,6 +15,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from ..design import Design
+from ..native.engine import codes
 from ..system import Ode, Theta
 from . import stepping, tsitouras
 from .adjoint import integrate_reversible
@@ -28,9 +29,16 @@ NO_EQUILIBRIUM = 5
 # Part of the time span by which to look ahead for the reason of a failure.
 AHEAD = 1e-6
 RESULTS = {
+    codes.NOT_DIFFERENTIABLE: "the solution has no derivative here: a slope of the right-hand side, of an event or of "
+    "an output is not finite (a fractional power or root at zero), or a crossing is tangential or slides along a "
+    "condition. The values themselves may be sound: ask for them without derivatives, or keep away from that point.",
+    codes.ENDLESS_EVENTS: "an event fires for ever at one instant: what it changes leads straight back to it. Let its "
+    "change move away from the root, or end the dynamics there.",
+    codes.NO_STEP: "no step is short enough at these values: the right-hand side jumps or oscillates without end, or "
+    "its terms cancel to within rounding. Name jumps as `switches` or `events`, or loosen rtol and atol.",
     stepping.SUCCESS: "successful",
-    stepping.STEP_LIMIT: "the step limit was reached: the system is too stiff or too fast for the method at these "
-    "values. Try method='implicit', looser tolerances, more max_steps, or a narrower prior.",
+    stepping.STEP_LIMIT: "the step limit was reached between two events or observations: the solution moves fast there "
+    "all the time, by oscillation or by jumps. Try more max_steps, looser tolerances, or a narrower prior.",
     stepping.BLOW_UP: "the solution left the finite numbers (it grew beyond all scales, or met the logarithm or "
     "power of a negative value). Check the signs of the rates and the range of the prior.",
     stepping.BAD_START: "the initial state is not finite at these values. Check `initial` (logarithms, divisions by "
@@ -48,6 +56,7 @@ class Solution(eqx.Module):
     states: dict[str, Float[Array, "*batch times"]]
     result: Int[Array, "*batch"]
     steps: Int[Array, "*batch"]
+    implicit_steps: Int[Array, "*batch"]
 
 
 def solve(system: Ode, theta: Theta, design: Design, *, method: str, reverse: bool = False) -> Solution:
@@ -63,10 +72,10 @@ def solve(system: Ode, theta: Theta, design: Design, *, method: str, reverse: bo
     names, stepper, define = _prepare(system, theta, design, method)
     if reverse:
         rows, code, steps = integrate_reversible(stepper, define, (theta, design), system.max_steps)
-        return _solution(names, rows, _stays(system, names, (theta, design), rows, code), steps)
+        return _solution(names, rows, _stays(system, names, (theta, design), rows, code), steps, method)
     carry = stepping.integrate(stepper, define((theta, design)), system.max_steps)
     code = _reason(system, names, (theta, design), carry)
-    return _solution(names, carry["rows"], code, carry["steps"])
+    return _solution(names, carry["rows"], code, carry["steps"], method)
 
 
 @partial(jax.jit, static_argnums=0)
@@ -81,7 +90,7 @@ def solve_many(system: Ode, thetas: Theta, designs: Design, *, method: str) -> S
     names, stepper, define = _prepare(system, *first, method)
     carry = stepping.integrate_lanes(stepper, define, (thetas, designs), system.max_steps)
     code = jax.vmap(partial(_reason, system, names))((thetas, designs), carry)
-    return _solution(names, carry["rows"], code, carry["steps"])
+    return _solution(names, carry["rows"], code, carry["steps"], method)
 
 
 def _reason(system: Ode, names, given: tuple[Theta, Design], carry) -> Array:
@@ -109,11 +118,12 @@ def _stays(system: Ode, names, given: tuple[Theta, Design], rows, code) -> Array
     return jnp.where((code == stepping.SUCCESS) & ~jnp.all(stays), NO_EQUILIBRIUM, code)
 
 
-def _solution(names, rows, code, steps) -> Solution:
+def _solution(names, rows, code, steps, method: str) -> Solution:
     finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(row), axis=-1) for row in rows]), axis=0)
     result = jnp.where((code == stepping.SUCCESS) & ~finite, stepping.BLOW_UP, code)
     good = (result == stepping.SUCCESS)[..., None]
-    return Solution({name: jnp.where(good, row, jnp.nan) for name, row in zip(names, rows, strict=True)}, result, steps)
+    states = {name: jnp.where(good, row, jnp.nan) for name, row in zip(names, rows, strict=True)}
+    return Solution(states, result, steps, steps if method == "implicit" else jnp.zeros_like(steps))
 
 
 def _prepare(system: Ode, theta: Theta, design: Design, method: str) -> tuple[tuple[str, ...], Method, Callable]:

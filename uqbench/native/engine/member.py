@@ -210,6 +210,8 @@ def accept(
     tolerance.remember(work)
     if (work.steps % 8) == 0:
         measure_noise(work, 0)
+    if work.code != RUNNING:
+        return
     if work.written >= work.time_count or end >= work.end:
         work.code = SUCCESS
         return
@@ -284,6 +286,8 @@ def begin(work: Work) -> None:
     output.write_start(work)
     if finite(work.y, n) == 0 or not isfinite(work.start) or not isfinite(work.end):
         work.code = BAD_START
+        return
+    if work.code != RUNNING:
         return
     if work.written >= work.time_count:
         work.code = SUCCESS

@@ -1,7 +1,8 @@
 """What a solve writes: outputs, and their sensitivities, at the times that a step has passed."""
 
 from ..language import Vector, copy, fill, native
-from .evaluation import at
+from .codes import NOT_DIFFERENTIABLE
+from .evaluation import at, finite
 from .records import Work
 from .sparse import add_products
 from .steps import sensitivities_inside, state_inside
@@ -27,6 +28,8 @@ def write_row(work: Work, index: int, time: float, y: Vector, s: Vector) -> None
         fill(target, 0.0, o * p)
         model.observe_variation(work.x, work.buffer, work.scratch)
         add_products(target, work.buffer, model.observe_rows, model.observe_columns, model.observe_count, n, s, p)
+        if finite(target, o * p) == 0:
+            work.code = NOT_DIFFERENTIABLE
 
 
 @native
