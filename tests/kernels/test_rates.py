@@ -8,7 +8,7 @@ from jax import lax
 
 from uqbench.kernels import NotAKernel, Sources, build
 
-from .harness import Case, check_outputs, check_rates
+from .harness import Case, Model, check_outputs, check_rates
 
 STATES = ("a", "b", "c")
 SHAPES = {"k": (), "w": (3,), "m": (3, 3)}
@@ -52,19 +52,32 @@ def switched(t, y, q):
 
 def conditional(t, y, q):
     up = lax.cond(y["b"] > q["w"][0], lambda z: z**2, lambda z: jnp.sin(z), y["a"])
-    many = lax.switch(jnp.floor(3 * y["a"]).astype(int), [lambda z: z, lambda z: 2 * z * q["k"], lambda z: z**3], y["c"])
+    many = lax.switch(
+        jnp.floor(3 * y["a"]).astype(int), [lambda z: z, lambda z: 2 * z * q["k"], lambda z: z**3], y["c"]
+    )
     return {"a": up, "b": many, "c": jnp.select([y["a"] < 0.1, y["b"] < 2.0], [y["b"], y["c"] * q["k"]], y["a"])}
 
 
 def hill(t, y, q):
     n = q["w"][0] + 1.5
-    response = lambda z: z**n / (q["k"] ** n + z**n)
-    return {"a": response(y["b"]) - y["a"], "b": response(y["c"]) - y["b"] ** 2.7, "c": 1 / (1 + y["a"] ** 3.3) - y["c"]}
+
+    def response(z):
+        return z**n / (q["k"] ** n + z**n)
+
+    return {
+        "a": response(y["b"]) - y["a"],
+        "b": response(y["c"]) - y["b"] ** 2.7,
+        "c": 1 / (1 + y["a"] ** 3.3) - y["c"],
+    }
 
 
 def pulses(t, y, q):
     rate = jnp.where((t >= q["w"][0]) & (t < q["w"][0] + q["w"][1]), q["k"], 0.0)
-    return {"a": rate - y["a"], "b": jnp.sin(t) * y["a"] - y["b"], "c": (jnp.abs(t - 2.0) < q["w"][2]) * y["b"] - y["c"]}
+    return {
+        "a": rate - y["a"],
+        "b": jnp.sin(t) * y["a"] - y["b"],
+        "c": (jnp.abs(t - 2.0) < q["w"][2]) * y["b"] - y["c"],
+    }
 
 
 def periodic(t, y, q):
@@ -129,27 +142,48 @@ def observe(t, y, q):
 
 
 @pytest.mark.parametrize("rate", RATES, ids=lambda rate: rate.__name__)
-@pytest.mark.parametrize("chunk", [400, 7])
-def test_kernels_agree_with_jax(rate, chunk):
-    sources = Sources(rate, STATES, SHAPES, observe)
-    for y, q, t in points(6 if chunk == 400 else 2):
-        case = Case(sources, q, y, t, chunk=chunk)
-        check_rates(case)
-        check_outputs(case, "observe", lambda t, y, q: list(observe(t, y, q).values()), 4, time_first=False)
-        assert case.kernels.output_names == (("z", (3,)), ("first", ()))
+def test_kernels_agree_with_jax(rate):
+    model = Model(Sources(rate, STATES, SHAPES))
+    for y, q, t in points(8):
+        check_rates(Case(model, q, y, t))
 
 
-def test_some_directions():
-    y, q, t = next(points(1))
-    for active in [(("w", 1), ("k", 0)), (("m", 5),), ()]:
-        check_rates(Case(Sources(matrices, STATES, SHAPES), q, y, t, active))
+@pytest.mark.parametrize("rate", [matrices, switched, networks], ids=lambda rate: rate.__name__)
+@pytest.mark.parametrize("chunk", [1, 7])
+def test_parts_of_few_operations_give_the_same(rate, chunk):
+    whole, cut = Model(Sources(rate, STATES, SHAPES)), Model(Sources(rate, STATES, SHAPES), chunk=chunk)
+    for y, q, t in points(2):
+        one, other = Case(whole, q, y, t), Case(cut, q, y, t)
+        for name, size in (
+            ("rate", 3),
+            ("linearise", 3 + one.count("jacobian")),
+            ("curvature", one.count("curvature")),
+        ):
+            np.testing.assert_allclose(other.call(name, size), one.call(name, size), rtol=1e-12, atol=1e-12)
+    assert cut.kernels.scratch > whole.kernels.scratch
+
+
+def test_outputs():
+    model = Model(Sources(scalars, STATES, SHAPES, observe))
+    assert model.kernels.output_names == (("z", (3,)), ("first", ()))
+    for y, q, t in points(3):
+        check_outputs(
+            Case(model, q, y, t), "observe", lambda *given: list(observe(*given).values()), 4, time_first=False
+        )
+
+
+@pytest.mark.parametrize("active", [[("w", 1), ("k", 0)], [("m", 5)], []])
+def test_some_directions(active):
+    model = Model(Sources(matrices, STATES, SHAPES), active)
+    for y, q, t in points(2):
+        check_rates(Case(model, q, y, t))
 
 
 def test_powers_at_zero():
     def rate(t, y, q):
         return {"a": y["a"] ** q["n"] / (1 + y["a"] ** q["n"]) + y["a"] ** 2.5}
 
-    case = Case(Sources(rate, ("a",), {"n": ()}), {"n": 2.5}, {"a": 0.0}, 0.0)
+    case = Case(Model(Sources(rate, ("a",), {"n": ()})), {"n": 2.5}, {"a": 0.0}, 0.0)
     for name, size in (("rate", 1), ("linearise", 2), ("variation", 1 + case.count("forcing"))):
         np.testing.assert_array_equal(case.call(name, size), 0.0)
     assert np.all(np.isfinite(case.call("curvature", case.count("curvature"))))
@@ -161,9 +195,9 @@ def test_powers_at_zero():
         (lambda t, y, q: {"a": lax.while_loop(lambda s: s < y["a"], lambda s: s + 0.1, 0.0)}, "while"),
         (lambda t, y, q: {"a": jax.pure_callback(np.sin, jax.ShapeDtypeStruct((), float), y["a"])}, "pure_callback"),
         (lambda t, y, q: {"a": jnp.sort(jnp.stack([y["a"], t]))[0]}, "sort"),
-        (lambda t, y, q: {"a": jnp.linalg.solve(jnp.eye(2) * y["a"], jnp.ones(2))[0]}, ""),
-        (lambda t, y, q: {"a": jnp.real(y["a"] * 1j)}, ""),
-        (lambda t, y, q: {"a": jax.random.normal(jax.random.key(0)) * y["a"]}, ""),
+        (lambda t, y, q: {"a": jnp.linalg.solve(jnp.eye(2) * y["a"], jnp.ones(2))[0]}, "lu"),
+        (lambda t, y, q: {"a": jnp.real(y["a"] * 1j)}, "not real"),
+        (lambda t, y, q: {"a": jax.random.normal(jax.random.key(0)) * y["a"]}, "random|number"),
         (lambda t, y, q: {"b": y["a"]}, "states by name"),
     ],
 )  # fmt: skip

@@ -36,6 +36,7 @@ DECLARATIONS = "\n".join(
         *(f"declare double {name}(double, double) #0" for name in _PAIR_CALLS.values()),
         "declare double @llvm.copysign.f64(double, double) #0",
         "attributes #0 = { nounwind willreturn memory(none) }",
+        "attributes #1 = { noinline nounwind }",
     ]
 )
 
@@ -90,9 +91,7 @@ def emit(graph: Graph, name: str, outputs: Sequence[int], chunk: int = CHUNK) ->
         single = len(parts) == 1
         own = name if single else f"{name}.{number_}"
         linkage = "" if single else "internal "
-        texts.append(
-            f"define {linkage}void @{own}(ptr noalias readonly %x, ptr noalias %out, ptr noalias %s) noinline nounwind {{"
-        )
+        texts.append(f"define {linkage}void @{own}(ptr noalias readonly %x, ptr noalias %out, ptr noalias %s) #1 {{")
         texts += [*body, "ret void", "}"]
         calls.append(f"call void @{own}(ptr %x, ptr %out, ptr %s)")
     if len(parts) > 1:

@@ -93,8 +93,13 @@ class _Search:
         needed = graph.needed(outputs)
         for a in needed:
             self._mark(a)
+        if any(nodes[a][0] in (g.LT, g.LE, g.REM) or nodes[a][0] in g.STEPS for a in needed):
+            # children first, so that no recursion is deep
+            for a in needed:
+                self.forms(a)
         conditions: list[int] = []
         negated: dict[int, int] = {}
+        numbers: dict[tuple, int] = {}
         for a in needed:
             node = nodes[a]
             if node[0] in g.STEPS or node[0] == g.REM:
@@ -107,8 +112,9 @@ class _Search:
                 if self._comparison_switches(a):
                     continue
                 opposite = g.LE if node[0] == g.LT else g.LT
-                twin = next((k for k, c in enumerate(conditions) if nodes[c] == (opposite, node[2], node[1])), None)
+                twin = numbers.get((opposite, node[2], node[1]))
                 if twin is None:
+                    numbers[node] = len(conditions)
                     conditions.append(a)
                 else:
                     negated[a] = twin
@@ -160,9 +166,7 @@ class _Search:
                 period = form.weight
         if graph.values[slope] == 0.0:
             return
-        # one node for equal times
-        offset = graph.neg(graph.div(start, slope))
-        self._switch(offset, graph.div(period, slope) if period != graph.zero else period, text)
+        self._switch(start, slope, period, text)
 
     def _atom_switches(self, a: int) -> None:
         """Jumps of a remainder or a rounding."""
@@ -175,10 +179,15 @@ class _Search:
             start = graph.sub(start, graph.const(0.5))
         elif node[0] == g.SIGN:
             period = graph.zero
-        offset = graph.neg(graph.div(start, inner.slope))
-        self._switch(offset, graph.div(period, inner.slope) if period != graph.zero else period, self.text(a))
+        self._switch(start, inner.slope, period, self.text(a))
 
-    def _switch(self, offset: int, period: int, text: str) -> None:
+    def _switch(self, start: int, slope: int, period: int, text: str) -> None:
+        """Takes up the times at which start + slope * t is a multiple of `period`; the number 0 stands for once."""
+        graph = self.graph
+        offset = graph.neg(graph.div(start, slope))
+        # -0.0 is no other time
+        offset = graph.zero if graph.values[offset] == 0.0 else offset
+        period = graph.unary(g.ABS, graph.div(period, slope))
         shown = self.text(offset)
         times = f"at time {shown}" if period == self.graph.zero else f"at times {shown} + k * {self.text(period)}"
         self.switches.setdefault((offset, period), f"{times}, where {text} changes")
@@ -270,7 +279,18 @@ class _Search:
             return None
         if kind == g.ABS:
             branches.append([self._scaled(form, self.graph.minus_one) for form in branches[0]])
-        return [form for forms in branches for form in forms]
+        return self._distinct([form for forms in branches for form in forms])
+
+    def _distinct(self, forms: list[Form]) -> list[Form]:
+        """Without forms that differ from another by a period of their remainder: `mod` is `rem`, or that and a period
+        more, and both jump at the same times."""
+        graph = self.graph
+        later = set()
+        for form in forms:
+            if form.atom is not None and graph.nodes[form.atom][0] == g.REM:
+                period = graph.mul(form.weight, graph.nodes[form.atom][2])
+                later.add(Form(form.slope, graph.add(form.start, period), form.weight, form.atom))
+        return [form for form in forms if form not in later]
 
     def _scaled(self, form: Form, factor: int) -> Form:
         mul = self.graph.mul

@@ -136,7 +136,6 @@ def partials(graph: Graph, a: int, wanted) -> list[tuple[int, int]]:
     ]
 
 
-
 def _one_plus(graph: Graph, a: int) -> int:
     return graph.add(graph.one, a)
 

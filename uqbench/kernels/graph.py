@@ -11,9 +11,9 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-(CONST, INPUT, ADD, SUB, MUL, DIV, NEG, POW, ATAN2, REM, MAX, MIN, SELECT, LT, LE, EQ, LESS, AND, OR, NOT, ISFINITE, ABS,
- FLOOR, CEIL, ROUND_EVEN, ROUND_AWAY, TRUNC, SIGN, STOP, SQRT, CBRT, EXP, EXP2, EXPM1, LOG, LOG1P, SIN, COS, TAN, SINH,
- COSH, TANH, ASIN, ACOS, ATAN, ASINH, ACOSH, ATANH, ERF, ERFC, LGAMMA, LOGISTIC) = range(52)  # fmt: skip
+(CONST, INPUT, ADD, SUB, MUL, DIV, NEG, POW, ATAN2, REM, MAX, MIN, SELECT, LT, LE, EQ, LESS, AND, OR, NOT, ISFINITE,
+ ABS, FLOOR, CEIL, ROUND_EVEN, ROUND_AWAY, TRUNC, SIGN, STOP, SQRT, CBRT, EXP, EXP2, EXPM1, LOG, LOG1P, SIN, COS, TAN,
+ SINH, COSH, TANH, ASIN, ACOS, ATAN, ASINH, ACOSH, ATANH, ERF, ERFC, LGAMMA, LOGISTIC) = range(52)  # fmt: skip
 
 # LESS compares like LT, inside formulas whose branches join smoothly (softplus, the derivative of a maximum): no jump.
 TRUTH = frozenset((LT, LE, EQ, LESS, AND, OR, NOT, ISFINITE))
@@ -305,7 +305,9 @@ class Graph:
             return min(lows), min(highs), number
         if operation == SELECT:
             return min(lows[1:]), max(highs[1:]), all(numbers[1:])
-        low, high = (lows[0] + lows[1], highs[0] + highs[1]) if operation == ADD else (lows[0] - highs[1], highs[0] - lows[1])
+        low, high = (
+            (lows[0] + lows[1], highs[0] + highs[1]) if operation == ADD else (lows[0] - highs[1], highs[0] - lows[1])
+        )
         low, high = (-math.inf if low != low else low), (math.inf if high != high else high)
         return low, high, number and math.isfinite(low) and math.isfinite(high)
 

@@ -26,9 +26,7 @@ def dynamic_slice(graph: Graph, params, array: np.ndarray, *starts: np.ndarray) 
         if axis == array.ndim:
             return rest
         options, which = chosen[axis]
-        parts = [
-            part(axis + 1, np.take(rest, range(start, start + sizes[axis]), axis=axis)) for start in options
-        ]
+        parts = [part(axis + 1, np.take(rest, range(start, start + sizes[axis]), axis=axis)) for start in options]
         return choose(graph, which, options, parts)
 
     return part(0, array)
@@ -59,7 +57,9 @@ def choose(graph: Graph, which: int, options: Sequence[int], parts: list[np.ndar
     return out
 
 
-def dynamic_update_slice(graph: Graph, params, array: np.ndarray, update: np.ndarray, *starts: np.ndarray) -> np.ndarray:
+def dynamic_update_slice(
+    graph: Graph, params, array: np.ndarray, update: np.ndarray, *starts: np.ndarray
+) -> np.ndarray:
     places = []
     for axis, start in enumerate(starts):
         value = _known(graph, start[()], "dynamic_update_slice")
@@ -157,9 +157,7 @@ def _scatter(name: str, join: Callable | None) -> Callable:
             starts = [0] * array.ndim
             for axis, node in zip(numbers.scatter_dims_to_operand_dims, indices[batch], strict=True):
                 starts[axis] = int(_known(graph, node, name))
-            for axis, where in zip(
-                numbers.operand_batching_dims, numbers.scatter_indices_batching_dims, strict=True
-            ):
+            for axis, where in zip(numbers.operand_batching_dims, numbers.scatter_indices_batching_dims, strict=True):
                 starts[axis] = batch[where]
             lasts = [array.shape[axis] - sizes[axis] for axis in range(array.ndim)]
             if any(not 0 <= start <= last for start, last in zip(starts, lasts, strict=True)):

@@ -225,9 +225,8 @@ class _Builder:
         fixed = set()
         for a in self.graph.needed(f):
             node = self.graph.nodes[a]
-            if node[0] == g.CONST or (node[0] == g.INPUT and not 1 <= node[1] <= self.n):
-                fixed.add(a)
-            elif node[0] > g.INPUT and all(child in fixed for child in node[1:]):
+            children = self.graph.children(a)
+            if all(child in fixed for child in children) and not (node[0] == g.INPUT and 1 <= node[1] <= self.n):
                 fixed.add(a)
         return fixed
 
@@ -309,10 +308,11 @@ class _Builder:
 
 
 def _groups(kernels: Sequence[Kernel]) -> list[tuple[int, list[Kernel]]]:
-    """Short kernels are worth optimising, long ones take too long."""
+    """Kernels by level of optimisation: the passes take ten times as long as plain translation, and straight lines gain
+    only some tens of percent by them, which long kernels seldom earn back."""
     groups: dict[int, list[Kernel]] = {}
     for kernel in kernels:
-        groups.setdefault(2 if kernel.operations <= LONG else 0, []).append(kernel)
+        groups.setdefault(1 if kernel.operations <= LONG else 0, []).append(kernel)
     return sorted(groups.items())
 
 

@@ -171,12 +171,14 @@ class Reader:
             return [scan_axis(self._joining(RUNNING[name]), operands[0], params["axis"], params["reverse"])]
         if name in GATHERS:
             return [_plain(GATHERS[name](self.graph, params, *map(as_array, operands)))]
-        method = getattr(self, f"_{name.lower()}", None) if name in self._METHODS else None
+        if name == "call_hi_primitive":
+            return self._high_level(equation, operands)
+        method = getattr(self, f"_{name}", None) if name in self._METHODS else None
         if method is None:
             raise NotAKernel(f"`{name}` has no kernel of fixed length.")
         return method(equation, operands)
 
-    _METHODS = frozenset(("cond", "while", "scan", "dot_general", "argmax", "argmin", "SearchSorted", "polynomial",
+    _METHODS = frozenset(("cond", "while", "scan", "dot_general", "argmax", "argmin", "polynomial",
                           "div", "round", "integer_pow", "convert_element_type", "and", "or", "xor", "not",
                           "select_n"))  # fmt: skip
 
@@ -381,11 +383,17 @@ class Reader:
     def _argmin(self, equation: JaxprEqn, operands: list) -> list:
         return self._arg(equation, operands, lambda new, best: self.graph.compare(g.LT, new, best), g.MIN)
 
-    def _searchsorted(self, equation: JaxprEqn, operands: list) -> list:
-        """The number of knots below a value."""
-        knots, params = operands[0], equation.params
+    def _high_level(self, equation: JaxprEqn, operands: list) -> list:
+        """A primitive that JAX keeps whole until it compiles: the number of knots below a value."""
+        primitive = equation.params["_prim"]
+        name, params = type(primitive).__name__, primitive.params
+        if name != "SearchSorted":
+            raise NotAKernel(f"`{name}` has no kernel of fixed length.")
+        knots = operands[0]
         if knots.ndim != 1 or knots.size > MOST_CHOICES or params.get("batch_dims"):
-            raise NotAKernel(f"`SearchSorted` (jnp.interp, jnp.searchsorted) needs one row of at most {MOST_CHOICES} knots.")
+            raise NotAKernel(
+                f"`SearchSorted` (jnp.interp, jnp.searchsorted) needs one row of at most {MOST_CHOICES} knots."
+            )
         operation, compare = (g.LT if params["side"] == "left" else g.LE), self.graph.compare
 
         def count(value):
@@ -411,10 +419,7 @@ def elementwise(operation: Callable, operands: Sequence, shape: tuple[int, ...] 
         out = np.empty(shape, dtype=object)
         out[...] = value
         return out
-    if len(operands) == 1:
-        arrays = [operands[0]]
-    else:
-        arrays = np.broadcast_arrays(*(as_array(operand) for operand in operands))
+    arrays = operands if len(operands) == 1 else np.broadcast_arrays(*(as_array(operand) for operand in operands))
     out = np.empty(arrays[0].size, dtype=object)
     out[:] = [operation(*entries) for entries in zip(*(array.ravel().tolist() for array in arrays), strict=True)]
     return out.reshape(arrays[0].shape)
