@@ -2,6 +2,10 @@
 
 All runs that the data need (one for each unit under each experiment) form one batch with padded times, so a
 likelihood is a single vectorised solve however the table is laid out.
+
+An output carries the error of its solve. An argument of a noise distribution that lies outside its domain by no more
+than that error (a number of infected people of -1e-10) is at the edge of the domain; `noise_values` puts it there for
+every use of the noise: likelihood, simulated data, predictions, information.
 """
 
 from collections.abc import Callable
@@ -20,6 +24,10 @@ from .errors import InputError
 from .model import Model, Run, method_for, simulate, with_sensitivities
 from .space import Theta
 from .study import Study
+
+# The error of a solve in units of its tolerance. The tolerance bounds the error of one step; those of all steps add up,
+# and a solve takes of the order of a hundred, over which a stable system does not let them grow.
+SOLVE_ERROR = 100.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,7 +125,7 @@ def simulated_parameters(model: Model, design: Design) -> tuple[str, ...]:
     for function in (
         lambda theta: model.system.initial(theta, design.inputs),
         lambda theta: model.system.rhs(design.start, state, theta, design.inputs),
-        lambda theta: model.observe(model.system.complete(design.start, state, theta, design.inputs), theta),
+        lambda theta: model.observed(design.start, state, theta, design.inputs),
         *(lambda theta, stop=stop: stop(theta, design.inputs) for stop in model.system.stops),
     ):
         used |= set(_used(jax.make_jaxpr(function)(theta), model.space.names))
@@ -133,18 +141,76 @@ def _used(closed, names: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(name for name, v in zip(sorted(names), closed.jaxpr.invars, strict=True) if id(v) in needed)
 
 
+def output_errors(
+    model: Model, theta: Theta, design: Design, outputs: dict[str, Float[Array, " times"]]
+) -> dict[str, Float[Array, ""]]:
+    """How far the outputs of one run may be from the exact ones, in the unit of each output.
+
+    `SOLVE_ERROR` times the tolerance of the solve: its relative one times the largest absolute value of the output at
+    the run's times and at the start, plus its absolute one where a single number is given. A model without a system
+    has errors of rounding alone.
+
+    Args:
+        theta: value of every parameter, scalars.
+        outputs: of the run, by name.
+
+    Returns:
+        output -> its error, without derivative; NaN where the solve failed.
+    """
+    theta, design, outputs = jax.lax.stop_gradient((theta, design, outputs))
+    sizes = {name: jnp.max(jnp.abs(values)) for name, values in outputs.items()}
+    system = model.system
+    if system is None:
+        return {name: SOLVE_ERROR * np.finfo(float).eps * size for name, size in sizes.items()}
+    # What decays from the start on is solved to an error in proportion to the start, even if observed only later.
+    state = system.initial(theta, design.inputs)
+    observed = dict(model.observed(design.start, state, theta, design.inputs))
+    start = jax.tree.map(lambda value: jnp.abs(jnp.asarray(value, float)), observed)
+    absolute = system.atol if isinstance(system.atol, int | float) else 0.0
+    errors = {}
+    for name, size in sizes.items():
+        first = jnp.max(jnp.where(jnp.isfinite(start[name]), start[name], 0.0))
+        errors[name] = SOLVE_ERROR * (system.rtol * jnp.maximum(size, first) + absolute)
+    return errors
+
+
+def noise_values(
+    model: Model,
+    output: str,
+    outputs: dict[str, Array],
+    parameters: Theta,
+    errors: dict[str, Array],
+) -> dict[str, Array]:
+    """What the noise of `output` refers to: its names with their values, those of outputs inside their domains.
+
+    Args:
+        outputs: output -> values, any shape. parameters: name -> values, and errors: output -> error of its values, see
+            `output_errors`; both broadcasting with them.
+    """
+    noise = model.noise[output]
+    known = {name: outputs[name] if name in outputs else parameters[name] for name in noise.names}
+    return noise.moved_inside(known, {name: errors[name] for name in noise.names if name in outputs})
+
+
 def at_rows(study: Study, seen: Observations, theta: Theta) -> tuple[dict[str, Theta], dict[str, Array]]:
     """What the noise of each row refers to: output -> name -> `(rows,)`, and output -> whether its solve succeeded.
 
     Where a solve failed the values are 1, so that a `where` around what is computed from them keeps a finite gradient.
+    Outputs outside the domain of an argument by no more than the error of the solve are at its edge.
     """
     outputs, parameters = predict(study, seen, theta), per_run(study, seen, theta)
     ok = jnp.all(jnp.stack([jnp.all(jnp.isfinite(values), axis=1) for values in outputs.values()]), axis=0)
     safe = {name: jnp.where(ok[:, None], values, 1.0) for name, values in outputs.items()}
+    errors = jax.vmap(partial(output_errors, study.model))(parameters, seen.design, safe)
     known = {}
     for output, (run, when, _) in seen.rows.items():
-        names = study.model.noise[output].names
-        known[output] = {name: safe[name][run, when] if name in safe else parameters[name][run] for name in names}
+        known[output] = noise_values(
+            study.model,
+            output,
+            {name: values[run, when] for name, values in safe.items()},
+            {name: values[run] for name, values in parameters.items()},
+            {name: error[run] for name, error in errors.items()},
+        )
     return known, {output: ok[run] for output, (run, _, _) in seen.rows.items()}
 
 

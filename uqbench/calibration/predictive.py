@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from ..model import evaluate_many
-from ..observation import Observations, at_rows, pointwise_log_likelihood
+from ..observation import Observations, at_rows, noise_values, output_errors, pointwise_log_likelihood
 from ..space import Theta
 from ..study import Study
 
@@ -75,15 +75,15 @@ def band(study: Study, seen: Observations, posterior: xr.Dataset, key) -> xr.Dat
     for run, unit in enumerate(seen.unit):
         design = jax.tree.map(lambda leaf, run=run: leaf[run], seen.design)
         grid = _grid(design)
-        theta = _theta(study, picked, unit)
-        outputs = evaluate_many(study.model, theta, _at(design, grid)).outputs
+        theta = {name: jnp.broadcast_to(value, (BAND_DRAWS,)) for name, value in _theta(study, picked, unit).items()}
+        design = _at(design, grid)
+        outputs = evaluate_many(study.model, theta, design).outputs
+        errors = jax.vmap(partial(output_errors, study.model), (0, None, 0))(theta, design, outputs)
+        columns, errors = ({name: values[:, None] for name, values in each.items()} for each in (theta, errors))
         grids.append(np.asarray(grid))
         for output in seen.rows:
             key, now = jax.random.split(key)
-            known = {
-                name: outputs[name] if name in outputs else jnp.reshape(theta[name], (-1, 1))
-                for name in noise[output].names
-            }
+            known = noise_values(study.model, output, outputs, columns, errors)
             samples = noise[output].sample(now, (), known)
             samples = jnp.where(jnp.isfinite(outputs[output]), samples, jnp.nan)
             variables[output].append(np.nanquantile(np.asarray(samples), QUANTILES, axis=0))

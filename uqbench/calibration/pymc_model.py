@@ -16,7 +16,7 @@ from jax.scipy.special import ndtr
 
 from ..distributions import Distribution, LogNormal, LogUniform, Normal
 from ..errors import InputError
-from ..observation import Observations, latent_information, predict
+from ..observation import Observations, at_rows, latent_information
 from ..study import Study
 
 # Families whose units are an affine map of a standard normal, after a logarithm where named.
@@ -116,15 +116,15 @@ def _observe(study: Study, seen: Observations, variables: dict) -> None:
 
     @pytensor.wrap_jax
     def simulator(theta):
-        outputs = predict(study, seen, space.complete(theta))
-        failed = jnp.any(jnp.stack([~jnp.isfinite(values) for values in outputs.values()]))
-        at_rows = {}
-        for output, (run, when, _) in seen.rows.items():
-            for name in noise[output].names:
-                if name in outputs:
-                    values = outputs[name][run, when]
-                    at_rows[f"{output}:{name}"] = jnp.where(jnp.isfinite(values), values, 1.0)
-        return {"failed": jnp.where(failed, 1.0, 0.0), **at_rows}
+        known, ok = at_rows(study, seen, space.complete(theta))
+        failed = ~jnp.all(jnp.stack([jnp.all(rows) for rows in ok.values()]))
+        arguments = {
+            f"{output}:{name}": values
+            for output, names in known.items()
+            for name, values in names.items()
+            if name in study.model.units
+        }
+        return {"failed": jnp.where(failed, 1.0, 0.0), **arguments}
 
     result = simulator({name: variables[name] for name in space.free})
     pm.Potential("rejected", pt.switch(result["failed"] > 0, -np.inf, 0.0))
@@ -136,7 +136,24 @@ def _observe(study: Study, seen: Observations, variables: dict) -> None:
             else:
                 known[name] = variables[name][seen.unit[run]] if name in space.aleatory else variables[name]
         data = pm.Data(f"{output}{DATA}", values)
-        _family(noise[output])(output, **_arguments(noise[output], known), observed=data)
+        if noise[output].discrete:
+            pm.Potential(output, _log_probability(noise[output], data, known))
+        else:
+            _family(noise[output])(output, **_arguments(noise[output], known), observed=data)
+
+
+def _log_probability(dist: Distribution, data, known: dict):
+    """Log-probability of counts by the family's own formula.
+
+    Theirs are the arguments that may lie on the edge (an expected number of zero, as at the start of an epidemic),
+    where PyMC has the value but its derivative, that of 0 log 0, is not a number.
+    """
+
+    @pytensor.wrap_jax
+    def function(data, known):
+        return jnp.sum(dist.logpdf(data, known))
+
+    return function(data, known)
 
 
 def _family(dist: Distribution):

@@ -10,6 +10,7 @@ within that one input is a Shapley effect, which asks for no independence, from 
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +21,7 @@ from .. import results
 from ..design import Design
 from ..errors import InputError
 from ..model import RESULTS, evaluate_many
-from ..observation import simulated_parameters
+from ..observation import noise_values, output_errors, simulated_parameters
 from ..progress import progress
 from ..space import Space, Theta
 from ..study import Quantity, Study
@@ -283,12 +284,14 @@ def _variance_over_time(study, quantities, draws, runs, confidence, seed, key) -
     theta = _new_units(study, draws, count, replicates, new_key)
     outputs = _evaluate(study, theta, design, run_key).outputs
     picked = finite[np.unique(np.linspace(0, finite.size - 1, TIMES).astype(int))]
+    # Without them draws whose outputs fall below zero by rounding would drop out: those with the smallest values.
+    errors = jax.jit(jax.vmap(partial(output_errors, study.model), (0, None, 0)))(theta, design, outputs)
+    columns, errors = ({name: values[:, None] for name, values in each.items()} for each in (theta, errors))
+    at_picked = {name: values[:, picked] for name, values in outputs.items()}
     parts = []
     for name in measured:
         noise = study.model.noise[name]
-        known = {
-            other: outputs[other][:, picked] if other in outputs else theta[other][:, None] for other in noise.names
-        }
+        known = noise_values(study.model, name, at_picked, columns, errors)
         shape = (count, replicates, len(picked))
         y = np.asarray(noise.mean(known) + 0 * outputs[name][:, picked]).reshape(shape)
         noise_variance = np.broadcast_to(np.asarray(noise.variance(known)), (count * replicates, len(picked))).reshape(

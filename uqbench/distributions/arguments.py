@@ -1,15 +1,18 @@
 """The arguments of a family as a user gives them: numbers or names, by position or by name, all findings at once.
 
-A number is judged where the distribution is made. A name cannot be: it stands for values that come later, some of
-which may be impossible. So the domain of an argument is a sentence for the user, a test that also works on arrays,
-and a stand-in: a number that passes the test and takes the place of values that do not.
+A number is checked where the distribution is made. A name cannot be: it stands for values that come later, some of
+which may be impossible. So the domain of an argument is data: an interval, a sentence for the user, and a stand-in, a
+number inside it that takes the place of values that are not. Values that come with an error may lie outside by no more
+than that error; they cannot be told apart from the edge of the domain, and `Domain.nearest` puts them there.
 """
 
-from collections.abc import Callable
 from numbers import Real
 from typing import TYPE_CHECKING, NamedTuple
 
+import jax
+import jax.numpy as jnp
 import numpy as np
+from jax import Array
 from jax.typing import ArrayLike
 
 from ..errors import InputError, nearest
@@ -19,25 +22,61 @@ if TYPE_CHECKING:
 
 
 class Domain(NamedTuple):
-    """What a single argument may be: a sentence, a test, and a number that passes the test."""
+    """What a single argument may be: a sentence, an interval, and a number inside it.
+
+    Args:
+        sentence: what the argument must be, for the user.
+        stand_in: a number in the domain, for formulas that must not see an impossible value.
+        lower, upper: the edges of the interval.
+        includes_lower, includes_upper: whether an edge itself is possible (closed) or not (open).
+        whole: whether only whole numbers are possible.
+    """
 
     sentence: str
-    holds: Callable[[ArrayLike], ArrayLike]
     stand_in: float
+    lower: float = -np.inf
+    upper: float = np.inf
+    includes_lower: bool = False
+    includes_upper: bool = False
+    whole: bool = False
+
+    def holds(self, value: ArrayLike) -> ArrayLike:
+        """Whether a number, or each of an array, lies in the domain; NaN does not."""
+        above = value >= self.lower if self.includes_lower else value > self.lower
+        below = value <= self.upper if self.includes_upper else value < self.upper
+        return above & below & (value % 1 == 0) if self.whole else above & below
+
+    def nearest(self, value: ArrayLike, error: ArrayLike) -> Array:
+        """`value`, put at the edge where it lies outside the domain by no more than `error`.
+
+        At an open edge it is put `error` inside, since nothing smaller can be told apart from the edge.
+
+        Args:
+            value: any shape.
+            error: by how much it may be wrong, zero or more, broadcasting with it.
+
+        Returns:
+            the common shape; what was moved has a derivative of zero, and what lies further outside is left as it is.
+        """
+        value, error = (jnp.asarray(each, float) for each in (value, error))
+        still, error = jax.lax.stop_gradient((value, error))
+        member = jnp.clip(jnp.round(still) if self.whole else still, self.lower, self.upper)
+        low = self.lower if self.includes_lower else self.lower + error
+        high = self.upper if self.includes_upper else self.upper - error
+        moved = ~self.holds(still) & (jnp.abs(still - member) <= error)
+        return jnp.where(moved, jnp.clip(member, low, high), value)
 
 
-REAL = Domain("must be a finite number", lambda value: abs(value) < np.inf, 0.0)
-POSITIVE = Domain("must be positive and finite", lambda value: (value > 0) & (value < np.inf), 1.0)
-NON_NEGATIVE = Domain("must be zero or positive, and finite", lambda value: (value >= 0) & (value < np.inf), 1.0)
-PROBABILITY = Domain("must lie between 0 and 1", lambda value: (value >= 0) & (value <= 1), 0.5)
-COUNT = Domain(
-    "must be a whole number, zero or more", lambda value: (value >= 0) & (value < np.inf) & (value % 1 == 0), 1.0
-)
+REAL = Domain("must be a finite number", 0.0)
+POSITIVE = Domain("must be positive and finite", 1.0, lower=0.0)
+NON_NEGATIVE = Domain("must be zero or positive, and finite", 1.0, lower=0.0, includes_lower=True)
+PROBABILITY = Domain("must lie between 0 and 1", 0.5, 0.0, 1.0, includes_lower=True, includes_upper=True)
+COUNT = Domain("must be a whole number, zero or more", 1.0, lower=0.0, includes_lower=True, whole=True)
 # Stand-ins of bounds are 1 and 2, which any family with bounds accepts, the logarithmic ones included.
 LOWER, UPPER = REAL._replace(stand_in=1.0), REAL._replace(stand_in=2.0)
 POSITIVE_UPPER = POSITIVE._replace(stand_in=2.0)
-LOWER_OR_NONE = Domain("must be a number or -inf", lambda value: value < np.inf, 1.0)
-UPPER_OR_NONE = Domain("must be a number or inf", lambda value: value > -np.inf, 2.0)
+LOWER_OR_NONE = Domain("must be a number or -inf", 1.0, includes_lower=True)
+UPPER_OR_NONE = Domain("must be a number or inf", 2.0, includes_upper=True)
 
 
 def checked_arguments(family: "type[Distribution]", positional: tuple, keyword: dict) -> tuple:

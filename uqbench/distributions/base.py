@@ -6,7 +6,8 @@ harmless stand-in and its result replaced afterwards.
 
 - Outside the support the log-density is -inf, with a gradient of zero.
 - Arguments that are possible for no distribution (a negative scale that came from a name) give a log-density of -inf
-  and NaN everywhere else.
+  and NaN everywhere else. Values that come with an error, as those of a numerical solve do, are first put where they
+  are possible, see `Distribution.moved_inside`.
 - NaN in, NaN out.
 """
 
@@ -99,6 +100,42 @@ class Distribution:
             raise InputError(repr(self), [f"no value for {name!r}: {nearest(name, list(values))}" for name in missing])
         looked_up = {name: values[value] if isinstance(value, str) else value for name, value in self._items}
         return {name: jnp.asarray(value, dtype=float) for name, value in looked_up.items()}
+
+    def moved_inside(self, values: Mapping[str, ArrayLike], errors: Mapping[str, ArrayLike]) -> dict[str, ArrayLike]:
+        """`values` in which those outside the domain of an argument, by no more than their error, are at its edge.
+
+        The edge of a domain that excludes it (zero, of a scale) is the error itself: nothing smaller can be told apart
+        from zero. A bound counts as the edge of the other one. What lies further outside is left as it is.
+
+        Args:
+            values: from name to array.
+            errors: from name to by how much its values may be wrong, broadcasting with them; names without an entry
+                are exact.
+
+        Returns:
+            the same names; values that were moved have a derivative of zero.
+
+        Raises:
+            InputError: when names are missing from `values`.
+
+        Example:
+            >>> from uqbench import Poisson
+            >>> float(Poisson("I").moved_inside({"I": -1e-10}, {"I": 1e-6})["I"])
+            0.0
+        """
+        found, arguments = dict(values), self.arguments
+        self.resolve(found)
+        for argument, name in arguments.items():
+            if name in errors:
+                found[name] = self.domains[argument].nearest(found[name], errors[name])
+        if "lower" in arguments:
+            lower, upper = (self.resolve(found)[bound] for bound in ("lower", "upper"))
+            # One of the two is moved; where both have errors the other one stays.
+            if (name := arguments["upper"]) in errors:
+                found[name] = _apart(upper, lower, jnp.asarray(errors[name], float), 1.0)
+            elif (name := arguments["lower"]) in errors:
+                found[name] = _apart(lower, upper, jnp.asarray(errors[name], float), -1.0)
+        return found
 
     def canonical(self, values: Mapping[str, ArrayLike] = {}) -> dict[str, Array]:
         """The arguments as arrays, in the parametrisation that PyMC takes first.
@@ -391,6 +428,13 @@ class Distribution:
     @staticmethod
     def _information(*primary: Array) -> Array:
         raise NotImplementedError
+
+
+def _apart(bound: Array, other: Array, error: Array, side: float) -> Array:
+    """`bound`, put `error` above (`side` 1) or below (-1) `other` where it lies beyond it by no more than that."""
+    distance = jax.lax.stop_gradient(side * (bound - other))
+    edge = jax.lax.stop_gradient(other + side * error)
+    return jnp.where((distance <= 0) & (distance >= -error), edge, bound)
 
 
 def _shown(value: float | str) -> str:

@@ -9,6 +9,8 @@ the linearisation has just dropped, and standard errors come out too small (Nybe
 seen here as well: .09 against .22 for log ka of theophylline).
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -16,7 +18,8 @@ import xarray as xr
 from jax.scipy.special import ndtr
 
 from ..errors import InputError, nearest
-from ..observation import Observations, at_rows, noise_arguments, noise_information, observations
+from ..model import RESULTS, simulate
+from ..observation import Observations, at_rows, noise_arguments, noise_information, observations, per_run
 from ..space import Theta
 from ..study import Study
 
@@ -41,7 +44,8 @@ def fisher_information(study: Study, theta: Theta | None = None, *, scale: str =
         `scale`.
 
     Raises:
-        InputError: an unknown parameter or scale.
+        InputError: an unknown parameter or scale; a solve that fails at `theta`, or an output whose derivative is not
+            finite there: neither has an information, not even one of zero.
 
     Example:
         >>> from studies.theophylline import study
@@ -67,13 +71,60 @@ def fisher_information(study: Study, theta: Theta | None = None, *, scale: str =
         return {**known, **dict(zip(names, natural, strict=True))}
 
     start = jnp.where(logarithmic, jnp.log(jnp.where(logarithmic, value, 1.0)), value)
+    findings = _run_findings(study, seen, place(start))
     information = _population if space.aleatory else _exact
-    matrix = np.asarray(information(study, seen, place, start))
-    if not np.all(np.isfinite(matrix)):
-        raise InputError(
-            "fisher_information", ["a solve failed at these parameter values; give other values of `theta`."]
-        )
+    matrix = None if findings else np.asarray(information(study, seen, place, start))
+    if matrix is not None and not np.all(np.isfinite(matrix)):
+        findings = ["the information is not finite at these parameter values; give other values of `theta`."]
+    if findings:
+        raise InputError(f"fisher_information of study {study.name!r}", findings)
     return _dataset(names, matrix, np.asarray(value), logarithmic, scale)
+
+
+def _run_findings(study: Study, seen: Observations, theta: Theta) -> list[str]:
+    """Why there is no information at `theta`, for median units: failed solves, slopes that are not finite."""
+    space = study.model.space
+    if space.aleatory:
+        units = _units(study, theta, jnp.zeros(len(space.aleatory)))
+        theta = {**theta, **dict(zip(space.aleatory, units, strict=True))}
+    codes, slopes = _result_and_slopes(study, seen, theta)
+    codes = np.asarray(codes)
+    findings = [
+        f"{np.sum(codes == code)} of {len(codes)} runs fail at these parameter values: {RESULTS[int(code)]}"
+        for code in np.unique(codes)
+        if code
+    ]
+    for output, (run, when, _) in seen.rows.items():
+        named = [other for other in study.model.noise[output].names if other in slopes]
+        for name in seen.active:
+            rows = np.stack([np.asarray(slopes[other][name])[run, when] for other in named])
+            lost = ~np.all(np.isfinite(rows), axis=0) & (codes[run] == 0)
+            if lost.any():
+                findings.append(
+                    f"the derivative with respect to {name!r} of what the noise of {output!r} refers to is not finite "
+                    f"at {lost.sum()} of {len(run)} measurements (a root or a power of zero?); give other values of "
+                    "`theta`."
+                )
+    return findings
+
+
+@partial(jax.jit, static_argnames=("study", "seen"))
+def _result_and_slopes(study: Study, seen: Observations, theta: Theta):
+    """Result code of each run `(runs,)`, and output -> active parameter -> slope `(runs, times)` as the solve gives it.
+
+    The derivative of a likelihood cannot be asked: where a slope is not finite it may have been replaced, so that a
+    sampler can go on.
+    """
+
+    def one(theta, design):
+        def outputs(moving):
+            run = simulate(study.model, {**theta, **moving}, design, method=seen.method)
+            return run.outputs, run.result
+
+        slopes, result = jax.jacfwd(outputs, has_aux=True)({name: theta[name] for name in seen.active})
+        return result, slopes
+
+    return jax.vmap(one)(per_run(study, seen, theta), seen.design)
 
 
 def _exact(study: Study, seen: Observations, place, vector):
