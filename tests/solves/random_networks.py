@@ -67,13 +67,14 @@ class Reaction:
 
 @dataclasses.dataclass(frozen=True)
 class Network:
-    """A network with its parameters, times and start."""
+    """A network with its parameters, times, start, and the concentration about which it was drawn."""
 
     seed: int
     kind: str
     reactions: tuple[Reaction, ...]
     start: np.ndarray
     times: np.ndarray
+    concentration: float
 
     @property
     def states(self) -> tuple[str, ...]:
@@ -136,7 +137,7 @@ def network(seed: int) -> Network:
     draw = _mass_action if kind == "mass action" else _hill
     reactions, start = draw(rng, count, concentration, duration)
     times = duration * np.geomspace(1e-3, 10.0 ** rng.uniform(0.0, 2.0), 12)
-    return Network(seed, kind, tuple(reactions), start, times)
+    return Network(seed, kind, tuple(reactions), start, times, concentration)
 
 
 def _rate(rng, duration: float) -> float:
@@ -311,9 +312,9 @@ def reference(network: Network, *, thorough: bool = False) -> Reference:
             is ten times faster. `examine` calls nothing wrong before the thorough reference has said so too.
     """
     equations = Equations(network)
-    rough = _solve(network, equations, "Radau", 1e-6, 1e-12 * network.start.max())
+    rough = _solve(network, equations, "Radau", 1e-6, 1e-14 * network.concentration)
     # a species that is never there is measured against the others
-    largest = np.maximum(np.abs(rough.y).max(axis=1), 1e-30 * network.start.max())
+    largest = np.maximum(np.abs(rough.y).max(axis=1), 1e-30 * network.concentration)
     if thorough:
         states = _solve(network, equations, "Radau", 1e-11, 1e-14 * largest, t_eval=network.times).y.T
         derivatives = _variational(network, equations, largest)
