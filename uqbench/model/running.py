@@ -39,7 +39,7 @@ def simulate(
     if model.system is None:
         outputs, nothing = model.simulate(theta, design, key), jnp.zeros((), int)
         return _run_of(model, outputs, Ran(nothing, nothing, nothing), design.times.shape)
-    task = None if reverse else native_task(model, design)
+    task = native_task(model, design)
     if task is None:
         solution = solve(model.system, theta, _passing(design), method=method, reverse=reverse)
         return _observed(model, theta, design, _settled(model.system, theta, design, solution))

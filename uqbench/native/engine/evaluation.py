@@ -14,6 +14,12 @@ def at(work: Work, t: float, y: Vector) -> None:
         copy(work.x[1 + work.n + work.model.parameters :], work.kernel_out, work.model.conditions)
 
 
+@native(inline=True)
+def inside_step(work: Work, t: float) -> float:
+    """A time of the present step as the right-hand side is to see it: after the stop before, before the stop after."""
+    return max(work.least_time, min(t, work.cap))
+
+
 @native
 def rate_at(work: Work, t: float, y: Vector, out: Vector) -> None:
     """The right-hand side `(n,)`."""
@@ -47,7 +53,7 @@ def finite(values: Vector, count: int) -> int:
 def measure_noise(work: Work, with_jacobian: int) -> None:
     """Sizes of the terms that add up to each rate: their rounding is what a rate is not known better than."""
     model = work.model
-    at(work, work.t, work.y)
+    at(work, inside_step(work, work.t), work.y)
     model.rounding(work.x, work.noise, work.scratch)
     if with_jacobian == 1:
         sums = work.point

@@ -9,9 +9,9 @@ and a crossing g(tau, y) = 0 moves with tau' = -(g_y S- + g_theta) / (g_t + g_y 
 2002, doi:10.1145/643120.643122).
 """
 
-from ..language import Indices, Vector, copy, fill, native, nextafter
+from ..language import Indices, Vector, copy, fill, native
 from .codes import ENDLESS_EVENTS, NOT_DIFFERENTIABLE
-from .evaluation import at, finite, rate_at
+from .evaluation import at, finite, inside_step, rate_at
 from .records import Work
 from .sparse import add_scaled
 from .steps import attempt, state_inside
@@ -20,7 +20,7 @@ from .tolerance import NEVER
 # Fractions of a step at which crossings are looked for.
 PROBES = 4
 # Events within rounding of one time, after which they count as endless, and as sliding along a condition.
-ENDLESS, SLIDING = 200, 12
+ENDLESS, SLIDING = 24, 12
 REFINEMENTS = 6
 EPSILON = 2.220446049250313e-16
 
@@ -87,8 +87,8 @@ def cross_stops(work: Work) -> None:
     while last < work.stop_count and work.stop_times[work.stop_order[last]] <= high + work.time_tolerance:
         high = work.stop_times[work.stop_order[last]]
         last = last + 1
-    before_time = nextafter(low, -1e308)
-    after_time = nextafter(high, 1e308)
+    before_time = low - work.time_tolerance
+    after_time = high + work.time_tolerance
     f_minus = work.change
     f_plus = work.f
     if p > 0:
@@ -105,7 +105,9 @@ def cross_stops(work: Work) -> None:
                 rate_at(work, before_time, work.y, f_plus)
                 jump(work, f_minus, f_plus, 1)
                 copy(f_minus, f_plus, n)
-    work.t = after_time
+    work.t = high
+    work.least_time = after_time
+    work.cap = 1e308
     work.stop_next = last
     if work.model.events > 0:
         fire_what_jumped(work, work.stop_order[first])
@@ -128,17 +130,17 @@ def fire_what_jumped(work: Work, stop: int) -> None:
     """Events whose root a dose has carried across zero happen at the time of the dose."""
     model = work.model
     p = work.p
-    at(work, work.t, work.y)
+    at(work, inside_step(work, work.t), work.y)
     model.roots(work.x, work.root_values, work.scratch)
     rates = work.f
     for j in range(model.events):
         if crosses(work, j, work.root_values[j]) == 1:
-            rate_at(work, work.t, work.y, rates)
+            rate_at(work, inside_step(work, work.t), work.y, rates)
             if p > 0:
                 copy(work.tau_dot, work.stop_dots[stop * p :], p)
             fire(work, j, rates)
             if p > 0:
-                rate_at(work, work.t, work.y, rates)
+                rate_at(work, inside_step(work, work.t), work.y, rates)
                 for i in range(work.n):
                     add_scaled(work.s[i * p :], -rates[i], work.tau_dot, p)
 
@@ -177,7 +179,7 @@ def refresh_roots(work: Work) -> None:
     n = work.n
     total = model.events + model.conditions
     modes = work.x[1 + n + model.parameters :]
-    at(work, work.t, work.y)
+    at(work, inside_step(work, work.t), work.y)
     if model.conditions > 0:
         model.modes(work.x, work.kernel_out, work.scratch)
         for j in range(model.conditions):
@@ -187,13 +189,15 @@ def refresh_roots(work: Work) -> None:
     model.rate(work.x, work.f, work.scratch)
     delta = moment(work)
     probe_point(work, delta, work.f, work.point)
-    at(work, work.t + delta, work.point)
+    at(work, inside_step(work, work.t) + delta, work.point)
     model.roots(work.x, work.root_new, work.scratch)
     if model.conditions > 0:
         model.modes(work.x, work.kernel_out, work.scratch)
     for j in range(total):
         chosen = work.root_values[j]
-        if chosen == 0.0 or work.root_marks[j] > 0.5:
+        # a change may have moved the root itself to one side
+        moved = j < model.events and chosen != work.root_before[j]
+        if chosen == 0.0 or (work.root_marks[j] > 0.5 and not moved):
             chosen = work.root_new[j]
             if j >= model.events:
                 modes[j - model.events] = work.kernel_out[j - model.events]
@@ -217,7 +221,7 @@ def cross_at_start(work: Work) -> None:
     for j in range(model.events):
         direction = float(model.event_directions[j])
         if work.root_values[j] == 0.0 and direction * work.root_signs[j] > 0.0:
-            rate_at(work, work.t, work.y, work.f)
+            rate_at(work, inside_step(work, work.t), work.y, work.f)
             fire(work, j, work.f)
             fired = 1
     if fired == 1:
@@ -423,7 +427,9 @@ def cross_roots(work: Work) -> None:
     modes = work.x[1 + n + model.parameters :]
     delta = moment(work)
     rates = work.change
-    rate_at(work, work.t, work.y, rates)
+    rate_at(work, inside_step(work, work.t), work.y, rates)
+    at(work, work.t, work.y)
+    model.roots(work.x, work.root_before, work.scratch)
     probe_point(work, delta, rates, work.point)
     at(work, work.t + delta, work.point)
     model.roots(work.x, work.root_values, work.scratch)
@@ -450,7 +456,7 @@ def cross_roots(work: Work) -> None:
                     add_rates(work, rates)
             if p > 0:
                 # - f+ tau', and f+ is f- of whatever else happens here
-                rate_at(work, work.t, work.y, rates)
+                rate_at(work, inside_step(work, work.t), work.y, rates)
                 for i in range(n):
                     add_scaled(work.s[i * p :], -rates[i], work.tau_dot, p)
     if work.fired_count > SLIDING and flips == 1 and work.live == 0:

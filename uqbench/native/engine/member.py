@@ -5,10 +5,10 @@ tolerances; where the right-hand side depends on time, also only if the interpol
 stages. Steps end at stops and crossings; output inside them is read from the interpolant.
 """
 
-from ..language import ceil, copy, exp, fill, floor, isfinite, log, native, nextafter
+from ..language import ceil, copy, exp, fill, floor, isfinite, log, native
 from . import jumps, output, steps, tolerance
 from .codes import BAD_START, BLOW_UP, NO_STEP, NOT_DIFFERENTIABLE, STEP_LIMIT, SUCCESS
-from .evaluation import finite, linearise_at, measure_noise, rate_at
+from .evaluation import finite, inside_step, linearise_at, measure_noise, rate_at
 from .records import Work
 from .sparse import add_scaled
 
@@ -21,8 +21,9 @@ MAX_REJECTIONS = 30
 THAW = 6
 # Growth beyond the scale of the start after which a solution counts as blown up.
 GROWTH, SURELY_FINE, LARGEST = 1e20, 1e20, 1e100
-# An interpolant may be this many tolerances off, being of lower order than the steps.
-INTERPOLANT = 1e4
+# What the interpolant, of lower order than the steps, may miss of the equation, in tolerances: where output is read
+# from it, and where it only tells whether the stages have missed something.
+READ_RESIDUAL, UNREAD_RESIDUAL = 50.0, 1e4
 RUNNING = -1
 EPSILON = 2.220446049250313e-16
 # Switch times that one periodic condition may have.
@@ -39,7 +40,7 @@ def first_step(work: Work) -> float:
     model = work.model
     n = work.n
     span = work.end - work.t
-    linearise_at(work, work.t, work.y)
+    linearise_at(work, inside_step(work, work.t), work.y)
     curvature = work.point
     fill(curvature, 0.0, n)
     for e in range(model.jacobian_count):
@@ -122,7 +123,7 @@ def try_step(work: Work) -> None:
         limit = stop
     if stop <= work.end + work.time_tolerance:
         # the last stages stand at the stop itself, where the right-hand side has its value from the other side
-        work.cap = nextafter(stop, -1e308)
+        work.cap = stop - work.time_tolerance
     h = min(work.h, work.max_step)
     if model.uses_time == 1:
         h = min(h, gap_around(work))
@@ -135,16 +136,21 @@ def try_step(work: Work) -> None:
     work.h = h
     steps.attempt(work, h)
     end = limit if lands == 1 else work.t + h
+    fill(work.degrees, 0.0, work.n)
     error = tolerance.state_error(work, end, h)
+    if error > 1.0 and tolerance.measure_degrees(work, end, h) == 1:
+        error = tolerance.state_error(work, end, h)
     if not error <= 1.0:
         if not isfinite(error) and model.conditions > 0 and work.rejections >= THAW:
             work.live = 1
         reject(work, h, next_factor(work, error, 0))
         return
-    if model.uses_time == 1:
+    read = output.reads_inside(work, end)
+    if model.uses_time == 1 or read == 1:
         residual = steps.interpolation_error(work, h)
-        if not residual <= INTERPOLANT:
-            reject(work, h, 0.3)
+        allowed = READ_RESIDUAL if read == 1 else UNREAD_RESIDUAL
+        if not residual <= allowed:
+            reject(work, h, max(SHRINK, SAFETY * pow(allowed / residual, 0.25)) if isfinite(residual) else 0.3)
             return
     crossed = 0
     if model.events + model.conditions > 0:
@@ -160,6 +166,8 @@ def try_step(work: Work) -> None:
     if p > 0:
         steps.step_sensitivities(work, h)
         s_error = tolerance.sensitivity_error(work, end, h)
+        if s_error > 1.0 and tolerance.measure_degrees(work, end, h) == 1:
+            s_error = tolerance.sensitivity_error(work, end, h)
         if not s_error <= 1.0:
             if not isfinite(s_error) and work.rejections >= THAW:
                 work.code = NOT_DIFFERENTIABLE

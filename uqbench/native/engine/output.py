@@ -33,6 +33,14 @@ def write_row(work: Work, index: int, time: float, y: Vector, s: Vector) -> None
 
 
 @native
+def reads_inside(work: Work, end: float) -> int:
+    """1 where an output time lies inside the step to `end`."""
+    if work.written < work.time_count and work.times[work.written] < end - work.time_tolerance:
+        return 1
+    return 0
+
+
+@native
 def write_until(work: Work, end: float) -> None:
     """The rows of the times up to `end` that the step just taken holds; a time beyond it by rounding is its end."""
     while work.written < work.time_count:

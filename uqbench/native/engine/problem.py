@@ -93,10 +93,10 @@ def solve(model: Model, given: Given) -> None:
     wide = n + total + model.events * n + 2 * model.switches + 8
     row = 1 + n + m + model.conditions + n + 1
     pool = allocate(
-        8 * 60
+        8 * 64
         + row
         + model.scratch
-        + n * (16 + 8 + 8)
+        + n * (17 + 8 + 8)
         + 2 * model.jacobian_count
         + model.factor_size
         + sparse
@@ -114,6 +114,7 @@ def solve(model: Model, given: Given) -> None:
     work.f = take(pool, used, n)
     work.scale = take(pool, used, n)
     work.zero_since = take(pool, used, n)
+    work.degrees = take(pool, used, n)
     work.noise = take(pool, used, n)
     work.point = take(pool, used, n)
     work.slope_time = take(pool, used, n)
@@ -128,6 +129,7 @@ def solve(model: Model, given: Given) -> None:
     work.root_signs = take(pool, used, total)
     work.root_new = take(pool, used, total)
     work.root_marks = take(pool, used, total)
+    work.root_before = take(pool, used, total)
     work.s = take(pool, used, size)
     work.s_new = take(pool, used, size)
     work.s_error = take(pool, used, size)
@@ -143,6 +145,8 @@ def solve(model: Model, given: Given) -> None:
     work.t = work.start
     work.h = work.end - work.start
     work.fired_time = -1e308
+    work.least_time = -1e308
+    work.cap = 1e308
     work.log_error = -9.2
     work.chosen = -1
     if p > 0:

@@ -112,6 +112,8 @@ class Work(Record):
     f: Vector
     scale: Vector
     zero_since: Vector
+    # degree of the growth of states that were zero a few steps ago
+    degrees: Vector
     noise: Vector
     size_limit: float
     # stages: increments (Rodas5P) or slopes (Tsit5), and the arguments of the right-hand side
@@ -146,8 +148,9 @@ class Work(Record):
     stiff_count: int
     smooth_count: int
     stay_explicit: int
-    # what a step was: its end, and the last time at which the right-hand side may be evaluated in it
-    step_end: float
+    # the first and the last time at which the right-hand side may be evaluated in a step: a stop at its ends belongs
+    # to the other side, and rounding in a comparison may move it
+    least_time: float
     cap: float
     step_implicit: int
     # stops
@@ -165,6 +168,7 @@ class Work(Record):
     root_new: Vector
     # 1 where a root crosses at the present time; the root that the step was ended at
     root_marks: Vector
+    root_before: Vector
     chosen: int
     change: Vector
     kernel_out: Vector

@@ -11,7 +11,7 @@ needs the same factors and one product with d(J u_i) for each stage.
 
 from ...numerics import rosenbrock
 from ..language import Vector, copy, fill, native
-from .evaluation import at, finite, linearise_at, rate_at
+from .evaluation import at, finite, inside_step, linearise_at, rate_at
 from .records import Work
 from .sparse import add_products, add_scaled, factorize, substitute, substitute_columns
 
@@ -39,7 +39,7 @@ def step(work: Work, h: float) -> int:
     n = work.n
     u = work.stages
     if work.fresh == 0:
-        linearise_at(work, work.t, work.y)
+        linearise_at(work, inside_step(work, work.t), work.y)
         if finite(work.jacobian, model.jacobian_count) == 0 or finite(work.f, n) == 0:
             return 0
         if model.uses_time == 1 and finite(work.slope_time, n) == 0:
@@ -64,7 +64,7 @@ def step(work: Work, h: float) -> int:
         if i == 0:
             copy(stage, work.f, n)
         else:
-            rate_at(work, min(work.t + ALPHA[i] * h, work.cap), argument, stage)
+            rate_at(work, inside_step(work, work.t + ALPHA[i] * h), argument, stage)
         for j in range(i):
             add_scaled(stage, C[i][j] / h, u[j * n :], n)
         if model.uses_time == 1 and GAMMA_SUMS[i] != 0.0:
@@ -95,7 +95,7 @@ def step_sensitivities(work: Work, h: float) -> None:
             if A[i][j] != 0.0:
                 add_scaled(argument, A[i][j], u[j * size :], size)
         fill(stage, 0.0, size)
-        at(work, min(work.t + ALPHA[i] * h, work.cap), work.arguments[i * n :])
+        at(work, inside_step(work, work.t + ALPHA[i] * h), work.arguments[i * n :])
         model.variation(work.x, values, work.scratch)
         add_products(stage, values, model.jacobian_rows, model.jacobian_columns, model.jacobian_count, n, argument, p)
         add_products(
@@ -110,12 +110,15 @@ def step_sensitivities(work: Work, h: float) -> None:
         )
         for j in range(i):
             add_scaled(stage, C[i][j] / h, u[j * size :], size)
-        # d(J u_i + h gamma_i f_t) at the start of the step
-        at(work, work.t, work.y)
-        copy(work.x[uy:], work.stages[i * n :], n)
-        work.x[uy + n] = h * GAMMA_SUMS[i]
-        model.curvature(work.x, values, work.scratch)
-        add_products(stage, values, model.curvature_rows, model.curvature_columns, model.curvature_count, n, work.s, p)
+        if model.curvature_count > 0:
+            # d(J u_i + h gamma_i f_t) at the start of the step
+            at(work, inside_step(work, work.t), work.y)
+            copy(work.x[uy:], work.stages[i * n :], n)
+            work.x[uy + n] = h * GAMMA_SUMS[i]
+            model.curvature(work.x, values, work.scratch)
+            add_products(
+                stage, values, model.curvature_rows, model.curvature_columns, model.curvature_count, n, work.s, p
+            )
         substitute_columns(model, work.factors, stage, p)
     last = u[7 * size :]
     for k in range(size):

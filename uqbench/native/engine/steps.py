@@ -8,7 +8,7 @@ right-hand side are no numbers (x^n with n < 1 at zero) only the explicit method
 
 from ..language import Vector, copy, fill, isfinite, native
 from . import rodas5p, tsit5
-from .evaluation import finite, linearise_at, rate_at
+from .evaluation import finite, inside_step, linearise_at, rate_at
 from .records import AUTO, Work
 from .sparse import substitute
 
@@ -65,7 +65,7 @@ def largest_eigenvalue(work: Work) -> float:
     """Largest eigenvalue of the Jacobian at the start of the step: power iteration from what the last stages show."""
     model = work.model
     n = work.n
-    linearise_at(work, work.t, work.y)
+    linearise_at(work, inside_step(work, work.t), work.y)
     vector = work.point
     product = work.kernel_out
     for k in range(n):
@@ -174,7 +174,7 @@ def interpolation_error(work: Work, h: float) -> float:
         if probe == 1:
             theta = 0.79
         state_inside(work, theta, state)
-        rate_at(work, min(work.t + theta * h, work.cap), state, residual)
+        rate_at(work, inside_step(work, work.t + theta * h), state, residual)
         slope = work.buffer
         if work.step_implicit == 1:
             rodas5p.slope_inside(theta, work.y, work.new, work.stages, n, slope)

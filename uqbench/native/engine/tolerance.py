@@ -10,6 +10,7 @@ The tolerance of a state is relative to its value. Below that stands, where the 
 """
 
 from ..language import Vector, isfinite, native
+from .evaluation import inside_step, rate_at
 from .records import Work
 
 # Part of the relative tolerance which the largest value so far keeps as an absolute one.
@@ -21,19 +22,40 @@ TINY = 1e-290
 NOT_A_NUMBER = float("nan")
 # Relative error that is allowed at time t after a zero, for a step h: EMERGENCE (h / t)^6.
 EMERGENCE = 4.0
+# Degrees that steps of order five resolve, and how many steps after a zero they are asked for.
+RESOLVED, LONGEST_EMERGENCE = 5.5, 40.0
 # The time since which a value has been zero, where it never was.
 NEVER = -1e308
 
 
+@native
+def measure_degrees(work: Work, end: float, h: float) -> int:
+    """Degrees d = t x'/x of states that grow like t^d from an exact zero; 0 where there are none."""
+    found = 0
+    rates = work.buffer
+    for k in range(work.n):
+        work.degrees[k] = 0.0
+        passed = end - work.zero_since[k]
+        if passed <= LONGEST_EMERGENCE * h:
+            if found == 0:
+                rate_at(work, inside_step(work, end), work.new, rates)
+            found = 1
+            size = abs(work.new[k])
+            work.degrees[k] = 1e3
+            if size > 0.0 and isfinite(rates[k]):
+                work.degrees[k] = passed * abs(rates[k]) / size
+    return found
+
+
 @native(inline=True)
-def emergence(since: float, end: float, h: float) -> float:
-    """Relative error allowed in a step of length `h` to `end` of what was zero at `since`."""
+def emergence(degree: float, resolved: float, since: float, end: float, h: float) -> float:
+    """Relative error allowed in a step of length `h` to `end` of what was zero at `since` and grows like t^degree."""
+    if degree <= resolved:
+        return 0.0
     passed = end - since
-    if passed <= h:
+    if passed <= 1.000001 * h:
         return 1.0
     ratio = h / passed
-    if ratio < 0.02:
-        return 0.0
     return min(1.0, EMERGENCE * ratio**6)
 
 
@@ -44,7 +66,7 @@ def tolerance(work: Work, k: int, before: float, after: float, end: float, h: fl
     given = work.atol[k]
     if given > 0.0:
         return given + work.rtol * larger
-    relative = work.rtol + emergence(work.zero_since[k], end, h)
+    relative = work.rtol + emergence(work.degrees[k], RESOLVED, work.zero_since[k], end, h)
     floor = FLOOR * work.rtol * max(work.scale[k], larger)
     return relative * larger + floor + 4.0 * EPSILON * h * work.noise[k] + TINY
 
@@ -79,7 +101,7 @@ def sensitivity_error(work: Work, end: float, h: float) -> float:
         since = work.s_zero_since[i * p :]
         for c in range(p):
             larger = max(abs(before[c]), abs(after[c]))
-            share = work.rtol + emergence(since[c], end, h)
+            share = work.rtol + emergence(work.degrees[i], RESOLVED - 2.0, since[c], end, h)
             allowed = share * larger + FLOOR * work.rtol * max(largest[c], larger) + TINY
             # q is 1 / |parameter|, or 0 where the parameter is
             allowed = allowed + q[c] * (SENSITIVITY_FLOOR * work.rtol * size + rounding + given)

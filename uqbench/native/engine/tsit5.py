@@ -6,7 +6,7 @@ sensitivities are those of the same step: the method applied to the variational 
 
 from ...numerics import tsitouras
 from ..language import Vector, copy, fill, native, sqrt
-from .evaluation import at, rate_at
+from .evaluation import at, inside_step, rate_at
 from .records import Work
 from .sparse import add_products, add_scaled
 
@@ -28,7 +28,7 @@ def step(work: Work, h: float) -> None:
         for j in range(i):
             if A[i][j] != 0.0:
                 add_scaled(argument, h * A[i][j], k[j * n :], n)
-        rate_at(work, min(work.t + NODES[i] * h, work.cap), argument, k[i * n :])
+        rate_at(work, inside_step(work, work.t + NODES[i] * h), argument, k[i * n :])
     last = work.arguments[6 * n :]
     copy(work.new, last, n)
     fill(work.error, 0.0, n)
@@ -71,7 +71,7 @@ def step_sensitivities(work: Work, h: float) -> None:
             if A[i][j] != 0.0:
                 add_scaled(argument, h * A[i][j], u[j * size :], size)
         fill(stage, 0.0, size)
-        at(work, min(work.t + NODES[i] * h, work.cap), work.arguments[i * n :])
+        at(work, inside_step(work, work.t + NODES[i] * h), work.arguments[i * n :])
         model.variation(work.x, values, work.scratch)
         add_products(stage, values, model.jacobian_rows, model.jacobian_columns, model.jacobian_count, n, argument, p)
         add_products(
