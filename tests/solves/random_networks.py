@@ -194,7 +194,9 @@ def _hill(rng, count, concentration, duration):
             other = int(rng.integers(count))
             if other != species:
                 reactions.append(Reaction((other,), ((other, -1), (species, 1)), _rate(rng, duration)))
-    return reactions, level * (rng.random(count) < 0.7)
+    start = level * (rng.random(count) < 0.7)
+    start[0] = level[0]  # from nothing at all genes that only activate each other would stay silent
+    return reactions, start
 
 
 # --- the reference
@@ -402,8 +404,8 @@ class Outcome:
     Args:
         network: that was solved.
         value: of the states. forward: of the sensitivities, and of the states that come with them. reverse: of the
-            gradient of a random combination of all outputs.
-        codes: result codes of the three solves. message: of an exception. seconds: of the three solves, compiled anew.
+            gradients of three outputs, and of a random combination of all.
+        codes: result codes of the three kinds of solves. message: of an exception. seconds: of all solves.
     """
 
     network: Network
@@ -457,7 +459,7 @@ def solve(network: Network, exact: Reference) -> Outcome:
     model, design, names = network.model, uq.Design(network.times), tuple(network.theta)
     of_states, of_derivatives = scales(exact)
     logarithms = jnp.log(jnp.array([network.theta[name] for name in names]))
-    weights = np.random.default_rng((network.seed, 2)).normal(size=exact.states.shape) / of_derivatives
+    weights = _cotangents(network, of_derivatives)
 
     def run(logarithms, mode):
         theta = dict(zip(names, jnp.exp(logarithms), strict=True))
@@ -468,7 +470,7 @@ def solve(network: Network, exact: Reference) -> Outcome:
         states, result = run(logarithms, "forward")
         return states, (states, result)
 
-    def combined(logarithms):
+    def combined(logarithms, weights):
         states, result = run(logarithms, "reverse")
         return jnp.sum(weights * states), result
 
@@ -477,7 +479,8 @@ def solve(network: Network, exact: Reference) -> Outcome:
         done = uq.evaluate(model, network.theta, design)
         states = np.stack([np.asarray(done.outputs[name]) for name in network.states], axis=-1)
         derivatives, (beside, code) = jax.jit(jax.jacfwd(outputs, has_aux=True))(logarithms)
-        gradient, reverse_code = jax.jit(jax.grad(combined, has_aux=True))(logarithms)
+        pull = jax.jit(jax.grad(combined, has_aux=True))
+        gradients, reverse_codes = zip(*(pull(logarithms, row) for row in weights), strict=True)
     except Exception as error:  # whatever is raised is an outcome of that network, and the others go on
         return Outcome(network, message=f"{type(error).__name__}: {error}".splitlines()[0][:120])
     seconds = time.perf_counter() - began
@@ -485,13 +488,22 @@ def solve(network: Network, exact: Reference) -> Outcome:
     values = [np.max(_finite(np.abs(found - exact.states)) / limit) for found in (states, np.asarray(beside))]
     slopes = np.abs(np.asarray(derivatives) - exact.derivatives)
     forward = np.max(_finite(slopes) / of_derivatives[..., None]) / GRADIENT_TOLERANCE
-    # without cancellation among the terms of the combination
-    size = np.sum(np.abs(weights[..., None] * exact.derivatives), axis=(0, 1)).max()
-    size = max(size, np.sum(np.abs(weights) * of_derivatives) / weights.size)
-    combination = np.einsum("ti,tip->p", weights, exact.derivatives)
-    reverse = np.max(_finite(np.abs(np.asarray(gradient) - combination))) / size / GRADIENT_TOLERANCE
-    codes = (int(done.result), int(code), int(reverse_code))
+    # without cancellation among the terms of a combination
+    size = np.einsum("cti,tip->cp", np.abs(weights), np.abs(exact.derivatives)).max(axis=1)
+    size = np.maximum(size, np.abs(weights * of_derivatives).max(axis=(1, 2)))
+    pulled = np.abs(np.asarray(gradients) - np.einsum("cti,tip->cp", weights, exact.derivatives))
+    reverse = np.max(_finite(pulled) / size[:, None]) / GRADIENT_TOLERANCE
+    codes = (int(done.result), int(code), max(map(int, reverse_codes)))
     return Outcome(network, float(values[0]), float(max(forward, values[1])), float(reverse), codes, seconds=seconds)
+
+
+def _cotangents(network: Network, of_derivatives: np.ndarray) -> np.ndarray:
+    """What reverse mode is asked for, `(4, times, states)`: three single outputs, and all of them at once."""
+    rng = np.random.default_rng((network.seed, 2))
+    everything = rng.normal(size=of_derivatives.shape)
+    single = np.zeros((3, of_derivatives.size))
+    single[np.arange(3), rng.choice(of_derivatives.size, 3, replace=False)] = 1.0
+    return np.concatenate([single.reshape(3, *of_derivatives.shape), everything[None]]) / of_derivatives
 
 
 def _finite(errors: np.ndarray) -> np.ndarray:
