@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from .errors import InputError as InputError
     from .errors import SeparationWarning as SeparationWarning
     from .identifiability import identify as identify
+    from .interpolation import interpolate as interpolate
     from .model import RESULTS as RESULTS
     from .model import Model as Model
     from .model import Run as Run
@@ -64,6 +65,7 @@ _ROOMS = {
     ),
     "errors": ("InputError", "SeparationWarning"),
     "identifiability": ("identify",),
+    "interpolation": ("interpolate",),
     "model": ("RESULTS", "Model", "Run", "evaluate", "evaluate_many"),
     "reporting": ("report",),
     "results": ("load", "save"),

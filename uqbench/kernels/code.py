@@ -30,12 +30,60 @@ _CALLS = {**{o: f"@llvm.{name}.f64" for o, name in _INTRINSICS.items()}, **{o: f
 _PAIR_CALLS = {g.POW: "@llvm.pow.f64", g.MAX: "@llvm.maximum.f64", g.MIN: "@llvm.minimum.f64", g.ATAN2: "@atan2"}
 _COMPARISONS = {g.LT: "olt", g.LE: "ole", g.EQ: "oeq", g.LESS: "olt"}
 
+# The curve through `count` points: a binary search for the last knot that is not after t, then a line.
+CURVE_FUNCTION = """
+define internal double @curve(double %t, ptr %times, ptr %values, i64 %count, i1 %slope) noinline nounwind {
+  br label %search
+search:
+  %low = phi i64 [ 0, %0 ], [ %low.next, %search ]
+  %high = phi i64 [ %count, %0 ], [ %high.next, %search ]
+  %sum = add i64 %low, %high
+  %middle = lshr i64 %sum, 1
+  %knot.pointer = getelementptr double, ptr %times, i64 %middle
+  %knot = load double, ptr %knot.pointer
+  %after = fcmp ult double %t, %knot
+  %next = add i64 %middle, 1
+  %low.next = select i1 %after, i64 %low, i64 %next
+  %high.next = select i1 %after, i64 %middle, i64 %high
+  %more = icmp ult i64 %low.next, %high.next
+  br i1 %more, label %search, label %found
+found:
+  %first = icmp eq i64 %low.next, 0
+  %last = icmp eq i64 %low.next, %count
+  %outside = or i1 %first, %last
+  %below = sub i64 %low.next, 1
+  %i = select i1 %first, i64 0, i64 %below
+  %v0.pointer = getelementptr double, ptr %values, i64 %i
+  %v0 = load double, ptr %v0.pointer
+  br i1 %outside, label %constant, label %line
+constant:
+  %level = select i1 %slope, double 0.0, double %v0
+  ret double %level
+line:
+  %t0.pointer = getelementptr double, ptr %times, i64 %i
+  %t0 = load double, ptr %t0.pointer
+  %t1.pointer = getelementptr double, ptr %times, i64 %low.next
+  %t1 = load double, ptr %t1.pointer
+  %v1.pointer = getelementptr double, ptr %values, i64 %low.next
+  %v1 = load double, ptr %v1.pointer
+  %length = fsub double %t1, %t0
+  %rise = fsub double %v1, %v0
+  %rate = fdiv double %rise, %length
+  %passed = fsub double %t, %t0
+  %share = fdiv double %passed, %length
+  %more.value = fmul double %share, %rise
+  %value = fadd double %v0, %more.value
+  %result = select i1 %slope, double %rate, double %value
+  ret double %result
+}"""
+
 DECLARATIONS = "\n".join(
     [
         *(f"declare double {name}(double) #0" for name in _CALLS.values()),
         *(f"declare double {name}(double, double) #0" for name in _PAIR_CALLS.values()),
         "declare double @llvm.copysign.f64(double, double) #0",
         "attributes #0 = { nounwind willreturn memory(none) }",
+        CURVE_FUNCTION,
         "attributes #1 = { noinline nounwind }",
     ]
 )
@@ -83,7 +131,7 @@ def emit(graph: Graph, name: str, outputs: Sequence[int], chunk: int = CHUNK) ->
         places.setdefault(output, []).append(place)
     parts = [order[start : start + chunk] for start in range(0, len(order), chunk)] or [[]]
     slots = _slots(graph, parts)
-    writer = _Writer(graph, places, slots)
+    writer = _Writer(graph, places, slots, name)
     texts, calls = [], []
     loose = [output for output in places if graph.nodes[output][0] <= g.INPUT]
     for number_, part in enumerate(parts):
@@ -96,7 +144,7 @@ def emit(graph: Graph, name: str, outputs: Sequence[int], chunk: int = CHUNK) ->
         calls.append(f"call void @{own}(ptr %x, ptr %out, ptr %s)")
     if len(parts) > 1:
         texts += [f"define void @{name}(ptr %x, ptr %out, ptr %s) nounwind {{", *calls, "ret void", "}"]
-    return Kernel(name, "\n".join(texts), len(order), len(slots))
+    return Kernel(name, "\n".join([*writer.tables, *texts]), len(order), len(slots))
 
 
 def _ordered(graph: Graph, outputs: Sequence[int]) -> list[int]:
@@ -141,16 +189,20 @@ def _slots(graph: Graph, parts: list[list[int]]) -> dict[int, int]:
 class _Writer:
     """Writes the parts of one kernel."""
 
-    def __init__(self, graph: Graph, places: dict[int, list[int]], slots: dict[int, int]):
+    def __init__(self, graph: Graph, places: dict[int, list[int]], slots: dict[int, int], kernel: str):
         self.graph = graph
         self.places = places
         self.slots = slots
+        self.kernel = kernel
+        # definitions of arrays of known numbers
+        self.tables: list[str] = []
+        self.rows: dict[tuple[int, ...], str] = {}
         self.lines: list[str] = []
         self.names: dict[int, str] = {}
         self.truths: dict[int, str] = {}
 
     def part(self, operations: list[int], loose: list[int]) -> list[str]:
-        self.lines, self.names, self.truths = [], {}, {}
+        self.lines, self.names, self.truths, self.rows = [], {}, {}, {}
         nodes, names, lines, places, slots = self.graph.nodes, self.names, self.lines, self.places, self.slots
         value = self.value
         for a in operations:
@@ -205,6 +257,30 @@ class _Writer:
             self.lines.append(f"{name} = fcmp une double {known}, 0.0")
         return name
 
+    def _row(self, entries: tuple[int, ...]) -> str:
+        """The name of a pointer to the values of nodes in one row: where they already are, if they are in one row."""
+        if entries not in self.rows:
+            self.rows[entries] = self._new_row(entries)
+        return self.rows[entries]
+
+    def _new_row(self, entries: tuple[int, ...]) -> str:
+        nodes = [self.graph.nodes[a] for a in entries]
+        if all(node[0] == g.CONST for node in nodes):
+            name = f"@{self.kernel}.row{len(self.tables)}"
+            numbers = ", ".join(f"double {number(value)}" for _, value in nodes)
+            self.tables.append(f"{name} = internal constant [{len(nodes)} x double] [{numbers}]")
+            return name
+        name = f"%row{len(self.rows)}"
+        if all(node == (g.INPUT, nodes[0][1] + k) for k, node in enumerate(nodes)):
+            self.lines.append(f"{name} = getelementptr double, ptr %x, i64 {nodes[0][1]}")
+            return name
+        values = [self.value(a) for a in entries]
+        self.lines.append(f"{name} = alloca double, i64 {len(entries)}")
+        for k, value in enumerate(values):
+            self.lines.append(f"{name}.{k} = getelementptr double, ptr {name}, i64 {k}")
+            self.lines.append(f"store double {value}, ptr {name}.{k}")
+        return name
+
     def _operation(self, a: int, node: tuple) -> None:
         kind, lines = node[0], self.lines
         if kind in g.TRUTH:
@@ -222,6 +298,12 @@ class _Writer:
             text = f"call double {_PAIR_CALLS[kind]}(double {self.value(node[1])}, double {self.value(node[2])})"
         elif kind == g.NEG:
             text = f"fneg double {self.value(node[1])}"
+        elif kind in g.CURVES:
+            count = len(node) // 2 - 1
+            times, values = self._row(node[2 : 2 + count]), self._row(node[2 + count :])
+            which = "true" if kind == g.CURVE_SLOPE else "false"
+            argument = self.value(node[1])
+            text = f"call double @curve(double {argument}, ptr {times}, ptr {values}, i64 {count}, i1 {which})"
         elif kind == g.REM:
             text = f"frem double {self.value(node[1])}, {self.value(node[2])}"
         elif kind == g.SIGN:

@@ -24,7 +24,7 @@ class Jumps:
         roots: their root functions, in the same order.
         negated: comparisons that hold exactly where a condition does not: node -> number of the condition.
         switches: nodes `(offset, period)`: jumps at offset + k period, once where the period is the number 0.
-        descriptions: a sentence for each condition and each switch.
+        descriptions: a sentence for each condition and each switch, other than knots of measured inputs.
     """
 
     conditions: list[int]
@@ -93,7 +93,7 @@ class _Search:
         needed = graph.needed(outputs)
         for a in needed:
             self._mark(a)
-        if any(nodes[a][0] in (g.LT, g.LE, g.REM) or nodes[a][0] in g.STEPS for a in needed):
+        if any(nodes[a][0] in (g.LT, g.LE, g.REM, g.CURVE) or nodes[a][0] in g.STEPS for a in needed):
             # children first, so that no recursion is deep
             for a in needed:
                 self.forms(a)
@@ -105,6 +105,8 @@ class _Search:
             if node[0] in g.STEPS or node[0] == g.REM:
                 if self.on_time[a] and self._atomic(a):
                     self._atom_switches(a)
+            elif node[0] == g.CURVE:
+                self._curve_switches(node)
             elif node[0] in (g.LT, g.LE):
                 # what only counts other jumps changes with them
                 if not (self.moves[node[1]] or self.moves[node[2]]):
@@ -120,7 +122,7 @@ class _Search:
                     negated[a] = twin
         roots = [graph.sub(nodes[a][1], nodes[a][2]) for a in conditions]
         descriptions = [f"where {self.text(a)} begins or ceases to hold" for a in conditions]
-        descriptions += list(self.switches.values())
+        descriptions += [text for text in self.switches.values() if text]
         return Jumps(conditions, roots, negated, list(self.switches), descriptions)
 
     def _mark(self, a: int) -> None:
@@ -150,6 +152,14 @@ class _Search:
         for form in forms:
             self._form_switch(form, self.text(a))
         return True
+
+    def _curve_switches(self, node: tuple) -> None:
+        """Takes up the knots of a measured input, where it is one of time."""
+        count = len(node) // 2 - 1
+        for knot in node[2 : 2 + count]:
+            if self.on_time[node[1]] and not self.on_states[node[1]] and self._fixed(knot):
+                for form in self._sums(node[1], knot, -1) or ():
+                    self._form_switch(form, "")
 
     def _form_switch(self, form: Form, text: str) -> None:
         graph = self.graph
@@ -190,7 +200,8 @@ class _Search:
         period = graph.unary(g.ABS, graph.div(period, slope))
         shown = self.text(offset)
         times = f"at time {shown}" if period == self.graph.zero else f"at times {shown} + k * {self.text(period)}"
-        self.switches.setdefault((offset, period), f"{times}, where {text} changes")
+        sentence = f"{times}, where {text} changes" if text else ""
+        self.switches[offset, period] = self.switches.get((offset, period)) or sentence
 
     def _atomic(self, a: int) -> bool:
         """Whether a remainder or rounding jumps at times known from the parameters."""

@@ -125,6 +125,8 @@ def partials(graph: Graph, a: int, wanted) -> list[tuple[int, int]]:
     rule = _RULES.get(kind)
     if rule is not None:
         return [(first, rule(graph, a, first))]
+    if kind in g.CURVES:
+        return _curve_partials(graph, a, wanted)
     second = node[2]
     rules = _PAIRS.get(kind)
     if rules is None:
@@ -134,6 +136,38 @@ def partials(graph: Graph, a: int, wanted) -> list[tuple[int, int]]:
         for child, rule in zip((first, second), rules, strict=True)
         if wanted(child)
     ]
+
+
+def _curve_partials(graph: Graph, a: int, wanted) -> list[tuple[int, int]]:
+    """With the hat function w_j of knot j, 1 there and 0 at its neighbours: du/dv_j = w_j, du/dt_j = -u' w_j; and the
+    same of the slope u', with w_j' for w_j."""
+    kind, t, *points = graph.nodes[a]
+    count = len(points) // 2
+    slope = graph.curve(g.CURVE_SLOPE, t, points)
+    found = [(t, slope if kind == g.CURVE else graph.zero)] if wanted(t) else []
+    for j in range(count):
+        by_time, by_value = wanted(points[j]), wanted(points[count + j])
+        if by_time or by_value:
+            hat = _hat(graph, kind == g.CURVE_SLOPE, t, points[:count], j)
+            found += [(points[count + j], hat)] if by_value else []
+            found += [(points[j], graph.neg(graph.mul(slope, hat)))] if by_time else []
+    return found
+
+
+def _hat(graph: Graph, slope: bool, t: int, times: Sequence[int], j: int) -> int:
+    """The hat function of knot `j`, or its slope."""
+
+    def side(other: int) -> int:
+        length = graph.sub(times[j], times[other])
+        return graph.div(graph.one if slope else graph.sub(t, times[other]), length)
+
+    outside = graph.zero if slope else graph.one
+    left = right = outside
+    if j > 0:
+        left = graph.select(graph.compare(g.LESS, t, times[j - 1]), graph.zero, side(j - 1))
+    if j < len(times) - 1:
+        right = graph.select(graph.compare(g.LESS, t, times[j + 1]), side(j + 1), graph.zero)
+    return graph.select(graph.compare(g.LESS, t, times[j]), left, right)
 
 
 def _one_plus(graph: Graph, a: int) -> int:

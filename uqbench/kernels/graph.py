@@ -13,14 +13,18 @@ import numpy as np
 
 (CONST, INPUT, ADD, SUB, MUL, DIV, NEG, POW, ATAN2, REM, MAX, MIN, SELECT, LT, LE, EQ, LESS, AND, OR, NOT, ISFINITE,
  ABS, FLOOR, CEIL, ROUND_EVEN, ROUND_AWAY, TRUNC, SIGN, STOP, SQRT, CBRT, EXP, EXP2, EXPM1, LOG, LOG1P, SIN, COS, TAN,
- SINH, COSH, TANH, ASIN, ACOS, ATAN, ASINH, ACOSH, ATANH, ERF, ERFC, LGAMMA, LOGISTIC) = range(52)  # fmt: skip
+ SINH, COSH, TANH, ASIN, ACOS, ATAN, ASINH, ACOSH, ATANH, ERF, ERFC, LGAMMA, LOGISTIC,
+ CURVE, CURVE_SLOPE) = range(54)  # fmt: skip
 
+# CURVE: `(t, *times, *values)`, piecewise linear through these points, constant outside; CURVE_SLOPE its slope in t.
 # LESS compares like LT, inside formulas whose branches join smoothly (softplus, the derivative of a maximum): no jump.
 TRUTH = frozenset((LT, LE, EQ, LESS, AND, OR, NOT, ISFINITE))
 STEPS = frozenset((FLOOR, CEIL, ROUND_EVEN, ROUND_AWAY, TRUNC, SIGN))
 # what is constant between its jumps
 DISCRETE = TRUTH | STEPS
 WHOLE = TRUTH | {FLOOR, CEIL, ROUND_EVEN, ROUND_AWAY, TRUNC}
+
+CURVES = frozenset((CURVE, CURVE_SLOPE))
 
 NODE_LIMIT = 400_000
 
@@ -347,8 +351,18 @@ class Graph:
             return self.logical_not(condition)
         return self._put((SELECT, condition, a, b))
 
+    def curve(self, operation: int, t: int, points: Sequence[int]) -> int:
+        """CURVE or CURVE_SLOPE through `points`, times first; these are not decreasing, and at a jump the right value
+        counts."""
+        count = len(points) // 2
+        if count == 1 or len(set(points[count:])) == 1:
+            return points[count] if operation == CURVE else self.zero
+        return self._put((operation, t, *points))
+
     def op(self, operation: int, *children: int) -> int:
         """The node of any operation."""
+        if operation in CURVES:
+            return self.curve(operation, children[0], children[1:])
         if len(children) == 1:
             return self.unary(operation, *children)
         return self.select(*children) if len(children) == 3 else self.binary(operation, *children)

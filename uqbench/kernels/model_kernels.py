@@ -213,7 +213,8 @@ class _Builder:
         fixed = self._fixed_nodes(f)
         self._put("rounding", [_rounding(graph, node, fixed) for node in f])
         if self.active:
-            self._put("variation", [*slopes, *self._sparse("forcing", f, self.directions)])
+            # a constant rate has none, and yet the engine asks
+            self.kernels["variation"] = [*slopes, *self._sparse("forcing", f, self.directions)]
             first = 1 + n + self.m + conditions
             direction = {1 + k: graph.input(first + k) for k in range(n)}
             if uses_time:
@@ -274,7 +275,8 @@ class _Builder:
         times = [node for pair in jumps.switches for node in pair]
         self._put("switch_times", times)
         if self.active and times:
-            self._put("switch_variation", self._sparse("switch", times, self.directions))
+            # times of plain numbers have none, and yet the engine asks
+            self.kernels["switch_variation"] = self._sparse("switch", times, self.directions)
 
     def _compile(self, chunk: int, jumps: Jumps, uses_time: bool, output_names) -> ModelKernels:
         kernels = [emit(self.graph, name, nodes, chunk) for name, nodes in self.kernels.items()]

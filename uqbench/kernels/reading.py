@@ -13,6 +13,7 @@ import jax
 import numpy as np
 from jax.extend.core import ClosedJaxpr, DropVar, Jaxpr, JaxprEqn, Literal
 
+from .. import interpolation
 from ..symbols.arrays import REARRANGEMENTS, reduce_axes, scan_axis
 from . import graph as g
 from .graph import Graph, NotAKernel
@@ -208,6 +209,13 @@ class Reader:
         formula = {"logaddexp": self._log_add_exp, "hypot": self._hypotenuse}.get(name)
         if formula is not None and len(operands) == 2 and len(equation.outvars) == 1:
             return [elementwise(formula, operands, equation.outvars[0].aval.shape)]
+        if name == "piecewise_linear" and inner.debug_info.func_filename == interpolation.__file__:
+            t, *rows = operands
+            # a derivative or a batch of points is read from its own expressions
+            if len(rows) == 2 and all(row.ndim == 1 for row in rows):
+                points = [node for row in rows for node in row.tolist()]
+                curve = self.graph.curve
+                return [elementwise(lambda t: curve(g.CURVE, t, points), [t], equation.outvars[0].aval.shape)]
         return self.closed(closed, operands)
 
     def _log_add_exp(self, a: int, b: int) -> int:
