@@ -15,6 +15,7 @@ from .evaluation import at, finite, inside_step, rate_at
 from .records import Work
 from .sparse import add_scaled
 from .steps import attempt, state_inside
+from .tape import CROSSING, FIXED, note_after, note_jump, note_kick, note_shift
 from .tolerance import NEVER
 
 # Fractions of a step at which crossings are looked for.
@@ -91,7 +92,7 @@ def cross_stops(work: Work) -> None:
     after_time = high + work.time_tolerance
     f_minus = work.change
     f_plus = work.f
-    if p > 0:
+    if work.differentiates == 1:
         rate_at(work, before_time, work.y, f_minus)
     # those with kicks
     for position in range(first, last):
@@ -99,11 +100,13 @@ def cross_stops(work: Work) -> None:
         kick = work.stop_kicks[stop]
         if kick >= 0:
             add_scaled(work.y, 1.0, work.kicks[kick * n :], n)
-            if p > 0:
+            note_kick(work, kick)
+            if work.differentiates == 1:
                 add_scaled(work.s, 1.0, work.kick_dots[kick * n * p :], n * p)
                 copy(work.tau_dot, work.stop_dots[stop * p :], p)
                 rate_at(work, before_time, work.y, f_plus)
                 jump(work, f_minus, f_plus, 1)
+                note_shift(work, stop, f_minus, f_plus)
                 copy(f_minus, f_plus, n)
     work.t = high
     work.least_time = after_time
@@ -113,7 +116,7 @@ def cross_stops(work: Work) -> None:
         fire_what_jumped(work, work.stop_order[first])
     fill(work.root_marks, 0.0, work.model.events + work.model.conditions)
     after_jump(work)
-    if p > 0:
+    if work.differentiates == 1:
         # what switches there: the jump belongs to the last of the stops without a kick, or to the last of all
         chosen = work.stop_order[last - 1]
         for position in range(first, last):
@@ -123,6 +126,7 @@ def cross_stops(work: Work) -> None:
         copy(work.tau_dot, work.stop_dots[chosen * p :], p)
         rate_at(work, after_time, work.y, f_plus)
         jump(work, f_minus, f_plus, 1)
+        note_shift(work, chosen, f_minus, f_plus)
 
 
 @native
@@ -138,11 +142,13 @@ def fire_what_jumped(work: Work, stop: int) -> None:
             rate_at(work, inside_step(work, work.t), work.y, rates)
             if p > 0:
                 copy(work.tau_dot, work.stop_dots[stop * p :], p)
+            note_jump(work, j, stop, rates)
             fire(work, j, rates)
-            if p > 0:
+            if work.differentiates == 1:
                 rate_at(work, inside_step(work, work.t), work.y, rates)
                 for i in range(work.n):
                     add_scaled(work.s[i * p :], -rates[i], work.tau_dot, p)
+                note_after(work, rates)
 
 
 @native
@@ -222,6 +228,7 @@ def cross_at_start(work: Work) -> None:
         direction = float(model.event_directions[j])
         if work.root_values[j] == 0.0 and direction * work.root_signs[j] > 0.0:
             rate_at(work, inside_step(work, work.t), work.y, work.f)
+            note_jump(work, j, FIXED, work.f)
             fire(work, j, work.f)
             fired = 1
     if fired == 1:
@@ -445,8 +452,9 @@ def cross_roots(work: Work) -> None:
     flips = 0
     for j in range(total):
         if work.root_marks[j] > 0.5:
-            if p > 0 and crossing_slopes(work, j, rates) == 0:
+            if work.differentiates == 1 and crossing_slopes(work, j, rates) == 0:
                 work.code = NOT_DIFFERENTIABLE
+            note_jump(work, j, CROSSING, rates)
             if j < model.events:
                 fire(work, j, rates)
             else:
@@ -454,15 +462,16 @@ def cross_roots(work: Work) -> None:
                 modes[j - model.events] = 1.0 - modes[j - model.events]
                 if p > 0:
                     add_rates(work, rates)
-            if p > 0:
+            if work.differentiates == 1:
                 # - f+ tau', and f+ is f- of whatever else happens here
                 rate_at(work, inside_step(work, work.t), work.y, rates)
                 for i in range(n):
                     add_scaled(work.s[i * p :], -rates[i], work.tau_dot, p)
+                note_after(work, rates)
     if work.fired_count > SLIDING and flips == 1 and work.live == 0:
         # the states slide along the surface of a condition: it is decided at each evaluation from here on
         work.live = 1
-        if p > 0:
+        if work.differentiates == 1:
             work.code = NOT_DIFFERENTIABLE
     if work.fired_count > ENDLESS:
         work.code = ENDLESS_EVENTS

@@ -6,7 +6,7 @@ stages. Steps end at stops and crossings; output inside them is read from the in
 """
 
 from ..language import ceil, copy, exp, fill, floor, isfinite, log, native
-from . import jumps, output, steps, tolerance
+from . import jumps, output, steps, tape, tolerance
 from .codes import BAD_START, BLOW_UP, NO_STEP, NOT_DIFFERENTIABLE, STEP_LIMIT, SUCCESS
 from .evaluation import finite, inside_step, linearise_at, measure_noise, rate_at
 from .records import Work
@@ -64,6 +64,22 @@ def first_step(work: Work) -> float:
     if finite(work.jacobian, model.jacobian_count) == 0 or not isfinite(h) or not h > 0.0:
         h = 1e-6 * span
     return min(h, span)
+
+
+@native
+def emergence_time(work: Work, first: float) -> float:
+    """The time after which what grows from zero is followed like everything else: a first step, or the next output."""
+    if work.written < work.time_count:
+        return min(first, max(work.times[work.written] - work.t, 1e-6 * first))
+    return first
+
+
+@native
+def restart(work: Work) -> None:
+    """The step after a jump: no longer than the one before it, nor than a first one."""
+    first = first_step(work)
+    work.emergence_time = emergence_time(work, first)
+    work.h = min(work.h, max(first, 1e-12 * (work.end - work.start)))
 
 
 @native
@@ -192,6 +208,7 @@ def accept(
     if at_stop == 1 or end >= work.end:
         # an observation within rounding of a stop sees the state before it
         reach = end + work.time_tolerance
+    tape.note_step(work, h)
     output.write_until(work, reach)
     factor = next_factor(work, error, 1)
     steps.choose_method(work, h)
@@ -225,10 +242,10 @@ def accept(
         return
     if at_stop == 1:
         jumps.cross_stops(work)
-        work.h = min(work.h, max(first_step(work), 1e-12 * (work.end - work.start)))
+        restart(work)
     elif crossed == 1:
         jumps.cross_roots(work)
-        work.h = min(work.h, max(first_step(work), 1e-12 * (work.end - work.start)))
+        restart(work)
     elif work.written > 0 and work.times[work.written - 1] > end - h:
         # the limit of steps holds between observations
         work.stretch_steps = 0
@@ -305,9 +322,10 @@ def begin(work: Work) -> None:
         return
     while work.stop_next < work.stop_count and jumps.next_stop(work) < work.start - work.time_tolerance:
         work.stop_next = work.stop_next + 1
-    if p > 0:
+    if work.differentiates == 1:
         # a start that moves
         rate_at(work, work.t, work.y, work.f)
+        tape.note_start(work, work.f)
         for i in range(n):
             if work.f[i] != 0.0:
                 add_scaled(work.s[i * p :], -work.f[i], work.tau_dot, p)
@@ -319,6 +337,7 @@ def begin(work: Work) -> None:
         jumps.cross_at_start(work)
     measure_noise(work, 0)
     work.h = first_step(work)
+    work.emergence_time = emergence_time(work, work.h)
     size = 0.0
     for k in range(n):
         size = size + abs(work.y[k])

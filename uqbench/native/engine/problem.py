@@ -10,13 +10,18 @@ from ..language import (
     allocate_record,
     copy,
     fill,
+    is_null,
     native,
     nextafter,
     release,
 )
-from . import member
-from .codes import SUCCESS
-from .records import Model, Work
+from . import adjoint, member
+from .adjoint import COLUMNS, Adjoint
+from .codes import NOT_DIFFERENTIABLE, SUCCESS
+from .records import REPORT, SETTINGS, Model, Tape, Work
+
+# Solves by which an adjoint may be tried, with steps that are shorter each time.
+TRIALS, FINER, SHORTER = 3, 0.1, 0.25
 
 
 class Given(Record):
@@ -45,6 +50,14 @@ class Given(Record):
     rows: Vector
     report: Vector
     rows_d: Vector
+    # 1 where there have to be derivatives; what an adjoint is for, null where there is none
+    differentiates: int
+    tape: Tape
+    # (times, outputs), (cotangents, 2): by directions, initial state, start, stops and kicks, of order 5 and 4
+    rows_bar: Vector
+    cotangents: Vector
+    # difference of the two in units of what is trusted
+    distrust: float
 
 
 @native
@@ -87,6 +100,8 @@ def solve(model: Model, given: Given) -> None:
     work.rows = given.rows
     work.s_rows = given.rows_d
     work.atol = given.atol
+    work.differentiates = given.differentiates
+    work.tape = given.tape
     sparse = n + model.jacobian_count + n + model.forcing_count + model.curvature_count
     sparse = sparse + model.observe_count + model.outputs + total + model.roots_count
     sparse = sparse + model.events * n + model.change_count + model.switch_count + n
@@ -159,7 +174,10 @@ def solve(model: Model, given: Given) -> None:
         added = member.gather_switches(work, 1, 0)
     stops = given.stop_count + added
     work.stop_count = stops
-    stop_pool = allocate(stops * (1 + p) + 1)
+    work.given_stops = given.stop_count
+    # an adjoint has no sensitivities, but the derivatives of its switches
+    directions = p if is_null(work.tape) else model.directions
+    stop_pool = allocate(stops * (1 + directions) + 1)
     stop_indices = allocate_indices(2 * stops + 1)
     work.stop_times = stop_pool
     work.stop_dots = stop_pool[stops:]
@@ -173,10 +191,14 @@ def solve(model: Model, given: Given) -> None:
         if p > 0:
             copy(work.stop_dots[k * p :], given.stops_d[k * p :], p)
     if model.switches > 0:
+        work.p = directions
         member.gather_switches(work, 0, given.stop_count)
+        work.p = p
     for k in range(stops):
         work.stop_order[k] = k
     member.integrate(work)
+    if work.code == SUCCESS and not is_null(work.tape):
+        take_back(work, given)
     width = work.outputs
     if work.code != SUCCESS:
         for k in range(work.written, work.time_count):
@@ -196,6 +218,71 @@ def solve(model: Model, given: Given) -> None:
 
 
 @native
+def take_back(work: Work, given: Given) -> None:
+    """The adjoint of a solve that has just been recorded, into `cotangents`."""
+    n = work.n
+    p = work.model.directions
+    tape = work.tape
+    if tape.failed == 1:
+        work.code = NOT_DIFFERENTIABLE
+        return
+    bars = allocate_record(Adjoint)
+    pool = allocate(COLUMNS * (n * (5 + adjoint.STAGES) + p + work.stop_count) + p + 128)
+    used = allocate_indices(1)
+    out = given.cotangents
+    bars.p = p
+    bars.rows = given.rows_bar
+    bars.directions = out
+    bars.initial = out[COLUMNS * p :]
+    bars.start = out[COLUMNS * (p + n) :]
+    bars.kicks = out[COLUMNS * (p + n + 1 + given.stop_count) :]
+    bars.stops = take(pool, used, COLUMNS * work.stop_count)
+    bars.state = take(pool, used, COLUMNS * n)
+    bars.before = take(pool, used, COLUMNS * n)
+    bars.after = take(pool, used, COLUMNS * n)
+    bars.argument = take(pool, used, COLUMNS * max(n, 1))
+    bars.other = take(pool, used, COLUMNS * n)
+    bars.stages = take(pool, used, COLUMNS * adjoint.STAGES * n)
+    bars.added = take(pool, used, COLUMNS * p)
+    bars.sizes = take(pool, used, p)
+    fill(out, 0.0, COLUMNS * (p + n + 1 + given.stop_count * (1 + n)))
+    adjoint.go_back(work, bars, given.initial)
+    copy(out[COLUMNS * (p + n + 1) :], bars.stops, COLUMNS * given.stop_count)
+    given.distrust = adjoint.distrust(work, bars, given.initial)
+    release(pool)
+    release(used)
+    release(bars)
+
+
+@native
+def solve_adjoint(model: Model, given: Given) -> None:
+    """A solve with its adjoint. Where the gradient is not resolved by steps that suit the states they are shortened;
+    where that does not help the code says that there is no gradient."""
+    settings = allocate(SETTINGS)
+    copy(settings, given.settings, SETTINGS)
+    given.settings = settings
+    tape = allocate_record(Tape)
+    given.tape = tape
+    given.differentiates = 1
+    for trial in range(TRIALS):
+        tape.used = 0
+        tape.longest = 0.0
+        given.distrust = 1e300
+        solve(model, given)
+        given.report[REPORT] = float(trial + 1)
+        given.report[REPORT + 1] = given.distrust
+        if given.report[0] != 0.0 or given.distrust <= 1.0:
+            break
+        settings[1] = FINER * settings[1]
+        settings[2] = SHORTER * tape.longest
+    if given.report[0] == 0.0 and not given.distrust <= 1.0:
+        given.report[0] = float(NOT_DIFFERENTIABLE)
+    release(tape.values)
+    release(tape)
+    release(settings)
+
+
+@native
 def solve_member(model: Model, call: Call, b: int) -> None:
     """Member `b` of a call from compiled JAX; the order of operands and results is that of `Given`."""
     given = allocate_record(Given)
@@ -210,7 +297,8 @@ def solve_member(model: Model, call: Call, b: int) -> None:
     given.stops = operand(call, 4, b)
     given.stop_count = call.operand_sizes[4]
     given.kicks = operand(call, 5, b)
-    if last > 6:
+    if last > 7:
+        given.differentiates = 1
         given.p = call.operand_sizes[6] // n
         given.initial_d = operand(call, 6, b)
         given.start_d = operand(call, 7, b)
@@ -220,5 +308,14 @@ def solve_member(model: Model, call: Call, b: int) -> None:
     given.settings = operand(call, last, b)
     given.rows = result(call, 0, b)
     given.report = result(call, 1, b)
+    if last == 7:
+        # the operand before the settings holds cotangents of the rows, or nothing: then only whether there are slopes
+        given.differentiates = 1
+        if call.count_results > 2:
+            given.rows_bar = operand(call, 6, b)
+            given.cotangents = result(call, 2, b)
+            solve_adjoint(model, given)
+            release(given)
+            return
     solve(model, given)
     release(given)

@@ -82,6 +82,17 @@ class Model(Record):
     updates: Indices
 
 
+class Tape(Record):
+    """What happened in a solve, for its adjoint (`tape`): numbers that grow as steps are accepted."""
+
+    values: Vector
+    used: int
+    capacity: int
+    # 1 where there was no memory
+    failed: int
+    longest: float
+
+
 class Work(Record):
     """State and work space of one solve; `n` states, `p` directions, sensitivities as rows `(n, p)`."""
 
@@ -112,8 +123,9 @@ class Work(Record):
     f: Vector
     scale: Vector
     zero_since: Vector
-    # degree of the growth of states that were zero a few steps ago
+    # degrees of growth from zero, and the time in which the system changes after its start or a jump
     degrees: Vector
+    emergence_time: float
     noise: Vector
     size_limit: float
     # stages: increments (Rodas5P) or slopes (Tsit5), and the arguments of the right-hand side
@@ -155,6 +167,8 @@ class Work(Record):
     step_implicit: int
     # stops
     stop_count: int
+    # those of them that the schedule has given
+    given_stops: int
     stop_times: Vector
     stop_order: Indices
     stop_next: int
@@ -180,3 +194,6 @@ class Work(Record):
     s_rows: Vector
     outputs: int
     code: int
+    # 1 where the solve has to have derivatives: sensitivities, or a tape for the adjoint, which is null otherwise
+    differentiates: int
+    tape: Tape

@@ -4,7 +4,7 @@ Pivots are those of the diagonal, in an order of little fill (Markowitz 1957, do
 numerical pivoting: the matrix is I / (gamma h) - J, whose diagonal a shorter step makes as large as need be.
 """
 
-from ..language import Indices, Vector, native
+from ..language import Indices, Vector, isfinite, native
 from .records import Model
 
 
@@ -79,6 +79,31 @@ def substitute_columns(model: Model, w: Vector, x: Vector, p: int) -> None:
             target[c] = target[c] * pivot
 
 
+@native
+def substitute_transposed(model: Model, w: Vector, x: Vector, p: int) -> None:
+    """Solves with the transposed matrix for `p` right sides `(n, p)` in place."""
+    order: Indices = model.order
+    lower_starts: Indices = model.lower_starts
+    lower_rows: Indices = model.lower_rows
+    lower_places: Indices = model.lower_places
+    upper_starts: Indices = model.upper_starts
+    upper_columns: Indices = model.upper_columns
+    upper_places: Indices = model.upper_places
+    n = model.states
+    for s in range(n):
+        source = x[order[s] * p :]
+        pivot = w[order[s]]
+        for c in range(p):
+            source[c] = source[c] * pivot
+        for z in range(upper_starts[s], upper_starts[s + 1]):
+            add_scaled(x[upper_columns[z] * p :], -w[upper_places[z]], source, p)
+    for back in range(n):
+        s = n - 1 - back
+        target = x[order[s] * p :]
+        for z in range(lower_starts[s], lower_starts[s + 1]):
+            add_scaled(target, -w[lower_places[z]], x[lower_rows[z] * p :], p)
+
+
 @native(inline=True, noalias=True)
 def add_scaled(target: Vector, factor: float, source: Vector, p: int) -> None:
     """target += factor * source, rows of `p`."""
@@ -90,11 +115,45 @@ def add_scaled(target: Vector, factor: float, source: Vector, p: int) -> None:
 def add_products(
     target: Vector, values: Vector, rows: Indices, columns: Indices, count: int, n: int, s: Vector, p: int
 ) -> None:
-    """target += M [S; I]: entries of `M (., n + p)` act on states through `s (n, p)`, on directions directly."""
+    """target += M [S; I]: entries of `M (., n + p)` act on states through `s (n, p)`, on directions directly.
+
+    A slope that is infinite (x^.8 at zero) makes nothing of a state that does not move.
+    """
     for e in range(count):
         column = columns[e]
         row = target[rows[e] * p :]
         if column < n:
-            add_scaled(row, values[e], s[column * p :], p)
+            if isfinite(values[e]) or not vanishes(s[column * p :], p):
+                add_scaled(row, values[e], s[column * p :], p)
         else:
             row[column - n] = row[column - n] + values[e]
+
+
+@native
+def vanishes(values: Vector, count: int) -> bool:
+    """Whether all are zero."""
+    total = 0.0
+    for k in range(count):
+        total = max(total, abs(values[k]))
+    return total == 0.0
+
+
+@native
+def add_transposed(
+    states: Vector,
+    directions: Vector,
+    values: Vector,
+    rows: Indices,
+    columns: Indices,
+    count: int,
+    n: int,
+    v: Vector,
+    p: int,
+) -> None:
+    """The transpose of `add_products`: states `(n, p)` and directions `(., p)` += M^T v, with `v (., p)`."""
+    for e in range(count):
+        column = columns[e]
+        if column < n:
+            add_scaled(states[column * p :], values[e], v[rows[e] * p :], p)
+        else:
+            add_scaled(directions[(column - n) * p :], values[e], v[rows[e] * p :], p)

@@ -2,11 +2,11 @@
 
 The tolerance of a state is relative to its value. Below that stands, where the author gave no absolute tolerance,
 
-- a small part of the largest value that this state has had so far: what has decayed to nothing need not be followed
-  to its last digit, and no unit is preferred;
+- a minute part of the largest value that this state has had so far, so that no unit is preferred: what has decayed is
+  still known to all its digits (its logarithm may be measured), but not for ever;
 - what rounding leaves undetermined: a difference of large rates has no relative accuracy of its own;
-- while a state grows from an exact zero, what a method of order five can resolve of it: of x ~ t^9 no first step has
-  a relative accuracy, and what goes wrong there is forgotten as soon as x has grown.
+- while a state grows like t^d from an exact zero, rtol (T / t)^d up to the time T in which the system changes: of
+  t^1.8 or t^9 no first step has a relative accuracy, and what goes wrong at t << T is soon a small part of x.
 """
 
 from ..language import Vector, isfinite, native
@@ -14,16 +14,14 @@ from .evaluation import inside_step, rate_at
 from .records import Work
 
 # Part of the relative tolerance which the largest value so far keeps as an absolute one.
-FLOOR = 1e-4
+FLOOR = 1e-12
 # The same of a sensitivity, in units of state / parameter.
 SENSITIVITY_FLOOR = 1e-3
 EPSILON = 2.220446049250313e-16
 TINY = 1e-290
 NOT_A_NUMBER = float("nan")
-# Relative error that is allowed at time t after a zero, for a step h: EMERGENCE (h / t)^6.
-EMERGENCE = 4.0
-# Degrees that steps of order five resolve, and how many steps after a zero they are asked for.
-RESOLVED, LONGEST_EMERGENCE = 5.5, 40.0
+# Growth t^d of what was zero is followed from there with degrees up to this one.
+LARGEST_DEGREE = 20.0
 # The time since which a value has been zero, where it never was.
 NEVER = -1e308
 
@@ -36,27 +34,24 @@ def measure_degrees(work: Work, end: float, h: float) -> int:
     for k in range(work.n):
         work.degrees[k] = 0.0
         passed = end - work.zero_since[k]
-        if passed <= LONGEST_EMERGENCE * h:
+        if passed < work.emergence_time:
             if found == 0:
                 rate_at(work, inside_step(work, end), work.new, rates)
             found = 1
             size = abs(work.new[k])
-            work.degrees[k] = 1e3
+            work.degrees[k] = LARGEST_DEGREE
             if size > 0.0 and isfinite(rates[k]):
-                work.degrees[k] = passed * abs(rates[k]) / size
+                work.degrees[k] = min(LARGEST_DEGREE, passed * abs(rates[k]) / size)
     return found
 
 
 @native(inline=True)
-def emergence(degree: float, resolved: float, since: float, end: float, h: float) -> float:
-    """Relative error allowed in a step of length `h` to `end` of what was zero at `since` and grows like t^degree."""
-    if degree <= resolved:
-        return 0.0
+def emergence(work: Work, degree: float, since: float, end: float) -> float:
+    """Relative error allowed at `end` of what was zero at `since` and grows like t^degree."""
     passed = end - since
-    if passed <= 1.000001 * h:
-        return 1.0
-    ratio = h / passed
-    return min(1.0, EMERGENCE * ratio**6)
+    if degree <= 0.0 or passed >= work.emergence_time:
+        return work.rtol
+    return min(1.0, work.rtol * pow(work.emergence_time / passed, degree))
 
 
 @native
@@ -66,7 +61,7 @@ def tolerance(work: Work, k: int, before: float, after: float, end: float, h: fl
     given = work.atol[k]
     if given > 0.0:
         return given + work.rtol * larger
-    relative = work.rtol + emergence(work.degrees[k], RESOLVED, work.zero_since[k], end, h)
+    relative = emergence(work, work.degrees[k], work.zero_since[k], end)
     floor = FLOOR * work.rtol * max(work.scale[k], larger)
     return relative * larger + floor + 4.0 * EPSILON * h * work.noise[k] + TINY
 
@@ -92,7 +87,7 @@ def sensitivity_error(work: Work, end: float, h: float) -> float:
     q = work.s_floor
     for i in range(n):
         given = work.atol[i]
-        size = max(work.scale[i], max(abs(work.y[i]), abs(work.new[i])))
+        size = max(abs(work.y[i]), abs(work.new[i]))
         rounding = 4.0 * EPSILON * h * work.noise[i]
         before = work.s[i * p :]
         after = work.s_new[i * p :]
@@ -101,7 +96,7 @@ def sensitivity_error(work: Work, end: float, h: float) -> float:
         since = work.s_zero_since[i * p :]
         for c in range(p):
             larger = max(abs(before[c]), abs(after[c]))
-            share = work.rtol + emergence(work.degrees[i], RESOLVED - 2.0, since[c], end, h)
+            share = emergence(work, work.degrees[i], since[c], end)
             allowed = share * larger + FLOOR * work.rtol * max(largest[c], larger) + TINY
             # q is 1 / |parameter|, or 0 where the parameter is
             allowed = allowed + q[c] * (SENSITIVITY_FLOOR * work.rtol * size + rounding + given)
