@@ -1,5 +1,8 @@
 """What is wrong with the functions of a model: shapes and names, told before anything is solved."""
 
+import inspect
+from collections.abc import Mapping
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -38,7 +41,9 @@ def _trace_outputs(model: Model, design: Design) -> list[str]:
                 theta,
             )
             findings = _state_findings(state, slope) or _start_findings(model, design)
-            if findings := findings + _stop_findings(model.system, theta, design, state):
+            findings += _stop_findings(model.system, theta, design, state)
+            findings += _tolerance_findings(model.system, state) + _observe_findings(model)
+            if findings := findings + _event_findings(model.system, theta, design, state):
                 return findings
             if findings := _algebraic_findings(model.system, theta, design, state):
                 return findings
@@ -90,6 +95,67 @@ def _start_findings(model: Model, design: Design) -> list[str]:
         for name, value in start.items()
         if not np.isfinite(float(value))
     ]
+
+
+def _tolerance_findings(system: Ode, state: dict) -> list[str]:
+    return [
+        f"`atol` names the state {name!r}, which does not exist; {nearest(name, [*state])}"
+        for name in (system.atol if isinstance(system.atol, Mapping) else ())
+        if name not in state
+    ]
+
+
+# What `observe` may read beside the states and parameters, by these names.
+OBSERVED_TOO = ("t", "inputs")
+
+
+def _observe_findings(model: Model) -> list[str]:
+    asked = [each for each in inspect.signature(model.observe).parameters.values() if each.kind not in _COLLECTING][2:]
+    return [
+        f"`observe` asks for {each.name!r}; beside states and parameters it may ask for {' and '.join(OBSERVED_TOO)}, "
+        "by these names."
+        for each in asked
+        if each.name not in OBSERVED_TOO and each.default is each.empty
+    ]
+
+
+_COLLECTING = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
+def _event_findings(system: Ode, theta: Theta, design: Design, state: dict) -> list[str]:
+    def returned(function, *given):
+        return jax.eval_shape(lambda *given: jax.tree.map(jnp.asarray, function(*given)), *given)
+
+    findings = []
+    if system.start is not None:
+        findings += _scalar_finding("`start`", returned(lambda theta: system.start(theta, design.inputs), theta))
+    for number, event in enumerate(system.events):
+        of = "" if len(system.events) == 1 else f" of event {number}"
+        root = returned(lambda y, theta, event=event: event.root(design.start, y, theta, design.inputs), state, theta)
+        findings += _scalar_finding(f"`root`{of}", root)
+        if event.change is None:
+            continue
+        change = returned(
+            lambda y, theta, event=event: event.change(design.start, y, theta, design.inputs), state, theta
+        )
+        if not isinstance(change, Mapping):
+            findings.append(f"`change`{of} returns no dict of states; give each state that changes its new value.")
+            continue
+        for name, value in change.items():
+            if name not in state:
+                findings.append(
+                    f"`change`{of} returns the state {name!r}, which does not exist; {nearest(name, [*state])}"
+                )
+            else:
+                findings += _scalar_finding(f"`change`{of}: state {name!r}", value)
+    return findings
+
+
+def _scalar_finding(subject: str, returned) -> list[str]:
+    if isinstance(returned, jax.ShapeDtypeStruct):
+        shape = returned.shape
+        return [f"{subject} has shape {shape}; it must be a scalar."] if shape != () else []
+    return [f"{subject} is no number; it must be a scalar."]
 
 
 def _algebraic_findings(system: Ode, theta: Theta, design: Design, state: dict) -> list[str]:
