@@ -7,27 +7,29 @@ control; as they are stored, the derivative is linear in the tangents and serves
 derivative, or one with respect to times, is left to the solver in JAX (`odes`).
 """
 
+import ctypes
 from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.custom_derivatives import SymbolicZero
+from jax.custom_derivatives import CustomVJPPrimal, SymbolicZero
 from jaxtyping import Array, Float, Int
 
 from ..design import Design
 from ..kernels import NotAKernel, Sources, build
 from ..native import foreign_call
-from ..native.engine import problem, records
+from ..native.engine import point, problem, records
 from ..native.engine.codes import SUCCESS
 from ..native.engine.elimination import eliminate
 from ..native.library import PackedRecord, pack
 from ..system import METHODS, Ode, Theta
 from .schedule import schedule
 
-DIRECTIONS = {"rising": 1, "falling": -1, "both": 0}
+DIRECTIONS = {"both": 0, "rising": 1, "falling": -1}
 # Times within this part of the time span are one time: what rounding makes of a sum of many intervals.
 SAME_TIME = 1e-12
 NO_LIMIT = 1e300
@@ -113,7 +115,9 @@ def compiled(task: Task, active: tuple[tuple[str, int], ...]) -> Compiled | None
         kernels = build(_sources(task), active)
     except NotAKernel:
         return None
-    target = f"uqbench_{kernels.digest}"
+    # everything in the record that does not follow from the kernels belongs to the name
+    directions = "".join("brf"[DIRECTIONS[event.direction]] for event in task.system.events)
+    target = f"uqbench_{kernels.digest}{directions and '_' + directions}"
     # XLA keeps a name for ever, and with it the first kernels under that name
     if target not in _named:
         _named[target] = Compiled(target, _record(task, kernels, active), kernels)
@@ -128,6 +132,12 @@ _named: dict[str, Compiled] = {}
 def engine():
     """The integrator as machine code: compiled once for each installation, read back afterwards."""
     return foreign_call.build(problem.solve_member)
+
+
+@lru_cache(maxsize=1)
+def point_engine():
+    """The same for right-hand sides and Jacobians at single points."""
+    return foreign_call.build(point.linearise_member)
 
 
 def _sources(task: Task) -> Sources:
@@ -359,10 +369,28 @@ def _start(task: Task, theta: Mapping, inputs: Mapping, start):
 
 
 def _operands(task: Task, method: str, theta: Theta, design: Design, derivatives=()) -> list[Array]:
-    system = task.system
     y, start, stops, kicks = _start(task, theta, design.inputs, design.start)
-    q = [jnp.ravel(jnp.asarray(theta[name], float)) for name in task.parameters]
-    q += [jnp.ravel(design.inputs[name]) for name, _ in task.inputs]
+    return [
+        _parameter_row(task, theta, design.inputs),
+        y,
+        jnp.asarray(absolute_tolerances(task.system, task.states)),
+        design.times,
+        stops,
+        kicks,
+        *derivatives,
+        _settings(task.system, method, start),
+    ]
+
+
+def _parameter_row(task: Task, theta: Mapping, inputs: Mapping) -> Array:
+    """`(m,)`: parameters and inputs as the kernels read them."""
+    row = [jnp.ravel(jnp.asarray(theta[name], float)) for name in task.parameters]
+    row += [jnp.ravel(jnp.asarray(inputs[name], float)) for name, _ in task.inputs]
+    return jnp.concatenate(row) if row else jnp.zeros(0)
+
+
+def _settings(system: Ode, method: str, start) -> Array:
+    """The last operand of a solve."""
     limits = [
         system.rtol,
         NO_LIMIT if system.max_step is None else system.max_step,
@@ -370,16 +398,7 @@ def _operands(task: Task, method: str, theta: Theta, design: Design, derivatives
         METHODS.index(method or system.method),
         SAME_TIME,
     ]
-    return [
-        jnp.concatenate(q) if q else jnp.zeros(0),
-        y,
-        jnp.asarray(absolute_tolerances(system, task.states)),
-        design.times,
-        stops,
-        kicks,
-        *derivatives,
-        jnp.concatenate([start[None], jnp.asarray(limits, float)]),
-    ]
+    return jnp.concatenate([jnp.asarray(start, float)[None], jnp.asarray(limits, float)])
 
 
 def absolute_tolerances(system: Ode, states: tuple[str, ...]) -> np.ndarray:
@@ -387,3 +406,184 @@ def absolute_tolerances(system: Ode, states: tuple[str, ...]) -> np.ndarray:
     if isinstance(system.atol, Mapping):
         return np.array([float(system.atol.get(name, 0.0)) for name in states])
     return np.full(len(states), 0.0 if system.atol is None else float(system.atol))
+
+
+def solve_adjoint(task: Task, theta: Theta, design: Design, method: str) -> Rows:
+    """`solve_compiled` for reverse mode: a gradient costs a few solves, however many parameters there are.
+
+    Its derivative by parameters and inputs is that of the discrete solution (`native.engine.adjoint`); `jax.jvp` is
+    refused. A failed solve has the derivative zero. Where the steps do not resolve the derivative it is NaN.
+    """
+    rows, report = _reversible_rows(task, method, dict(theta), design)
+    return Rows(rows, report[0].astype(int), report[1].astype(int), report[3].astype(int))
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+def _reversible_rows(task: Task, method: str, theta: Theta, design: Design):
+    return _rows(task, method, theta, design)
+
+
+@jax.tree_util.register_static
+class _Moved(tuple):
+    """Names with respect to which a gradient is wanted, handed on as part of no array."""
+
+
+def _reversible_forward(task, method, theta, design):
+    def is_input(leaf):
+        return isinstance(leaf, CustomVJPPrimal)
+
+    def values(tree):
+        return jax.tree.map(lambda leaf: leaf.value, tree, is_leaf=is_input)
+
+    moved = [name for name in task.parameters if theta[name].perturbed]
+    moved += [INPUT + name for name, _ in task.inputs if design.inputs[name].perturbed]
+    if design.times.perturbed or design.start.perturbed:
+        raise TypeError("gradients are found for parameters and inputs only; those of times are found by odes.solve.")
+    theta, design = values(theta), values(design)
+    active = active_entries(task, tuple(moved))
+    if not active:
+        return _rows(task, method, theta, design), (_Moved(moved), theta, design, jnp.zeros(()))
+    shapes = [(len(design.times), len(task.outputs)), (records.REPORT,)]
+    # an operand for the adjoint with nothing in it: the solve says whether it has a derivative
+    operands = _operands(task, method, theta, design, (jnp.zeros(0),))
+    rows, report = foreign_call.call_model(compiled(task, active).target, operands, shapes)
+    return (rows, report), (_Moved(moved), theta, design, report[0])
+
+
+def _reversible_backward(task, method, saved, cotangents):
+    moved, theta, design, code = saved
+    active = active_entries(task, moved)
+    theta_bar = {name: jnp.zeros(jnp.shape(value)) for name, value in theta.items()}
+    design_bar = jax.tree.map(jnp.zeros_like, design)
+    rows_bar = cotangents[0]
+    if not active or isinstance(rows_bar, SymbolicZero):
+        return theta_bar, design_bar
+    n, p = len(task.states), len(active)
+
+    def begin(theta, inputs):
+        return _start(task, theta, inputs, design.start)
+
+    (_, _, stops, _), pull = jax.vjp(begin, dict(theta), dict(design.inputs))
+    count = len(stops)
+    sizes = np.cumsum([p, n, 1, count])
+    shapes = [(len(design.times), len(task.outputs)), (records.REPORT + 2,), (sizes[-1] + count * n, 2)]
+    # no NaN of a caller may come from times that a failed solve has not reached
+    operands = _operands(task, method, theta, design, (jnp.where(code == SUCCESS, rows_bar, 0.0),))
+    _, report, found = foreign_call.call_model(compiled(task, active).target, operands, shapes)
+    unknown = jnp.where(report[0] == SUCCESS, 0.0, jnp.nan)
+    found = jnp.where(code == SUCCESS, found[:, 0] + unknown, 0.0)
+    entries, y, start, stops, kicks = jnp.split(found, sizes)
+    theta_bar, inputs_bar = pull((y, start[0], stops, kicks.reshape(count, n)))
+    theta_bar, inputs_bar = dict(theta_bar), dict(inputs_bar)
+    for k, (name, index) in enumerate(active):
+        part, key = (inputs_bar, name.removeprefix(INPUT)) if name.startswith(INPUT) else (theta_bar, name)
+        part[key] = jnp.ravel(part[key]).at[index].add(entries[k]).reshape(part[key].shape)
+    # a failed start has no derivative either
+    theta_bar, inputs_bar = jax.tree.map(lambda bar: jnp.where(code == SUCCESS, bar, 0.0), (theta_bar, inputs_bar))
+    return theta_bar, eqx.tree_at(lambda design: design.inputs, design_bar, inputs_bar)
+
+
+_reversible_rows.defvjp(_reversible_forward, _reversible_backward, symbolic_zeros=True)
+
+
+def active_entries(task: Task, moved: tuple[str, ...]) -> tuple[tuple[str, int], ...]:
+    """The entries (name, flat index) of those names of `moved`, inputs with `INPUT` before them, that are used."""
+    shapes = dict.fromkeys(task.parameters, ()) | {INPUT + name: shape for name, shape in task.inputs}
+    wanted = {name: shape for name, shape in shapes.items() if name in moved and name in used_names(task)}
+    return tuple((name, k) for name, shape in wanted.items() for k in range(int(np.prod(shape, dtype=int))))
+
+
+def shifted(active: tuple[tuple[str, int], ...], theta: Theta, inputs: Mapping, change) -> tuple[Theta, dict]:
+    """Parameters and inputs of which the `active` entries are changed by `(active,)`."""
+    theta, inputs = dict(theta), dict(inputs)
+    for k, (name, index) in enumerate(active):
+        part, key = (inputs, name.removeprefix(INPUT)) if name.startswith(INPUT) else (theta, name)
+        value = jnp.asarray(part[key], float)
+        moved = jnp.ravel(value).at[index].add(change[k]).reshape(value.shape) if value.shape else value + change[k]
+        part[key] = moved
+    return theta, inputs
+
+
+def advance(
+    task: Task, active: tuple[tuple[str, int], ...], theta: Theta, inputs: Mapping, y, y_d, span, atol
+) -> tuple[Array, Array, Array, Array]:
+    """The state `span` after a given one, by the implicit method; for tasks whose rates do not use the time.
+
+    Args:
+        active: entries with respect to which derivatives are wanted, from `active_entries`; the result itself has no
+            derivative in JAX.
+        y, y_d: the state `(n,)` and its derivatives `(n, active)`.
+        span: how long.
+        atol: absolute tolerances `(n,)`, 0 where the engine finds its own.
+
+    Returns:
+        state `(n,)` and derivatives `(n, active)`, NaN where they were not reached; code; steps.
+    """
+    n, p = len(task.states), len(active)
+    operands = [_parameter_row(task, theta, inputs), y, atol, jnp.asarray(span)[None], jnp.zeros(0), jnp.zeros((0, n))]
+    results = [(1, n), (records.REPORT,)]
+    if p:
+        operands += [y_d, jnp.zeros(p), jnp.zeros((0, p)), jnp.zeros((0, n, p))]
+        results += [(1, n, p)]
+    operands += [_settings(task.system, "implicit", 0.0)]
+    rows, report, *slopes = foreign_call.call_model(compiled(task, active).target, operands, results)
+    return rows[0], slopes[0][0] if p else jnp.zeros((n, 0)), report[0].astype(int), report[1].astype(int)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def linearised(
+    task: Task, active: tuple[tuple[str, int], ...], theta: Theta, inputs: Mapping, y
+) -> tuple[Array, Array, Array]:
+    """Right-hand side `(n,)` at time 0, its slopes by the states `(n, n)` and by the `active` entries `(n, active)`."""
+    n, p = len(task.states), len(active)
+    model = compiled(task, active)
+    target = model.target.replace("uqbench_", "uqbench_point_")
+    foreign_call.register(target, model.record.address, point_engine())
+    operands = [_parameter_row(task, theta, inputs), y, jnp.zeros(records.SETTINGS)]
+    found = foreign_call.call_model(target, operands, [(n,), (n, n), (n, p)][: 3 if p else 2])
+    return (*found, jnp.zeros((n, 0))) if not p else found
+
+
+@linearised.defjvp
+def _linearised_derivative(task, active, primals, tangents):
+    """Second derivatives: those of JAX."""
+    size = len(active)
+
+    def slopes(theta, inputs, y):
+        def slope(y, entries):
+            given = shifted(active, theta, inputs, entries)
+            rates = task.system.rhs(jnp.zeros(()), dict(zip(task.states, y, strict=True)), *given)
+            return jnp.stack([jnp.asarray(rates[name], float) for name in task.states])
+
+        nothing = jnp.zeros(size)
+        return slope(y, nothing), *jax.jacfwd(slope, argnums=(0, 1))(y, nothing)
+
+    return linearised(task, active, *primals), jax.jvp(slopes, primals, tangents)[1]
+
+
+def rates_on_host(task: Task, times: np.ndarray, states: np.ndarray, parameters: Mapping, inputs: Mapping):
+    """Right-hand sides at many points, without JAX.
+
+    Args:
+        times: `(points,)`.
+        states: `(points, n)`.
+        parameters, inputs: name -> values with a leading axis of points.
+
+    Returns:
+        `(points, n)`.
+    """
+    kernels = compiled(task, ()).kernels
+    count, n = states.shape
+    q = [np.reshape(parameters[name], (count, -1)) for name in task.parameters]
+    q += [np.reshape(inputs[name], (count, -1)) for name, _ in task.inputs]
+    x = np.concatenate([times[:, None], states, *q, np.zeros((count, kernels.conditions + n + 1))], axis=1)
+    out, scratch = np.zeros((count, n)), np.zeros(max(1, kernels.scratch))
+    modes = np.zeros(max(1, kernels.conditions))
+    kernel = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
+    first = 1 + n + kernels.parameters
+    for row, found in zip(x, out, strict=True):
+        if kernels.conditions:
+            kernel(kernels.modes)(row.ctypes.data, modes.ctypes.data, scratch.ctypes.data)
+            row[first : first + kernels.conditions] = modes[: kernels.conditions]
+        kernel(kernels.rate)(row.ctypes.data, found.ctypes.data, scratch.ctypes.data)
+    return out
