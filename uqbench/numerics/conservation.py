@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..system import Inputs, Ode, Theta
+from .compiled import rates_on_host, task_of
 from .given import stacked
 
 # What rounding leaves of a sum that vanishes, relative to its terms.
@@ -55,10 +56,6 @@ def laws_within(laws: np.ndarray, chosen: np.ndarray) -> np.ndarray:
 
 @lru_cache(maxsize=64)
 def _laws(system: Ode, names: tuple[str, ...], theta_shapes, inputs_shapes) -> np.ndarray:
-    def slope(t, y, theta, inputs):
-        rates = system.rhs(t, dict(zip(names, y, strict=True)), theta, inputs)
-        return stacked(rates, names)
-
     rng = np.random.default_rng(0)
     size = len(names)
     count = 4 * size + 8
@@ -66,25 +63,46 @@ def _laws(system: Ode, names: tuple[str, ...], theta_shapes, inputs_shapes) -> n
     def draw(shapes):
         return {name: np.exp(rng.uniform(-2.0, 2.0, (count, *shape))) for name, shape in shapes}
 
+    rates = _rates(system, names, theta_shapes, inputs_shapes)
+
     def sample():
-        values = np.asarray(
-            many(
-                # what is turned on or vanishes at one time is not conserved
-                np.exp(rng.uniform(-3.0, 6.0, count)),
-                np.exp(rng.uniform(-2.0, 2.0, (count, size))),
-                draw(theta_shapes),
-                draw(inputs_shapes),
-            )
+        values = rates(
+            # what is turned on or vanishes at one time is not conserved
+            np.exp(rng.uniform(-3.0, 6.0, count)),
+            np.exp(rng.uniform(-2.0, 2.0, (count, size))),
+            draw(theta_shapes),
+            draw(inputs_shapes),
         )
         return values[np.all(np.isfinite(values), axis=1)]
 
     # these are numbers, whatever is being traced around
     with jax.ensure_compile_time_eval():
-        many: Callable = jax.jit(jax.vmap(slope))
         first, fresh = sample(), sample()
     if min(len(first), len(fresh)) < size + 2:
         return np.zeros((0, size))
     return _believed(_echelon(_null_space(first)), fresh)
+
+
+def _rates(system: Ode, names: tuple[str, ...], theta_shapes, inputs_shapes) -> Callable:
+    """The right-hand side of many points as numpy arrays: by the system's kernels, or else by JAX."""
+    task = None
+    if all(shape == () for _, shape in theta_shapes):
+        task = task_of(system, None, (), tuple(name for name, _ in theta_shapes), inputs_shapes)
+    if task is not None:
+        order = [names.index(name) for name in task.states]
+
+        def by_kernels(t, y, theta, inputs):
+            rates = np.empty_like(y)
+            rates[:, order] = rates_on_host(task, t, y[:, order], theta, inputs)
+            return rates
+
+        return by_kernels
+
+    def slope(t, y, theta, inputs):
+        return stacked(system.rhs(t, dict(zip(names, y, strict=True)), theta, inputs), names)
+
+    many = jax.jit(jax.vmap(slope))
+    return lambda *points: np.asarray(many(*points))
 
 
 def _null_space(values: np.ndarray) -> np.ndarray:

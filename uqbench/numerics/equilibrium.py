@@ -15,12 +15,14 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jax.tree_util import PyTreeDef
 from jaxtyping import Array, Bool, Float
 
 from ..system import Inputs, Ode, Theta
 from . import odes
+from .compiled import Task, absolute_tolerances, advance, linearised
 from .given import stacked
 
 # Newton steps from each point; the last has to be within the tolerance.
@@ -33,6 +35,12 @@ NEAR_GUESS, NEAR_TOTALS = 0.1, 1e-3
 LEAST_RTOL, LARGEST_ROUNDING = 1e-9, 1e-5
 # Beyond this condition number nothing is left of a slope.
 SINGULAR = 3e14
+# Part of the relative tolerance that the size of a state keeps as an absolute one, where the author gave none.
+AUTOMATIC = 1e-2
+# Below this part of its size a state is followed with that tolerance: the engine knows sizes since its start only.
+SMALL = 1e-3
+# A state of no known size has at least this part of the largest.
+LEAST_SIZE = 1e-30
 # Real parts of eigenvalues are known to this, relative to the largest eigenvalue.
 UNSTABLE = 1e-7
 # Fast time scales for which a state has to stay where it is, if nothing but standing still can be said for it.
@@ -54,12 +62,14 @@ class Flow:
         names: the states, in the order of the rows.
         laws: conservation laws, one row of coefficients each.
         design: structure of a `Design` with one time and the inputs of the system.
+        task: what the engine solves; None where JAX has to.
     """
 
     system: Ode
     names: tuple[str, ...]
     laws: tuple[tuple[float, ...], ...]
     design: PyTreeDef
+    task: Task | None = None
 
     def slope(self, y, given: Given) -> Array:
         """`(states,)`: the right-hand side."""
@@ -89,6 +99,39 @@ class Flow:
         design = jax.tree.unflatten(self.design, jax.tree.leaves((span[None], inputs, jnp.zeros(()))))
         solution = odes.solve(system, theta, design, method="implicit")
         return jnp.stack([solution.states[name][-1] for name in self.names]), solution.result, solution.steps
+
+    def advance(self, given: Given, span, y, sizes) -> tuple[Array, Array, Array]:
+        """The same from `y`, for a search, which needs no derivative; `sizes` are those of the states so far."""
+        if self.task is None:
+            return self.travel(given, span, y)
+        atol = jnp.where(jnp.abs(y) < SMALL * sizes, self.tolerances(sizes), self.given_tolerances())
+        end, _, code, steps = advance(self.task, (), *given, y, jnp.zeros((len(y), 0)), span, atol)
+        return end, code, steps
+
+    def linearised(self, y, given: Given) -> tuple[Array, Array]:
+        """Right-hand side `(states,)` and its Jacobian `(states, states)`."""
+        if self.task is None:
+            return self.slope(y, given), jax.jacfwd(self.slope)(y, given)
+        slope, jacobian, _ = linearised(self.task, (), *given, y)
+        return slope, jacobian
+
+    def given_tolerances(self) -> Array:
+        """`(states,)`: absolute tolerances of the author, 0 where there are none."""
+        return jnp.asarray(absolute_tolerances(self.system, self.names))
+
+    def tolerances(self, sizes) -> Array:
+        """`(states,)`: absolute tolerances; those that belong to the sizes of the states where the author gave none."""
+        chosen = self.given_tolerances()
+        return jnp.where(chosen > 0, chosen, AUTOMATIC * self.system.rtol * sizes)
+
+    def sizes(self, start) -> Array:
+        """`(states,)`: how large the states are, or may become by the totals of their start; 0 where nothing says."""
+        laws = np.asarray(self.laws).reshape(len(self.laws), len(self.names))
+        # a difference that is conserved bounds nothing
+        laws = laws[np.all(laws >= 0, axis=1) | np.all(laws <= 0, axis=1)]
+        inside = np.divide(1.0, np.abs(laws), out=np.zeros_like(laws), where=laws != 0)
+        bounds = jnp.abs(laws @ start)[:, None] * inside
+        return jnp.maximum(jnp.abs(start), bounds.max(axis=0, initial=0.0))
 
 
 @lru_cache(maxsize=64)
@@ -132,21 +175,35 @@ def unscaled(states: int, laws: int) -> Layout:
     )
 
 
-def layout_at(jacobian, y, laws, floor: float) -> Layout:
-    """Scales from one state and the Jacobian `(states, states)` there; `floor` is the least size of a state."""
-    states = jnp.abs(y) + floor
+def layout_at(jacobian, slope, y, laws, floor) -> Layout:
+    """Scales from one state, with the right-hand side and its Jacobian there.
+
+    Args:
+        jacobian: `(states, states)`.
+        slope: `(states,)`.
+        floor: `(states,)`, the least sizes; where they are 0 and the state is, the size is where it would relax to.
+    """
+    sizes, losses = jnp.abs(y) + floor, jnp.abs(jnp.diagonal(jacobian))
+    largest = jnp.max(sizes)
+    relaxed = jnp.abs(slope) / jnp.where(losses > 0, losses, jnp.inf)
+    relaxed = jnp.where(relaxed > 0, jnp.maximum(relaxed, LEAST_SIZE * largest), largest)
+    states = jnp.where(sizes > 0, sizes, jnp.where(relaxed > 0, relaxed, 1.0))
     slopes = jnp.abs(jacobian) * states
     equations = slopes.max(axis=1)
     equations = jnp.where(equations > 0, equations, 1.0)
     holds = jnp.all(jnp.abs(laws @ jacobian) * states <= 1e-8 * (jnp.abs(laws) @ slopes), axis=1)
-    left, place = laws * equations, []
-    for k in range(len(laws)):
+    totals = jnp.abs(laws * states).max(axis=1, initial=0.0)
+
+    def choose(left, k):
         chosen = jax.nn.one_hot(jnp.argmax(jnp.abs(left[k])), len(y))
-        place.append(chosen * holds[k])
         column = left @ chosen
         left = (left - jnp.outer(column / column[k], left[k])) * (1.0 - chosen)
-    totals = jnp.abs(laws * states).max(axis=1, initial=0.0)
-    return Layout(states, equations, laws, totals, jnp.stack(place) if place else jnp.zeros((0, len(y))))
+        return left, chosen * holds[k]
+
+    place = jnp.zeros((0, len(y)))
+    if len(laws):
+        _, place = lax.scan(choose, laws * equations, jnp.arange(len(laws)))
+    return Layout(states, equations, laws, totals, place)
 
 
 class Tries(NamedTuple):
@@ -160,13 +217,16 @@ class Tries(NamedTuple):
     restoring: Float[Array, "tries states"]
 
 
-def newton(flow: Flow, given: Given, y) -> tuple[Array, Tries]:
-    """`NEWTON_STEPS` steps from `y`, their end first; `restoring` is the part that mends conserved totals."""
+def newton(flow: Flow, given: Given, y, floor) -> tuple[Array, Tries]:
+    """`NEWTON_STEPS` steps from `y`, their end first; `restoring` is the part that mends conserved totals.
+
+    Args:
+        floor: `(states,)`, see `layout_at`.
+    """
 
     def step(y, _):
-        slope, excess = flow.slope(y, given), flow.excess(y, given)
-        jacobian = jax.jacfwd(flow.slope)(y, given)
-        layout = layout_at(jacobian, y, flow.weights(), flow.system.least_atol / flow.system.rtol)
+        (slope, jacobian), excess = flow.linearised(y, given), flow.excess(y, given)
+        layout = layout_at(jacobian, slope, y, flow.weights(), floor)
         matrix = layout.matrix(jacobian)
         inverse = jnp.linalg.inv(matrix)
         condition = jnp.abs(matrix).sum(axis=1).max() * jnp.abs(inverse).sum(axis=1).max()
@@ -199,22 +259,24 @@ class Verdict(NamedTuple):
     finite: Bool[Array, ""]
 
 
-def judge(flow: Flow, given: Given, y, before, time, guessed) -> Verdict:
+def judge(flow: Flow, given: Given, y, before, sizes, time, guessed) -> Verdict:
     """Looks at the state `y` `(states,)` that the trajectory has at `time`, or at a guess of where it ends.
 
     Args:
         before: the state at the end of the horizon before.
+        sizes: of the states so far `(states,)`.
     """
-    root, tries = newton(flow, given, y)
+    absolute = flow.tolerances(sizes)
+    root, tries = newton(flow, given, y, absolute / flow.system.rtol)
     first, last = (jax.tree.map(lambda row, k=k: row[k], tries) for k in (0, -1))
     size, isolated = first.layout.states, (first.condition < SINGULAR) & (last.condition < SINGULAR)
-    near, settled = _convergence(flow, y, root, first, last, guessed)
+    near, settled = _convergence(flow, y, root, absolute, first, last, guessed)
     fast, slow = spectra(jnp.where(near, last.jacobian, first.jacobian), first, y)
     fastest, slowest = jnp.abs(fast).max(), jnp.abs(slow).max()
     growing = fast.real.max() > UNSTABLE * fastest
     regular = near & settled & isolated & ~growing & ~(slow.real.max() > UNSTABLE * slowest)
 
-    tolerance = flow.system.least_atol + flow.system.rtol * jnp.abs(y)
+    tolerance = absolute + flow.system.rtol * jnp.abs(y)
     # large rates that cancel leave a rounding error behind
     drowned = 4 * EPS * (jnp.abs(first.jacobian) @ jnp.abs(y))
     still = jnp.all(jnp.abs(first.slope) <= jnp.maximum(tolerance * fastest / FOREVER, drowned))
@@ -234,11 +296,11 @@ def judge(flow: Flow, given: Given, y, before, time, guessed) -> Verdict:
     return Verdict(root, layout, regular, at_rest, horizon, speed, finite)
 
 
-def _convergence(flow: Flow, y, root, first: Tries, last: Tries, guessed) -> tuple[Array, Array]:
+def _convergence(flow: Flow, y, root, absolute, first: Tries, last: Tries, guessed) -> tuple[Array, Array]:
     """Whether Newton's steps stay near, and whether the last one is as small as the tolerance or rounding allows."""
     size = first.layout.states
     rtol = max(flow.system.rtol, LEAST_RTOL)
-    weight = flow.system.least_atol + rtol * jnp.maximum(jnp.abs(y), jnp.abs(root))
+    weight = absolute + rtol * jnp.maximum(jnp.abs(y), jnp.abs(root))
     rounding = jnp.minimum(10 * EPS * last.condition, LARGEST_ROUNDING) * size
     # what the integration has lost of its totals by rounding is no distance from where the trajectory leads
     alone = jnp.abs(root - y - first.restoring)
@@ -262,8 +324,7 @@ def spectra(jacobian, here: Tries, y) -> tuple[Array, Array]:
         scaled = scaled - shift * laws.T @ jnp.linalg.solve(laws @ laws.T + jnp.diag(1.0 - holds), laws)
     # what is there sets off what depends on it, in as many steps as there are states at most
     linked = ((here.jacobian != 0) | (one > 0)).astype(float)
-    for _ in range(len(y).bit_length()):
-        linked = (linked @ linked > 0).astype(float)
+    linked = lax.fori_loop(0, len(y).bit_length(), lambda _, linked: (linked @ linked > 0).astype(float), linked)
     absent = linked @ ((y != 0) | (here.slope != 0)).astype(float) == 0
     scaled = jnp.where(absent[:, None] | absent, -shift * one, scaled)
     scaled = jnp.where(jnp.all(jnp.isfinite(scaled)), scaled, -one)

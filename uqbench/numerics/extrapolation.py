@@ -27,14 +27,14 @@ def _weights(counts: np.ndarray) -> np.ndarray:
 
 
 def follow(
-    slope: Callable[[Array], Array], start: Float[Array, " states"], span, *, rtol: float, atol: float
+    slope: Callable[[Array], Array], start: Float[Array, " states"], span, *, rtol: float, atol
 ) -> Float[Array, " states"]:
     """The state after `span`, differentiable any number of times in forward mode; NaN where it was not reached.
 
     Args:
         slope: `slope(y)`, the right-hand side `(states,)`; it may close over what is differentiated.
         start: the initial state.
-        rtol, atol: local error per step, relative and absolute.
+        rtol, atol: local error per step, relative and absolute; `atol` for all states or for each.
     """
     high, low = _weights(COUNTS), np.append(0.0, _weights(COUNTS[1:]))
     one = jnp.eye(len(start))

@@ -24,12 +24,12 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 from jax.custom_derivatives import SymbolicZero
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Float, Int
 
 from ..design import Design
 from ..errors import InputError, nearest
 from ..system import Inputs, Ode, State, Theta
+from .compiled import INPUT, Task, active_entries, advance, compiled, linearised, shifted, task_of
 from .conservation import conservation_laws
 from .equilibrium import Flow, Given, Layout, judge, unscaled
 from .extrapolation import follow
@@ -45,6 +45,8 @@ NO_STEADY_STATE_TEXT = (
 RUNNING = -1
 
 MAX_HORIZONS = 30
+# Where no absolute tolerance is given and a state was never anything but zero.
+LEAST_TOLERANCE = 1e-290
 # Parts of the steps of a solve: what the next horizon may take, judged from the one before; what no decay takes.
 HORIZON_STEPS, MANY_STEPS = 0.2, 0.1
 
@@ -61,6 +63,7 @@ class Rest(eqx.Module):
     """Where the search is, or ended, and what the derivative of that place needs."""
 
     state: Float[Array, " states"]
+    sizes: Float[Array, " states"]
     layout: Layout
     regular: Bool[Array, ""]
     time: Float[Array, ""]
@@ -96,29 +99,41 @@ def steady_state(system: Ode, theta: Theta, inputs: Inputs, *, guess: State | No
     """
     theta, inputs = ({name: jnp.asarray(value, float) for name, value in part.items()} for part in (theta, inputs))
     names = tuple(system.initial(theta, inputs))
-    _check(system, names, theta, inputs, guess)
+    task = _task(system, names, theta, inputs)
+    _check(system, names, theta, inputs, guess, task)
     laws = tuple(map(tuple, conservation_laws(system, names, theta, inputs).tolist()))
     with jax.ensure_compile_time_eval():
         design = jax.tree.structure(Design([0.0], dict.fromkeys(inputs, 0.0)))
     if guess is not None:
         guess = jnp.stack([jnp.asarray(guess[name], float) for name in names])
-    y, rest = _settle(Flow(system, names, laws, design), (theta, inputs), guess)
+    y, rest = _settle(Flow(system, names, laws, design, task), (theta, inputs), guess)
     states = {name: jnp.where(rest.result == SUCCESS, y[k], jnp.nan) for k, name in enumerate(names)}
     return SteadyState(states, rest.result, rest.steps)
 
 
-def _check(system: Ode, names: tuple[str, ...], theta: Theta, inputs: Inputs, guess: State | None) -> None:
-    def rhs(t, y):
-        rates = system.rhs(t, dict(zip(names, y, strict=True)), theta, inputs)
-        return [jnp.asarray(rates[name], float) for name in names]
+def _task(system: Ode, names: tuple[str, ...], theta: Theta, inputs: Inputs) -> Task | None:
+    """What the engine solves; None where the right-hand side has no kernels."""
+    if system.stops or system.events or any(value.shape for value in theta.values()):
+        return None
+    task = task_of(system, None, (), tuple(theta), tuple((name, value.shape) for name, value in inputs.items()))
+    return task if task is not None and task.states == names else None
 
+
+def _check(
+    system: Ode, names: tuple[str, ...], theta: Theta, inputs: Inputs, guess: State | None, task: Task | None
+) -> None:
     findings = []
+    if system.events:
+        findings.append(
+            "the system has events, which may change the states for ever; describe the dynamics between them, with "
+            "dataclasses.replace(system, events=())."
+        )
     if system.stops:
         findings.append(
             "the system has a schedule, so it does not come to rest; describe the constant conditions, with "
             "dataclasses.replace(system, doses=None, switches=None)."
         )
-    if structure(rhs, len(names)).uses_time:
+    if _uses_time(system, names, theta, inputs, task):
         findings.append(
             "the right-hand side uses the time, so it has no steady state; give the constant conditions as inputs."
         )
@@ -129,24 +144,40 @@ def _check(system: Ode, names: tuple[str, ...], theta: Theta, inputs: Inputs, gu
         raise InputError("steady_state", findings)
 
 
+def _uses_time(system: Ode, names: tuple[str, ...], theta: Theta, inputs: Inputs, task: Task | None) -> bool:
+    if task is not None:
+        kernels = compiled(task, ()).kernels
+        # a comparison may be one of time and state
+        if not (kernels.uses_time or kernels.switches or kernels.conditions):
+            return False
+
+    def rhs(t, y):
+        rates = system.rhs(t, dict(zip(names, y, strict=True)), theta, inputs)
+        return [jnp.asarray(rates[name], float) for name in names]
+
+    return structure(rhs, len(names)).uses_time
+
+
 @partial(jax.jit, static_argnums=0)
 def _settle(flow: Flow, given: Given, guess: Array | None) -> tuple[Array, Rest]:
     rest = _search(flow, lax.stop_gradient(given), lax.stop_gradient(guess))
     y = _place(flow, given, rest)
     # what decays to nothing comes out as -1e-26, whose logarithm or square root is no number
-    nothing = (flow.start(given) >= 0) & (y < 0) & (y >= -flow.system.least_atol)
+    nothing = (flow.start(given) >= 0) & (y < 0) & (y >= -flow.tolerances(rest.sizes))
     return y - lax.stop_gradient(jnp.where(nothing, y, 0.0)), rest
 
 
 def _search(flow: Flow, given: Given, guess: Array | None) -> Rest:
     """Follows the trajectory horizon by horizon until it is at rest or there is no hope."""
     start, most = flow.start(given), flow.system.max_steps
+    sizes_of_start = flow.sizes(start)
 
     def body(search):
         rest, span, speed, turns, count, guessed = search
-        y, code, steps = flow.travel(given, span, rest.state)
+        y, code, steps = flow.advance(given, span, rest.state, rest.sizes)
         time, total = rest.time + span, rest.steps + steps
-        verdict = judge(flow, given, y, rest.state, time, guessed)
+        sizes = jnp.fmax(rest.sizes, jnp.abs(y))
+        verdict = judge(flow, given, y, rest.state, sizes, time, guessed)
         # what takes that many steps and is no slower for it turns, unless it was seen at a bad moment: not twice
         turns = jnp.where((steps >= MANY_STEPS * most) & (verdict.speed > 0.5 * speed), turns + 1, 0)
         hopeless = (turns >= 2) | (total >= most) | (count + 1 >= MAX_HORIZONS)
@@ -157,7 +188,8 @@ def _search(flow: Flow, given: Given, guess: Array | None) -> Rest:
         again = guessed & (result != SUCCESS)
         result = jnp.where(again, RUNNING, result)
         state = jnp.where(again, start, jnp.where(verdict.regular, verdict.root, y))
-        rest = Rest(state, verdict.layout, verdict.regular, time, result, total)
+        sizes = jnp.where(again, sizes_of_start, sizes)
+        rest = Rest(state, sizes, verdict.layout, verdict.regular, time, result, total)
         # a long oscillation takes as many steps for each unit of time as before
         longest = jnp.where(span > 0, span * (HORIZON_STEPS * most / jnp.maximum(steps, 1)), jnp.inf)
         # in a batch, nothing is to be integrated for lanes that are done
@@ -168,7 +200,8 @@ def _search(flow: Flow, given: Given, guess: Array | None) -> Rest:
     zero = jnp.zeros(())
     layout = unscaled(len(flow.names), len(flow.laws))
     begin = start if guess is None else guess
-    rest = Rest(begin, layout, jnp.asarray(False), zero, jnp.asarray(RUNNING), jnp.asarray(0))
+    sizes = jnp.fmax(sizes_of_start, jnp.abs(begin))
+    rest = Rest(begin, sizes, layout, jnp.asarray(False), zero, jnp.asarray(RUNNING), jnp.asarray(0))
     search = (rest, zero, zero + jnp.inf, jnp.asarray(0), jnp.asarray(0), jnp.asarray(guess is not None))
     return lax.while_loop(lambda search: search[0].result == RUNNING, body, search)[0]
 
@@ -183,30 +216,71 @@ def _place(flow: Flow, given: Given, rest: Rest) -> Array:
 def _(flow, primals, tangents):
     given, rest = primals
     y = _place(flow, given, rest)
-    leaves, tree = jax.tree.flatten(given)
-    changes = jax.tree.leaves(tangents[0], is_leaf=lambda leaf: isinstance(leaf, SymbolicZero))
-    moved = [k for k, change in enumerate(changes) if not isinstance(change, SymbolicZero)]
-    at, unravel = ravel_pytree([leaves[k] for k in moved])
-    direction, _ = ravel_pytree([changes[k] for k in moved])
+    changes = [
+        {start + name: change for name, change in part.items() if not isinstance(change, SymbolicZero)}
+        for start, part in zip(("", INPUT), tangents[0], strict=True)
+    ]
+    changes = changes[0] | changes[1]
+    active = _active(flow, given, tuple(changes))
+    direction = jnp.stack([jnp.ravel(changes[name])[index] for name, index in active]) if active else jnp.zeros(0)
+    slope, jacobian = _slopes(flow, active, given, y, direction)
+    start = jax.jvp(lambda vector: flow.start(shifted(active, *given, vector)), (0.0 * direction,), (direction,))[1]
 
-    def given_at(vector):
-        new = dict(zip(moved, unravel(vector), strict=True))
-        return jax.tree.unflatten(tree, [new.get(k, leaf) for k, leaf in enumerate(leaves)])
-
-    def residual(unknowns, vector):
-        y, given = unknowns * rest.layout.states, given_at(vector)
-        return rest.layout.residual(flow.slope(y, given), flow.excess(y, given))
-
-    def path_end(vector):
-        given, tolerances = given_at(vector), {"rtol": flow.system.rtol, "atol": flow.system.least_atol}
-        return follow(lambda y: flow.slope(y, given), flow.start(given), span, **tolerances)
-
-    unknowns = y / rest.layout.states
-    matrix = jnp.where(rest.regular, jax.jacfwd(residual)(unknowns, at), jnp.eye(len(y)))
-    _, pushed = jax.jvp(partial(residual, unknowns), (at,), (direction,))
+    matrix = jnp.where(rest.regular, rest.layout.matrix(jacobian), jnp.eye(len(y)))
+    pushed = rest.layout.residual(slope, -flow.weights() @ start)
     implicit = -rest.layout.states * jnp.linalg.solve(matrix, jnp.where(rest.regular, pushed, 0.0))
     # No time passes and no step is taken where the implicit function theorem has the answer.
     span = jnp.where(rest.regular | (rest.result != SUCCESS), 0.0, rest.time)
     # A matrix, since the derivative of a loop cannot be transposed for reverse mode, but a matrix can.
-    along = jnp.where(rest.regular, 0.0, jax.jacfwd(path_end)(at))
+    along = jnp.where(rest.regular, 0.0, _way(flow, active, given, span, flow.tolerances(rest.sizes)))
     return y, jnp.where(rest.regular, implicit, along @ direction)
+
+
+def _active(flow: Flow, given: Given, moved: tuple[str, ...]) -> tuple[tuple[str, int], ...]:
+    """Entries (name, flat index) of parameters and inputs with respect to which derivatives are wanted."""
+    if flow.task is not None:
+        return active_entries(flow.task, moved)
+    values = given[0] | {INPUT + name: value for name, value in given[1].items()}
+    return tuple((name, k) for name in moved for k in range(values[name].size))
+
+
+def _slopes(flow: Flow, active, given: Given, y, direction) -> tuple[Array, Array]:
+    """Change of the right-hand side `(states,)` in a direction of the active entries, and its Jacobian."""
+    if flow.task is not None:
+        _, jacobian, by = linearised(flow.task, active, *given, y)
+        return by @ direction, jacobian
+
+    def slope(vector):
+        return flow.slope(y, shifted(active, *given, vector))
+
+    return jax.jvp(slope, (0.0 * direction,), (direction,))[1], jax.jacfwd(flow.slope)(y, given)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0, 1))
+def _way(flow: Flow, active, given: Given, span, absolute) -> Array:
+    """Slopes `(states, active)` of the end of a trajectory of length `span` from the start."""
+    if flow.task is None:
+        return _way_in_jax(flow, active, given, span, absolute)
+
+    def start(vector):
+        return flow.start(shifted(active, *given, vector))
+
+    nothing = jnp.zeros(len(active))
+    atol = flow.given_tolerances()
+    return advance(flow.task, active, *given, start(nothing), jax.jacfwd(start)(nothing), span, atol)[1]
+
+
+@_way.defjvp
+def _(flow, active, primals, tangents):
+    # the engine has no second derivatives
+    change = jax.jvp(partial(_way_in_jax, flow, active), primals, tangents)[1]
+    return _way(flow, active, *primals), change
+
+
+def _way_in_jax(flow: Flow, active, given: Given, span, absolute) -> Array:
+    def end(vector):
+        moved = shifted(active, *given, vector)
+        atol = jnp.maximum(absolute, LEAST_TOLERANCE)
+        return follow(lambda y: flow.slope(y, moved), flow.start(moved), span, rtol=flow.system.rtol, atol=atol)
+
+    return jax.jacfwd(end)(jnp.zeros(len(active)))
