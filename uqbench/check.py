@@ -10,6 +10,7 @@ import numpy as np
 from .design import Design
 from .errors import InputError
 from .model import RESULTS, Model, evaluate, evaluate_many, output_findings, running
+from .numerics import compiled
 
 PRIOR_DRAWS = 32
 SYMBOL_TOLERANCE = 1e-13
@@ -27,7 +28,12 @@ class Check:
         gradient_error: largest difference between its derivatives and central differences, relative to the largest
             derivative of the same output; NaN where the status promises none.
         symbol_error: largest relative difference between the equations that are read and the numbers; NaN without a
-            system. failed: of `draws` runs from the prior. reasons: why they failed.
+            system, or where it has operations without an exact algebraic meaning.
+        failed: of `draws` runs from the prior.
+        reasons: why they failed.
+        solver: "native engine", or "JAX" and why the functions have no kernels; empty without a system.
+        jumps: sentences about the jumps that were found in the right-hand side without being named.
+        unread: why the equations cannot be read as symbols.
     """
 
     name: str
@@ -37,24 +43,41 @@ class Check:
     failed: int
     draws: int
     reasons: tuple[str, ...]
+    solver: str = ""
+    jumps: tuple[str, ...] = ()
+    unread: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         lines = [
             f"model {self.name!r} is well formed",
             f"  gradient status: {self.gradient}; difference to central differences {self.gradient_error:.1e}",
             f"  symbols against numbers: {self.symbol_error:.1e}",
+            *_first(self.unread),
             f"  prior runs that failed: {self.failed} of {self.draws}",
             *(f"    {reason}" for reason in self.reasons),
+            *([f"  solved by: {self.solver}"] if self.solver else []),
+            *([f"  jumps found in the right-hand side: {len(self.jumps)}"] if self.jumps else []),
+            *_first(self.jumps),
         ]
         return "\n".join(lines)
+
+
+# Sentences of one kind that are printed.
+MOST_PRINTED = 3
+
+
+def _first(sentences: tuple[str, ...]) -> list[str]:
+    more = len(sentences) - MOST_PRINTED
+    return [*(f"    {text}" for text in sentences[:MOST_PRINTED]), *([f"    and {more} more"] if more > 0 else [])]
 
 
 def check_model(model: Model, design: Design | None = None, *, seed: int = 0) -> Check:
     """Checks a model as a user of it would find out the hard way.
 
     Outputs match the units; the functions can be shipped to another process; runs at the nominal and at prior values
-    succeed; derivatives agree with central differences; the equations read from the code agree with its numbers; new
-    values do not trace again.
+    succeed; derivatives agree with central differences; the equations read from the code agree with its numbers, where
+    they can be read; new values do not trace again. It says what solves the model, and which jumps of its right-hand
+    side were found: at these the engine stops by itself, the solver in JAX only if they are named as `switches`.
 
     Args:
         model: to be checked.
@@ -97,10 +120,10 @@ def check_model(model: Model, design: Design | None = None, *, seed: int = 0) ->
                 f"the derivative by {worst!r} differs from central differences by {gradient_error:.1e} relative; "
                 "look for integer casts, stop_gradient, or set the gradient status to 'none'."
             )
-    symbol_error = float("nan")
+    symbol_error, unread, solver, jumps = float("nan"), [], "", ()
     if model.system is not None:
-        symbol_error, refused = _symbol_error(model, design, np.random.default_rng(seed))
-        findings += refused
+        solver, jumps = _solver(model, design)
+        symbol_error, unread = _symbol_error(model, design, np.random.default_rng(seed))
         if symbol_error > SYMBOL_TOLERANCE:
             findings.append(f"the equations read from the code differ from its numbers by {symbol_error:.1e} relative.")
     before = running._run_packed._cache_size()
@@ -111,18 +134,34 @@ def check_model(model: Model, design: Design | None = None, *, seed: int = 0) ->
         )
     if findings:
         raise InputError(subject, findings)
+    failed = int(np.sum(codes != 0))
     return Check(
-        model.name, model.gradient, gradient_error, symbol_error, int(np.sum(codes != 0)), PRIOR_DRAWS, reasons
-    )
+        model.name, model.gradient, gradient_error, symbol_error, failed, PRIOR_DRAWS, reasons, solver, jumps,
+        tuple(unread),
+    )  # fmt: skip
 
 
 def _inputs(model: Model) -> tuple[str, ...]:
-    """Names of the inputs that a system reads."""
+    """Names of the inputs that a system reads; none where its equations cannot be read."""
     if model.system is None:
         return ()
     from .symbols import read
 
-    return read(model).inputs
+    try:
+        return read(model).inputs
+    except InputError:
+        return ()
+
+
+def _solver(model: Model, design: Design) -> tuple[str, tuple[str, ...]]:
+    """What solves the model, and sentences about the jumps of its right-hand side."""
+    task = running.native_task(model, design)
+    if task is not None:
+        return "native engine", compiled.compiled(task, ()).kernels.jumps
+    shapes = tuple((name, value.shape) for name, value in design.inputs.items())
+    states = compiled.state_names(model.system, model.space.names, shapes)
+    task = compiled.Task(model.system, model.observed, model.space.names, shapes, states, model.outputs)
+    return f"JAX: {compiled.obstacle(task) or 'a quasi-steady state chooses among equilibria'}", ()
 
 
 def _shipping_findings(model: Model) -> list[str]:
@@ -131,8 +170,11 @@ def _shipping_findings(model: Model) -> list[str]:
         if model.system is None
         else {"initial": model.system.initial, "rhs": model.system.rhs, "observe": model.observe}
     )
-    if model.system is not None and model.system.algebraic is not None:
-        functions["algebraic"] = model.system.algebraic
+    if model.system is not None:
+        parts = {name: getattr(model.system, name) for name in ("algebraic", "switches", "doses", "start")}
+        for number, event in enumerate(model.system.events):
+            parts |= {f"root of event {number}": event.root, f"change of event {number}": event.change}
+        functions |= {name: function for name, function in parts.items() if function is not None}
     findings = []
     for name, function in functions.items():
         try:

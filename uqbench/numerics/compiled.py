@@ -79,6 +79,19 @@ def task_of(
     return None if compiled(task, ()) is None else task
 
 
+def obstacle(task: Task) -> str:
+    """Why a task is left to the solver in JAX; empty where it is not."""
+    if not foreign_call.supported():
+        return "this version of JAX has another interface for native code"
+    if jax.default_backend() != "cpu":
+        return f"JAX runs on {jax.default_backend()}"
+    try:
+        build(_sources(task))
+    except NotAKernel as error:
+        return error.reason
+    return ""
+
+
 @lru_cache(maxsize=256)
 def state_names(system: Ode, parameters: tuple[str, ...], inputs) -> tuple[str, ...]:
     """Names of the states in the author's order, by tracing `initial`."""
