@@ -78,6 +78,15 @@ def solve(system: Ode, theta: Theta, design: Design, *, method: str, reverse: bo
     return _solution(names, carry["rows"], code, carry["steps"], method)
 
 
+def rows_of(system: Ode, observe: Callable | None, outputs: tuple[str, ...], theta: Theta, design: Design) -> Array:
+    """Outputs, or states, `(times, outputs)` in the order of `outputs`, differentiable any number of times forward."""
+    solution = solve(system, theta, design, method="implicit")
+    values = solution.states
+    if observe is not None:
+        values = jax.vmap(lambda t, y: dict(observe(t, y, theta, design.inputs)))(design.times, values)
+    return jnp.stack([jnp.broadcast_to(values[name], design.times.shape) for name in outputs], axis=-1)
+
+
 @partial(jax.jit, static_argnums=0)
 def solve_once(system: Ode, theta: Theta, design: Design) -> Solution:
     """The solution by the implicit method, compiled once for each system; for callers on the host."""

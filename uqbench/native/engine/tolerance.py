@@ -16,7 +16,7 @@ from .records import Work
 # Part of the relative tolerance which the largest value so far keeps as an absolute one.
 FLOOR = 1e-12
 # The same of a sensitivity, in units of state / parameter.
-SENSITIVITY_FLOOR = 1e-3
+SENSITIVITY_FLOOR = 0.1
 EPSILON = 2.220446049250313e-16
 TINY = 1e-290
 NOT_A_NUMBER = float("nan")
