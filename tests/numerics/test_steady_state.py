@@ -138,8 +138,31 @@ def spiral(t, y, p, inputs):
     return {"x": y["y"], "y": 1.0 - y["x"] - y["y"] / p["quality"]}
 
 
+def binding_initial(p, inputs):
+    return {"A": p["A0"], "B": p["B0"], "C": 0.0 * p["A0"]}
+
+
+def binding(t, y, p, inputs):
+    net = p["kon"] * y["A"] * y["B"] - p["koff"] * y["C"]
+    return {"A": -net, "B": -net, "C": net}
+
+
 def forced(t, y, p, inputs):
     return {"x": jnp.cos(t) - y["x"]}
+
+
+def crossing(t, y, p, inputs):
+    return y["x"] - 0.5
+
+
+def population_initial(p, inputs):
+    return {"S": p["N"] - p["I0"], "I": p["I0"], "R": 0.0 * p["I0"]}
+
+
+def looped(t, y, p, inputs):
+    """The cycle, its rates passed through a loop whose end is known at run time only."""
+    more = jax.lax.while_loop(lambda k: k < 1, lambda k: k + 1, jnp.asarray(p["kon"] * 0.0, float))
+    return {name: value * jax.lax.stop_gradient(more) for name, value in cycle(t, y, p, inputs).items()}
 
 
 def given(**values):
@@ -176,6 +199,7 @@ EPIDEMIC = uq.Ode(epidemic_initial, epidemic)
 EXPOSURE = uq.Ode(exposure_initial, exposure)
 BRUSSELATOR = uq.Ode(brusselator_initial, brusselator)
 SPIRAL = uq.Ode(brusselator_initial, spiral)
+BINDING = uq.Ode(binding_initial, binding)
 
 CYCLE_AT = given(E0=1.0, kon=3.0, koff=1.0, kcat=0.7, kr=0.2)
 DOSE = given(dose=5.0)
@@ -447,9 +471,68 @@ def test_a_guess_has_the_totals_of_the_start():
     assert numbers(warm) == pytest.approx(numbers(cold), rel=1e-9)
 
 
+def bound(first, second, dissociation):
+    """The smaller root of C^2 - (A0 + B0 + K) C + A0 B0 = 0."""
+    total = first + second + dissociation
+    return 2 * first * second / (total + np.sqrt(total**2 - 4 * first * second))
+
+
+@pytest.mark.parametrize(
+    "A0, B0, kon, koff",
+    [(1e-12, 1e-9, 1e9, 1.0), (1e-12, 1e-9, 1e9, 1e-3), (1e-9, 1e-12, 1e9, 1.0), (1e-12, 1e-12, 1e12, 1.0),
+     (1e6, 2e6, 1e-6, 1.0), (1e-12, 1e6, 1e-6, 1.0)],
+)  # fmt: skip
+def test_no_unit_of_the_states_is_preferred(A0, B0, kon, koff):
+    slopes, found = slopes_of(BINDING, "C")(given(A0=A0, B0=B0, kon=kon, koff=koff))
+    complex_ = bound(A0, B0, koff / kon)
+    assert int(found.result) == 0
+    assert numbers(found) == pytest.approx({"A": A0 - complex_, "B": B0 - complex_, "C": complex_}, rel=1e-9, abs=0)
+    h = 1e-5 * A0
+    slope = (bound(A0 + h, B0, koff / kon) - bound(A0 - h, B0, koff / kon)) / (2 * h)
+    assert float(slopes["A0"]) == pytest.approx(slope, rel=1e-7)
+
+
+@pytest.mark.parametrize("unit", [1e-12, 1e6])
+def test_a_continuum_in_any_unit(unit):
+    theta = given(beta=2.0 / unit, gamma=1.0, N=unit, I0=0.01 * unit)
+    system = uq.Ode(population_initial, epidemic)
+    slopes, found = slopes_of(system, "S")(theta)
+    left = final_size(2.0, 1.0, 0.99)
+    assert int(found.result) == 0
+    assert float(found.states["S"]) / unit == pytest.approx(left, rel=1e-7)
+    h = 1e-6
+    by_rate = (final_size(2 + h, 1.0, 0.99) - final_size(2 - h, 1.0, 0.99)) / (2 * h)
+    assert float(slopes["beta"]) / unit**2 == pytest.approx(by_rate, rel=1e-5)
+
+
+def test_production_from_nothing_in_small_units():
+    found = rest(DECAY)(given(x0=0.0, source=1e-15, k=0.3), {})
+    assert int(found.result) == 0
+    assert numbers(found) == pytest.approx({"x": 1e-15 / 0.3}, rel=1e-9, abs=0)
+
+
+def test_tolerances_by_state():
+    system = replace(CYCLE, atol={"E": 1e-9, "P": 1e-9})
+    expected = cycle_by_hand({k: float(v) for k, v in CYCLE_AT.items()}, 5.0)
+    assert numbers(rest(system)(CYCLE_AT, DOSE)) == pytest.approx(expected, rel=1e-8)
+
+
+def test_what_has_no_kernels_is_searched_by_jax():
+    """A loop without a bound on its length."""
+    system = uq.Ode(cycle_initial, looped)
+    derivative = jax.jit(jax.grad(lambda theta: steady_state(system, theta, DOSE).states["P"]))(CYCLE_AT)
+    exact = jax.jit(jax.grad(lambda theta: steady_state(CYCLE, theta, DOSE).states["P"]))(CYCLE_AT)
+    assert numbers(rest(system)(CYCLE_AT, DOSE)) == pytest.approx(numbers(rest(CYCLE)(CYCLE_AT, DOSE)), rel=1e-9)
+    for name, slope in exact.items():
+        assert float(derivative[name]) == pytest.approx(float(slope), rel=1e-7)
+
+
 def test_what_has_no_steady_state_by_its_form_is_an_error_at_once():
     with pytest.raises(uq.InputError, match="uses the time"):
         steady_state(uq.Ode(one_initial, forced), given(x0=1.0), {})
+    eventful = replace(DECAY, events=(uq.Event(crossing),))
+    with pytest.raises(uq.InputError, match="events"):
+        steady_state(eventful, given(x0=1.0, source=0.0, k=1.0), {})
     dosed = replace(DECAY, doses=lambda p, inputs: {"x": (jnp.ones(1), jnp.ones(1))})
     with pytest.raises(uq.InputError) as error:
         jax.jit(lambda theta: steady_state(dosed, theta, {}, guess={"z": 1.0}))(given(x0=1.0, source=0.0, k=1.0))

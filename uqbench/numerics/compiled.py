@@ -63,6 +63,11 @@ class Rows(NamedTuple):
     implicit_steps: Int[Array, ""]
 
 
+def engine_runs() -> bool:
+    """Whether this machine has the engine, and what is compiled here can call it."""
+    return foreign_call.supported() and jax.default_backend() == "cpu"
+
+
 @lru_cache(maxsize=256)
 def task_of(
     system: Ode,
@@ -72,7 +77,7 @@ def task_of(
     inputs: tuple[tuple[str, tuple[int, ...]], ...],
 ) -> Task | None:
     """The task, or None where its functions cannot become kernels or this machine has no engine for them."""
-    if not foreign_call.supported() or jax.default_backend() != "cpu":
+    if not engine_runs():
         return None
     task = Task(system, observe, parameters, inputs, state_names(system, parameters, inputs), outputs)
     task = task if outputs else task._replace(outputs=task.states)
@@ -287,22 +292,9 @@ def _slopes(task: Task, method: str, moved: tuple[str, ...], theta: Theta, desig
     shapes = dict.fromkeys(task.parameters, ()) | {INPUT + name: shape for name, shape in task.inputs}
     active = tuple((name, k) for name in wanted for k in range(int(np.prod(shapes[name], dtype=int))))
     p = len(active)
-    given = {name: theta[name] if name in theta else design.inputs[name.removeprefix(INPUT)] for name in wanted}
-    sizes = np.cumsum([0, *(int(np.prod(shapes[name], dtype=int)) for name in wanted)])
-
-    def begin(vector):
-        new = {
-            name: vector[a:b].reshape(shapes[name]) for name, a, b in zip(wanted, sizes[:-1], sizes[1:], strict=True)
-        }
-        parameters = {**theta, **{name: value for name, value in new.items() if not name.startswith(INPUT)}}
-        inputs = {name: new.get(INPUT + name, value) for name, value in design.inputs.items()}
-        return _start(task, parameters, inputs, design.start)
-
     count, outputs = len(design.times), len(task.outputs)
     if p:
-        vector = jnp.concatenate([jnp.ravel(jnp.asarray(given[name], float)) for name in wanted])
-        initial_d, start_d, stops_d, kicks_d = jax.jacfwd(begin)(vector)
-        operands = _operands(task, method, theta, design, (initial_d, start_d, stops_d, kicks_d))
+        operands = _operands(task, method, theta, design, _start_slopes(task, active, theta, design))
         results = [(count, outputs), (records.REPORT,), (count, outputs, p)]
         rows, report, slopes = foreign_call.call_model(compiled(task, active).target, operands, results)
     else:
@@ -321,12 +313,41 @@ def _slopes(task: Task, method: str, moved: tuple[str, ...], theta: Theta, desig
     return rows, report, slopes
 
 
+def _start_slopes(task: Task, active: tuple[tuple[str, int], ...], theta: Theta, design: Design) -> list[Array]:
+    """Derivatives of `_start` in the active directions, which are the last axis; most directions do not enter there."""
+    entering = names_of_start(task)
+    places = np.array([k for k, (name, _) in enumerate(active) if name in entering], dtype=int)
+    few = [active[k] for k in places]
+
+    def begin(values):
+        parameters, inputs = dict(theta), dict(design.inputs)
+        for k, (name, index) in enumerate(few):
+            if name.startswith(INPUT):
+                given = inputs[name.removeprefix(INPUT)]
+                inputs[name.removeprefix(INPUT)] = given.ravel().at[index].set(values[k]).reshape(given.shape)
+            else:
+                parameters[name] = values[k]
+        return _start(task, parameters, inputs, design.start)
+
+    def entry(name, index):
+        return jnp.ravel(design.inputs[name.removeprefix(INPUT)] if name.startswith(INPUT) else theta[name])[index]
+
+    if not few:
+        return [jnp.zeros((*part.shape, len(active))) for part in jax.eval_shape(begin, jnp.zeros(0))]
+    values = jnp.stack([jnp.asarray(entry(*each), float) for each in few])
+    wide = jnp.asarray(np.eye(len(active))[places])
+    return [slopes @ wide for slopes in jax.jacfwd(begin)(values)]
+
+
+@lru_cache(maxsize=256)
+def names_of_start(task: Task) -> frozenset[str]:
+    """Those of `used_names` on which the initial state and the schedule depend."""
+    return _names_of(task, [lambda theta, inputs, t, y: _start(task, theta, inputs, t)])
+
+
 @lru_cache(maxsize=256)
 def used_names(task: Task) -> frozenset[str]:
     """Parameters and inputs (with `INPUT` before their names) that a solve depends on."""
-    theta, inputs = _shapes(task.parameters, task.inputs)
-    state = {name: jax.ShapeDtypeStruct((), float) for name in task.states}
-    time = jax.ShapeDtypeStruct((), float)
     system = task.system
     functions = [
         lambda theta, inputs, t, y: _start(task, theta, inputs, t),
@@ -337,6 +358,14 @@ def used_names(task: Task) -> frozenset[str]:
     ]  # fmt: skip
     if task.observe is not None:
         functions.append(lambda theta, inputs, t, y: dict(task.observe(t, y, theta, inputs)))
+    return _names_of(task, functions)
+
+
+def _names_of(task: Task, functions) -> frozenset[str]:
+    """Parameters and inputs that functions of (theta, inputs, t, y) read for what they return."""
+    theta, inputs = _shapes(task.parameters, task.inputs)
+    state = {name: jax.ShapeDtypeStruct((), float) for name in task.states}
+    time = jax.ShapeDtypeStruct((), float)
     names = sorted(theta) + [INPUT + name for name in sorted(inputs)]
     used: set[str] = set()
     for function in functions:
@@ -358,7 +387,8 @@ def _slopes_derivative(task, method, moved, primals, tangents):
         def rows(part):
             parameters = {**theta, **{name: value for name, value in part.items() if not name.startswith(INPUT)}}
             inputs = {name: part.get(INPUT + name, value) for name, value in design.inputs.items()}
-            return rows_of(task, parameters, Design.of(design.times, inputs, design.start, design.settles))
+            moved_design = eqx.tree_at(lambda design: design.inputs, design, inputs)
+            return rows_of(task.system, task.observe, task.outputs, parameters, moved_design)
 
         given = {name: theta[name] if name in theta else design.inputs[name.removeprefix(INPUT)] for name in moved}
         by = jax.jacfwd(rows)(given)
@@ -367,9 +397,9 @@ def _slopes_derivative(task, method, moved, primals, tangents):
 
     out = _slopes(task, method, moved, *primals)
     _, change = jax.jvp(slopes, primals, tangents)
-    theta_dot = {name: tangents[0][name] for name in moved if name in tangents[0]}
-    first = sum((out[2][..., k] * theta_dot[name] for k, name in enumerate(moved) if name in theta_dot), jnp.zeros(()))
-    return out, (jnp.broadcast_to(first, out[0].shape), jnp.zeros_like(out[1]), change)
+    given = tangents[0] | {INPUT + name: value for name, value in tangents[1].inputs.items()}
+    along = jnp.concatenate([jnp.ravel(given[name]) for name in moved])
+    return out, (out[2] @ along, jnp.zeros_like(out[1]), change)
 
 
 def _start(task: Task, theta: Mapping, inputs: Mapping, start):
@@ -572,6 +602,33 @@ def _linearised_derivative(task, active, primals, tangents):
         return slope(y, nothing), *jax.jacfwd(slope, argnums=(0, 1))(y, nothing)
 
     return linearised(task, active, *primals), jax.jvp(slopes, primals, tangents)[1]
+
+
+@lru_cache(maxsize=1)
+def _inversion() -> str:
+    """The name of the engine's matrix inversion."""
+    record = pack(foreign_call.Model, settings=1)
+    foreign_call.register("uqbench_inverse", record.address, foreign_call.build(point.invert_member))
+    _kept.append(record)
+    return "uqbench_inverse"
+
+
+_kept: list[PackedRecord] = []
+
+
+@jax.custom_jvp
+def inverse(matrix: Float[Array, "n n"]) -> Float[Array, "n n"]:
+    """The inverse of a small matrix; not finite where it has none. LAPACK's takes five times as long to compile."""
+    if not engine_runs():
+        return jnp.linalg.inv(matrix)
+    size = jnp.full(1, float(len(matrix)))
+    return foreign_call.call_model(_inversion(), [matrix, size], [matrix.shape])[0]
+
+
+@inverse.defjvp
+def _inverse_derivative(primals, tangents):
+    found = inverse(primals[0])
+    return found, -found @ tangents[0] @ found
 
 
 def rates_on_host(task: Task, times: np.ndarray, states: np.ndarray, parameters: Mapping, inputs: Mapping):

@@ -9,20 +9,22 @@ digits of the fast ones would drown the slow ones. Rows and columns are scaled, 
 is truly undetermined from what is only measured in other units.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import lru_cache
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
+from jax.flatten_util import ravel_pytree
 from jax.tree_util import PyTreeDef
 from jaxtyping import Array, Bool, Float
 
 from ..system import Inputs, Ode, Theta
 from . import odes
-from .compiled import Task, absolute_tolerances, advance, linearised
+from .compiled import Task, absolute_tolerances, advance, inverse, linearised
 from .given import stacked
 
 # Newton steps from each point; the last has to be within the tolerance.
@@ -206,35 +208,46 @@ def layout_at(jacobian, slope, y, laws, floor) -> Layout:
     return Layout(states, equations, laws, totals, place)
 
 
-class Tries(NamedTuple):
-    """Newton's steps from one point, one row each: what was found before the step, and the step."""
+class Step(NamedTuple):
+    """One of Newton's steps: what was found before it, and the step; `restoring` is what of it mends totals."""
 
-    jacobian: Float[Array, "tries states states"]
-    slope: Float[Array, "tries states"]
+    jacobian: Float[Array, "states states"]
+    slope: Float[Array, " states"]
     layout: Layout
-    condition: Float[Array, " tries"]
-    move: Float[Array, "tries states"]
-    restoring: Float[Array, "tries states"]
+    condition: Float[Array, ""]
+    move: Float[Array, " states"]
+    restoring: Float[Array, " states"]
 
 
-def newton(flow: Flow, given: Given, y, floor) -> tuple[Array, Tries]:
-    """`NEWTON_STEPS` steps from `y`, their end first; `restoring` is the part that mends conserved totals.
+def newton(flow: Flow, given: Given, start, y, floor) -> tuple[Array, Array, Array, Callable[[Array], Step]]:
+    """`NEWTON_STEPS` steps from `y`: their end, the first and the last as rows, and what makes a `Step` of a row.
 
     Args:
+        start: of the trajectory `(states,)`, whose totals are conserved.
         floor: `(states,)`, see `layout_at`.
     """
 
-    def step(y, _):
-        (slope, jacobian), excess = flow.linearised(y, given), flow.excess(y, given)
+    def step(y):
+        (slope, jacobian), excess = flow.linearised(y, given), flow.weights() @ (y - start)
         layout = layout_at(jacobian, slope, y, flow.weights(), floor)
         matrix = layout.matrix(jacobian)
-        inverse = jnp.linalg.inv(matrix)
-        condition = jnp.abs(matrix).sum(axis=1).max() * jnp.abs(inverse).sum(axis=1).max()
+        inverted = inverse(matrix)
+        condition = jnp.abs(matrix).sum(axis=1).max() * jnp.abs(inverted).sum(axis=1).max()
         both = jnp.stack([layout.residual(slope, excess), layout.residual(0.0 * slope, excess)], axis=1)
-        move, restoring = -(layout.states[:, None] * (inverse @ both)).T
-        return y + move, Tries(jacobian, slope, layout, condition, move, restoring)
+        move, restoring = -(layout.states[:, None] * (inverted @ both)).T
+        return y + move, Step(jacobian, slope, layout, condition, move, restoring)
 
-    return lax.scan(step, y, length=NEWTON_STEPS)
+    shapes = []
+
+    def flat_step(y, _):
+        y, found = step(y)
+        # one row for each step is less to compile than one of each of its parts
+        row, unravel = ravel_pytree(found)
+        shapes[:] = [unravel]
+        return y, row
+
+    root, rows = lax.scan(flat_step, y, length=NEWTON_STEPS)
+    return root, rows[0], rows[-1], shapes[0]
 
 
 class Verdict(NamedTuple):
@@ -259,16 +272,17 @@ class Verdict(NamedTuple):
     finite: Bool[Array, ""]
 
 
-def judge(flow: Flow, given: Given, y, before, sizes, time, guessed) -> Verdict:
+def judge(flow: Flow, given: Given, start, y, before, sizes, time, guessed) -> Verdict:
     """Looks at the state `y` `(states,)` that the trajectory has at `time`, or at a guess of where it ends.
 
     Args:
+        start: of the trajectory `(states,)`.
         before: the state at the end of the horizon before.
         sizes: of the states so far `(states,)`.
     """
     absolute = flow.tolerances(sizes)
-    root, tries = newton(flow, given, y, absolute / flow.system.rtol)
-    first, last = (jax.tree.map(lambda row, k=k: row[k], tries) for k in (0, -1))
+    root, first_row, last_row, step_of = newton(flow, given, start, y, absolute / flow.system.rtol)
+    first, last = step_of(first_row), step_of(last_row)
     size, isolated = first.layout.states, (first.condition < SINGULAR) & (last.condition < SINGULAR)
     near, settled = _convergence(flow, y, root, absolute, first, last, guessed)
     fast, slow = spectra(jnp.where(near, last.jacobian, first.jacobian), first, y)
@@ -291,12 +305,12 @@ def judge(flow: Flow, given: Given, y, before, sizes, time, guessed) -> Verdict:
     target = jnp.where(isolated, SETTLED * slowest, jnp.maximum(100 * passed, patience))
     horizon = jnp.clip(target, LEAST_GROWTH * passed, LARGEST_GROWTH * passed)
     # where Newton's steps lead nowhere, its last scales may be no numbers
-    layout = jax.tree.map(partial(jnp.where, regular), last.layout, first.layout)
+    layout = step_of(jnp.where(regular, last_row, first_row)).layout
     finite = jnp.all(jnp.isfinite(first.jacobian)) & (pace < jnp.inf)
     return Verdict(root, layout, regular, at_rest, horizon, speed, finite)
 
 
-def _convergence(flow: Flow, y, root, absolute, first: Tries, last: Tries, guessed) -> tuple[Array, Array]:
+def _convergence(flow: Flow, y, root, absolute, first: Step, last: Step, guessed) -> tuple[Array, Array]:
     """Whether Newton's steps stay near, and whether the last one is as small as the tolerance or rounding allows."""
     size = first.layout.states
     rtol = max(flow.system.rtol, LEAST_RTOL)
@@ -309,7 +323,7 @@ def _convergence(flow: Flow, y, root, absolute, first: Tries, last: Tries, guess
     return near, jnp.all(jnp.abs(last.move) <= 10 * weight + rounding)
 
 
-def spectra(jacobian, here: Tries, y) -> tuple[Array, Array]:
+def spectra(jacobian, here: Step, y) -> tuple[Array, Array]:
     """Eigenvalues of the Jacobian, and those of its inverse, which tell the slow ones better.
 
     Two kinds of directions are moved out of the way to the fast stable end: conserved ones, and states that are zero
@@ -321,14 +335,14 @@ def spectra(jacobian, here: Tries, y) -> tuple[Array, Array]:
     if len(layout.laws):
         holds = layout.place.sum(axis=1)
         laws = holds[:, None] * layout.laws * layout.states
-        scaled = scaled - shift * laws.T @ jnp.linalg.solve(laws @ laws.T + jnp.diag(1.0 - holds), laws)
+        scaled = scaled - shift * laws.T @ inverse(laws @ laws.T + jnp.diag(1.0 - holds)) @ laws
     # what is there sets off what depends on it, in as many steps as there are states at most
     linked = ((here.jacobian != 0) | (one > 0)).astype(float)
     linked = lax.fori_loop(0, len(y).bit_length(), lambda _, linked: (linked @ linked > 0).astype(float), linked)
     absent = linked @ ((y != 0) | (here.slope != 0)).astype(float) == 0
     scaled = jnp.where(absent[:, None] | absent, -shift * one, scaled)
     scaled = jnp.where(jnp.all(jnp.isfinite(scaled)), scaled, -one)
-    inverse = jnp.linalg.inv(scaled)
-    inverse = jnp.where(jnp.all(jnp.isfinite(inverse)), inverse, -one)
-    fast, slow = jnp.linalg.eigvals(jnp.stack([scaled, inverse]))
+    inverted = inverse(scaled)
+    inverted = jnp.where(jnp.all(jnp.isfinite(inverted)), inverted, -one)
+    fast, slow = jnp.linalg.eigvals(jnp.stack([scaled, inverted]))
     return fast, slow

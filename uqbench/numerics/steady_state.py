@@ -29,7 +29,7 @@ from jaxtyping import Array, Bool, Float, Int
 from ..design import Design
 from ..errors import InputError, nearest
 from ..system import Inputs, Ode, State, Theta
-from .compiled import INPUT, Task, active_entries, advance, compiled, linearised, shifted, task_of
+from .compiled import INPUT, Task, active_entries, advance, compiled, inverse, linearised, shifted, task_of
 from .conservation import conservation_laws
 from .equilibrium import Flow, Given, Layout, judge, unscaled
 from .extrapolation import follow
@@ -177,7 +177,7 @@ def _search(flow: Flow, given: Given, guess: Array | None) -> Rest:
         y, code, steps = flow.advance(given, span, rest.state, rest.sizes)
         time, total = rest.time + span, rest.steps + steps
         sizes = jnp.fmax(rest.sizes, jnp.abs(y))
-        verdict = judge(flow, given, y, rest.state, sizes, time, guessed)
+        verdict = judge(flow, given, start, y, rest.state, sizes, time, guessed)
         # what takes that many steps and is no slower for it turns, unless it was seen at a bad moment: not twice
         turns = jnp.where((steps >= MANY_STEPS * most) & (verdict.speed > 0.5 * speed), turns + 1, 0)
         hopeless = (turns >= 2) | (total >= most) | (count + 1 >= MAX_HORIZONS)
@@ -224,11 +224,11 @@ def _(flow, primals, tangents):
     active = _active(flow, given, tuple(changes))
     direction = jnp.stack([jnp.ravel(changes[name])[index] for name, index in active]) if active else jnp.zeros(0)
     slope, jacobian = _slopes(flow, active, given, y, direction)
-    start = jax.jvp(lambda vector: flow.start(shifted(active, *given, vector)), (0.0 * direction,), (direction,))[1]
+    start = jax.jacfwd(lambda vector: flow.start(shifted(active, *given, vector)))(jnp.zeros(len(active))) @ direction
 
     matrix = jnp.where(rest.regular, rest.layout.matrix(jacobian), jnp.eye(len(y)))
     pushed = rest.layout.residual(slope, -flow.weights() @ start)
-    implicit = -rest.layout.states * jnp.linalg.solve(matrix, jnp.where(rest.regular, pushed, 0.0))
+    implicit = -rest.layout.states * (inverse(matrix) @ jnp.where(rest.regular, pushed, 0.0))
     # No time passes and no step is taken where the implicit function theorem has the answer.
     span = jnp.where(rest.regular | (rest.result != SUCCESS), 0.0, rest.time)
     # A matrix, since the derivative of a loop cannot be transposed for reverse mode, but a matrix can.

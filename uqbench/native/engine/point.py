@@ -1,11 +1,10 @@
-"""The right-hand side and its derivatives at single points, for what is not a solve: Newton's method, implicit functions.
+"""What Newton's method and implicit functions need at single points: derivatives as dense matrices, and inverses."""
 
-The kernels write their entries in a list; here they are put in their places in dense matrices.
-"""
-
+from .. import foreign_call
 from ..foreign_call import Call, operand, result
-from ..language import allocate, copy, fill, native, release
+from ..language import allocate, allocate_indices, copy, fill, native, release
 from .records import Model
+from .sparse import add_scaled
 
 
 @native
@@ -50,3 +49,45 @@ def linearise_member(model: Model, call: Call, b: int) -> None:
     release(x)
     release(scratch)
     release(out)
+
+
+@native
+def invert_member(model: foreign_call.Model, call: Call, b: int) -> None:
+    """Member `b` of a call: the inverse of a matrix, infinite or NaN where it has none.
+
+    Gauss-Jordan elimination in place with pivots of the whole column. Operands: the matrix `(n, n)`, its size `(1,)`.
+    """
+    n = int(operand(call, 1, b)[0])
+    a = result(call, 0, b)
+    copy(a, operand(call, 0, b), n * n)
+    swaps = allocate_indices(n + 1)
+    for k in range(n):
+        pivot = k
+        for i in range(k + 1, n):
+            if abs(a[i * n + k]) > abs(a[pivot * n + k]):
+                pivot = i
+        swaps[k] = pivot
+        if pivot != k:
+            for j in range(n):
+                kept = a[k * n + j]
+                a[k * n + j] = a[pivot * n + j]
+                a[pivot * n + j] = kept
+        inverse = 1.0 / a[k * n + k]
+        a[k * n + k] = 1.0
+        for j in range(n):
+            a[k * n + j] = a[k * n + j] * inverse
+        for i in range(n):
+            if i != k:
+                factor = a[i * n + k]
+                a[i * n + k] = 0.0
+                if factor != 0.0:
+                    add_scaled(a[i * n :], -factor, a[k * n :], n)
+    for back in range(n):
+        k = n - 1 - back
+        pivot = swaps[k]
+        if pivot != k:
+            for i in range(n):
+                kept = a[i * n + k]
+                a[i * n + k] = a[i * n + pivot]
+                a[i * n + pivot] = kept
+    release(swaps)
