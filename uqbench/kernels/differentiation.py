@@ -235,7 +235,9 @@ _RULES = {
 
 
 def _power_base(graph: Graph, i: int, a: int, b: int) -> int:
-    return graph.mul(b, graph.pow(a, graph.sub(b, graph.one)))
+    # an exponent that is zero has no slope, even where a is: 0 * 0^-1 is no number
+    slope = graph.mul(b, graph.pow(a, graph.sub(b, graph.one)))
+    return graph.select(graph.compare(g.EQ, b, graph.zero), graph.zero, slope)
 
 
 def _power_exponent(graph: Graph, i: int, a: int, b: int) -> int:

@@ -9,15 +9,15 @@ The derivative of a step with respect to a parameter is the same method applied 
 needs the same factors and one product with d(J u_i) for each stage.
 """
 
-from ...numerics import rosenbrock
 from ..language import Vector, copy, fill, native
+from . import rodas5p_tableau as tableau
 from .evaluation import at, finite, inside_step, linearise_at, rate_at
 from .records import Work
 from .sparse import add_products, add_scaled, factorize, substitute, substitute_columns
 
-GAMMA = rosenbrock.GAMMA
-ALPHA = rosenbrock.ALPHA
-GAMMA_SUMS = rosenbrock.GAMMA_SUMS
+GAMMA = tableau.GAMMA
+ALPHA = tableau.ALPHA
+GAMMA_SUMS = tableau.GAMMA_SUMS
 STAGES = 8
 
 
@@ -26,10 +26,10 @@ def _square(rows) -> tuple[tuple[float, ...], ...]:
 
 
 # Stages 7 and 8 start from the argument of the stage before plus its increment, and so does the result.
-_LAST = rosenbrock.A[5]
-A = _square([*rosenbrock.A, (*_LAST, 1.0), (*_LAST, 1.0, 1.0)])
-C = _square(rosenbrock.C)
-DENSE = rosenbrock.DENSE
+_LAST = tableau.A[5]
+A = _square([*tableau.A, (*_LAST, 1.0), (*_LAST, 1.0, 1.0)])
+C = _square(tableau.C)
+DENSE = tableau.DENSE
 
 
 @native

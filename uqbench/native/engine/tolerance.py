@@ -51,7 +51,7 @@ def emergence(work: Work, degree: float, since: float, end: float) -> float:
     passed = end - since
     if degree <= 0.0 or passed >= work.emergence_time:
         return work.rtol
-    return min(1.0, work.rtol * pow(work.emergence_time / passed, degree))
+    return work.rtol * pow(work.emergence_time / passed, degree)
 
 
 @native
@@ -76,6 +76,17 @@ def state_error(work: Work, end: float, h: float) -> float:
             return NOT_A_NUMBER
         worst = max(worst, ratio)
     return worst
+
+
+@native
+def keep_signs(work: Work, end: float, h: float) -> None:
+    """Puts to zero what a step has carried across it by less than its error: powers and logarithms end there."""
+    for k in range(work.n):
+        before = work.y[k]
+        after = work.new[k]
+        crossed = before * after < 0.0 or (before == 0.0 and after < 0.0)
+        if crossed and abs(after) <= tolerance(work, k, before, after, end, h):
+            work.new[k] = 0.0
 
 
 @native

@@ -4,17 +4,17 @@ Order 5 with an embedded order 4 and an interpolant of order 4 (Tsitouras 2011, 
 sensitivities are those of the same step: the method applied to the variational equations.
 """
 
-from ...numerics import tsitouras
 from ..language import Vector, copy, fill, native, sqrt
+from . import tsit5_tableau as tableau
 from .evaluation import at, inside_step, rate_at
 from .records import Work
 from .sparse import add_products, add_scaled
 
 STAGES = 7
-NODES = tsitouras.NODES
-ERROR = tsitouras.ERROR
-A = tuple(tuple(row) + (0.0,) * (STAGES - len(row)) for row in tsitouras.A)
-DENSE = tsitouras.DENSE
+NODES = tableau.NODES
+ERROR = tableau.ERROR
+A = tuple(tuple(row) + (0.0,) * (STAGES - len(row)) for row in tableau.A)
+DENSE = tableau.DENSE
 
 
 @native
