@@ -14,6 +14,7 @@ from scipy.special import lambertw
 import uqbench as uq
 from forward_models.receptor_tf import model as receptor
 from uqbench.numerics import conservation, odes
+from uqbench.numerics.compiled import task_of
 from uqbench.numerics.conservation import conservation_laws
 from uqbench.numerics.extrapolation import follow
 from uqbench.numerics.steady_state import NO_STEADY_STATE, NO_STEADY_STATE_TEXT, steady_state
@@ -161,8 +162,8 @@ def population_initial(p, inputs):
 
 def looped(t, y, p, inputs):
     """The cycle, its rates passed through a loop whose end is known at run time only."""
-    more = jax.lax.while_loop(lambda k: k < 1, lambda k: k + 1, jnp.asarray(p["kon"] * 0.0, float))
-    return {name: value * jax.lax.stop_gradient(more) for name, value in cycle(t, y, p, inputs).items()}
+    turns = jax.lax.while_loop(lambda k: k < jax.lax.stop_gradient(p["kon"]), lambda k: k + 1, jnp.zeros(()))
+    return {name: jnp.where(turns > 1, value, 0.0) for name, value in cycle(t, y, p, inputs).items()}
 
 
 def given(**values):
@@ -520,6 +521,7 @@ def test_tolerances_by_state():
 def test_what_has_no_kernels_is_searched_by_jax():
     """A loop without a bound on its length."""
     system = uq.Ode(cycle_initial, looped)
+    assert task_of(system, None, (), tuple(CYCLE_AT), (("dose", ()),)) is None
     derivative = jax.jit(jax.grad(lambda theta: steady_state(system, theta, DOSE).states["P"]))(CYCLE_AT)
     exact = jax.jit(jax.grad(lambda theta: steady_state(CYCLE, theta, DOSE).states["P"]))(CYCLE_AT)
     assert numbers(rest(system)(CYCLE_AT, DOSE)) == pytest.approx(numbers(rest(CYCLE)(CYCLE_AT, DOSE)), rel=1e-9)

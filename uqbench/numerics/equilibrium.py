@@ -50,6 +50,8 @@ FOREVER = 1e16
 # A horizon is this many of the slowest time scale (e^-40 = 4e-18), if that can be told.
 SETTLED = 40.0
 LEAST_GROWTH, LARGEST_GROWTH = 10.0, 1e6
+# The first horizon is no shorter than this part of the fastest time scale, however fast the states move for their size.
+LARGEST_PACE = 1e3
 EPS = float(jnp.finfo(jnp.float64).eps)
 
 START = "start of "
@@ -300,13 +302,14 @@ def judge(flow: Flow, given: Given, start, y, before, sizes, time, guessed) -> V
     at_rest = ~isolated & ~growing & still & (time >= patience) & ~guessed
 
     speed = jnp.sqrt(jnp.sum(jnp.square(first.slope / size)))
-    pace = jnp.maximum(fastest, speed)
+    # what starts from next to nothing has a speed beyond all time scales
+    pace = jnp.where(fastest > 0, jnp.clip(speed, fastest, LARGEST_PACE * fastest), speed)
     passed = jnp.maximum(time, 1.0 / pace)
     target = jnp.where(isolated, SETTLED * slowest, jnp.maximum(100 * passed, patience))
     horizon = jnp.clip(target, LEAST_GROWTH * passed, LARGEST_GROWTH * passed)
     # where Newton's steps lead nowhere, its last scales may be no numbers
     layout = step_of(jnp.where(regular, last_row, first_row)).layout
-    finite = jnp.all(jnp.isfinite(first.jacobian)) & (pace < jnp.inf)
+    finite = jnp.all(jnp.isfinite(first.jacobian)) & jnp.all(jnp.isfinite(first.slope))
     return Verdict(root, layout, regular, at_rest, horizon, speed, finite)
 
 

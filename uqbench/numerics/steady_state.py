@@ -253,7 +253,7 @@ def _slopes(flow: Flow, active, given: Given, y, direction) -> tuple[Array, Arra
     def slope(vector):
         return flow.slope(y, shifted(active, *given, vector))
 
-    return jax.jvp(slope, (0.0 * direction,), (direction,))[1], jax.jacfwd(flow.slope)(y, given)
+    return jax.jvp(slope, (jnp.zeros(len(active)),), (direction,))[1], jax.jacfwd(flow.slope)(y, given)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1))
