@@ -27,7 +27,8 @@ def solve(rhs, y0, times, tolerances, linear=None):
     """States `(n, d)`, code and steps of Rodas5P on plain scalars."""
     method = rosenbrock.rodas5p(linear or structure(rhs, len(y0)))
     start = [jnp.asarray(value) for value in y0]
-    problem = stepping.Problem(rhs, jnp.zeros(()), start, jnp.asarray(times), None, None, *tolerances)
+    rtol, atol = tolerances
+    problem = stepping.Problem(rhs, jnp.zeros(()), start, jnp.asarray(times), None, None, rtol, [atol] * len(start))
     carry = stepping.integrate(method, problem, 4096)
     return jnp.stack(carry["rows"], axis=1), carry["code"], carry["steps"]
 

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from .stepping import SUCCESS, Method, Problem, advance, attempt, begin, integrate, write
+from .stepping import STEP_LIMIT, SUCCESS, Method, Problem, advance, attempt, begin, integrate, write
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1, 3))
@@ -39,9 +39,15 @@ def _record(method, define, given, max_steps):
 
     start = begin(problem)
     tape = jnp.zeros((max_steps, 2 + len(start["y"])))
-    carry, kept, tape = lax.while_loop(lambda state: state[0]["running"], body, (start, jnp.asarray(0), tape))
-    kept = jnp.where(carry["code"] == SUCCESS, kept, 0)
-    return (carry["rows"], carry["code"], carry["steps"]), (given, kept, tape)
+    carry, kept, tape = lax.while_loop(
+        # the tape has room for so many
+        lambda state: state[0]["running"] & (state[1] < max_steps),
+        body,
+        (start, jnp.asarray(0), tape),
+    )
+    code = jnp.where(carry["running"], STEP_LIMIT, carry["code"])
+    kept = jnp.where(code == SUCCESS, kept, 0)
+    return (carry["rows"], code, carry["steps"]), (given, kept, tape)
 
 
 def _take_back(method, define, max_steps, saved, cotangents):

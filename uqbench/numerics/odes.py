@@ -15,6 +15,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from ..design import Design
+from ..errors import InputError
 from ..native.engine import codes
 from ..system import Ode, Theta
 from . import stepping, tsitouras
@@ -22,6 +23,7 @@ from .adjoint import integrate_reversible
 from .dense_inverse import DenseInverse
 from .rosenbrock import rodas5p
 from .scalars import Rhs
+from .schedule import absolute_tolerances, schedule
 from .sparse_lu import LARGEST_FILL, structure
 from .stepping import Method, Problem
 
@@ -36,6 +38,8 @@ RESULTS = {
     "change move away from the root, or end the dynamics there.",
     codes.NO_STEP: "no step is short enough at these values: the right-hand side jumps or oscillates without end, or "
     "its terms cancel to within rounding. Name jumps as `switches` or `events`, or loosen rtol and atol.",
+    codes.BAD_DELAY: "a delay is negative, zero or not finite at these values, or longer than the history given: that is "
+    "no finite number at the start less the delay. Check `delays` and the range of the prior.",
     stepping.SUCCESS: "successful",
     stepping.STEP_LIMIT: "the step limit was reached between two events or observations: the solution moves fast there "
     "all the time, by oscillation or by jumps. Try more max_steps, looser tolerances, or a narrower prior.",
@@ -59,17 +63,23 @@ class Solution(eqx.Module):
     implicit_steps: Int[Array, "*batch"]
 
 
-def solve(system: Ode, theta: Theta, design: Design, *, method: str, reverse: bool = False) -> Solution:
-    """Solves the system over the design's times; traceable, never raises.
+def solve(
+    system: Ode, theta: Theta, design: Design, *, method: str, reverse: bool = False, sharper: float | Array = 1.0
+) -> Solution:
+    """Solves the system over the design's times in JAX alone; traceable, never raises while running.
 
     Args:
-        method: "explicit" or "implicit", from `stiffness.choose_method`.
+        method: "explicit" or "implicit".
         reverse: record what reverse-mode differentiation needs; otherwise only forward mode works, at no extra cost.
+        sharper: factor of the tolerances.
 
     Returns:
         states `(times,)` each; NaN everywhere where `result` is not 0.
+
+    Raises:
+        InputError: the system has events, which only the engine of `compiled` can find.
     """
-    names, stepper, define = _prepare(system, theta, design, method)
+    names, stepper, define = _prepare(system, theta, design, method, sharper)
     if reverse:
         rows, code, steps = integrate_reversible(stepper, define, (theta, design), system.max_steps)
         return _solution(names, rows, _stays(system, names, (theta, design), rows, code), steps, method)
@@ -135,13 +145,35 @@ def _solution(names, rows, code, steps, method: str) -> Solution:
     return Solution(states, result, steps, steps if method == "implicit" else jnp.zeros_like(steps))
 
 
-def _prepare(system: Ode, theta: Theta, design: Design, method: str) -> tuple[tuple[str, ...], Method, Callable]:
+def _prepare(
+    system: Ode, theta: Theta, design: Design, method: str, sharper=1.0
+) -> tuple[tuple[str, ...], Method, Callable]:
     """Names of the states, the stepper, and `define((theta, design))`, the problem as the loop wants it."""
+    if system.events:
+        raise InputError(
+            "Ode",
+            [
+                "events are found by the native engine only, and this right-hand side cannot become a kernel for it "
+                "(`check_model` says why); write it without what stands in the way, or without events."
+            ],
+        )
+    refuse_delays(system)
     names = tuple(system.initial(theta, design.inputs))
-    define = partial(problem_of, system, names)
-    if method == "explicit":
-        return names, EXPLICIT, define
-    return names, implicit_method(define((theta, design)).rhs, len(names)), define
+    rhs = problem_of(system, names, (theta, design)).rhs
+    define = partial(problem_of, system, names, sharper=sharper, uses_time=structure(rhs, len(names)).uses_time)
+    return names, EXPLICIT if method == "explicit" else implicit_method(rhs, len(names)), define
+
+
+def refuse_delays(system: Ode) -> None:
+    """Raises InputError for a system that the solver in JAX has no method for."""
+    if system.delays:
+        raise InputError(
+            "Ode",
+            [
+                "delays are solved by the native engine only: not on accelerators, with loops or callbacks in the "
+                "functions, or for second derivatives and derivatives by times."
+            ],
+        )
 
 
 def implicit_method(rhs: Rhs, size: int) -> Method:
@@ -151,7 +183,9 @@ def implicit_method(rhs: Rhs, size: int) -> Method:
     return rodas5p(pattern if sparse else DenseInverse(size, pattern.uses_time))
 
 
-def problem_of(system: Ode, names: tuple[str, ...], given: tuple[Theta, Design]) -> Problem:
+def problem_of(
+    system: Ode, names: tuple[str, ...], given: tuple[Theta, Design], *, sharper=1.0, uses_time: bool = False
+) -> Problem:
     """The initial value problem as the loop wants it: scalars, with the stops in one row."""
     theta, design = given
 
@@ -161,34 +195,17 @@ def problem_of(system: Ode, names: tuple[str, ...], given: tuple[Theta, Design])
         return tuple(jnp.asarray(slope[name], float) for name in names)
 
     initial = system.initial(theta, design.inputs)
-    stops, kicks = _stops(system, names, theta, design)
+    stops, kicks = schedule(system, names, theta, design.inputs) if system.stops else (None, None)
+    start = design.start if system.start is None else jnp.asarray(system.start(theta, design.inputs), float)
     return Problem(
         lambda t, y: traced_once(t, *y),
-        design.start,
+        start,
         [jnp.asarray(initial[name], float) for name in names],
         design.times,
         stops,
-        kicks,
-        system.rtol,
-        system.least_atol,
+        None if kicks is None else list(kicks.T),
+        system.rtol * sharper,
+        list(absolute_tolerances(system, names) * sharper),
+        jnp.inf if system.max_step is None else system.max_step,
+        uses_time,
     )
-
-
-def _stops(system: Ode, names: tuple[str, ...], theta: Theta, design: Design):
-    """Times of switches and doses in one row, and what each adds to each state."""
-    if not system.stops:
-        return None, None
-    times = [] if system.switches is None else [_row(system.switches(theta, design.inputs))]
-    amounts = [{}] * len(times)
-    for name, (when, amount) in ({} if system.doses is None else system.doses(theta, design.inputs)).items():
-        times.append(_row(when))
-        amounts.append({name: jnp.broadcast_to(jnp.asarray(amount, float), times[-1].shape)})
-    kicks = [
-        jnp.concatenate([given.get(name, jnp.zeros_like(when)) for when, given in zip(times, amounts, strict=True)])
-        for name in names
-    ]
-    return jnp.concatenate(times), kicks
-
-
-def _row(values) -> Array:
-    return jnp.atleast_1d(jnp.asarray(values, float))

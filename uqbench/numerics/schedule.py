@@ -1,6 +1,9 @@
 """The stops of a system whose times are known before the solve: switches and doses in one list."""
 
+from collections.abc import Mapping
+
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float
 
 from ..system import Inputs, Ode, Theta
@@ -25,3 +28,10 @@ def schedule(
 
 def _row(values) -> Array:
     return jnp.atleast_1d(jnp.asarray(values, float))
+
+
+def absolute_tolerances(system: Ode, states: tuple[str, ...]) -> np.ndarray:
+    """`(states,)`: what the author gave, 0 where the engine finds its own."""
+    if isinstance(system.atol, Mapping):
+        return np.array([float(system.atol.get(name, 0.0)) for name in states])
+    return np.full(len(states), 0.0 if system.atol is None else float(system.atol))

@@ -23,6 +23,11 @@ MAX_REJECTIONS = 25
 # Growth beyond the scale of the start after which a solution counts as blown up: an exponential would else be followed
 # for hundreds of steps to the largest number. Nothing below `SURELY_FINE` in absolute terms is called so.
 GROWTH, SURELY_FINE = 1e20, 1e20
+# Part of the time span within which times are one time: what rounding makes of a sum of many intervals.
+SAME_TIME = 1e-12
+# Absolute tolerances that nobody gave: part of the relative one for the largest value of the state so far, and for a
+# state that is still small, part of the largest of all states.
+FLOOR, TRACE = 1e-4, 1e-6
 # Lanes that step together: enough to fill vector units, few enough that little waits for the slowest.
 LANES = 64
 
@@ -53,7 +58,11 @@ class Problem(NamedTuple):
         times: `(n,)` not decreasing, none before `start`.
         stops: `(m,)` times to step to exactly, in any order; the right-hand side may jump there.
         kicks: d rows `(m,)`, added to the states at the stops; a stop before `start` is passed over.
-        rtol, atol: local error per step, relative and absolute.
+        rtol: local error per step, relative.
+        atol: d numbers, the same, absolute; 0 is found from the sizes that the states have had so far.
+        max_step: longest step.
+        uses_time: steps are then no longer than the distance of the times around them, so that no pulse between two
+            observations is passed over.
     """
 
     rhs: Rhs
@@ -63,7 +72,16 @@ class Problem(NamedTuple):
     stops: Float[Array, " m"] | None
     kicks: Scalars | None
     rtol: float
-    atol: float
+    atol: Scalars
+    max_step: float = jnp.inf
+    uses_time: bool = False
+
+    @property
+    def same_time(self) -> Array:
+        """Times that are no further apart than this are one time."""
+        start, end = lax.stop_gradient((self.start, self.times[-1]))
+        latest = jnp.maximum(jnp.abs(start), jnp.abs(end))
+        return SAME_TIME * (end - start) + 64 * (jnp.nextafter(latest, jnp.inf) - latest)
 
 
 class Passage(NamedTuple):
@@ -87,13 +105,22 @@ class Attempt(NamedTuple):
     error: Scalars
 
 
-def weighted_norm(values: Scalars, before: Scalars, after: Scalars, rtol, atol) -> Array:
+def weighted_norm(values: Scalars, before: Scalars, after: Scalars, rtol, atol: Scalars) -> Array:
     """Root mean square of the values in units of the tolerance."""
-    values, before, after = lax.stop_gradient((list(values), list(before), list(after)))
+    values, before, after, atol = lax.stop_gradient((list(values), list(before), list(after), list(atol)))
     total = 0.0
-    for value, a, b in zip(values, before, after, strict=True):
-        total = total + jnp.square(value / (atol + rtol * jnp.maximum(jnp.abs(a), jnp.abs(b))))
+    for value, a, b, floor in zip(values, before, after, atol, strict=True):
+        total = total + jnp.square(value / (floor + rtol * jnp.maximum(jnp.abs(a), jnp.abs(b))))
     return jnp.sqrt(total / len(values))
+
+
+def absolute(problem: Problem, scale: Scalars) -> list:
+    """Absolute tolerances of the states, whose largest values so far are `scale`."""
+    largest = TRACE * jnp.max(jnp.stack(list(scale)))
+    return [
+        jnp.where(given > 0, given, FLOOR * problem.rtol * jnp.maximum(size, largest) + 1e-290)
+        for given, size in zip(problem.atol, scale, strict=True)
+    ]
 
 
 def first_step(problem: Problem) -> Array:
@@ -101,7 +128,8 @@ def first_step(problem: Problem) -> Array:
 
     With |y'| = d1 and |y''| = d2 in the error norm, y^(5) is taken as d1 (d2/d1)^4; no unit of time enters.
     """
-    t, y, (rtol, atol) = problem.start, problem.initial, (problem.rtol, problem.atol)
+    t, y, rtol = problem.start, problem.initial, problem.rtol
+    atol = absolute(problem, lax.stop_gradient([jnp.abs(value) for value in y]))
     span = problem.times[-1] - t
     slope = problem.rhs(t, y)
     _, curvature = jax.jvp(lambda t, *y: tuple(problem.rhs(t, y)), (t, *y), (jnp.ones(()), *slope))
@@ -123,7 +151,7 @@ def begin(problem: Problem) -> Carry:
     if problem.stops is not None:
         scale = scale + _size([jnp.sum(jnp.abs(kick)) for kick in problem.kicks])
         y = _kicked(problem, problem.start, y)
-        t = _after(t)
+        t = _after(t, problem)
     return {
         "t": t,
         "h": h,
@@ -132,6 +160,8 @@ def begin(problem: Problem) -> Carry:
         "rejections": jnp.asarray(0),
         "rows": rows,
         "steps": jnp.asarray(0),
+        "stretch": jnp.asarray(0),
+        "scale": lax.stop_gradient([jnp.abs(value) for value in y]),
         "limit": jnp.minimum(jnp.maximum(GROWTH * scale, SURELY_FINE), 1e100),
         "code": jnp.where(finite, jnp.where(end <= problem.start, SUCCESS, STEP_LIMIT), BAD_START),
         "running": finite & (end > problem.start),
@@ -139,14 +169,13 @@ def begin(problem: Problem) -> Carry:
 
 
 def _kicked(problem: Problem, at, y: Scalars) -> list:
-    return [
-        value + jnp.sum(jnp.where(problem.stops == at, kick, 0.0)) for value, kick in zip(y, problem.kicks, strict=True)
-    ]
+    near = jnp.abs(problem.stops - at) <= problem.same_time
+    return [value + jnp.sum(jnp.where(near, kick, 0.0)) for value, kick in zip(y, problem.kicks, strict=True)]
 
 
-def _after(t):
-    """The next number after `t`, so that a condition on time sees the other side of a stop; moves as `t` does."""
-    return t + lax.stop_gradient(jnp.nextafter(t, jnp.inf) - t)
+def _after(t, problem: Problem):
+    """A time just after `t`, so that a condition on time sees the other side of a stop; moves as `t` does."""
+    return t + problem.same_time
 
 
 def attempt(method: Method, problem: Problem, t, h, y: Scalars) -> Attempt:
@@ -156,11 +185,17 @@ def attempt(method: Method, problem: Problem, t, h, y: Scalars) -> Attempt:
     if problem.stops is not None:
         end = jnp.minimum(end, jnp.min(jnp.where(problem.stops > t, problem.stops, jnp.inf), initial=jnp.inf))
         # the last stages stand at the stop itself, where the right-hand side has its value from the other side
-        limit = lax.stop_gradient(jnp.nextafter(end, -jnp.inf))
+        limit = lax.stop_gradient(end - problem.same_time)
 
         def rhs(at, y):
             return problem.rhs(jnp.where(at < limit, at, limit), y)
 
+    h = jnp.minimum(h, problem.max_step)
+    if problem.uses_time:
+        times = lax.stop_gradient(problem.times)
+        ahead = jnp.min(jnp.where(times > t, times, end))
+        behind = jnp.max(jnp.where(times <= t, times, problem.start))
+        h = jnp.minimum(h, jnp.maximum(ahead - jnp.maximum(behind, problem.start), ahead - t))
     remaining = end - t
     lands = h * 1.001 >= remaining
     h = jnp.where(lands, remaining, h)
@@ -169,7 +204,7 @@ def attempt(method: Method, problem: Problem, t, h, y: Scalars) -> Attempt:
     passage, after, state = Passage(t, h, t_new, y, new, stages), t_new, new
     if problem.stops is not None:
         state = [jnp.where(lands, kicked, b) for kicked, b in zip(_kicked(problem, end, new), new, strict=True)]
-        after = jnp.where(lands, _after(end), t_new)
+        after = jnp.where(lands, _after(end, problem), t_new)
     return Attempt(passage, lands, after, state, error)
 
 
@@ -184,7 +219,7 @@ def inside(method: Method, passage: Passage, times) -> list:
 
 def write(method: Method, problem: Problem, passage: Passage, rows: Scalars) -> list:
     """The rows with the states at those times that lie in the step."""
-    here = (problem.times > passage.t) & (problem.times <= passage.end)
+    here = (problem.times > passage.t) & (problem.times <= passage.end + problem.same_time)
     found = inside(method, passage, problem.times)
     return [jnp.where(here, value, row) for row, value in zip(rows, found, strict=True)]
 
@@ -194,7 +229,10 @@ def judge(method: Method, problem: Problem, carry: Carry, max_steps: int) -> tup
     t, y = carry["t"], carry["y"]
     tried = attempt(method, problem, t, carry["h"], y)
     end = tried.passage.end
-    norm = weighted_norm(tried.error, y, tried.state, problem.rtol, problem.atol)
+    scale = [
+        jnp.maximum(size, jnp.abs(b)) for size, b in zip(carry["scale"], lax.stop_gradient(tried.state), strict=True)
+    ]
+    norm = weighted_norm(tried.error, y, tried.state, problem.rtol, absolute(problem, scale))
     accepted = norm <= 1.0
     rejections = jnp.where(accepted, 0, carry["rejections"] + 1)
     factor, log_error = _next_step(norm, accepted, carry["log_error"], carry["rejections"])
@@ -202,7 +240,9 @@ def judge(method: Method, problem: Problem, carry: Carry, max_steps: int) -> tup
     if problem.stops is not None:
         # a step cut short by a stop says little about the length of the next
         h = jnp.where(tried.lands & accepted, jnp.maximum(h, carry["h"]), h)
-    steps = carry["steps"] + 1
+    # the limit is for a stretch between events and observations
+    fresh = accepted & (tried.lands | jnp.any((problem.times > t) & (problem.times <= end)))
+    stretch = jnp.where(fresh, 0, carry["stretch"] + 1)
     done = accepted & (end >= problem.times[-1])
     stuck = (rejections >= MAX_REJECTIONS) | (end == t) | (accepted & (_size(tried.state) > carry["limit"]))
     new = {
@@ -211,9 +251,11 @@ def judge(method: Method, problem: Problem, carry: Carry, max_steps: int) -> tup
         "y": [jnp.where(accepted, b, a) for a, b in zip(y, tried.state, strict=True)],
         "log_error": log_error,
         "rejections": rejections,
-        "steps": steps,
+        "steps": carry["steps"] + 1,
+        "stretch": stretch,
+        "scale": [jnp.where(accepted, a, b) for a, b in zip(scale, carry["scale"], strict=True)],
         "code": jnp.where(done, SUCCESS, jnp.where(stuck, BLOW_UP, STEP_LIMIT)),
-        "running": ~(done | stuck | (steps >= max_steps)),
+        "running": ~(done | stuck | (stretch >= max_steps)),
     }
     return {**carry, **new}, tried.passage, accepted
 
@@ -222,7 +264,7 @@ def advance(method: Method, problem: Problem, carry: Carry, max_steps: int) -> C
     """One iteration with its output."""
     new, passage, accepted = judge(method, problem, carry, max_steps)
     # few steps meet a time, so the others do not pay for the dense output
-    here = accepted & jnp.any((problem.times > passage.t) & (problem.times <= passage.end))
+    here = accepted & jnp.any((problem.times > passage.t) & (problem.times <= passage.end + problem.same_time))
     rows = lax.cond(here, lambda rows: write(method, problem, passage, rows), lambda rows: rows, carry["rows"])
     return {**new, "rows": rows}
 
