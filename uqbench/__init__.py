@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from .study import Quantity as Quantity
     from .study import Study as Study
     from .study import load_study as load_study
+    from .system import Delay as Delay
     from .system import Event as Event
     from .system import Ode as Ode
     from .workflow import run as run
@@ -71,7 +72,7 @@ _ROOMS = {
     "results": ("load", "save"),
     "space": ("Parameter", "Space", "aleatory", "epistemic", "fixed"),
     "study": ("Quantity", "Study", "load_study"),
-    "system": ("Event", "Ode"),
+    "system": ("Delay", "Event", "Ode"),
     "workflow": ("run",),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}

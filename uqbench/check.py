@@ -174,6 +174,9 @@ def _shipping_findings(model: Model) -> list[str]:
         parts = {name: getattr(model.system, name) for name in ("algebraic", "switches", "doses", "start")}
         for number, event in enumerate(model.system.events):
             parts |= {f"root of event {number}": event.root, f"change of event {number}": event.change}
+        for name, delay in model.system.delays.items():
+            parts |= {f"history of {name}": delay.history}
+            parts |= {f"delay of {name}": delay.delay if callable(delay.delay) else None}
         functions |= {name: function for name, function in parts.items() if function is not None}
     findings = []
     for name, function in functions.items():

@@ -1,7 +1,7 @@
 """The one description of the dynamics: plain JAX functions, from which numbers and symbols are both read."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import jax.numpy as jnp
 from jaxtyping import Array
@@ -16,8 +16,8 @@ Theta = dict[str, Array]
 Inputs = dict[str, Array]
 
 
-class FrozenTolerances(dict):
-    """Tolerances by state, hashable, so that a system that holds them is."""
+class Frozen(dict):
+    """What is given by name, hashable, so that a system that holds it is."""
 
     def __hash__(self):
         return hash(tuple(sorted(self.items())))
@@ -42,8 +42,9 @@ class Event:
 
     Args:
         root: `root(t, y, p, inputs)`: a scalar; the event fires where it crosses zero.
-        change: `change(t, y, p, inputs)`: state -> its value after the event (`y["A"] + 1.0` adds, `0.0` assigns); states
-            that it does not name keep theirs. None: the solve only stops there, for a right-hand side that jumps.
+        change: `change(t, y, p, inputs)`: state -> its value after the event (`y["A"] + 1.0` adds, `0.0` assigns);
+            states that it does not name keep theirs. None: the solve only stops there, for a right-hand side that
+            jumps.
         direction: "rising" (from negative to positive), "falling" or "both".
 
     Raises:
@@ -63,6 +64,40 @@ class Event:
     def __post_init__(self):
         if self.direction not in DIRECTIONS:
             raise InputError("Event", [f"direction {self.direction!r}; known are {', '.join(DIRECTIONS)}."])
+
+
+@dataclass(frozen=True)
+class Delay:
+    """A state as it was some time ago, by the method of steps.
+
+    Args:
+        state: name of the state.
+        delay: `delay(p, inputs)`: how long ago, positive, or a number.
+        history: `history(t, p, inputs)`: the value of the state before the start; default its value at the start.
+
+    Raises:
+        InputError: a number that is not positive or not finite.
+
+    Example:
+        >>> def delay(p, inputs): return p["tau"]
+        >>> Delay("A", delay).state
+        'A'
+    """
+
+    state: str
+    delay: Callable[[Theta, Inputs], Array] | float
+    history: Callable[[Array, Theta, Inputs], Array] | None = None
+
+    def __post_init__(self):
+        if not callable(self.delay) and not (isinstance(self.delay, int | float) and 0 < self.delay < float("inf")):
+            raise InputError("Delay", [f"the delay of {self.state!r} is {self.delay!r}; it must be positive."])
+
+    def length(self, p: Theta, inputs: Inputs) -> Array:
+        return jnp.asarray(self.delay(p, inputs) if callable(self.delay) else self.delay, float)
+
+    def before(self, t, y: State, p: Theta, inputs: Inputs) -> Array:
+        """The state before the start, of which `y` are the initial values."""
+        return jnp.asarray(y[self.state] if self.history is None else self.history(t, p, inputs), float)
 
 
 @dataclass(frozen=True)
@@ -90,6 +125,8 @@ class Ode:
             the design. Before it the states are those of `initial`.
         algebraic: `algebraic(t, y, p, inputs)`: quantities that follow from the states at once, name -> scalar. The
             model's `observe` sees them beside the states; a quasi-steady state is one.
+        delays: name -> `Delay`: `rhs`, `observe` and `algebraic` see `y[name]`, a state as it was some time ago. No
+            step is longer than the shortest delay. Only the native engine solves them; not together with events.
 
     Example:
         >>> def initial(p, inputs): return {"C": inputs["dose"]}
@@ -110,6 +147,7 @@ class Ode:
     max_step: float | None = None
     events: tuple[Event, ...] = ()
     start: Callable[[Theta, Inputs], Array] | None = None
+    delays: Mapping[str, Delay] = field(default_factory=dict)
 
     def __post_init__(self):
         findings = []
@@ -126,11 +164,14 @@ class Ode:
         ]
         if not (isinstance(self.max_steps, int) and self.max_steps > 0):
             findings.append(f"max_steps is {self.max_steps!r}; it must be a positive integer.")
+        if self.delays and self.events:
+            findings.append("delays and events in one system; what an event changes is not followed through delays.")
         if findings:
             raise InputError("Ode", findings)
         # frozen objects are compared and hashed by what they hold
         if self._atol_by_state:
-            object.__setattr__(self, "atol", FrozenTolerances(self.atol))
+            object.__setattr__(self, "atol", Frozen(self.atol))
+        object.__setattr__(self, "delays", Frozen(self.delays))
         object.__setattr__(self, "events", tuple(self.events))
 
     @property
@@ -143,6 +184,10 @@ class Ode:
         if self._atol_by_state:
             return min(self.atol.values(), default=LEAST_ATOL)
         return LEAST_ATOL if self.atol is None else self.atol
+
+    def at_rest(self, y: State) -> State:
+        """The states with what delays see if nothing has moved: names and shapes for a trace, or an equilibrium."""
+        return {**y, **{name: y[delay.state] for name, delay in self.delays.items()}} if self.delays else y
 
     def complete(self, t, y: State, p: Theta, inputs: Inputs) -> State:
         """The states with the quantities that follow from them at once."""

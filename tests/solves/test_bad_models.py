@@ -28,7 +28,8 @@ def refill(t, y, p, inputs):
 
 
 def drug(outputs=("drug",), **settings):
-    return model(drug_initial, drug_rhs, {"dose": 1.0, "k": 1.0}, outputs, **settings)
+    observe = settings.pop("observe", lambda y, p: {"drug": y["drug"]})
+    return model(drug_initial, drug_rhs, {"dose": 1.0, "k": 1.0}, outputs, observe=observe, **settings)
 
 
 def refused(settings, *parts):
@@ -97,6 +98,10 @@ def sum_of(t, y, p, inputs):
     return {"twice": 2 * y["drug"]}
 
 
+def other_history(t, p, inputs):
+    return 3.0 * t
+
+
 DIFFERENT = [
     {},
     {"max_step": 0.1},
@@ -110,6 +115,10 @@ DIFFERENT = [
     {"doses": dose_at(1.0)},
     {"doses": dose_at(1.0, 2.0)},
     {"algebraic": sum_of},
+    {"delays": {"late": uq.Delay("drug", 1.0)}},
+    {"delays": {"late": uq.Delay("drug", 2.0)}},
+    {"delays": {"early": uq.Delay("drug", 2.0)}},
+    {"delays": {"late": uq.Delay("drug", 2.0, other_history)}},
     {"events": (uq.Event(little),)},
     {"events": (uq.Event(other_root),)},
     {"events": (uq.Event(little, direction="rising"),)},

@@ -72,3 +72,18 @@ def test_knots_of_a_measured_input_are_no_jumps():
 def test_what_cannot_be_a_kernel_is_solved_by_jax_and_says_why():
     found = uq.check_model(model(initial, called_rhs, THETA, "y", observe=every_state, method="explicit"), DESIGN)
     assert found.solver.startswith("JAX: ") and "pure_callback" in found.solver
+
+
+def late_rhs(t, y, p, inputs):
+    return {"y": -p["k"] * y["late"]}
+
+
+def observe_y(y, p):
+    return {"y": y["y"]}
+
+
+def test_a_model_with_delays():
+    delays = {"late": uq.Delay("y", 0.5)}
+    found = uq.check_model(model(initial, late_rhs, THETA, "y", observe=observe_y, delays=delays), DESIGN)
+    assert found.solver == "native engine" and found.failed == 0 and found.gradient_error < 1e-5
+    assert found.unread

@@ -49,7 +49,7 @@ class Form:
     atom: int | None
 
 
-def find(graph: Graph, outputs: Sequence[int], states: int, names: Sequence[str]) -> Jumps:
+def find(graph: Graph, outputs: Sequence[int], states: int, names: Sequence[str], past: Sequence[int] = ()) -> Jumps:
     """The jumps of a right-hand side.
 
     Args:
@@ -57,8 +57,9 @@ def find(graph: Graph, outputs: Sequence[int], states: int, names: Sequence[str]
         outputs: nodes of the right-hand side; input 0 is time, inputs 1 ... `states` are the states.
         states: how many.
         names: of the inputs, for the descriptions.
+        past: positions of inputs that move during a solve as states do.
     """
-    return _Search(graph, states, names).run(outputs)
+    return _Search(graph, states, names, past).run(outputs)
 
 
 def depends_smoothly(graph: Graph, outputs: Sequence[int], positions: range) -> bool:
@@ -77,9 +78,9 @@ def depends_smoothly(graph: Graph, outputs: Sequence[int], positions: range) -> 
 
 
 class _Search:
-    def __init__(self, graph: Graph, states: int, names: Sequence[str]):
+    def __init__(self, graph: Graph, states: int, names: Sequence[str], past: Sequence[int]):
         self.graph = graph
-        self.states = range(1, 1 + states)
+        self.states = {*range(1, 1 + states), *past}
         self.names = names
         self.on_time: dict[int, bool] = {}
         self.on_states: dict[int, bool] = {}

@@ -29,6 +29,10 @@ class Sources:
         observe: `(t, y, q) -> {output: array}`, or None.
         events: pairs `(root, change)`: `root(t, y, q)` is a scalar, `change(t, y, q)` the new values of some states;
             None changes nothing.
+        delayed: states that delays look back to, in order; with d of them there is
+        past: the name of an entry of q of shape (2 d,), the last: the delayed states, then their rates;
+        delays: `(t, y, q)`, which may read q only, and
+        history: `(t, y, q)`, the delayed states before the start from the initial state y: d scalars by name each.
     """
 
     rate: Callable
@@ -36,6 +40,10 @@ class Sources:
     q_shapes: Mapping[str, tuple[int, ...]]
     observe: Callable | None = None
     events: Sequence[tuple[Callable, Callable | None]] = ()
+    delayed: tuple[str, ...] = ()
+    past: str = ""
+    delays: Callable | None = None
+    history: Callable | None = None
 
 
 def _empty() -> np.ndarray:
@@ -47,8 +55,9 @@ class ModelKernels:
     """Addresses of `void kernel(x, out, scratch)`, and the positions of their sparse results.
 
     `x` is one row: time, states (n), parameters and inputs (m), modes of the conditions (nc), and for `curvature` a
-    direction u of the states (n) and of time (1). A column is a state j < n or an active direction, n + k. An address
-    is 0 where there is nothing to compute.
+    direction u of the states (n) and of time (1). A column is a state j < n, an active direction, n + k, or, with p of
+    them, what delays see, n + p + e. An address is 0 where there is nothing to compute. Derivatives by time go along
+    the rates of what delays see.
 
     Attributes:
         rate: f[n].
@@ -64,6 +73,9 @@ class ModelKernels:
             (change_rows, change_columns).
         switch_times: pairs (offset, period), [2 * ns]; switch_variation: d/d(direction) at
             (switch_rows, switch_columns).
+        delay_times: [d]; delay_variation: d/d(direction) at (delay_rows, delay_columns).
+        history: delayed states before the start, then their rates, [2 d]; history_variation: d/dt[2 d], then
+            d/d(column) at (history_rows, history_columns).
         scratch: doubles that the third argument must hold.
         uses_time: whether f depends on time other than by jumps at switch times.
         output_names: name and shape of each output, in the author's order.
@@ -100,6 +112,10 @@ class ModelKernels:
     change_variation: int = 0
     switch_times: int = 0
     switch_variation: int = 0
+    delay_times: int = 0
+    delay_variation: int = 0
+    history: int = 0
+    history_variation: int = 0
     jacobian_rows: np.ndarray = field(default_factory=_empty)
     jacobian_columns: np.ndarray = field(default_factory=_empty)
     forcing_rows: np.ndarray = field(default_factory=_empty)
@@ -114,6 +130,10 @@ class ModelKernels:
     change_columns: np.ndarray = field(default_factory=_empty)
     switch_rows: np.ndarray = field(default_factory=_empty)
     switch_columns: np.ndarray = field(default_factory=_empty)
+    delay_rows: np.ndarray = field(default_factory=_empty)
+    delay_columns: np.ndarray = field(default_factory=_empty)
+    history_rows: np.ndarray = field(default_factory=_empty)
+    history_columns: np.ndarray = field(default_factory=_empty)
 
 
 def build(sources: Sources, active: Sequence[tuple[str, int]] = (), chunk: int = CHUNK) -> ModelKernels:
@@ -152,25 +172,31 @@ class _Builder:
         self.y = {name: as_array(graph.input(1 + k)) for k, name in enumerate(sources.states)}
         self.t = as_array(graph.input(TIME))
         self.active = active
-        self.columns = [*range(1, 1 + self.n), *(starts[name] + index for name, index in active)]
-        self.directions = self.columns[self.n :]
+        self.directions = [starts[name] + index for name, index in active]
+        d = len(sources.delayed)
+        self.past = [starts[sources.past] + e for e in range(2 * d)] if d else []
+        self.columns = [*range(1, 1 + self.n), *self.directions, *self.past]
+        # what delays see moves with time
+        self.along_time = {TIME: graph.one}
+        self.along_time |= {self.past[e]: graph.input(self.past[d + e]) for e in range(d)}
         self.kernels: dict[str, list[int]] = {}
         self.positions: dict[str, np.ndarray] = {}
 
     def build(self, chunk: int) -> ModelKernels:
         graph, n, names = self.graph, self.n, self.sources.states
         f = self._states(self._read(self.sources.rate), "the right-hand side", required=True)
-        jumps = find(graph, f, n, self.input_names)
+        jumps = find(graph, f, n, self.input_names, self.past)
         modes = [graph.input(1 + n + self.m + k) for k in range(len(jumps.conditions))]
         frozen = dict(zip(jumps.conditions, modes, strict=True))
         frozen |= {node: graph.logical_not(modes[k]) for node, k in jumps.negated.items()}
         f = graph.substitute(f, frozen)
-        uses_time = depends_smoothly(graph, f, range(1))
+        uses_time = bool(self.past) or depends_smoothly(graph, f, range(1))
         self._rates(f, uses_time, len(modes))
         output_names = self._outputs()
         self._roots(jumps, frozen)
         self._changes(names)
         self._switches(jumps)
+        self._delays()
         return self._compile(chunk, jumps, uses_time, output_names)
 
     def _read(self, function: Callable):
@@ -203,7 +229,7 @@ class _Builder:
         return list(entries.values())
 
     def _by_time(self, outputs: Sequence[int]) -> list[int]:
-        return directional(self.graph, outputs, {TIME: self.graph.one})
+        return directional(self.graph, outputs, self.along_time)
 
     def _rates(self, f: list[int], uses_time: bool, conditions: int) -> None:
         graph, n = self.graph, self.n
@@ -214,11 +240,12 @@ class _Builder:
         self._put("rounding", [_rounding(graph, node, fixed) for node in f])
         if self.active:
             # a constant rate has none, and yet the engine asks
-            self.kernels["variation"] = [*slopes, *self._sparse("forcing", f, self.directions)]
+            self.kernels["variation"] = [*slopes, *self._sparse("forcing", f, self.columns[n:])]
             first = 1 + n + self.m + conditions
             direction = {1 + k: graph.input(first + k) for k in range(n)}
             if uses_time:
-                direction[TIME] = graph.input(first + n)
+                by_time = graph.input(first + n)
+                direction |= {position: graph.mul(rate, by_time) for position, rate in self.along_time.items()}
             self._put("curvature", self._sparse("curvature", directional(graph, f, direction), self.columns))
 
     def _fixed_nodes(self, f: list[int]) -> set[int]:
@@ -278,6 +305,24 @@ class _Builder:
             # times of plain numbers have none, and yet the engine asks
             self.kernels["switch_variation"] = self._sparse("switch", times, self.directions)
 
+    def _delays(self) -> None:
+        if not self.past:
+            return
+        count = len(self.sources.delayed)
+        delays, history = (
+            [as_array(value).ravel()[0] for value in self._read(function).values()]
+            for function in (self.sources.delays, self.sources.history)
+        )
+        if len(delays) != count or len(history) != count:
+            raise NotAKernel("a delay or a history is no scalar.")
+        self._put("delay_times", delays)
+        history += directional(self.graph, history, {TIME: self.graph.one})
+        self._put("history", history)
+        if self.active:
+            self.kernels["delay_variation"] = self._sparse("delay", delays, self.directions, self.n)
+            bend = directional(self.graph, history, {TIME: self.graph.one})
+            self._put("history_variation", [*bend, *self._sparse("history", history, self.columns)])
+
     def _compile(self, chunk: int, jumps: Jumps, uses_time: bool, output_names) -> ModelKernels:
         kernels = [emit(self.graph, name, nodes, chunk) for name, nodes in self.kernels.items()]
         engines, addresses, texts = [], {}, []
@@ -291,7 +336,15 @@ class _Builder:
             "states": self.n, "parameters": self.m, "directions": len(self.active), "outputs": len(self.observed),
             "events": len(self.sources.events), "conditions": len(jumps.conditions), "switches": len(jumps.switches),
         }  # fmt: skip
-        layout = [self.sources.states, dict(self.sources.q_shapes), self.active, output_names, sizes, uses_time]
+        layout = [
+            self.sources.states,
+            self.sources.delayed,
+            dict(self.sources.q_shapes),
+            self.active,
+            output_names,
+            sizes,
+            uses_time,
+        ]
         hashed = hashlib.sha256("\n".join([*texts, repr(layout)]).encode())
         for name in sorted(self.positions):
             hashed.update(name.encode() + self.positions[name].tobytes())

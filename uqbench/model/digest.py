@@ -19,10 +19,11 @@ def digest(model: Model, design: Design) -> str:
     else:
         state = model.system.initial(theta, design.inputs)
         system = model.system
+        known = system.at_rest(state)
         functions = [
             jax.make_jaxpr(lambda theta: model.system.initial(theta, design.inputs))(theta),
-            jax.make_jaxpr(lambda y, theta: model.system.rhs(design.start, y, theta, design.inputs))(state, theta),
-            jax.make_jaxpr(lambda y, theta: model.observed(design.start, y, theta, design.inputs))(state, theta),
+            jax.make_jaxpr(lambda y, theta: model.system.rhs(design.start, y, theta, design.inputs))(known, theta),
+            jax.make_jaxpr(lambda y, theta: model.observed(design.start, y, theta, design.inputs))(known, theta),
             *(jax.make_jaxpr(lambda theta, f=f: f(theta, design.inputs))(theta) for f in system.stops),
             *(
                 []
@@ -33,8 +34,13 @@ def digest(model: Model, design: Design) -> str:
         for function in (system.algebraic, *(part for event in system.events for part in (event.root, event.change))):
             if function is not None:
                 functions.append(
-                    jax.make_jaxpr(lambda y, theta, f=function: f(design.start, y, theta, design.inputs))(state, theta)
+                    jax.make_jaxpr(lambda y, theta, f=function: f(design.start, y, theta, design.inputs))(known, theta)
                 )
+        for delay in system.delays.values():
+            functions.append(jax.make_jaxpr(lambda theta, d=delay: d.length(theta, design.inputs))(theta))
+            functions.append(
+                jax.make_jaxpr(lambda y, theta, d=delay: d.before(design.start, y, theta, design.inputs))(state, theta)
+            )
     text = [repr(model.space), repr(dict(model.units)), repr(dict(model.noise)), model.time_unit]
     if model.system is not None:
         atol = sorted(system.atol.items()) if isinstance(system.atol, Mapping) else system.atol
@@ -44,6 +50,7 @@ def digest(model: Model, design: Design) -> str:
                  "algebraic": system.algebraic}  # fmt: skip
         text += [name for name, function in roles.items() if function is not None]
         text += [f"event {event.direction} {event.change is None}" for event in system.events]
+        text += [f"delay {name} {delay.state}" for name, delay in system.delays.items()]
         text += [] if system.max_step is None else [f"max_step {system.max_step}"]
     hasher = sha256()
     for function in functions:

@@ -33,9 +33,11 @@ def _trace_outputs(model: Model, design: Design) -> list[str]:
             outputs = jax.eval_shape(lambda theta: model.simulate(theta, design, key), theta)
         else:
             state = jax.eval_shape(lambda theta: model.system.initial(theta, design.inputs), theta)
+            if findings := _delay_findings(model.system, theta, design, state):
+                return findings
             slope = jax.eval_shape(
                 lambda y, theta: jax.tree.map(
-                    jnp.asarray, dict(model.system.rhs(design.start, y, theta, design.inputs))
+                    jnp.asarray, dict(model.system.rhs(design.start, model.system.at_rest(y), theta, design.inputs))
                 ),
                 state,
                 theta,
@@ -48,7 +50,7 @@ def _trace_outputs(model: Model, design: Design) -> list[str]:
             if findings := _algebraic_findings(model.system, theta, design, state):
                 return findings
             outputs = jax.eval_shape(
-                lambda y, theta: model.observed(design.start, y, theta, design.inputs),
+                lambda y, theta: model.observed(design.start, model.system.at_rest(y), theta, design.inputs),
                 state,
                 theta,
             )
@@ -103,6 +105,27 @@ def _tolerance_findings(system: Ode, state: dict) -> list[str]:
         for name in (system.atol if isinstance(system.atol, Mapping) else ())
         if name not in state
     ]
+
+
+def _delay_findings(system: Ode, theta: Theta, design: Design, state: dict) -> list[str]:
+    findings = []
+    for name, delay in system.delays.items():
+        if name in state:
+            findings.append(f"`delays` has {name!r}, which is a state; rename one of them.")
+        if delay.state not in state:
+            findings.append(
+                f"the delay {name!r} is of the state {delay.state!r}, which does not exist; "
+                f"{nearest(delay.state, [*state])}"
+            )
+            continue
+        length = jax.eval_shape(lambda theta, delay=delay: delay.length(theta, design.inputs), theta)
+        before = jax.eval_shape(
+            lambda y, theta, delay=delay: delay.before(design.start, y, theta, design.inputs), state, theta
+        )
+        findings += _scalar_finding(f"the delay {name!r}", length) + _scalar_finding(f"the history of {name!r}", before)
+    if system.delays and design.settles:
+        findings.append("the steady state of a system with delays is not found; give finite times.")
+    return findings
 
 
 # What `observe` may read beside the states and parameters, by these names.
@@ -162,7 +185,9 @@ def _algebraic_findings(system: Ode, theta: Theta, design: Design, state: dict) 
     if system.algebraic is None:
         return []
     found = jax.eval_shape(
-        lambda y, theta: jax.tree.map(jnp.asarray, dict(system.algebraic(design.start, y, theta, design.inputs))),
+        lambda y, theta: jax.tree.map(
+            jnp.asarray, dict(system.algebraic(design.start, system.at_rest(y), theta, design.inputs))
+        ),
         state,
         theta,
     )

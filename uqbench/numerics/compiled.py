@@ -9,6 +9,7 @@ derivative, or one with respect to times, is left to the solver in JAX (`odes`).
 
 import ctypes
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import lru_cache, partial
 from typing import NamedTuple
 
@@ -164,11 +165,14 @@ def _sources(task: Task) -> Sources:
     def split(q):
         return {name: q[name] for name in task.parameters}, {name: q[INPUT + name] for name in names}
 
+    def whole(y, q):
+        return {**y, **{name: q[PAST][k] for k, name in enumerate(system.delays)}}
+
     def rate(t, y, q):
-        return system.rhs(t, y, *split(q))
+        return system.rhs(t, whole(y, q), *split(q))
 
     def observe(t, y, q):
-        found = task.observe(t, y, *split(q))
+        found = task.observe(t, whole(y, q), *split(q))
         return {name: found[name] for name in task.outputs}
 
     def event(each):
@@ -180,13 +184,26 @@ def _sources(task: Task) -> Sources:
 
         return root, None if each.change is None else change
 
+    def delays(t, y, q):
+        return {name: delay.length(*split(q)) for name, delay in system.delays.items()}
+
+    def history(t, y, q):
+        return {name: delay.before(t, y, *split(q)) for name, delay in system.delays.items()}
+
     shapes = dict.fromkeys(task.parameters, ()) | {INPUT + name: shape for name, shape in task.inputs}
     events = tuple(event(each) for each in system.events)
-    return Sources(rate, task.states, shapes, None if task.observe is None else observe, events)
+    sources = Sources(rate, task.states, shapes, None if task.observe is None else observe, events)
+    if not system.delays:
+        return sources
+    delayed = tuple(delay.state for delay in system.delays.values())
+    shapes = {**shapes, PAST: (2 * len(delayed),)}
+    return replace(sources, q_shapes=shapes, delayed=delayed, past=PAST, delays=delays, history=history)
 
 
 # Parameters and inputs share one row, and an input may have the name of a parameter.
 INPUT = "input "
+# What delays see stands behind the inputs in the same row; no parameter has a space in its name.
+PAST = "past "
 
 
 def _record(task: Task, kernels, active) -> PackedRecord:
@@ -207,7 +224,9 @@ def _record(task: Task, kernels, active) -> PackedRecord:
     values = {
         "settings": records.SETTINGS,
         "states": n,
-        "parameters": position,
+        "parameters": position + 2 * len(task.system.delays),
+        "delays": len(task.system.delays),
+        "delayed_states": indices([task.states.index(delay.state) for delay in task.system.delays.values()]),
         "directions": len(active),
         "outputs": len(task.outputs),
         "events": len(task.system.events),
@@ -226,6 +245,7 @@ def _record(task: Task, kernels, active) -> PackedRecord:
         for name in (
             *("rate", "linearise", "variation", "curvature", "rounding", "observe", "observe_variation", "roots"),
             *("roots_variation", "modes", "change", "change_variation", "switch_times", "switch_variation"),
+            *("delay_times", "delay_variation", "history", "history_variation"),
         )
     }
     for name, rows, columns in (
@@ -237,6 +257,8 @@ def _record(task: Task, kernels, active) -> PackedRecord:
         ("roots", kernels.roots_rows, kernels.roots_columns),
         ("change", kernels.change_rows, kernels.change_columns),
         ("switch", kernels.switch_rows, kernels.switch_columns),
+        ("delay", kernels.delay_rows, kernels.delay_columns),
+        ("history", kernels.history_rows, kernels.history_columns),
     ):
         values |= {f"{name}_count": len(rows), f"{name}_rows": indices(rows), f"{name}_columns": indices(columns)}
     values |= {
@@ -351,13 +373,15 @@ def used_names(task: Task) -> frozenset[str]:
     system = task.system
     functions = [
         lambda theta, inputs, t, y: _start(task, theta, inputs, t),
-        lambda theta, inputs, t, y: dict(system.rhs(t, y, theta, inputs)),
+        lambda theta, inputs, t, y: dict(system.rhs(t, system.at_rest(y), theta, inputs)),
+        lambda theta, inputs, t, y: [delay.length(theta, inputs) for delay in system.delays.values()],
+        lambda theta, inputs, t, y: [delay.before(t, y, theta, inputs) for delay in system.delays.values()],
         *(lambda theta, inputs, t, y, f=event.root: f(t, y, theta, inputs) for event in system.events),
         *(lambda theta, inputs, t, y, f=event.change: dict(f(t, y, theta, inputs)) for event in system.events
           if event.change is not None),
     ]  # fmt: skip
     if task.observe is not None:
-        functions.append(lambda theta, inputs, t, y: dict(task.observe(t, y, theta, inputs)))
+        functions.append(lambda theta, inputs, t, y: dict(task.observe(t, system.at_rest(y), theta, inputs)))
     return _names_of(task, functions)
 
 
@@ -429,7 +453,8 @@ def _parameter_row(task: Task, theta: Mapping, inputs: Mapping) -> Array:
     """`(m,)`: parameters and inputs as the kernels read them."""
     row = [jnp.ravel(jnp.asarray(theta[name], float)) for name in task.parameters]
     row += [jnp.ravel(jnp.asarray(inputs[name], float)) for name, _ in task.inputs]
-    return jnp.concatenate(row) if row else jnp.zeros(0)
+    row += [jnp.zeros(2 * len(task.system.delays))]
+    return jnp.concatenate(row)
 
 
 def _settings(system: Ode, method: str, start) -> Array:
@@ -455,8 +480,11 @@ def solve_adjoint(task: Task, theta: Theta, design: Design, method: str) -> Rows
     """`solve_compiled` for reverse mode: a gradient costs a few solves, however many parameters there are.
 
     Its derivative by parameters and inputs is that of the discrete solution (`native.engine.adjoint`); `jax.jvp` is
-    refused. A failed solve has the derivative zero. Where the steps do not resolve the derivative it is NaN.
+    refused. A failed solve has the derivative zero. Where the steps do not resolve the derivative it is NaN. With
+    delays it is the transpose of the sensitivities.
     """
+    if task.system.delays:
+        return solve_compiled(task, theta, design, method)
     rows, report = _reversible_rows(task, method, dict(theta), design)
     return Rows(rows, report[0].astype(int), report[1].astype(int), report[3].astype(int))
 

@@ -1,12 +1,15 @@
 """The model's kernels at a point of the solve: time and state go into the row `x` that every kernel reads."""
 
 from ..language import Vector, copy, fill, isfinite, native
+from .past import look_back
 from .records import Work
 
 
 @native
 def at(work: Work, t: float, y: Vector) -> None:
     """Puts time and state into `x`; where conditions are not frozen they are decided here."""
+    if work.model.delays > 0:
+        look_back(work, t)
     work.x[0] = t
     copy(work.x[1:], y, work.n)
     if work.live == 1:

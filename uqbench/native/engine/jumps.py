@@ -121,7 +121,7 @@ def cross_stops(work: Work) -> None:
         chosen = work.stop_order[last - 1]
         for position in range(first, last):
             stop = work.stop_order[position]
-            if work.stop_kicks[stop] < 0:
+            if work.stop_kicks[stop] < 0 and (work.stop_kicks[chosen] >= 0 or stop > chosen):
                 chosen = stop
         copy(work.tau_dot, work.stop_dots[chosen * p :], p)
         rate_at(work, after_time, work.y, f_plus)
@@ -381,6 +381,8 @@ def crossing_slopes(work: Work, j: int, rates: Vector) -> int:
                 along = along + value * rates[column]
                 size = size + abs(value * rates[column])
                 add_scaled(work.tau_dot, value, work.s[column * p :], p)
+            elif column >= n + p:
+                add_scaled(work.tau_dot, value, work.past_d[(column - n - p) * p :], p)
             else:
                 work.tau_dot[column - n] = work.tau_dot[column - n] + value
     if not abs(along) > 1e-9 * size:

@@ -6,7 +6,7 @@ stages. Steps end at stops and crossings; output inside them is read from the in
 """
 
 from ..language import ceil, copy, exp, fill, floor, isfinite, log, native
-from . import jumps, output, steps, tape, tolerance
+from . import jumps, output, past, steps, tape, tolerance
 from .codes import BAD_START, BLOW_UP, NO_STEP, NOT_DIFFERENTIABLE, STEP_LIMIT, SUCCESS
 from .evaluation import finite, inside_step, linearise_at, measure_noise, rate_at
 from .records import Work
@@ -209,6 +209,8 @@ def accept(
         # an observation within rounding of a stop sees the state before it
         reach = end + work.time_tolerance
     tape.note_step(work, h)
+    if work.model.delays > 0:
+        past.note(work)
     output.write_until(work, reach)
     factor = next_factor(work, error, 1)
     steps.choose_method(work, h)

@@ -27,7 +27,9 @@ def write_row(work: Work, index: int, time: float, y: Vector, s: Vector) -> None
         target = work.s_rows[index * o * p :]
         fill(target, 0.0, o * p)
         model.observe_variation(work.x, work.buffer, work.scratch)
-        add_products(target, work.buffer, model.observe_rows, model.observe_columns, model.observe_count, n, s, p)
+        add_products(
+            target, work.buffer, model.observe_rows, model.observe_columns, model.observe_count, n, s, p, work.past_d
+        )
         if finite(target, o * p) == 0:
             work.code = NOT_DIFFERENTIABLE
 

@@ -15,9 +15,9 @@ from ..language import (
     nextafter,
     release,
 )
-from . import adjoint, member
+from . import adjoint, member, past
 from .adjoint import COLUMNS, Adjoint
-from .codes import NOT_DIFFERENTIABLE, SUCCESS
+from .codes import BAD_DELAY, NOT_DIFFERENTIABLE, SUCCESS
 from .records import REPORT, SETTINGS, Model, Tape, Work
 
 # Solves by which an adjoint may be tried, with steps that are shorter each time.
@@ -169,6 +169,9 @@ def solve(model: Model, given: Given) -> None:
         copy(work.tau_dot, given.start_d, p)
         for c in range(p):
             work.s_floor[c] = given.q[model.direction_parameters[c]]
+    sound = 1
+    if model.delays > 0:
+        sound = past.prepare(work, given.initial, given.initial_d)
     added = 0
     if model.switches > 0:
         added = member.gather_switches(work, 1, 0)
@@ -177,12 +180,14 @@ def solve(model: Model, given: Given) -> None:
     work.given_stops = given.stop_count
     # an adjoint has no sensitivities, but the derivatives of its switches
     directions = p if is_null(work.tape) else model.directions
-    stop_pool = allocate(stops * (1 + directions) + 1)
-    stop_indices = allocate_indices(2 * stops + 1)
+    # one delay or several later everything that happens is felt again
+    room = stops + (past.sums(model.delays) * (stops + 1) if model.delays > 0 else 0)
+    stop_pool = allocate(room * (1 + directions) + 1)
+    stop_indices = allocate_indices(2 * room + 1)
     work.stop_times = stop_pool
-    work.stop_dots = stop_pool[stops:]
+    work.stop_dots = stop_pool[room:]
     work.stop_order = stop_indices
-    work.stop_kicks = stop_indices[stops:]
+    work.stop_kicks = stop_indices[room:]
     work.kicks = given.kicks
     work.kick_dots = given.kicks_d
     for k in range(given.stop_count):
@@ -194,9 +199,14 @@ def solve(model: Model, given: Given) -> None:
         work.p = directions
         member.gather_switches(work, 0, given.stop_count)
         work.p = p
-    for k in range(stops):
+    if model.delays > 0 and sound == 1:
+        work.stop_count = stops + past.add_stops(work, stops)
+    for k in range(work.stop_count):
         work.stop_order[k] = k
-    member.integrate(work)
+    if sound == 1:
+        member.integrate(work)
+    else:
+        work.code = BAD_DELAY
     if work.code == SUCCESS and not is_null(work.tape):
         take_back(work, given)
     width = work.outputs
@@ -214,6 +224,7 @@ def solve(model: Model, given: Given) -> None:
     release(used)
     release(stop_pool)
     release(stop_indices)
+    past.forget(work)
     release(work)
 
 

@@ -40,6 +40,10 @@ class Model(Record):
     change_variation: Kernel
     switch_times: Kernel
     switch_variation: Kernel
+    delay_times: Kernel
+    delay_variation: Kernel
+    history: Kernel
+    history_variation: Kernel
     observes: int
     # event -> 1 rising, -1 falling, 0 both
     event_directions: Indices
@@ -70,6 +74,15 @@ class Model(Record):
     switch_count: int
     switch_rows: Indices
     switch_columns: Indices
+    # how many delays; the state that each of them reads; the last 2 d parameters are what they see (`past`)
+    delays: int
+    delayed_states: Indices
+    delay_count: int
+    delay_rows: Indices
+    delay_columns: Indices
+    history_count: int
+    history_rows: Indices
+    history_columns: Indices
     # elimination without numerical pivoting, see `sparse`
     factor_size: int
     order: Indices
@@ -91,6 +104,24 @@ class Tape(Record):
     # 1 where there was no memory
     failed: int
     longest: float
+
+
+class Past(Record):
+    """What delays look back to: `d` delays, `n` states, `p` directions (`past`)."""
+
+    # (d,), (d, p), (n,), (n, p)
+    lengths: Vector
+    lengths_d: Vector
+    initial: Vector
+    initial_d: Vector
+    # delayed states and their rates (2 d,)
+    values: Vector
+    buffer: Vector
+    # accepted steps: begin, length, polynomials (5,) of the delayed states, and of their sensitivities
+    record: Vector
+    width: int
+    used: int
+    capacity: int
 
 
 class Work(Record):
@@ -165,6 +196,9 @@ class Work(Record):
     least_time: float
     cap: float
     step_implicit: int
+    # null without delays; sensitivities of what they see (2 d, p)
+    past: Past
+    past_d: Vector
     # stops
     stop_count: int
     # those of them that the schedule has given

@@ -87,6 +87,7 @@ def step_sensitivities(work: Work, h: float) -> None:
     u = work.s_stages
     argument = work.s_argument
     values = work.buffer
+    z = work.past_d
     uy = 1 + n + model.parameters + model.conditions
     for i in range(STAGES):
         stage = u[i * size :]
@@ -97,7 +98,9 @@ def step_sensitivities(work: Work, h: float) -> None:
         fill(stage, 0.0, size)
         at(work, inside_step(work, work.t + ALPHA[i] * h), work.arguments[i * n :])
         model.variation(work.x, values, work.scratch)
-        add_products(stage, values, model.jacobian_rows, model.jacobian_columns, model.jacobian_count, n, argument, p)
+        add_products(
+            stage, values, model.jacobian_rows, model.jacobian_columns, model.jacobian_count, n, argument, p, z
+        )
         add_products(
             stage,
             values[model.jacobian_count :],
@@ -107,6 +110,7 @@ def step_sensitivities(work: Work, h: float) -> None:
             n,
             argument,
             p,
+            z,
         )
         for j in range(i):
             add_scaled(stage, C[i][j] / h, u[j * size :], size)
@@ -117,7 +121,7 @@ def step_sensitivities(work: Work, h: float) -> None:
             work.x[uy + n] = h * GAMMA_SUMS[i]
             model.curvature(work.x, values, work.scratch)
             add_products(
-                stage, values, model.curvature_rows, model.curvature_columns, model.curvature_count, n, work.s, p
+                stage, values, model.curvature_rows, model.curvature_columns, model.curvature_count, n, work.s, p, z
             )
         substitute_columns(model, work.factors, stage, p)
     last = u[7 * size :]

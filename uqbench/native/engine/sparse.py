@@ -113,9 +113,18 @@ def add_scaled(target: Vector, factor: float, source: Vector, p: int) -> None:
 
 @native
 def add_products(
-    target: Vector, values: Vector, rows: Indices, columns: Indices, count: int, n: int, s: Vector, p: int
+    target: Vector,
+    values: Vector,
+    rows: Indices,
+    columns: Indices,
+    count: int,
+    n: int,
+    s: Vector,
+    p: int,
+    past: Vector,
 ) -> None:
-    """target += M [S; I]: entries of `M (., n + p)` act on states through `s (n, p)`, on directions directly.
+    """target += M [S; I; Z]: entries of `M (., n + p + 2 d)` act on states through `s (n, p)`, on directions directly,
+    and on what `d` delays see through `past (2 d, p)`.
 
     A slope that is infinite (x^.8 at zero) makes nothing of a state that does not move.
     """
@@ -125,6 +134,8 @@ def add_products(
         if column < n:
             if isfinite(values[e]) or not vanishes(s[column * p :], p):
                 add_scaled(row, values[e], s[column * p :], p)
+        elif column >= n + p:
+            add_scaled(row, values[e], past[(column - n - p) * p :], p)
         else:
             row[column - n] = row[column - n] + values[e]
 

@@ -64,6 +64,7 @@ def step_sensitivities(work: Work, h: float) -> None:
     u = work.s_stages
     argument = work.s_argument
     values = work.buffer
+    z = work.past_d
     for i in range(STAGES):
         stage = u[i * size :]
         copy(argument, work.s, size)
@@ -73,7 +74,9 @@ def step_sensitivities(work: Work, h: float) -> None:
         fill(stage, 0.0, size)
         at(work, inside_step(work, work.t + NODES[i] * h), work.arguments[i * n :])
         model.variation(work.x, values, work.scratch)
-        add_products(stage, values, model.jacobian_rows, model.jacobian_columns, model.jacobian_count, n, argument, p)
+        add_products(
+            stage, values, model.jacobian_rows, model.jacobian_columns, model.jacobian_count, n, argument, p, z
+        )
         add_products(
             stage,
             values[model.jacobian_count :],
@@ -83,6 +86,7 @@ def step_sensitivities(work: Work, h: float) -> None:
             n,
             argument,
             p,
+            z,
         )
     copy(work.s_new, argument, size)
     fill(work.s_error, 0.0, size)
