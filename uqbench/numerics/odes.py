@@ -38,10 +38,8 @@ RESULTS = {
     "change move away from the root, or end the dynamics there.",
     codes.NO_STEP: "no step is short enough at these values: the right-hand side jumps or oscillates without end, or "
     "its terms cancel to within rounding. Name jumps as `switches` or `events`, or loosen rtol and atol.",
-    codes.BAD_DELAY: "a delay is negative, zero or not finite at these values, or longer than the history given: that is "
-    "no finite number at the start less the delay. Check `delays` and the range of the prior.",
-    codes.BAD_DELAY: "a delay is negative, zero or not finite at these values, or longer than the history given: that is "
-    "no finite number at the start less the delay. Check `delays` and the range of the prior.",
+    codes.BAD_DELAY: "a delay is negative, zero or not finite at these values, or longer than the history given (no "
+    "finite number at the start less the delay). Check `delays` and the range of the prior.",
     stepping.SUCCESS: "successful",
     stepping.STEP_LIMIT: "the step limit was reached between two events or observations: the solution moves fast there "
     "all the time, by oscillation or by jumps. Try more max_steps, looser tolerances, or a narrower prior.",
@@ -160,23 +158,10 @@ def _prepare(
             ],
         )
     refuse_delays(system)
-    refuse_delays(system)
     names = tuple(system.initial(theta, design.inputs))
     rhs = problem_of(system, names, (theta, design)).rhs
     define = partial(problem_of, system, names, sharper=sharper, uses_time=structure(rhs, len(names)).uses_time)
     return names, EXPLICIT if method == "explicit" else implicit_method(rhs, len(names)), define
-
-
-def refuse_delays(system: Ode) -> None:
-    """Raises InputError for a system that the solver in JAX has no method for."""
-    if system.delays:
-        raise InputError(
-            "Ode",
-            [
-                "delays are solved by the native engine only: not on accelerators, with loops or callbacks in the "
-                "functions, or for second derivatives and derivatives by times."
-            ],
-        )
 
 
 def refuse_delays(system: Ode) -> None:
