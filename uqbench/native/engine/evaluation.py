@@ -31,6 +31,17 @@ def rate_at(work: Work, t: float, y: Vector, out: Vector) -> None:
 
 
 @native
+def sign_of_ends(work: Work) -> None:
+    """Puts states of a stage in `x` to zero that have a sign there which they have at neither end of the step."""
+    if work.keep_sign == 0:
+        return
+    for k in range(work.n):
+        value = work.x[1 + k]
+        if value * work.y[k] <= 0.0 and value * work.new[k] <= 0.0:
+            work.x[1 + k] = 0.0
+
+
+@native
 def linearise_at(work: Work, t: float, y: Vector) -> None:
     """Right-hand side, Jacobian and time derivative into `f`, `jacobian`, `slope_time`; whether they are numbers."""
     model = work.model

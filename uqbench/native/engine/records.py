@@ -178,6 +178,8 @@ class Work(Record):
     s_point: Vector
     tau_dot: Vector
     s_floor: Vector
+    # 1 where stages are not to leave the sign that a state has at both ends of the step
+    keep_sign: int
     # step control
     implicit: int
     method: int

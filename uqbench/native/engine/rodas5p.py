@@ -9,9 +9,9 @@ The derivative of a step with respect to a parameter is the same method applied 
 needs the same factors and one product with d(J u_i) for each stage.
 """
 
-from ..language import Vector, copy, fill, native
+from ..language import Vector, copy, fill, isfinite, native
 from . import rodas5p_tableau as tableau
-from .evaluation import at, finite, inside_step, linearise_at, rate_at
+from .evaluation import at, finite, inside_step, linearise_at, rate_at, sign_of_ends
 from .records import Work
 from .sparse import add_products, add_scaled, factorize, substitute, substitute_columns
 
@@ -97,6 +97,7 @@ def step_sensitivities(work: Work, h: float) -> None:
                 add_scaled(argument, A[i][j], u[j * size :], size)
         fill(stage, 0.0, size)
         at(work, inside_step(work, work.t + ALPHA[i] * h), work.arguments[i * n :])
+        sign_of_ends(work)
         model.variation(work.x, values, work.scratch)
         add_products(
             stage, values, model.jacobian_rows, model.jacobian_columns, model.jacobian_count, n, argument, p, z
@@ -120,6 +121,10 @@ def step_sensitivities(work: Work, h: float) -> None:
             copy(work.x[uy:], work.stages[i * n :], n)
             work.x[uy + n] = h * GAMMA_SUMS[i]
             model.curvature(work.x, values, work.scratch)
+            for e in range(model.curvature_count):
+                # of x^1.5 at zero: what stays there has none, and what leaves it is left to the error control
+                if not isfinite(values[e]):
+                    values[e] = 0.0
             add_products(
                 stage, values, model.curvature_rows, model.curvature_columns, model.curvature_count, n, work.s, p, z
             )

@@ -6,7 +6,7 @@ sensitivities are those of the same step: the method applied to the variational 
 
 from ..language import Vector, copy, fill, native, sqrt
 from . import tsit5_tableau as tableau
-from .evaluation import at, inside_step, rate_at
+from .evaluation import at, inside_step, rate_at, sign_of_ends
 from .records import Work
 from .sparse import add_products, add_scaled
 
@@ -73,6 +73,7 @@ def step_sensitivities(work: Work, h: float) -> None:
                 add_scaled(argument, h * A[i][j], u[j * size :], size)
         fill(stage, 0.0, size)
         at(work, inside_step(work, work.t + NODES[i] * h), work.arguments[i * n :])
+        sign_of_ends(work)
         model.variation(work.x, values, work.scratch)
         add_products(
             stage, values, model.jacobian_rows, model.jacobian_columns, model.jacobian_count, n, argument, p, z
