@@ -19,7 +19,7 @@ from jaxtyping import Array
 
 from ..design import Design
 from ..errors import InputError, SeparationWarning
-from ..numerics.compiled import Task, solve_compiled, task_of
+from ..numerics.compiled import Task, solve_adjoint, solve_compiled, task_of
 from ..numerics.odes import NO_EQUILIBRIUM, Solution, solve, solve_many
 from ..numerics.slow_fast import SMALL, grid_times, pace, reduction
 from ..numerics.steady_state import steady_state
@@ -43,7 +43,7 @@ def simulate(
     if task is None:
         solution = solve(model.system, theta, _passing(design), method=method, reverse=reverse)
         return _observed(model, theta, design, _settled(model.system, theta, design, solution))
-    rows = solve_compiled(task, theta, _passing(design), method)
+    rows = (solve_adjoint if reverse else solve_compiled)(task, theta, _passing(design), method)
     values = dict(zip(task.outputs, rows.values.T, strict=True))
     ran = Ran(rows.result, rows.steps, rows.implicit_steps)
     if design.settles:

@@ -6,6 +6,7 @@ from .evaluation import at, finite
 from .records import Work
 from .sparse import add_products
 from .steps import sensitivities_inside, state_inside
+from .tape import check_output_slopes
 
 
 @native
@@ -23,7 +24,9 @@ def write_row(work: Work, index: int, time: float, y: Vector, s: Vector) -> None
         return
     at(work, time, y)
     model.observe(work.x, row, work.scratch)
-    if p > 0:
+    if p == 0:
+        check_output_slopes(work)
+    else:
         target = work.s_rows[index * o * p :]
         fill(target, 0.0, o * p)
         model.observe_variation(work.x, work.buffer, work.scratch)

@@ -20,8 +20,10 @@ from .adjoint import COLUMNS, Adjoint
 from .codes import BAD_DELAY, NOT_DIFFERENTIABLE, SUCCESS
 from .records import REPORT, SETTINGS, Model, Tape, Work
 
-# Solves by which an adjoint may be tried, with steps that are shorter each time.
-TRIALS, FINER, SHORTER = 3, 0.1, 0.25
+# Solves by which an adjoint may be tried, at finer tolerances and with steps that are shorter each time: by what the
+# order says of the error of the gradient, within limits.
+TRIALS, FINER, FINEST = 5, 0.03, 1e-13
+SHORTENING, LEAST_SHORTENING, MOST_SHORTENING = 0.8, 0.5, 0.03
 
 
 class Given(Record):
@@ -56,8 +58,11 @@ class Given(Record):
     # (times, outputs), (cotangents, 2): by directions, initial state, start, stops and kicks, of order 5 and 4
     rows_bar: Vector
     cotangents: Vector
-    # difference of the two in units of what is trusted
+    # difference of the two in units of what is aimed at, and of what is trusted at most; the relative tolerance that
+    # was asked for
     distrust: float
+    worst_distrust: float
+    accuracy: float
 
 
 @native
@@ -259,7 +264,9 @@ def take_back(work: Work, given: Given) -> None:
     fill(out, 0.0, COLUMNS * (p + n + 1 + given.stop_count * (1 + n)))
     adjoint.go_back(work, bars, given.initial)
     copy(out[COLUMNS * (p + n + 1) :], bars.stops, COLUMNS * given.stop_count)
-    given.distrust = adjoint.distrust(work, bars, given.initial)
+    goal = min(adjoint.AIM * pow(given.accuracy, adjoint.POWER), adjoint.TRUSTED)
+    given.distrust = adjoint.distrust(work, bars, given.initial, given.accuracy, goal)
+    given.worst_distrust = adjoint.distrust(work, bars, given.initial, given.accuracy, adjoint.TRUSTED)
     release(pool)
     release(used)
     release(bars)
@@ -267,26 +274,36 @@ def take_back(work: Work, given: Given) -> None:
 
 @native
 def solve_adjoint(model: Model, given: Given) -> None:
-    """A solve with its adjoint. Where the gradient is not resolved by steps that suit the states they are shortened;
-    where that does not help the code says that there is no gradient."""
+    """A solve with its adjoint: steps that suit the states but do not resolve the gradient are shortened.
+
+    Where that does not help the code says that there is no gradient.
+    """
     settings = allocate(SETTINGS)
     copy(settings, given.settings, SETTINGS)
     given.settings = settings
+    given.accuracy = settings[1]
     tape = allocate_record(Tape)
     given.tape = tape
     given.differentiates = 1
+    given.worst_distrust = adjoint.UNKNOWN
+    first_code = 0.0
     for trial in range(TRIALS):
         tape.used = 0
         tape.longest = 0.0
-        given.distrust = 1e300
+        given.distrust = adjoint.UNKNOWN
         solve(model, given)
         given.report[REPORT] = float(trial + 1)
-        given.report[REPORT + 1] = given.distrust
+        if trial == 0:
+            first_code = given.report[0]
         if given.report[0] != 0.0 or given.distrust <= 1.0:
             break
-        settings[1] = FINER * settings[1]
-        settings[2] = SHORTER * tape.longest
-    if given.report[0] == 0.0 and not given.distrust <= 1.0:
+        shorter = SHORTENING * pow(given.distrust, -0.25)
+        settings[1] = min(settings[1], max(FINER * settings[1], FINEST))
+        settings[2] = tape.longest * min(max(shorter, MOST_SHORTENING), LEAST_SHORTENING)
+    given.report[REPORT + 1] = given.worst_distrust
+    # what a shorter solve could not better stands, where it is good enough
+    given.report[0] = first_code
+    if first_code == 0.0 and not given.worst_distrust <= 1.0:
         given.report[0] = float(NOT_DIFFERENTIABLE)
     release(tape.values)
     release(tape)
