@@ -13,7 +13,7 @@ is thus a row of two: order 5, order 4.
 
 from ..language import Record, Vector, copy, fill, isfinite, native
 from . import rodas5p, tsit5
-from .evaluation import at, inside_step
+from .evaluation import at, finite, inside_step, sign_of_ends
 from .records import Work
 from .sparse import add_scaled, add_transposed, substitute_transposed
 from .steps import attempt, state_inside
@@ -130,6 +130,12 @@ def take_slopes_back(work: Work, adjoint: Adjoint, t: float, y: Vector, v: Vecto
     at(work, inside_step(work, t), y)
     values = work.buffer
     model.variation(work.x, values, work.scratch)
+    if finite(values, j + model.forcing_count) == 0:
+        # a stage may leave the domain of a power or logarithm that the states never leave
+        work.keep_sign = 1
+        sign_of_ends(work)
+        work.keep_sign = 0
+        model.variation(work.x, values, work.scratch)
     rows = model.jacobian_rows
     add_transposed(adjoint.argument, adjoint.added, values, rows, model.jacobian_columns, j, n, v, COLUMNS)
     add_transposed(
@@ -169,6 +175,10 @@ def take_implicit_back(work: Work, adjoint: Adjoint, h: float) -> None:
             copy(work.x[uy:], work.stages[i * n :], n)
             work.x[uy + n] = h * rodas5p.GAMMA_SUMS[i]
             model.curvature(work.x, work.buffer, work.scratch)
+            for e in range(model.curvature_count):
+                # of x^1.5 at zero, as in `rodas5p.step_sensitivities`
+                if not isfinite(work.buffer[e]):
+                    work.buffer[e] = 0.0
             add_transposed(
                 adjoint.before,
                 adjoint.added,
