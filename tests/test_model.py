@@ -147,15 +147,13 @@ def test_digest_follows_content_not_objects(decay):
     assert model_module.digest(decay, DESIGN) != model_module.digest(other, DESIGN)
 
 
-def test_the_method_follows_the_span_not_the_order_of_runs():
+def test_the_method_follows_the_time_scales_while_solving():
     from forward_models.receptor_tf import model
 
     theta = model.space.nominal() | {"eps": 1e-6}
-    fresh = uq.Model(model.space, model.system, model.observe, model.units, model.noise)
-    assert int(uq.evaluate(fresh, theta, uq.Design([1e-4])).result) == 0
-    assert int(uq.evaluate(fresh, theta, uq.Design([5.0])).result) == 0
-    assert model_module.method_for(fresh, uq.Design([1e-4])) == "explicit"
-    assert model_module.method_for(fresh, uq.Design([5.0])) == "implicit"
+    early, late = (uq.evaluate(model, theta, uq.Design([end])) for end in (1e-7, 5.0))
+    assert int(early.result) == int(late.result) == 0
+    assert int(early.implicit_steps) == 0 < int(late.implicit_steps)
 
 
 def test_models_can_be_shipped_after_use():

@@ -20,7 +20,7 @@ from jaxtyping import Array
 from ..design import Design
 from ..errors import InputError, SeparationWarning
 from ..numerics.compiled import Task, solve_adjoint, solve_compiled, task_of
-from ..numerics.odes import NO_EQUILIBRIUM, Solution, solve, solve_many
+from ..numerics.odes import NO_EQUILIBRIUM, NOT_DIFFERENTIABLE, Solution, solve, solve_many
 from ..numerics.slow_fast import SMALL, grid_times, pace, reduction
 from ..numerics.steady_state import steady_state
 from ..numerics.stepping import BLOW_UP
@@ -33,15 +33,28 @@ MODES = ("value", "forward", "reverse")
 
 
 def simulate(
-    model: Model, theta: Theta, design: Design, key: Array | None = None, *, method: str = "", reverse: bool = False
+    model: Model,
+    theta: Theta,
+    design: Design,
+    key: Array | None = None,
+    *,
+    method: str = "",
+    reverse: bool = False,
+    sharper: float | Array = 1.0,
 ) -> Run:
-    """One run, traceable and without checks: what `evaluate` compiles and the likelihood differentiates."""
+    """One run, traceable and without checks: what `evaluate` compiles and the likelihood differentiates.
+
+    Args:
+        method: "auto", "explicit" or "implicit".
+        reverse: differentiable in reverse mode alone, at a price that does not grow with the parameters.
+        sharper: factor of the tolerances where the solver in JAX has to serve.
+    """
     if model.system is None:
         outputs, nothing = model.simulate(theta, design, key), jnp.zeros((), int)
         return _run_of(model, outputs, Ran(nothing, nothing, nothing), design.times.shape)
     task = native_task(model, design)
     if task is None:
-        solution = solve(model.system, theta, _passing(design), method=method, reverse=reverse)
+        solution = solve(model.system, theta, _passing(design), method=method, reverse=reverse, sharper=sharper)
         return _observed(model, theta, design, _settled(model.system, theta, design, solution))
     rows = (solve_adjoint if reverse else solve_compiled)(task, theta, _passing(design), method)
     values = dict(zip(task.outputs, rows.values.T, strict=True))
@@ -113,6 +126,15 @@ def _run_of(model: Model, outputs: dict, ran: Ran, shape) -> Run:
 
 # Sensitivities are carried as vectors over the parameters: whole vector registers are faster than a remainder.
 REGISTER = 4
+# The second tolerance, as a part of the first, and how far slopes may differ between them, relative to the largest.
+SHARPER, RESOLVED = 0.03, 1e-3
+
+
+def _agree(slopes) -> Array:
+    """Whether slopes `(levels, times, parameters)` are numbers, and the same at all levels."""
+    size = jnp.max(jnp.abs(slopes[-1]), axis=0, keepdims=True)
+    close = jnp.abs(slopes[0] - slopes[-1]) <= RESOLVED * size + 1e-290
+    return jnp.all(jnp.isfinite(slopes)) & jnp.all(close)
 
 
 def with_sensitivities(model: Model, method: str, active: tuple[str, ...] | None = None) -> Callable:
@@ -121,6 +143,9 @@ def with_sensitivities(model: Model, method: str, active: tuple[str, ...] | None
     For the few parameters of a mechanistic model this costs less than an adjoint; as the tangent is linear in the
     stored sensitivities it can be transposed, so reverse mode needs no second solve. A failed solve is NaN with a zero
     derivative: a sampler rejects the point, and no NaN reaches the gradient of the others.
+
+    The engine has sensitivities in its error control. The solver in JAX has not; there they are found at two
+    tolerances, and where these do not agree the run has a code.
     """
 
     @jax.custom_jvp
@@ -138,25 +163,29 @@ def with_sensitivities(model: Model, method: str, active: tuple[str, ...] | None
             raise TypeError("sensitivities are kept for parameters only; for those of a design use mode='value'.")
         moved = [name for name in (active or theta) if not still(tangents[0][name])]
 
-        def push(direction):
+        def push(sharper, direction):
             def outputs(part):
-                done = simulate(model, {**theta, **part}, design, method=method)
+                done = simulate(model, {**theta, **part}, design, method=method, sharper=sharper)
                 return done.outputs, done
 
             step = dict(zip(moved, direction, strict=True))
             return jax.jvp(outputs, ({name: theta[name] for name in moved},), (step,), has_aux=True)[1:]
 
-        lanes = REGISTER * -(-len(moved) // REGISTER)
-        slopes, done = jax.vmap(push, out_axes=(-1, None))(jnp.eye(lanes, len(moved)))
+        members = REGISTER * -(-len(moved) // REGISTER)
+        each = jax.vmap(push, in_axes=(None, 0), out_axes=(-1, None))
+        levels = jnp.array([1.0, SHARPER] if model.system is not None else [1.0])
+        slopes, done = jax.vmap(each, in_axes=(0, None))(levels, jnp.eye(members, len(moved)))
+        finest, done = jax.tree.map(lambda leaf: leaf[-1], (slopes, done))
+        resolved = jnp.all(jnp.stack([_agree(by) for by in slopes.values()]))
+        result = jnp.where((done.result == 0) & ~resolved, NOT_DIFFERENTIABLE, done.result)
+        done = Run({name: jnp.where(result == 0, values, jnp.nan) for name, values in done.outputs.items()},
+                   result, done.steps, done.implicit_steps)  # fmt: skip
         change = {
             output: sum(
-                (
-                    jnp.where(jnp.isfinite(by[..., k]), by[..., k], 0.0) * tangents[0][name]
-                    for k, name in enumerate(moved)
-                ),
+                (jnp.where(result == 0, by[..., k], 0.0) * tangents[0][name] for k, name in enumerate(moved)),
                 jnp.zeros(by.shape[:-1]),
             )
-            for output, by in slopes.items()
+            for output, by in finest.items()
         }
         none = np.zeros((), jax.dtypes.float0)
         return done, Run(change, none, none, none)

@@ -28,7 +28,7 @@ from ..native.engine.codes import SUCCESS
 from ..native.engine.elimination import eliminate
 from ..native.library import PackedRecord, pack
 from ..system import METHODS, Ode, Theta
-from .schedule import schedule
+from .schedule import absolute_tolerances, schedule
 
 DIRECTIONS = {"both": 0, "rising": 1, "falling": -1}
 # Times within this part of the time span are one time: what rounding makes of a sum of many intervals.
@@ -469,11 +469,7 @@ def _settings(system: Ode, method: str, start) -> Array:
     return jnp.concatenate([jnp.asarray(start, float)[None], jnp.asarray(limits, float)])
 
 
-def absolute_tolerances(system: Ode, states: tuple[str, ...]) -> np.ndarray:
-    """`(states,)`: what the author gave, 0 where the engine finds its own."""
-    if isinstance(system.atol, Mapping):
-        return np.array([float(system.atol.get(name, 0.0)) for name in states])
-    return np.full(len(states), 0.0 if system.atol is None else float(system.atol))
+
 
 
 def solve_adjoint(task: Task, theta: Theta, design: Design, method: str) -> Rows:

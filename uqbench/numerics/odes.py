@@ -28,6 +28,7 @@ from .sparse_lu import LARGEST_FILL, structure
 from .stepping import Method, Problem
 
 NO_EQUILIBRIUM = 5
+NOT_DIFFERENTIABLE = codes.NOT_DIFFERENTIABLE
 # Part of the time span by which to look ahead for the reason of a failure.
 AHEAD = 1e-6
 RESULTS = {

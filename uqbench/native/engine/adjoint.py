@@ -298,6 +298,8 @@ def take_jump_back(work: Work, adjoint: Adjoint, entry: Vector) -> None:
     copy(adjoint.state, found, COLUMNS * n)
     if stop >= 0:
         add_pair(adjoint.stops[COLUMNS * stop :], 1.0, moved, 1)
+    elif stop == START:
+        add_pair(adjoint.start, 1.0, moved, 1)
     elif stop == CROSSING:
         # tau' = -(g_y S- + g_q) / (g_t + g_y f-)
         total = model.events + model.conditions

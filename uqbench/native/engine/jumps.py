@@ -15,7 +15,7 @@ from .evaluation import at, finite, inside_step, rate_at
 from .records import Work
 from .sparse import add_scaled
 from .steps import attempt, state_inside
-from .tape import CROSSING, FIXED, note_after, note_jump, note_kick, note_shift
+from .tape import CROSSING, START, note_after, note_jump, note_kick, note_shift
 from .tolerance import NEVER
 
 # Fractions of a step at which crossings are looked for.
@@ -140,15 +140,26 @@ def fire_what_jumped(work: Work, stop: int) -> None:
     for j in range(model.events):
         if crosses(work, j, work.root_values[j]) == 1:
             rate_at(work, inside_step(work, work.t), work.y, rates)
-            if p > 0:
-                copy(work.tau_dot, work.stop_dots[stop * p :], p)
-            note_jump(work, j, stop, rates)
-            fire(work, j, rates)
             if work.differentiates == 1:
-                rate_at(work, inside_step(work, work.t), work.y, rates)
-                for i in range(work.n):
-                    add_scaled(work.s[i * p :], -rates[i], work.tau_dot, p)
-                note_after(work, rates)
+                copy(work.tau_dot, work.stop_dots[stop * p :], p)
+                # from the rate before, with which the sensitivities have come here
+                jump(work, work.change, rates, 1)
+                note_shift(work, stop, work.change, rates)
+            fire_now(work, j, stop, rates)
+            copy(work.change, rates, work.n)
+
+
+@native
+def fire_now(work: Work, j: int, stop: int, rates: Vector) -> None:
+    """Event `j` happens, its time moving with a stop or the start; `rates` are those before it, then those after it."""
+    p = work.p
+    note_jump(work, j, stop, rates)
+    fire(work, j, rates)
+    if work.differentiates == 1:
+        rate_at(work, inside_step(work, work.t), work.y, rates)
+        for i in range(work.n):
+            add_scaled(work.s[i * p :], -rates[i], work.tau_dot, p)
+        note_after(work, rates)
 
 
 @native
@@ -219,8 +230,7 @@ def refresh_roots(work: Work) -> None:
 def cross_at_start(work: Work) -> None:
     """Events of a given direction whose root starts at zero and leaves it in that direction."""
     model = work.model
-    p = work.p
-    fill(work.tau_dot, 0.0, p)
+    copy(work.tau_dot, work.start_dots, work.p)
     at(work, work.t, work.y)
     model.roots(work.x, work.root_values, work.scratch)
     fired = 0
@@ -228,8 +238,7 @@ def cross_at_start(work: Work) -> None:
         direction = float(model.event_directions[j])
         if work.root_values[j] == 0.0 and direction * work.root_signs[j] > 0.0:
             rate_at(work, inside_step(work, work.t), work.y, work.f)
-            note_jump(work, j, FIXED, work.f)
-            fire(work, j, work.f)
+            fire_now(work, j, START, work.f)
             fired = 1
     if fired == 1:
         after_jump(work)

@@ -168,6 +168,7 @@ def try_step(work: Work) -> None:
         if not residual <= allowed:
             reject(work, h, max(SHRINK, SAFETY * pow(allowed / residual, 0.25)) if isfinite(residual) else 0.3)
             return
+    tolerance.keep_signs(work, end, h)
     crossed = 0
     if model.events + model.conditions > 0:
         theta = jumps.first_crossing(work)
@@ -182,6 +183,12 @@ def try_step(work: Work) -> None:
     if p > 0:
         steps.step_sensitivities(work, h)
         s_error = tolerance.sensitivity_error(work, end, h)
+        if not isfinite(s_error):
+            # a stage may leave the domain of a power or logarithm that the states never leave
+            work.keep_sign = 1
+            steps.step_sensitivities(work, h)
+            work.keep_sign = 0
+            s_error = tolerance.sensitivity_error(work, end, h)
         if s_error > 1.0 and tolerance.measure_degrees(work, end, h) == 1:
             s_error = tolerance.sensitivity_error(work, end, h)
         if not s_error <= 1.0:
@@ -324,15 +331,15 @@ def begin(work: Work) -> None:
         return
     while work.stop_next < work.stop_count and jumps.next_stop(work) < work.start - work.time_tolerance:
         work.stop_next = work.stop_next + 1
+    if model.events + model.conditions > 0:
+        jumps.refresh_roots(work)
     if work.differentiates == 1:
         # a start that moves
         rate_at(work, work.t, work.y, work.f)
         tape.note_start(work, work.f)
         for i in range(n):
             if work.f[i] != 0.0:
-                add_scaled(work.s[i * p :], -work.f[i], work.tau_dot, p)
-    if model.events + model.conditions > 0:
-        jumps.refresh_roots(work)
+                add_scaled(work.s[i * p :], -work.f[i], work.start_dots, p)
     if jumps.next_stop(work) <= work.start + work.time_tolerance:
         jumps.cross_stops(work)
     if model.events > 0:

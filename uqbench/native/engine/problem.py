@@ -171,7 +171,7 @@ def solve(model: Model, given: Given) -> None:
     work.chosen = -1
     if p > 0:
         copy(work.s, given.initial_d, size)
-        copy(work.tau_dot, given.start_d, p)
+        work.start_dots = given.start_d
         for c in range(p):
             work.s_floor[c] = given.q[model.direction_parameters[c]]
     sound = 1

@@ -177,6 +177,7 @@ class Work(Record):
     s_argument: Vector
     s_point: Vector
     tau_dot: Vector
+    start_dots: Vector
     s_floor: Vector
     # 1 where stages are not to leave the sign that a state has at both ends of the step
     keep_sign: int

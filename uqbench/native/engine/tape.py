@@ -12,7 +12,7 @@ from .records import Tape, Work
 
 STEP, SHIFT, KICK, JUMP = 1, 2, 3, 4
 # What a jump's time depends on, where it is not that of a stop: the start, the crossing itself, nothing.
-START, CROSSING, FIXED = -1, -2, -3
+START, CROSSING = -1, -2
 # Numbers of a step before its state: t, h, implicit, least_time, cap, live, first row.
 STEP_HEAD = 7
 
