@@ -9,7 +9,7 @@ the inverse of a concentration, so that the network does something.
 
 Every rate is k y_a y_b H, with H a Hill function of one species or 1; that makes the reference short. It is written in
 NumPy with its derivatives by hand, solved by SciPy's Radau at a relative tolerance of 1e-11 and absolute ones of
-1e-14 of the largest value of each state; the sensitivities by the variational equations, at 1e-9. That takes seconds
+1e-20 of the largest value of each state; the sensitivities by the variational equations, at 1e-9. That takes seconds
 for each, so LSODA at 1e-12 comes first, and Radau has the last word on everything that seems wrong. The model under
 test is written a second time, in the form that an author would write.
 
@@ -39,9 +39,11 @@ DECADES = 4.0  # on either side
 RTOL = 1e-8
 ACCUMULATED = 100.0
 GRADIENT_TOLERANCE = 1e-4
-# Below this share of the largest value that a state has had so far its relative error is no longer asked for, and
-# below that one of the largest start of all states, where only rounding is left of it.
-FLOOR, TRACE = 1e-4, 1e-16
+# Shares below which the relative error of a state is no longer asked for: of the largest value that it has had so far,
+# of the largest that it ever has, and of the largest of all states, where only rounding is left of it.
+FLOOR, TRACE, ROUNDING = 1e-4, 1e-12, 1e-16
+# Absolute tolerance of the reference as a share of the largest value of each state, so that traces have digits as well.
+TINY = 1e-20
 
 
 @dataclasses.dataclass(frozen=True)
@@ -318,12 +320,12 @@ def reference(network: Network, *, thorough: bool = False) -> Reference:
     # a species that is never there is measured against the others
     largest = np.maximum(np.abs(rough.y).max(axis=1), 1e-30 * network.concentration)
     if thorough:
-        states = _solve(network, equations, "Radau", 1e-11, 1e-14 * largest, t_eval=network.times).y.T
+        states = _solve(network, equations, "Radau", 1e-11, TINY * largest, t_eval=network.times).y.T
         derivatives = _variational(network, equations, largest)
     else:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)
-            solution = _solve(network, equations, "LSODA", 1e-12, 1e-14 * largest, dense_output=True)
+            solution = _solve(network, equations, "LSODA", 1e-12, TINY * largest, dense_output=True)
         states = solution.sol(network.times).T
         derivatives = _collocated(network, equations, solution)
     so_far = np.array([np.abs(rough.y[:, rough.t <= t]).max(axis=1) for t in network.times])
@@ -350,7 +352,7 @@ def _variational(network: Network, equations: Equations, largest: np.ndarray) ->
     def jacobian(t, packed):
         return block_diag([csc_matrix(equations.jacobian(packed[:count]))] * columns, format="csc")
 
-    span, atol = (0.0, network.times[-1]), np.tile(1e-14 * largest, columns)
+    span, atol = (0.0, network.times[-1]), np.tile(TINY * largest, columns)
     solution = solve_ivp(slope, span, first.T.ravel(), "Radau", network.times, rtol=1e-9, atol=atol, jac=jacobian)
     if not solution.success:
         raise RuntimeError(f"{network.kind} {network.seed}, sensitivities: {solution.message}")
@@ -448,7 +450,7 @@ def scales(exact: Reference) -> tuple[np.ndarray, np.ndarray]:
     at that time; it need not be better than the value itself, whose error it shares.
     """
     of_states = np.maximum(np.abs(exact.states), FLOOR * exact.largest)
-    of_states = np.maximum(of_states, TRACE * exact.largest.max())
+    of_states = np.maximum(of_states, np.maximum(TRACE * exact.largest[-1], ROUNDING * exact.largest.max()))
     row = np.abs(exact.derivatives).max(axis=-1)
     of_derivatives = np.maximum(row, ACCUMULATED * RTOL / GRADIENT_TOLERANCE * of_states)
     return of_states, of_derivatives
