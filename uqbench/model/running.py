@@ -56,13 +56,19 @@ def simulate(
     if task is None:
         solution = solve(model.system, theta, _passing(design), method=method, reverse=reverse, sharper=sharper)
         return _observed(model, theta, design, _settled(model.system, theta, design, solution))
-    rows = (solve_adjoint if reverse else solve_compiled)(task, theta, _passing(design), method)
-    values = dict(zip(task.outputs, rows.values.T, strict=True))
-    ran = Ran(rows.result, rows.steps, rows.implicit_steps)
     if design.settles:
-        solution = Solution(values, *ran)
+        rows = (solve_adjoint if reverse else solve_compiled)(task, theta, _passing(design), method)
+        solution = Solution(dict(zip(task.outputs, rows.values.T, strict=True)), *rows[1:])
         return _observed(model, theta, design, _settled(model.system, theta, design, solution))
-    return _run_of(model, values, ran, design.times.shape)
+    values, ran = _native_rows(model, task, theta, design, method, reverse)
+    return Run({name: values[:, k] for k, name in enumerate(task.outputs)}, *ran)
+
+
+def _native_rows(model: Model, task: Task, theta: Theta, design: Design, method: str, reverse: bool = False):
+    """Outputs `(times, outputs)` in one array, since each operation on each of them would be compiled apart; `Ran`."""
+    rows = (solve_adjoint if reverse else solve_compiled)(task, theta, design, method)
+    result = _result_of(model, jnp.all(jnp.isfinite(rows.values)), rows.result)
+    return jnp.where(result == 0, rows.values, jnp.nan), Ran(result, rows.steps, rows.implicit_steps)
 
 
 class Ran(NamedTuple):
@@ -118,10 +124,15 @@ def _observed(model: Model, theta: Theta, design: Design, solution: Solution) ->
 def _run_of(model: Model, outputs: dict, ran: Ran, shape) -> Run:
     outputs = {name: jnp.broadcast_to(outputs[name], shape) for name in model.outputs}
     finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(values)) for values in outputs.values()]))
-    algebraic = model.system is not None and model.system.algebraic is not None
-    result = jnp.where((ran.result == 0) & ~finite, NO_EQUILIBRIUM if algebraic else BLOW_UP, ran.result)
+    result = _result_of(model, finite, ran.result)
     outputs = {name: jnp.where(result == 0, values, jnp.nan) for name, values in outputs.items()}
     return Run(outputs, result, ran.steps, ran.implicit_steps)
+
+
+def _result_of(model: Model, finite: Array, code: Array) -> Array:
+    """The code of a run, of which it is known whether all outputs are numbers."""
+    algebraic = model.system is not None and model.system.algebraic is not None
+    return jnp.where((code == 0) & ~finite, NO_EQUILIBRIUM if algebraic else BLOW_UP, code)
 
 
 # Sensitivities are carried as vectors over the parameters: whole vector registers are faster than a remainder.
@@ -207,7 +218,26 @@ def _run(model, theta, design, key, method, mode):
 
 @partial(jax.jit, static_argnames=("model", "method"))
 def _run_packed(model, values, design, key, method):
-    return simulate(model, dict(zip(model.space.names, values, strict=True)), design, key, method=method)
+    return _packed(model, dict(zip(model.space.names, values, strict=True)), design, key, method)
+
+
+def _packed(model: Model, theta: Theta, design: Design, key, method: str) -> tuple[Array, Ran]:
+    """Outputs `(outputs, times)` in the order of the model, to be taken apart on the host, and how the solve went."""
+    task = native_task(model, design)
+    if task is not None and not design.settles:
+        values, ran = _native_rows(model, task, theta, design, method)
+        return values.T, ran
+    return _pack(model, simulate(model, theta, design, key, method=method))
+
+
+def _pack(model: Model, run: Run) -> tuple[Array, Ran]:
+    values = jnp.stack([run.outputs[name] for name in model.outputs], axis=-2)
+    return values, Ran(run.result, run.steps, run.implicit_steps)
+
+
+def _unpack(model: Model, values, ran: Ran) -> Run:
+    host = np.asarray(values)
+    return Run({name: jnp.asarray(host[..., k, :]) for k, name in enumerate(model.outputs)}, *ran)
 
 
 @partial(jax.jit, static_argnames=("model", "method", "shared"))
@@ -215,15 +245,15 @@ def _run_many(model, values, design, keys, method, shared):
     thetas = dict(zip(model.space.names, values.T, strict=True))
     if model.system is None:
         axes = (0, None if shared else 0, None if keys is None else 0)
-        return jax.vmap(partial(simulate, model), in_axes=axes)(thetas, design, keys)
+        return _pack(model, jax.vmap(partial(simulate, model), in_axes=axes)(thetas, design, keys))
     if shared:
         design = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(values), *leaf.shape)), design)
     one = jax.tree.map(lambda leaf: leaf[0], design)
     if native_task(model, one) is not None:
-        return jax.vmap(partial(simulate, model, method=method))(thetas, design)
+        return jax.vmap(lambda theta, design: _packed(model, theta, design, None, method))(thetas, design)
     solutions = solve_many(model.system, thetas, _passing(design), method=method)
     solutions = jax.vmap(partial(_settled, model.system))(thetas, design, solutions)
-    return jax.vmap(partial(_observed, model))(thetas, design, solutions)
+    return _pack(model, jax.vmap(partial(_observed, model))(thetas, design, solutions))
 
 
 def evaluate(model: Model, theta: Theta, design: Design, key: Array | None = None, mode: str = "value") -> Run:
@@ -259,7 +289,7 @@ def evaluate(model: Model, theta: Theta, design: Design, key: Array | None = Non
     values = np.array([*theta.values()], dtype=float)
     if reduction(model.system) is not None:
         _warn_of_time_scales(model, values[None], design)
-    return _ordered(model, _run_packed(model, values, design, key, method))
+    return _unpack(model, *_run_packed(model, values, design, key, method))
 
 
 def evaluate_many(model: Model, thetas: Theta, design: Design, keys: Array | None = None, *, chunk: int = 1024) -> Run:
@@ -302,7 +332,9 @@ def evaluate_many(model: Model, thetas: Theta, design: Design, keys: Array | Non
         used = min(size, n - start)
         runs.append(run if used == size else jax.tree.map(lambda leaf, used=used: leaf[:used], run))
     run = runs[0] if len(runs) == 1 else jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *runs)
-    return _ordered(model, run)
+    if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(run)):
+        return Run({name: run[0][..., k, :] for k, name in enumerate(model.outputs)}, *run[1])
+    return _unpack(model, *run)
 
 
 def _ordered(model: Model, run: Run) -> Run:
