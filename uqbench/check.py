@@ -9,7 +9,7 @@ import numpy as np
 
 from .design import Design
 from .errors import InputError
-from .model import RESULTS, Model, evaluate, evaluate_many, output_findings, running
+from .model import RESULTS, Model, evaluate, evaluate_many, output_findings, running, start_findings
 from .numerics import compiled
 
 PRIOR_DRAWS = 32
@@ -97,7 +97,7 @@ def check_model(model: Model, design: Design | None = None, *, seed: int = 0) ->
     """
     subject = f"model {model.name!r}" if model.name else "model"
     design = design or Design.linspace(0.1, 1.0, 10, inputs=dict.fromkeys(_inputs(model), 1.0))
-    findings = list(output_findings(model, design))
+    findings = list(output_findings(model, design)) or start_findings(model, design)
     if findings:
         raise InputError(subject, findings)
     findings += _shipping_findings(model)

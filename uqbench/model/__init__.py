@@ -6,6 +6,7 @@ from .description import Model as Model
 from .description import Run as Run
 from .digest import digest as digest
 from .findings import output_findings as output_findings
+from .findings import start_findings as start_findings
 from .running import evaluate as evaluate
 from .running import evaluate_many as evaluate_many
 from .running import method_for as method_for
