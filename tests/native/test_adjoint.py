@@ -17,6 +17,7 @@ import uqbench as uq
 from uqbench.model.running import native_task
 from uqbench.numerics import compiled
 
+from ..solves import random_networks
 from ..solves.problems import model
 
 RTOL = 1e-9
@@ -403,13 +404,13 @@ def resting_initial(p, inputs):
 
 
 @pytest.mark.parametrize("method", ["explicit", "implicit"])
-def test_a_gradient_is_right_or_absent_where_the_states_are_at_rest(method):
+def test_a_gradient_is_right_where_the_states_are_at_rest(method):
     case = prepared(Problem(resting_initial, resting, {"target": 1.0, "w": 3.0}, ("C", "D"), 29.0, {"method": method}))
     forward, _ = jax.jacfwd(lambda each: case.score(each, {}, "forward"), has_aux=True)(case.at[0])
     back, _ = jax.grad(lambda each: case.score(each, {}, "reverse"), has_aux=True)(case.at[0])
     error = float(np.abs(back - forward).max() / np.abs(forward).max())
     print(f"{method}: {error:.1e}")
-    assert np.all(np.isnan(back)) or error < 1e-3
+    assert error < 1e-3
 
 
 @pytest.mark.parametrize("problem", [ROBERTSON, CHAIN], ids=["Robertson", "chain"])
@@ -461,3 +462,141 @@ def test_parameters_without_effect_have_the_gradient_zero():
     assert float(slopes[-1]) == 0.0
     task = native_task(case.model, case.design)
     assert compiled.active_entries(task, ("nothing",)) == ()
+
+
+# --- where the adjoint is not enough, sensitivities take its place, with their codes
+
+
+def hill_initial(p, inputs):
+    return {"A": inputs["dose"] * p["share"], "B": 0.5}
+
+
+def hill(t, y, p, inputs):
+    bound = y["A"] ** p["n"]
+    return {"A": p["a"] - p["d"] * y["A"], "B": p["v"] * bound / (p["K"] ** p["n"] + bound) - p["e"] * y["B"]}
+
+
+def dose_of_a(p, inputs):
+    return {"A": (jnp.stack([p["when"]]), jnp.stack([p["amount"]]))}
+
+
+HILL = Problem(
+    hill_initial,
+    hill,
+    {**{"a": 1.0, "d": 0.4, "v": 2.0, "K": 0.7, "n": 0.8, "e": 0.3}, **{"share": 0.7, "when": 1.3, "amount": 2.0}},
+    ("A", "B"),
+    8.0,
+    {"doses": dose_of_a},
+    inputs={"dose": 0.0},
+)
+# A stays at zero, where its power has an infinite slope, until there is a dose
+WAITING = HILL._replace(theta={**HILL.theta, "a": 1e-300})
+
+
+@pytest.mark.parametrize("method", ["auto", "explicit"])
+def test_a_hill_power_below_one_from_zero(method):
+    case = prepared(HILL._replace(settings={**HILL.settings, "method": method}), 1e-7)
+    logarithms, inputs = case.at
+    forward, code = jax.jacfwd(lambda each: case.score(each, inputs, "forward"), has_aux=True)(logarithms)
+    back, code_back = jax.grad(lambda each: case.score(each, inputs, "reverse"), has_aux=True)(logarithms)
+    assert (int(code), int(code_back)) == (0, 0)
+    np.testing.assert_allclose(back, forward, rtol=0, atol=1e-12 * np.abs(forward).max())
+
+
+def test_a_member_with_infinite_slopes_in_a_batch():
+    case = prepared(HILL, 1e-7)
+    doses = jnp.array([0.0, 1.0, 0.0, 2.0])
+
+    def every(mode, transformation):
+        def score(logarithms, dose):
+            return case.score(logarithms, {"dose": dose}, mode)
+
+        one = transformation(score, has_aux=True)
+        return jax.jit(jax.vmap(one, (None, 0)))(case.at[0], doses)
+
+    forward, codes = every("forward", jax.jacfwd)
+    back, codes_back = every("reverse", jax.grad)
+    np.testing.assert_array_equal(codes, 0)
+    np.testing.assert_array_equal(codes_back, 0)
+    np.testing.assert_allclose(back, forward, rtol=0, atol=1e-3 * np.abs(forward).max())
+
+
+def tank_initial(p, inputs):
+    return {"y": p["y0"], "level": p["y0"]}
+
+
+def tank(t, y, p, inputs):
+    return {"y": -p["k"] * jnp.sqrt(jnp.maximum(y["y"], 0.0)), "level": -p["k"] * y["level"]}
+
+
+def emptied(t, y, p, inputs):
+    return y["A"] - 1.0
+
+
+def power_of_nothing(t, y, p, inputs):
+    return {"A": y["B"] ** 0.8 + p["d"]}
+
+
+def growth(t, y, p, inputs):
+    return {"A": p["a"], "B": -p["e"] * y["B"]}
+
+
+def nothing_beside(p, inputs):
+    return {"A": 0.0, "B": 0.0}
+
+
+def root_initial(p, inputs):
+    return {"C": jnp.sqrt(p["C0"])}
+
+
+def late(t, y, p, inputs):
+    return {"C": jnp.where(t < 1.0 + jnp.sqrt(p["shift"]), p["rate"], 0.0) - y["C"]}
+
+
+def decays(t, y, p, inputs):
+    return {"C": -p["k"] * y["C"]}
+
+
+SINGULAR = {
+    "empty tank": (Problem(tank_initial, tank, {"y0": 1.0, "k": 0.5}, ("y", "level"), 20.0)),
+    "Hill": HILL,
+    "Hill, nothing until a dose": WAITING,
+    "event": Problem(
+        nothing_beside,
+        growth,
+        {"a": 1.0, "d": 0.1, "e": 0.5},
+        ("A", "B"),
+        3.0,
+        {"events": (uq.Event(emptied, power_of_nothing, "rising"),)},
+    ),
+    "initial state": Problem(root_initial, decays, {"C0": 0.0, "k": 0.5}, ("C",), 3.0),
+    "time of a switch": Problem(pool_initial, late, {"C0": 1.0, "shift": 0.0, "rate": 2.0}, ("C",), 3.0),
+}
+
+
+@pytest.mark.parametrize("name", SINGULAR)
+def test_slopes_that_are_not_finite_are_right_or_have_the_code_of_the_forward_mode(name):
+    problem = SINGULAR[name]
+    case = prepared(problem, 1e-7)
+    inputs = case.at[1]
+    values = jnp.array([*problem.theta.values()])
+
+    def score(values, mode):
+        # parameters themselves, since some are zero
+        theta = dict(zip(problem.theta, values, strict=True))
+        run = uq.evaluate(case.model, theta, _with(case.design, inputs), mode=mode)
+        return sum((1.0 + k) * jnp.sum(run.outputs[output]) for k, output in enumerate(problem.outputs)), run.result
+
+    forward, code = jax.jacfwd(lambda values: score(values, "forward"), has_aux=True)(values)
+    back, code_back = jax.grad(lambda values: score(values, "reverse"), has_aux=True)(values)
+    print(f"{name}: {int(code)}, {int(code_back)}")
+    assert int(code_back) == int(code)
+    if int(code) == 0:
+        np.testing.assert_allclose(back, forward, rtol=0, atol=1e-6 * np.abs(forward).max())
+
+
+def test_a_gradient_that_shorter_steps_do_not_better():
+    """A network of ten Hill functions whose gradient five solves do not resolve."""
+    outcome = random_networks.examine(17)
+    assert outcome.codes == (0, 0, 0)
+    assert outcome.reverse <= 1.0

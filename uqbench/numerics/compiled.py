@@ -469,15 +469,13 @@ def _settings(system: Ode, method: str, start) -> Array:
     return jnp.concatenate([jnp.asarray(start, float)[None], jnp.asarray(limits, float)])
 
 
-
-
-
 def solve_adjoint(task: Task, theta: Theta, design: Design, method: str) -> Rows:
     """`solve_compiled` for reverse mode: a gradient costs a few solves, however many parameters there are.
 
     Its derivative by parameters and inputs is that of the discrete solution (`native.engine.adjoint`); `jax.jvp` is
-    refused. A failed solve has the derivative zero. Where the steps do not resolve the derivative it is NaN. With
-    delays it is the transpose of the sensitivities.
+    refused. A failed solve has the derivative zero. Where the steps do not resolve the derivative, or slopes of the
+    right-hand side are not finite, sensitivities take its place; where these fail for the latter reason the solve has
+    their code. With delays the derivative is the transpose of the sensitivities.
     """
     if task.system.delays:
         return solve_compiled(task, theta, design, method)
@@ -512,9 +510,30 @@ def _reversible_forward(task, method, theta, design):
         return _rows(task, method, theta, design), (_Moved(moved), theta, design, jnp.zeros(()))
     shapes = [(len(design.times), len(task.outputs)), (records.REPORT,)]
     # an operand for the adjoint with nothing in it: the solve says whether it has a derivative
-    operands = _operands(task, method, theta, design, (jnp.zeros(0),))
+    operands = _adjoint_operands(task, method, active, theta, design, jnp.zeros(0))
     rows, report = foreign_call.call_model(compiled(task, active).target, operands, shapes)
     return (rows, report), (_Moved(moved), theta, design, report[0])
+
+
+# Numbers of a member's schedule times directions on which it depends, up to which its derivatives are handed over.
+MOST_START_SLOPES = 1_000_000
+
+
+def _adjoint_operands(task, method, active, theta: Theta, design: Design, rows_bar) -> list[Array]:
+    """Operands with cotangents of the rows, and what sensitivities need where the adjoint is not enough.
+
+    These are: 1 where the rest is given, then the places of those directions on which the start and the schedule
+    depend; the derivatives in these directions.
+    """
+    operands = _operands(task, method, theta, design)
+    entering = names_of_start(task)
+    places = [k for k, (name, _) in enumerate(active) if name in entering]
+    if operands[5].size * len(places) > MOST_START_SLOPES:
+        given = [jnp.zeros(1), *[jnp.zeros(0)] * 4]
+    else:
+        slopes = _start_slopes(task, tuple(active[k] for k in places), theta, design)
+        given = [jnp.asarray([1.0, *places]), *slopes]
+    return [*operands[:-1], rows_bar, *given, operands[-1]]
 
 
 def _reversible_backward(task, method, saved, cotangents):
@@ -535,7 +554,8 @@ def _reversible_backward(task, method, saved, cotangents):
     sizes = np.cumsum([p, n, 1, count])
     shapes = [(len(design.times), len(task.outputs)), (records.REPORT + 2,), (sizes[-1] + count * n, 2)]
     # no NaN of a caller may come from times that a failed solve has not reached
-    operands = _operands(task, method, theta, design, (jnp.where(code == SUCCESS, rows_bar, 0.0),))
+    rows_bar = jnp.where(code == SUCCESS, rows_bar, 0.0)
+    operands = _adjoint_operands(task, method, active, theta, design, rows_bar)
     _, report, found = foreign_call.call_model(compiled(task, active).target, operands, shapes)
     unknown = jnp.where(report[0] == SUCCESS, 0.0, jnp.nan)
     found = jnp.where(code == SUCCESS, found[:, 0] + unknown, 0.0)

@@ -18,12 +18,15 @@ from ..language import (
 from . import adjoint, member, past
 from .adjoint import COLUMNS, Adjoint
 from .codes import BAD_DELAY, NOT_DIFFERENTIABLE, SUCCESS
+from .evaluation import finite
 from .records import REPORT, SETTINGS, Model, Tape, Work
 
 # Solves by which an adjoint may be tried, at finer tolerances and with steps that are shorter each time: by what the
 # order says of the error of the gradient, within limits.
 TRIALS, FINER, FINEST = 5, 0.03, 1e-13
 SHORTENING, LEAST_SHORTENING, MOST_SHORTENING = 0.8, 0.5, 0.03
+# Sensitivities in place of an adjoint may take this many times the steps that the states are allowed.
+MORE_STEPS = 10.0
 
 
 class Given(Record):
@@ -58,6 +61,15 @@ class Given(Record):
     # (times, outputs), (cotangents, 2): by directions, initial state, start, stops and kicks, of order 5 and 4
     rows_bar: Vector
     cotangents: Vector
+    # for sensitivities where an adjoint is not enough: whether what follows is given; those directions (few,) on which
+    # the start and the schedule depend, and the derivatives in them, (n, few), (few,), (stops, few), (stops, n, few)
+    has_few: int
+    few: int
+    places: Vector
+    initial_few: Vector
+    start_few: Vector
+    stops_few: Vector
+    kicks_few: Vector
     # difference of the two in units of what is aimed at, and of what is trusted at most; the relative tolerance that
     # was asked for
     distrust: float
@@ -183,8 +195,8 @@ def solve(model: Model, given: Given) -> None:
     stops = given.stop_count + added
     work.stop_count = stops
     work.given_stops = given.stop_count
-    # an adjoint has no sensitivities, but the derivatives of its switches
-    directions = p if is_null(work.tape) else model.directions
+    # an adjoint, and a solve that one will follow, have no sensitivities, but the derivatives of their switches
+    directions = model.directions if work.differentiates == 1 else p
     # one delay or several later everything that happens is felt again
     room = stops + (past.sums(model.delays) * (stops + 1) if model.delays > 0 else 0)
     stop_pool = allocate(room * (1 + directions) + 1)
@@ -212,8 +224,12 @@ def solve(model: Model, given: Given) -> None:
         member.integrate(work)
     else:
         work.code = BAD_DELAY
-    if work.code == SUCCESS and not is_null(work.tape):
-        take_back(work, given)
+    if work.code == SUCCESS and work.differentiates == 1 and p == 0:
+        found = work.stop_dots[given.stop_count * directions :]
+        if finite(found, added * directions) == 0:
+            work.code = NOT_DIFFERENTIABLE
+        elif not is_null(work.tape):
+            take_back(work, given)
     width = work.outputs
     if work.code != SUCCESS:
         for k in range(work.written, work.time_count):
@@ -273,11 +289,115 @@ def take_back(work: Work, given: Given) -> None:
 
 
 @native
+def spread(given: Given, source: Vector, target: Vector, rows: int, p: int) -> None:
+    """`source (rows, few)` goes to its places in `target (rows, p)`."""
+    fill(target, 0.0, rows * p)
+    for row in range(rows):
+        for k in range(given.few):
+            target[row * p + int(given.places[k])] = source[row * given.few + k]
+
+
+@native
+def solve_forward(model: Model, given: Given, factor: float) -> None:
+    """The problem again, with sensitivities under error control; `factor` times as many steps are allowed.
+
+    Rows and report are those of this solve; its sensitivities, times the cotangents of the rows, are the gradient, and
+    nothing is left for initial state, start, stops and kicks.
+    """
+    if given.has_few == 0:
+        given.report[0] = float(NOT_DIFFERENTIABLE)
+        return
+    n = model.states
+    p = model.directions
+    stops = given.stop_count
+    wide = allocate_record(Given)
+    settings = allocate(SETTINGS)
+    copy(settings, given.settings, SETTINGS)
+    settings[3] = factor * settings[3]
+    values = given.time_count * model.outputs
+    pool = allocate(p * (n + 1 + stops * (1 + n) + values) + 5 * 8)
+    if is_null(pool):
+        given.report[0] = float(NOT_DIFFERENTIABLE)
+        release(settings)
+        release(wide)
+        return
+    used = allocate_indices(1)
+    wide.p = p
+    wide.q = given.q
+    wide.initial = given.initial
+    wide.atol = given.atol
+    wide.times = given.times
+    wide.time_count = given.time_count
+    wide.stops = given.stops
+    wide.stop_count = stops
+    wide.kicks = given.kicks
+    wide.initial_d = take(pool, used, n * p)
+    wide.start_d = take(pool, used, p)
+    wide.stops_d = take(pool, used, stops * p)
+    wide.kicks_d = take(pool, used, stops * n * p)
+    wide.rows_d = take(pool, used, values * p)
+    spread(given, given.initial_few, wide.initial_d, n, p)
+    spread(given, given.start_few, wide.start_d, 1, p)
+    spread(given, given.stops_few, wide.stops_d, stops, p)
+    spread(given, given.kicks_few, wide.kicks_d, stops * n, p)
+    wide.settings = settings
+    wide.rows = given.rows
+    wide.report = given.report
+    wide.differentiates = 1
+    solve(model, wide)
+    if not is_null(given.cotangents):
+        fill(given.cotangents, 0.0, COLUMNS * (p + n + 1 + stops * (1 + n)))
+        for k in range(values):
+            if given.rows_bar[k] != 0.0:
+                for c in range(p):
+                    change = given.rows_bar[k] * wide.rows_d[k * p + c]
+                    given.cotangents[COLUMNS * c] = given.cotangents[COLUMNS * c] + change
+    release(used)
+    release(pool)
+    release(settings)
+    release(wide)
+
+
+@native
+def solve_checked(model: Model, given: Given) -> None:
+    """A solve that an adjoint will follow: its code says whether there is a gradient.
+
+    Where slopes are no numbers the adjoint is none either, and whether sensitivities are is seen by solving for them.
+    """
+    given.differentiates = 1
+    solve(model, given)
+    code = int(given.report[0])
+    few = given.few
+    n = model.states
+    if code == SUCCESS and given.has_few == 1:
+        sound = finite(given.initial_few, n * few) + finite(given.start_few, few)
+        sound = sound + finite(given.stops_few, given.stop_count * few)
+        sound = sound + finite(given.kicks_few, given.stop_count * n * few)
+        if sound < 4:
+            code = NOT_DIFFERENTIABLE
+    if code == NOT_DIFFERENTIABLE:
+        solve_forward(model, given, 1.0)
+
+
+@native
 def solve_adjoint(model: Model, given: Given) -> None:
     """A solve with its adjoint: steps that suit the states but do not resolve the gradient are shortened.
 
-    Where that does not help the code says that there is no gradient.
+    Where that does not help, or slopes are no numbers, the gradient is that of sensitivities.
     """
+    values = given.time_count * model.outputs
+    asked = 0
+    for k in range(values):
+        if given.rows_bar[k] != 0.0:
+            asked = 1
+    if asked == 0 or finite(given.rows_bar, values) == 0:
+        # zero times a gradient, or no number times it
+        fill(given.cotangents, 0.0, COLUMNS * (model.directions + model.states + 1))
+        rest = given.cotangents[COLUMNS * (model.directions + model.states + 1) :]
+        fill(rest, 0.0, COLUMNS * given.stop_count * (1 + model.states))
+        given.report[0] = float(SUCCESS if asked == 0 else NOT_DIFFERENTIABLE)
+        return
+    original = given.settings
     settings = allocate(SETTINGS)
     copy(settings, given.settings, SETTINGS)
     given.settings = settings
@@ -295,7 +415,8 @@ def solve_adjoint(model: Model, given: Given) -> None:
         given.report[REPORT] = float(trial + 1)
         if trial == 0:
             first_code = given.report[0]
-        if given.report[0] != 0.0 or given.distrust <= 1.0:
+        # what is no number stays so
+        if given.report[0] != 0.0 or given.distrust <= 1.0 or given.distrust >= adjoint.UNKNOWN:
             break
         shorter = SHORTENING * pow(given.distrust, -0.25)
         settings[1] = min(settings[1], max(FINER * settings[1], FINEST))
@@ -303,11 +424,12 @@ def solve_adjoint(model: Model, given: Given) -> None:
     given.report[REPORT + 1] = given.worst_distrust
     # what a shorter solve could not better stands, where it is good enough
     given.report[0] = first_code
-    if first_code == 0.0 and not given.worst_distrust <= 1.0:
-        given.report[0] = float(NOT_DIFFERENTIABLE)
     release(tape.values)
     release(tape)
     release(settings)
+    given.settings = original
+    if int(first_code) == NOT_DIFFERENTIABLE or (first_code == 0.0 and not given.worst_distrust <= 1.0):
+        solve_forward(model, given, MORE_STEPS)
 
 
 @native
@@ -316,6 +438,7 @@ def solve_member(model: Model, call: Call, b: int) -> None:
     given = allocate_record(Given)
     n = model.states
     last = call.count_operands - 1
+    reverse = 1 if last > 10 else 0
     given.p = 0
     given.q = operand(call, 0, b)
     given.initial = operand(call, 1, b)
@@ -325,7 +448,7 @@ def solve_member(model: Model, call: Call, b: int) -> None:
     given.stops = operand(call, 4, b)
     given.stop_count = call.operand_sizes[4]
     given.kicks = operand(call, 5, b)
-    if last > 7:
+    if last > 6 and reverse == 0:
         given.differentiates = 1
         given.p = call.operand_sizes[6] // n
         given.initial_d = operand(call, 6, b)
@@ -336,14 +459,23 @@ def solve_member(model: Model, call: Call, b: int) -> None:
     given.settings = operand(call, last, b)
     given.rows = result(call, 0, b)
     given.report = result(call, 1, b)
-    if last == 7:
-        # the operand before the settings holds cotangents of the rows, or nothing: then only whether there are slopes
-        given.differentiates = 1
-        if call.count_results > 2:
-            given.rows_bar = operand(call, 6, b)
-            given.cotangents = result(call, 2, b)
-            solve_adjoint(model, given)
-            release(given)
-            return
-    solve(model, given)
+    if reverse == 0:
+        solve(model, given)
+        release(given)
+        return
+    # whether there are derivatives, and their places
+    given.few = call.operand_sizes[7] - 1
+    given.has_few = int(operand(call, 7, b)[0])
+    given.places = operand(call, 7, b)[1:]
+    given.initial_few = operand(call, 8, b)
+    given.start_few = operand(call, 9, b)
+    given.stops_few = operand(call, 10, b)
+    given.kicks_few = operand(call, 11, b)
+    # cotangents of the rows, or nothing: then only whether there is a gradient
+    if call.count_results > 2:
+        given.rows_bar = operand(call, 6, b)
+        given.cotangents = result(call, 2, b)
+        solve_adjoint(model, given)
+    else:
+        solve_checked(model, given)
     release(given)

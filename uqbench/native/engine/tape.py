@@ -6,8 +6,9 @@ of. A solve without a tape pays one comparison for each of them.
 """
 
 from ..language import Vector, allocate, copy, is_null, native, release
+from . import rodas5p, tsit5
 from .codes import NOT_DIFFERENTIABLE
-from .evaluation import at, finite, inside_step
+from .evaluation import at, finite, inside_step, sign_of_ends
 from .records import Tape, Work
 
 STEP, SHIFT, KICK, JUMP = 1, 2, 3, 4
@@ -39,20 +40,44 @@ def room(tape: Tape, count: int) -> int:
 
 @native
 def check_slopes(work: Work) -> None:
-    """A solve that an adjoint will follow has a code where slopes of the right-hand side are no numbers (x^.8 at 0).
+    """A solve that an adjoint will follow ends where slopes of the right-hand side are no numbers (x^.8 at 0).
 
-    The adjoint does not know delays either.
+    All stages are looked at: the adjoint goes through them. `problem.solve_checked` then asks the sensitivities. The
+    adjoint does not know delays either.
     """
     model = work.model
+    n = work.n
     count = model.jacobian_count + model.forcing_count
     if work.differentiates == 0 or work.p > 0 or count == 0:
         return
     if model.delays > 0:
         work.code = NOT_DIFFERENTIABLE
         return
-    at(work, inside_step(work, work.t), work.y)
-    model.variation(work.x, work.buffer, work.scratch)
-    if finite(work.buffer, count) == 0:
+    stages = rodas5p.STAGES if work.step_implicit == 1 else tsit5.STAGES
+    for i in range(stages):
+        node = rodas5p.ALPHA[i] if work.step_implicit == 1 else tsit5.NODES[min(i, tsit5.STAGES - 1)]
+        at(work, inside_step(work, work.t + node * work.h), work.arguments[i * n :])
+        model.variation(work.x, work.buffer, work.scratch)
+        if finite(work.buffer, count) == 0:
+            # as the adjoint treats them
+            work.keep_sign = 1
+            sign_of_ends(work)
+            work.keep_sign = 0
+            model.variation(work.x, work.buffer, work.scratch)
+            if finite(work.buffer, count) == 0:
+                work.code = NOT_DIFFERENTIABLE
+                return
+
+
+@native
+def check_change_slopes(work: Work) -> None:
+    """The same of what an event does, at the state before it."""
+    model = work.model
+    if work.differentiates == 0 or work.p > 0 or model.events == 0:
+        return
+    at(work, work.t, work.y)
+    model.change_variation(work.x, work.buffer, work.scratch)
+    if finite(work.buffer, model.events * work.n + model.change_count) == 0:
         work.code = NOT_DIFFERENTIABLE
 
 
@@ -142,7 +167,11 @@ def note_jump(work: Work, j: int, stop: int, rates: Vector) -> None:
     n = work.n
     c = work.model.conditions
     size = 3 + 3 * n + c + 1
-    if is_null(tape) or room(tape, size) == 0:
+    if is_null(tape):
+        if j < work.model.events:
+            check_change_slopes(work)
+        return
+    if room(tape, size) == 0:
         return
     out = tape.values[tape.used :]
     out[0] = float(j)
