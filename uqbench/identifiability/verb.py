@@ -2,6 +2,7 @@
 
 import json
 import time
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -46,7 +47,8 @@ def identify(
         that leaves a parameter unknown; of the steady state alone where every time is `inf` (attribute `measured`).
 
     Raises:
-        InputError: operations without an algebraic meaning, by name; unknown parameters; a failed solve at `theta`.
+        InputError: operations without an algebraic meaning, by name; unknown parameters; a failed solve at a given
+            `theta`. Where a solve fails at the medians, /fisher is missing and /structure says why (`no_information`).
     """
     tree = results.check_tree(study, tree)
     began = time.monotonic()
@@ -56,8 +58,16 @@ def identify(
         if at == "posterior medians":
             posterior = tree["posterior"].to_dataset()
             theta = {name: np.asarray(posterior[name].median()) for name in study.model.space.epistemic}
-        fisher = fisher_information(study, theta, scale=scale)
-        groups["fisher"] = fisher.assign_attrs({**fisher.attrs, "at": at})
+        try:
+            fisher = fisher_information(study, theta, scale=scale)
+            groups["fisher"] = fisher.assign_attrs({**fisher.attrs, "at": at})
+        except InputError as error:
+            if at == "theta":
+                raise
+            # at a point that nobody has chosen, what is known of the structure is not lost with it
+            reason = f"at the {at}: {' '.join(error.findings)}"
+            groups["structure"] = groups["structure"].assign_attrs(no_information=reason)
+            warnings.warn(f"study {study.name!r}: no Fisher information {reason}", UserWarning, stacklevel=2)
     said = {"scale": scale, "budget": budget}
     return results.attach(tree, groups, verb="identify", settings=said, seed=seed, seconds=time.monotonic() - began)
 

@@ -135,6 +135,8 @@ def _identifiability(tree, study) -> tuple[str, list]:
         rows.append([cells[column] for column in columns])
     attributes = group(tree, "structure").attrs
     information = [Paragraph(sentences.information(tree))] if "fisher" in tree.children else []
+    if "no_information" in tree["structure"].attrs:
+        information = [Paragraph(f"No Fisher information {tree['structure'].attrs['no_information']}")]
     together = [Paragraph(text) for text in (sentences.combinations(tree), sentences.suggestion(tree)) if text]
     blocks = [
         *information,
