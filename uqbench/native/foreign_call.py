@@ -72,11 +72,18 @@ WRONG_SIZE = _text_words("uqbench: the operands of a native model do not have th
 NO_MEMORY = _text_words("uqbench: no memory for a call of a native model.")
 
 
+# One counter for all models: where several threads call at once (chains of a sampler), each takes fewer helpers; they
+# would only wait for one another.
+CALLS_UNDER_WAY = np.zeros(1, dtype=np.int64)
+
+
 class Model(Record):
     """What every model's record begins with."""
 
     # length of the last axis of the last operand
     settings: int
+    # calls under way in this process, see `CALLS_UNDER_WAY`
+    busy: Indices
 
 
 class Call(Record):
@@ -305,8 +312,10 @@ def build(solve_member: NativeFunction) -> Library:
         A library with the entry `handle(frame, model)`, for `register`.
     """
     (model_type, *_) = typing.get_type_hints(solve_member.python).values()
-    if list(record_fields(model_type))[:1] != list(record_fields(Model)):
-        raise TypeError(f"the first field of {model_type.__name__} is `settings: int`, the length of the last operand.")
+    if list(record_fields(model_type))[:2] != list(record_fields(Model)):
+        raise TypeError(
+            f"the first field of {model_type.__name__} is `settings: int`, the length of the last operand, the second `busy`."
+        )
 
     @native
     def work(call: Call) -> None:
@@ -340,8 +349,9 @@ def build(solve_member: NativeFunction) -> Library:
             release(call)
             return _error(api, WRONG_TYPE if wrong == 1 else WRONG_SIZE, INVALID_ARGUMENT)
         helpers = 0
+        under_way = atomic_add(model.busy, 0, 1)
         if members > 1:
-            helpers = max(min(_number_of_threads(api, frame.context), members), 1) - 1
+            helpers = max(min(_number_of_threads(api, frame.context) - under_way, members), 1) - 1
         # every reference is counted before the first helper can leave
         atomic_add(call.counters, REFERENCES, 1 + helpers)
         for _ in range(helpers):
@@ -350,6 +360,7 @@ def build(solve_member: NativeFunction) -> Library:
         work(call)
         while atomic_add(call.counters, FINISHED, 0) < members:
             yield_thread()
+        atomic_add(model.busy, 0, -1)
         _leave(call)
         return 0
 

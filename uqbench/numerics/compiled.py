@@ -223,6 +223,7 @@ def _record(task: Task, kernels, active) -> PackedRecord:
 
     values = {
         "settings": records.SETTINGS,
+        "busy": foreign_call.CALLS_UNDER_WAY,
         "states": n,
         "parameters": position + 2 * len(task.system.delays),
         "delays": len(task.system.delays),

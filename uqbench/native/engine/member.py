@@ -6,7 +6,7 @@ stages. Steps end at stops and crossings; output inside them is read from the in
 """
 
 from ..language import ceil, copy, exp, fill, floor, isfinite, log, native
-from . import jumps, output, past, steps, tape, tolerance
+from . import jumps, output, past, steps, tape, tolerance, tsit5
 from .codes import BAD_START, BLOW_UP, NO_STEP, NOT_DIFFERENTIABLE, STEP_LIMIT, SUCCESS
 from .evaluation import finite, inside_step, linearise_at, measure_noise, rate_at
 from .records import Work
@@ -229,7 +229,8 @@ def accept(
     copy(work.s, work.s_new, n * p)
     work.t = end
     work.rejections = 0
-    work.fresh = 0
+    # the last stage of an explicit step is the first of the next, unless a sign was put right since
+    work.fresh = 0 if work.step_implicit == 1 or work.signs_moved == 1 else tsit5.LAST_STAGE
     # a step cut short says little about the length of the next
     following = h * factor
     if lands == 1 or crossed == 1:

@@ -17,6 +17,7 @@ class Model(Record):
     """Kernels of one model, with the positions of their sparse results (`uqbench.kernels`)."""
 
     settings: int
+    busy: Indices
     states: int
     parameters: int
     directions: int
@@ -181,6 +182,8 @@ class Work(Record):
     s_floor: Vector
     # 1 where stages are not to leave the sign that a state has at both ends of the step
     keep_sign: int
+    # 1 where a step has put a state to zero that would have changed its sign
+    signs_moved: int
     # step control
     implicit: int
     method: int

@@ -9,11 +9,11 @@ The derivative of a step with respect to a parameter is the same method applied 
 needs the same factors and one product with d(J u_i) for each stage.
 """
 
-from ..language import Vector, copy, fill, isfinite, native
+from ..language import Indices, Vector, copy, fill, isfinite, native
 from . import rodas5p_tableau as tableau
 from .evaluation import at, finite, inside_step, linearise_at, rate_at, sign_of_ends
 from .records import Work
-from .sparse import add_products, add_scaled, factorize, substitute, substitute_columns
+from .sparse import add_combined, add_products, add_scaled, combine, factorize, substitute, substitute_columns
 
 GAMMA = tableau.GAMMA
 ALPHA = tableau.ALPHA
@@ -38,7 +38,7 @@ def step(work: Work, h: float) -> int:
     model = work.model
     n = work.n
     u = work.stages
-    if work.fresh == 0:
+    if work.fresh != 1:
         linearise_at(work, inside_step(work, work.t), work.y)
         if finite(work.jacobian, model.jacobian_count) == 0 or finite(work.f, n) == 0:
             return 0
@@ -54,22 +54,16 @@ def step(work: Work, h: float) -> int:
         place = model.jacobian_places[e]
         w[place] = w[place] - work.jacobian[e]
     factorize(model, w)
-    for i in range(STAGES):
-        argument = work.arguments[i * n :]
-        stage = u[i * n :]
-        copy(argument, work.y, n)
-        for j in range(i):
-            if A[i][j] != 0.0:
-                add_scaled(argument, A[i][j], u[j * n :], n)
-        if i == 0:
-            copy(stage, work.f, n)
-        else:
-            rate_at(work, inside_step(work, work.t + ALPHA[i] * h), argument, stage)
-        for j in range(i):
-            add_scaled(stage, C[i][j] / h, u[j * n :], n)
-        if model.uses_time == 1 and GAMMA_SUMS[i] != 0.0:
-            add_scaled(stage, h * GAMMA_SUMS[i], work.slope_time, n)
-        substitute(model, w, stage)
+    copy(work.arguments, work.y, n)
+    copy(u, work.f, n)
+    finish_stage(work, h, 0)
+    stage(work, h, 1)
+    stage(work, h, 2)
+    stage(work, h, 3)
+    stage(work, h, 4)
+    stage(work, h, 5)
+    stage(work, h, 6)
+    stage(work, h, 7)
     last = u[7 * n :]
     for k in range(n):
         work.new[k] = work.arguments[7 * n + k] + last[k]
@@ -77,63 +71,99 @@ def step(work: Work, h: float) -> int:
     return 1
 
 
+@native(inline=True)
+def stage(work: Work, h: float, i: int) -> None:
+    """Increments of stage `i`, a constant."""
+    n = work.n
+    argument = work.arguments[i * n :]
+    target = work.stages[i * n :]
+    combine(argument, work.y, 1.0, A[i], work.stages, i, n)
+    rate_at(work, inside_step(work, work.t + ALPHA[i] * h), argument, target)
+    add_combined(target, 1.0 / h, C[i], work.stages, i, n)
+    finish_stage(work, h, i)
+
+
+@native
+def finish_stage(work: Work, h: float, i: int) -> None:
+    """The linear system of a stage."""
+    target = work.stages[i * work.n :]
+    if work.model.uses_time == 1 and GAMMA_SUMS[i] != 0.0:
+        add_scaled(target, h * GAMMA_SUMS[i], work.slope_time, work.n)
+    substitute(work.model, work.factors, target)
+
+
 @native
 def step_sensitivities(work: Work, h: float) -> None:
     """The derivative of the step that was just taken: `s_new`, `s_error`, `s_stages`."""
+    size = work.n * work.p
+    copy(work.s_argument, work.s, size)
+    slopes_of_stage(work, h, 0)
+    finish_sensitivities(work, h, 0)
+    stage_sensitivities(work, h, 1)
+    stage_sensitivities(work, h, 2)
+    stage_sensitivities(work, h, 3)
+    stage_sensitivities(work, h, 4)
+    stage_sensitivities(work, h, 5)
+    stage_sensitivities(work, h, 6)
+    stage_sensitivities(work, h, 7)
+    last = work.s_stages[7 * size :]
+    for k in range(size):
+        # `s_argument` is that of the last stage
+        work.s_new[k] = work.s_argument[k] + last[k]
+        work.s_error[k] = last[k]
+
+
+@native(inline=True)
+def stage_sensitivities(work: Work, h: float, i: int) -> None:
+    """Increments of the sensitivities of stage `i`, a constant."""
+    size = work.n * work.p
+    combine(work.s_argument, work.s, 1.0, A[i], work.s_stages, i, size)
+    slopes_of_stage(work, h, i)
+    add_combined(work.s_stages[i * size :], 1.0 / h, C[i], work.s_stages, i, size)
+    finish_sensitivities(work, h, i)
+
+
+@native
+def slopes_of_stage(work: Work, h: float, i: int) -> None:
+    """J S + f_q at stage `i`, whose sensitivities are in `s_argument`."""
     model = work.model
     n = work.n
     p = work.p
-    size = n * p
-    u = work.s_stages
-    argument = work.s_argument
-    values = work.buffer
+    target = work.s_stages[i * n * p :]
+    s = work.s_argument
     z = work.past_d
-    uy = 1 + n + model.parameters + model.conditions
-    for i in range(STAGES):
-        stage = u[i * size :]
-        copy(argument, work.s, size)
-        for j in range(i):
-            if A[i][j] != 0.0:
-                add_scaled(argument, A[i][j], u[j * size :], size)
-        fill(stage, 0.0, size)
-        at(work, inside_step(work, work.t + ALPHA[i] * h), work.arguments[i * n :])
-        sign_of_ends(work)
-        model.variation(work.x, values, work.scratch)
-        add_products(
-            stage, values, model.jacobian_rows, model.jacobian_columns, model.jacobian_count, n, argument, p, z
-        )
-        add_products(
-            stage,
-            values[model.jacobian_count :],
-            model.forcing_rows,
-            model.forcing_columns,
-            model.forcing_count,
-            n,
-            argument,
-            p,
-            z,
-        )
-        for j in range(i):
-            add_scaled(stage, C[i][j] / h, u[j * size :], size)
-        if model.curvature_count > 0:
-            # d(J u_i + h gamma_i f_t) at the start of the step
-            at(work, inside_step(work, work.t), work.y)
-            copy(work.x[uy:], work.stages[i * n :], n)
-            work.x[uy + n] = h * GAMMA_SUMS[i]
-            model.curvature(work.x, values, work.scratch)
-            for e in range(model.curvature_count):
-                # of x^1.5 at zero: what stays there has none, and what leaves it is left to the error control
-                if not isfinite(values[e]):
-                    values[e] = 0.0
-            add_products(
-                stage, values, model.curvature_rows, model.curvature_columns, model.curvature_count, n, work.s, p, z
-            )
-        substitute_columns(model, work.factors, stage, p)
-    last = u[7 * size :]
-    for k in range(size):
-        # `argument` is that of the last stage
-        work.s_new[k] = argument[k] + last[k]
-        work.s_error[k] = last[k]
+    values = work.buffer
+    fill(target, 0.0, n * p)
+    at(work, inside_step(work, work.t + ALPHA[i] * h), work.arguments[i * n :])
+    sign_of_ends(work)
+    model.variation(work.x, values, work.scratch)
+    add_products(target, values, model.jacobian_rows, model.jacobian_columns, model.jacobian_count, n, s, p, z)
+    forcing = values[model.jacobian_count :]
+    add_products(target, forcing, model.forcing_rows, model.forcing_columns, model.forcing_count, n, s, p, z)
+
+
+@native
+def finish_sensitivities(work: Work, h: float, i: int) -> None:
+    """What the moving Jacobian adds to a stage, d(J u_i + h gamma_i f_t) at the start of the step; its system."""
+    model = work.model
+    n = work.n
+    p = work.p
+    target = work.s_stages[i * n * p :]
+    values = work.buffer
+    if model.curvature_count > 0:
+        direction = 1 + n + model.parameters + model.conditions
+        at(work, inside_step(work, work.t), work.y)
+        copy(work.x[direction:], work.stages[i * n :], n)
+        work.x[direction + n] = h * GAMMA_SUMS[i]
+        model.curvature(work.x, values, work.scratch)
+        count = model.curvature_count
+        for e in range(count):
+            # of x^1.5 at zero: what stays there has none, and what leaves it is left to the error control
+            if not isfinite(values[e]):
+                values[e] = 0.0
+        rows: Indices = model.curvature_rows
+        add_products(target, values, rows, model.curvature_columns, count, n, work.s, p, work.past_d)
+    substitute_columns(model, work.factors, target, p)
 
 
 @native

@@ -105,6 +105,29 @@ def substitute_transposed(model: Model, w: Vector, x: Vector, p: int) -> None:
 
 
 @native(inline=True, noalias=True)
+def combine(target: Vector, base: Vector, factor: float, row: Vector, vectors: Vector, count: int, size: int) -> None:
+    """target = base + factor sum_j row_j vectors_j, in one pass; vectors of `size`, one after the other.
+
+    Called with a constant `count`, so that the inner loop is unrolled and the outer one runs in vector registers.
+    """
+    for k in range(size):
+        value = 0.0
+        for j in range(count):
+            value = value + row[j] * vectors[j * size + k]
+        target[k] = base[k] + factor * value
+
+
+@native(inline=True, noalias=("row", "vectors"))
+def add_combined(target: Vector, factor: float, row: Vector, vectors: Vector, count: int, size: int) -> None:
+    """target += factor sum_j row_j vectors_j, in one pass."""
+    for k in range(size):
+        value = 0.0
+        for j in range(count):
+            value = value + row[j] * vectors[j * size + k]
+        target[k] = target[k] + factor * value
+
+
+@native(inline=True, noalias=True)
 def add_scaled(target: Vector, factor: float, source: Vector, p: int) -> None:
     """target += factor * source, rows of `p`."""
     for c in range(p):

@@ -81,12 +81,14 @@ def state_error(work: Work, end: float, h: float) -> float:
 @native
 def keep_signs(work: Work, end: float, h: float) -> None:
     """Puts to zero what a step has carried across it by less than its error: powers and logarithms end there."""
+    work.signs_moved = 0
     for k in range(work.n):
         before = work.y[k]
         after = work.new[k]
         crossed = before * after < 0.0 or (before == 0.0 and after < 0.0)
         if crossed and abs(after) <= tolerance(work, k, before, after, end, h):
             work.new[k] = 0.0
+            work.signs_moved = 1
 
 
 @native

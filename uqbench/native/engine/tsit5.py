@@ -8,13 +8,16 @@ from ..language import Vector, copy, fill, native, sqrt
 from . import tsit5_tableau as tableau
 from .evaluation import at, inside_step, rate_at, sign_of_ends
 from .records import Work
-from .sparse import add_products, add_scaled
+from .sparse import add_combined, add_products, add_scaled, combine
 
 STAGES = 7
 NODES = tableau.NODES
 ERROR = tableau.ERROR
 A = tuple(tuple(row) + (0.0,) * (STAGES - len(row)) for row in tableau.A)
 DENSE = tableau.DENSE
+# Where the slope at the start of a step is known from before (`Work.fresh`): in the first stage after a refused step,
+# in the last one after an accepted step.
+FIRST_STAGE, LAST_STAGE = 2, 3
 
 
 @native
@@ -22,18 +25,31 @@ def step(work: Work, h: float) -> None:
     """A step of length `h` from `t`: `new`, `error`, `stages` (slopes), `arguments`."""
     n = work.n
     k = work.stages
-    for i in range(STAGES):
-        argument = work.arguments[i * n :]
-        copy(argument, work.y, n)
-        for j in range(i):
-            if A[i][j] != 0.0:
-                add_scaled(argument, h * A[i][j], k[j * n :], n)
-        rate_at(work, inside_step(work, work.t + NODES[i] * h), argument, k[i * n :])
-    last = work.arguments[6 * n :]
-    copy(work.new, last, n)
-    fill(work.error, 0.0, n)
-    for j in range(STAGES):
-        add_scaled(work.error, h * ERROR[j], k[j * n :], n)
+    copy(work.arguments, work.y, n)
+    if work.fresh == LAST_STAGE:
+        copy(k, k[6 * n :], n)
+    elif work.fresh != FIRST_STAGE:
+        rate_at(work, inside_step(work, work.t), work.y, k)
+    work.fresh = FIRST_STAGE
+    stage(work, h, 1)
+    stage(work, h, 2)
+    stage(work, h, 3)
+    stage(work, h, 4)
+    stage(work, h, 5)
+    stage(work, h, 6)
+    for i in range(n):
+        work.new[i] = work.arguments[6 * n + i]
+        work.error[i] = 0.0
+    add_combined(work.error, h, ERROR, k, STAGES, n)
+
+
+@native(inline=True)
+def stage(work: Work, h: float, i: int) -> None:
+    """Slopes of stage `i`, a constant."""
+    n = work.n
+    argument = work.arguments[i * n :]
+    combine(argument, work.y, h, A[i], work.stages, i, n)
+    rate_at(work, inside_step(work, work.t + NODES[i] * h), argument, work.stages[i * n :])
 
 
 @native
@@ -57,42 +73,44 @@ def stiffness(work: Work) -> float:
 @native
 def step_sensitivities(work: Work, h: float) -> None:
     """The derivative of the step that was just taken: `s_new`, `s_error`, `s_stages`."""
+    size = work.n * work.p
+    copy(work.s_argument, work.s, size)
+    slopes_of_stage(work, h, 0)
+    stage_sensitivities(work, h, 1)
+    stage_sensitivities(work, h, 2)
+    stage_sensitivities(work, h, 3)
+    stage_sensitivities(work, h, 4)
+    stage_sensitivities(work, h, 5)
+    stage_sensitivities(work, h, 6)
+    copy(work.s_new, work.s_argument, size)
+    fill(work.s_error, 0.0, size)
+    add_combined(work.s_error, h, ERROR, work.s_stages, STAGES, size)
+
+
+@native(inline=True)
+def stage_sensitivities(work: Work, h: float, i: int) -> None:
+    """Slopes of the sensitivities of stage `i`, a constant."""
+    combine(work.s_argument, work.s, h, A[i], work.s_stages, i, work.n * work.p)
+    slopes_of_stage(work, h, i)
+
+
+@native
+def slopes_of_stage(work: Work, h: float, i: int) -> None:
+    """J S + f_q at stage `i`, whose sensitivities are in `s_argument`."""
     model = work.model
     n = work.n
     p = work.p
-    size = n * p
-    u = work.s_stages
-    argument = work.s_argument
-    values = work.buffer
+    target = work.s_stages[i * n * p :]
+    s = work.s_argument
     z = work.past_d
-    for i in range(STAGES):
-        stage = u[i * size :]
-        copy(argument, work.s, size)
-        for j in range(i):
-            if A[i][j] != 0.0:
-                add_scaled(argument, h * A[i][j], u[j * size :], size)
-        fill(stage, 0.0, size)
-        at(work, inside_step(work, work.t + NODES[i] * h), work.arguments[i * n :])
-        sign_of_ends(work)
-        model.variation(work.x, values, work.scratch)
-        add_products(
-            stage, values, model.jacobian_rows, model.jacobian_columns, model.jacobian_count, n, argument, p, z
-        )
-        add_products(
-            stage,
-            values[model.jacobian_count :],
-            model.forcing_rows,
-            model.forcing_columns,
-            model.forcing_count,
-            n,
-            argument,
-            p,
-            z,
-        )
-    copy(work.s_new, argument, size)
-    fill(work.s_error, 0.0, size)
-    for j in range(STAGES):
-        add_scaled(work.s_error, h * ERROR[j], u[j * size :], size)
+    values = work.buffer
+    fill(target, 0.0, n * p)
+    at(work, inside_step(work, work.t + NODES[i] * h), work.arguments[i * n :])
+    sign_of_ends(work)
+    model.variation(work.x, values, work.scratch)
+    add_products(target, values, model.jacobian_rows, model.jacobian_columns, model.jacobian_count, n, s, p, z)
+    forcing = values[model.jacobian_count :]
+    add_products(target, forcing, model.forcing_rows, model.forcing_columns, model.forcing_count, n, s, p, z)
 
 
 @native
