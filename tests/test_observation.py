@@ -1,6 +1,9 @@
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
@@ -83,3 +86,101 @@ def test_runs_of_different_lengths_share_one_batch(decay_study):
     times = np.asarray(seen.design.times)[run, when]
     np.testing.assert_array_equal(times, decay_study.data["time"])
     np.testing.assert_array_equal(values, decay_study.data["value"])
+
+
+# --- outputs are evaluated together: the same numbers as one by one
+
+LEVELS = {"a": 1.0, "b": 2.0, "c": 3.0, "d": 4.0, "e": 5.0, "f": 1.5, "g": 2.5, "h": 0.0}
+MANY_KINDS = {
+    "a": uq.Normal("a", "s"),
+    "b": uq.Normal("b", 0.3),
+    "c": uq.Normal("c", "r"),
+    # one value in two arguments, and a number that differs from that of b
+    "d": uq.Normal("d", "d"),
+    "e": uq.Normal("e", 0.7),
+    # the same family by other arguments, and an argument that is another output
+    "f": uq.LogNormal(median="f", sigma="s"),
+    "g": uq.LogNormal(median="a", sigma=0.4),
+    "h": uq.Poisson("h"),
+}
+
+
+def levels(theta, design, key):
+    """Outputs in proportion to k; h is below zero by rounding."""
+    found = {name: level * theta["k"] * jnp.exp(-design.times) for name, level in LEVELS.items()}
+    return found | {"h": jnp.where(design.times == 0, 1.0, -1e-15)}
+
+
+def study_of_many_kinds():
+    space = uq.Space(
+        s=uq.epistemic(uq.LogNormal(median=0.5, sigma=0.2)),
+        r=uq.aleatory(uq.LogNormal(median=0.5, sigma=0.2)),
+        k=uq.aleatory(uq.LogNormal(median=1.0, sigma=0.2)),
+    )
+    model = uq.Model.from_function(space, levels, dict.fromkeys(LEVELS, ""), MANY_KINDS)
+    # outputs in turn, so that neither groups nor outputs are contiguous in the table
+    rows = [
+        {"experiment": "x", "unit": unit, "output": output, "time": time, "value": 0.0 if output == "h" else 1.1}
+        for time in (0.0, 0.4)
+        for output in reversed(LEVELS)
+        for unit in ("u", "v", "w")
+        if (output, unit) != ("c", "v")
+    ]
+    return uq.Study("many", model, {"x": uq.Design()}, pd.DataFrame(rows), unit="unit")
+
+
+def test_rows_that_are_evaluated_together_have_the_values_of_each_output():
+    study = study_of_many_kinds()
+    seen, noise = observation.observations(study), study.model.noise
+    theta = {"s": jnp.asarray(0.6), "r": jnp.array([0.4, 0.5, 0.7]), "k": jnp.array([0.9, 1.0, 1.2])}
+    outputs, parameters = observation.predict(study, seen, theta), observation.per_run(study, seen, theta)
+    errors = jax.vmap(partial(observation.output_errors, study.model))(parameters, seen.design, outputs)
+    known, ok = observation.at_rows(study, seen, theta)
+    terms = observation.pointwise_log_likelihood(study, seen, theta)
+    arguments = observation.noise_arguments(study, seen, theta)
+    information = observation.noise_information(study, seen, theta)
+    assert len(observation.noise_groups(study, seen)) < len(noise)
+    for found in (known, ok, terms, arguments, information):
+        assert list(found) == list(reversed(LEVELS))
+    for output, (run, when, values) in seen.rows.items():
+        expected = observation.noise_values(
+            study.model,
+            output,
+            {name: column[run, when] for name, column in outputs.items()},
+            {name: column[run] for name, column in parameters.items()},
+            {name: column[run] for name, column in errors.items()},
+        )
+        assert list(known[output]) == list(expected)
+        for name, column in expected.items():
+            np.testing.assert_array_equal(known[output][name], column)
+        np.testing.assert_allclose(terms[output], noise[output].logpdf(values, expected), rtol=1e-14)
+        resolved = [jnp.broadcast_to(column, run.shape) for column in noise[output].resolve(expected).values()]
+        np.testing.assert_array_equal(arguments[output], jnp.stack(resolved, axis=1))
+        # that of a count with a rate of zero is infinite
+        matrix = np.asarray(noise[output].fisher_information(expected))
+        np.testing.assert_allclose(information[output], np.where(np.isfinite(matrix), matrix, 0.0), rtol=1e-14)
+        assert np.all(np.isfinite(terms[output])) and np.all(ok[output])
+    total = float(observation.log_likelihood(study)(theta))
+    assert total == pytest.approx(float(sum(column.sum() for column in terms.values())), rel=1e-13)
+
+
+def test_the_operations_of_a_likelihood_do_not_grow_with_its_outputs():
+    """Beyond those of the simulator itself: each output may cost what it takes to put it into one array."""
+    counts = []
+    for size in (4, 40):
+        names = [f"y{index}" for index in range(size)]
+
+        def simulate(theta, design, key, names=names):
+            return dict.fromkeys(names, theta["k"] * design.times)
+
+        space = uq.Space(
+            k=uq.epistemic(uq.Normal(1.0, 1.0)),
+            **{f"s{index}": uq.epistemic(uq.LogNormal(0.0, 1.0)) for index in range(size)},
+        )
+        noise = {name: uq.Normal(name, f"s{index}") for index, name in enumerate(names)}
+        model = uq.Model.from_function(space, simulate, dict.fromkeys(names, ""), noise)
+        data = pd.DataFrame({"experiment": "x", "output": names, "time": 1.0, "value": 1.0})
+        function = observation.log_likelihood(uq.Study("growing", model, {"x": uq.Design()}, data))
+        text = str(jax.make_jaxpr(function)(space.nominal()))
+        counts.append([text.count(f"{operation}[") for operation in ("gather", "log", "select_n")])
+    assert counts[0] == counts[1], counts

@@ -10,5 +10,7 @@ from .findings import start_findings as start_findings
 from .running import evaluate as evaluate
 from .running import evaluate_many as evaluate_many
 from .running import method_for as method_for
+from .running import native_task as native_task
 from .running import simulate as simulate
+from .running import simulate_stacked as simulate_stacked
 from .running import with_sensitivities as with_sensitivities

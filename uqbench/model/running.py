@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.custom_derivatives import SymbolicZero
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from ..design import Design
 from ..errors import InputError, SeparationWarning
@@ -207,6 +207,20 @@ def with_sensitivities(model: Model, method: str, active: tuple[str, ...] | None
         return simulate(model, theta, design, method=method) if native else run(theta, design)
 
     return differentiable
+
+
+def simulate_stacked(
+    model: Model, theta: Theta, design: Design, method: str, active: tuple[str, ...] | None = None
+) -> Float[Array, "times outputs"]:
+    """Outputs of one run in one array, in the order of the model; differentiable like `with_sensitivities`.
+
+    Many outputs cost no more operations than one, which a likelihood of many would have to trace and compile.
+    """
+    task = native_task(model, design)
+    if task is not None and not design.settles:
+        return _native_rows(model, task, theta, design, method)[0]
+    run = with_sensitivities(model, method, active)(theta, design)
+    return jnp.stack([jnp.asarray(run.outputs[name], float) for name in model.outputs], axis=-1)
 
 
 @partial(jax.jit, static_argnames=("model", "method", "mode"))
