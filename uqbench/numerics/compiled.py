@@ -652,7 +652,7 @@ def _linearised_derivative(task, active, primals, tangents):
 @lru_cache(maxsize=1)
 def _inversion() -> str:
     """The name of the engine's matrix inversion."""
-    record = pack(foreign_call.Model, settings=1)
+    record = pack(foreign_call.Model, settings=1, busy=foreign_call.CALLS_UNDER_WAY)
     foreign_call.register("uqbench_inverse", record.address, foreign_call.build(point.invert_member))
     _kept.append(record)
     return "uqbench_inverse"
