@@ -14,7 +14,7 @@ from .graph import Graph
 
 CHUNK = 400
 # beyond so many operations a kernel is compiled without optimisation passes
-LONG = 2000
+LONG = 8_000
 
 _ARITHMETIC = {g.ADD: "fadd contract", g.SUB: "fsub contract", g.MUL: "fmul contract", g.DIV: "fdiv contract"}
 _INTRINSICS = {

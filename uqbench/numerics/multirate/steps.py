@@ -174,7 +174,9 @@ class Split:
         template = _design(tuple(inputs))
         design = jax.tree.unflatten(template, jax.tree.leaves((jnp.stack([t + length]), inputs, t)))
         inner = FastPart(self.system, self.slow, self.fast)
-        fast = Ode(inner.initial, inner.rhs, self.system.rtol, self.system.least_atol, "implicit", self.system.max_steps)
+        fast = Ode(
+            inner.initial, inner.rhs, self.system.rtol, self.system.least_atol, "implicit", self.system.max_steps
+        )
         found = odes.solve(fast, way, design, method="implicit")
         after = inner.slow_states(1.0, way) | {name: found.states[name][0] for name in self.fast}
         return after, found.result, found.steps

@@ -89,7 +89,9 @@ def separation(system: Ode, fast: Sequence[str], theta: Theta, design: Design, *
     seen = {name: np.asarray(values) for name, values in look(equilibrium, slow, theta, grid, x, y, starts).items()}
     shifts = np.asarray(layers(equilibrium, slow, theta, inputs, *points))
     short = solve_once(reduced, theta, grid)
-    dataset = _dataset(grid, free, slow, x, y, _columns(short.states, slow), seen, shifts, system.least_atol / system.rtol)
+    dataset = _dataset(
+        grid, free, slow, x, y, _columns(short.states, slow), seen, shifts, system.least_atol / system.rtol
+    )
     return dataset.assign_attrs(judged(dataset, int(short.result)))
 
 
