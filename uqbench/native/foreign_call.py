@@ -314,8 +314,8 @@ def build(solve_member: NativeFunction) -> Library:
     (model_type, *_) = typing.get_type_hints(solve_member.python).values()
     if list(record_fields(model_type))[:2] != list(record_fields(Model)):
         raise TypeError(
-            f"the first field of {model_type.__name__} is `settings: int`, the length of the last operand; the second is "
-            "`busy: Indices`."
+            f"the first field of {model_type.__name__} is `settings: int`, the length of the last operand; the second "
+            "is `busy: Indices`."
         )
 
     @native
