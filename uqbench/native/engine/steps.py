@@ -12,15 +12,16 @@ from .evaluation import finite, inside_step, linearise_at, rate_at
 from .records import AUTO, Work
 from .sparse import substitute
 
-# Tsitouras' region of stability reaches to -3.5 on the real axis; what is held back there moves about close below.
-STIFF = 2.0
-STIFF_STEPS = 3
+# Tsitouras' region of stability reaches to -3.5 on the real axis; what is held back there moves about below.
+STIFF = 1.6
+STIFF_STEPS = 2
+EASY = 1.0
 # From where on the estimate of two stages is checked with the Jacobian, and how many products that takes.
 SUSPECT, PRODUCTS = 0.8, 8
 # Explicit steps between two looks at the Jacobian: sensitivities may be stiff while the states are at rest.
 LOOK = 8
 # Implicit steps in a row that an explicit method would have taken as well.
-SMOOTH = 1.5
+SMOOTH = 1.0
 SMOOTH_STEPS = 12
 # Explicit steps after which slopes that were no numbers are tried again.
 RETRY = 20
@@ -106,14 +107,16 @@ def choose_method(work: Work, h: float) -> None:
         if work.stay_explicit > 0:
             work.stay_explicit = work.stay_explicit - 1
             return
-        suspect = work.explicit_steps % LOOK == LOOK - 1 or tsit5.stiffness(work) * h > SUSPECT
-        if suspect and largest_eigenvalue(work) * h > STIFF:
+        if work.explicit_steps % LOOK != LOOK - 1 and tsit5.stiffness(work) * h <= SUSPECT:
+            return
+        rate = largest_eigenvalue(work)
+        if rate * h > STIFF:
             work.stiff_count = work.stiff_count + 1
             if work.stiff_count >= STIFF_STEPS:
                 work.implicit = 1
                 work.smooth_count = 0
                 work.fresh = 0
-        elif suspect and work.stiff_count > 0:
+        elif work.stiff_count > 0 and rate * h < EASY:
             work.stiff_count = work.stiff_count - 1
         return
     # the Jacobian at the start of the step is still there

@@ -9,7 +9,7 @@ The tolerance of a state is relative to its value. Below that stands, where the 
   t^1.8 or t^9 no first step has a relative accuracy, and what goes wrong at t << T is soon a small part of x.
 """
 
-from ..language import Vector, isfinite, native
+from ..language import Vector, fill, isfinite, native
 from .evaluation import inside_step, rate_at
 from .records import Work
 
@@ -22,6 +22,7 @@ TINY = 1e-290
 NOT_A_NUMBER = float("nan")
 # Growth t^d of what was zero is followed from there with degrees up to this one.
 LARGEST_DEGREE = 20.0
+LONGEST_SHARE = 0.2
 # The time since which a value has been zero, where it never was.
 NEVER = -1e308
 
@@ -46,10 +47,13 @@ def measure_degrees(work: Work, end: float, h: float) -> int:
 
 
 @native(inline=True)
-def emergence(work: Work, degree: float, since: float, end: float) -> float:
-    """Relative error allowed at `end` of what was zero at `since` and grows like t^degree."""
+def emergence(work: Work, degree: float, since: float, end: float, h: float) -> float:
+    """Relative error allowed in a step `h` to `end` of what was zero at `since` and grows like t^degree.
+
+    Only the first step from zero has a large one; later ones are short against the time passed, so that it falls.
+    """
     passed = end - since
-    if degree <= 0.0 or passed >= work.emergence_time:
+    if degree <= 0.0 or passed >= work.emergence_time or (passed > 1.000001 * h and h > LONGEST_SHARE * passed):
         return work.rtol
     return work.rtol * pow(work.emergence_time / passed, degree)
 
@@ -61,7 +65,7 @@ def tolerance(work: Work, k: int, before: float, after: float, end: float, h: fl
     given = work.atol[k]
     if given > 0.0:
         return given + work.rtol * larger
-    relative = emergence(work, work.degrees[k], work.zero_since[k], end)
+    relative = emergence(work, work.degrees[k], work.zero_since[k], end, h)
     floor = FLOOR * work.rtol * max(work.scale[k], larger)
     return relative * larger + floor + 4.0 * EPSILON * h * work.noise[k] + TINY
 
@@ -82,6 +86,8 @@ def state_error(work: Work, end: float, h: float) -> float:
 def keep_signs(work: Work, end: float, h: float) -> None:
     """Puts to zero what a step has carried across it by less than its error: powers and logarithms end there."""
     work.signs_moved = 0
+    # what is allowed to a growth from zero is no licence to put anything back to zero
+    fill(work.degrees, 0.0, work.n)
     for k in range(work.n):
         before = work.y[k]
         after = work.new[k]
@@ -109,7 +115,7 @@ def sensitivity_error(work: Work, end: float, h: float) -> float:
         since = work.s_zero_since[i * p :]
         for c in range(p):
             larger = max(abs(before[c]), abs(after[c]))
-            share = emergence(work, work.degrees[i], since[c], end)
+            share = emergence(work, work.degrees[i], since[c], end, h)
             allowed = share * larger + FLOOR * work.rtol * max(largest[c], larger) + TINY
             # q is 1 / |parameter|, or 0 where the parameter is
             allowed = allowed + q[c] * (SENSITIVITY_FLOOR * work.rtol * size + rounding + given)
