@@ -79,6 +79,7 @@ def restart(work: Work) -> None:
     """The step after a jump: no longer than the one before it, nor than a first one."""
     first = first_step(work)
     work.emergence_time = emergence_time(work, first)
+    work.restart_time = work.t
     work.h = min(work.h, max(first, 1e-12 * (work.end - work.start)))
 
 
@@ -228,6 +229,7 @@ def accept(
     copy(work.y, work.new, n)
     copy(work.s, work.s_new, n * p)
     work.t = end
+    work.last_step = h
     work.rejections = 0
     # the last stage of an explicit step is the first of the next, unless a sign was put right since
     work.fresh = 0 if work.step_implicit == 1 or work.signs_moved == 1 else tsit5.LAST_STAGE
@@ -348,6 +350,7 @@ def begin(work: Work) -> None:
     measure_noise(work, 0)
     work.h = first_step(work)
     work.emergence_time = emergence_time(work, work.h)
+    work.restart_time = work.t
     size = 0.0
     for k in range(n):
         size = size + abs(work.y[k])

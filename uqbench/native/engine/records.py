@@ -158,6 +158,8 @@ class Work(Record):
     # degrees of growth from zero, and the time in which the system changes after its start or a jump
     degrees: Vector
     emergence_time: float
+    restart_time: float
+    last_step: float
     noise: Vector
     size_limit: float
     # stages: increments (Rodas5P) or slopes (Tsit5), and the arguments of the right-hand side

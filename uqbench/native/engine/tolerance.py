@@ -35,7 +35,7 @@ def measure_degrees(work: Work, end: float, h: float) -> int:
     for k in range(work.n):
         work.degrees[k] = 0.0
         passed = end - work.zero_since[k]
-        if passed < work.emergence_time:
+        if passed < emergence_time(work, work.zero_since[k]):
             if found == 0:
                 rate_at(work, inside_step(work, end), work.new, rates)
             found = 1
@@ -47,15 +47,22 @@ def measure_degrees(work: Work, end: float, h: float) -> int:
 
 
 @native(inline=True)
+def emergence_time(work: Work, since: float) -> float:
+    """The time in which the system changes: of what leaves zero on the way, the step before it did."""
+    return work.emergence_time if since <= work.restart_time else min(work.emergence_time, work.last_step)
+
+
+@native(inline=True)
 def emergence(work: Work, degree: float, since: float, end: float, h: float) -> float:
     """Relative error allowed in a step `h` to `end` of what was zero at `since` and grows like t^degree.
 
     Only the first step from zero has a large one; later ones are short against the time passed, so that it falls.
     """
     passed = end - since
-    if degree <= 0.0 or passed >= work.emergence_time or (passed > 1.000001 * h and h > LONGEST_SHARE * passed):
+    longest = emergence_time(work, since)
+    if degree <= 0.0 or passed >= longest or (passed > 1.000001 * h and h > LONGEST_SHARE * passed):
         return work.rtol
-    return work.rtol * pow(work.emergence_time / passed, degree)
+    return work.rtol * pow(longest / passed, degree)
 
 
 @native
