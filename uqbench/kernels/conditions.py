@@ -24,6 +24,8 @@ class Jumps:
         roots: their root functions, in the same order.
         negated: comparisons that hold exactly where a condition does not: node -> number of the condition.
         switches: nodes `(offset, period)`: jumps at offset + k period, once where the period is the number 0.
+        unlocated: roundings and remainders of what depends on states, or not linearly on time, jump at times that are
+            not found; values are right by error control, derivatives are not.
         descriptions: a sentence for each condition and each switch, other than knots of measured inputs.
     """
 
@@ -31,6 +33,7 @@ class Jumps:
     roots: list[int]
     negated: dict[int, int]
     switches: list[tuple[int, int]]
+    unlocated: bool
     descriptions: list[str]
 
 
@@ -60,6 +63,28 @@ def find(graph: Graph, outputs: Sequence[int], states: int, names: Sequence[str]
         past: positions of inputs that move during a solve as states do.
     """
     return _Search(graph, states, names, past).run(outputs)
+
+
+def split_kinks(graph: Graph, outputs: Sequence[int], states: int, past: Sequence[int] = ()) -> list[int]:
+    """The outputs with `max`, `min` and `abs` of what depends on time, but not on states, written as choices.
+
+    So their kinks are times to stop at, like those of comparisons. Kinks in states are left to the error control.
+    """
+    search = _Search(graph, states, (), past)
+    choices = {}
+    for a in graph.needed(outputs):
+        search._mark(a)
+        kind, *children = graph.nodes[a]
+        if kind in (g.MAX, g.MIN, g.ABS) and search.moves[a] and not search.on_states[a]:
+            first = children[0]
+            second = graph.zero if kind == g.ABS else children[1]
+            below = graph.compare(g.LT, first, second)
+            if kind == g.ABS:
+                choices[a] = graph.select(below, graph.neg(first), first)
+            else:
+                larger, smaller = graph.select(below, second, first), graph.select(below, first, second)
+                choices[a] = larger if kind == g.MAX else smaller
+    return graph.substitute(outputs, choices) if choices else list(outputs)
 
 
 def depends_smoothly(graph: Graph, outputs: Sequence[int], positions: range) -> bool:
@@ -101,11 +126,14 @@ class _Search:
         conditions: list[int] = []
         negated: dict[int, int] = {}
         numbers: dict[tuple, int] = {}
+        unlocated = False
         for a in needed:
             node = nodes[a]
             if node[0] in g.STEPS or node[0] == g.REM:
                 if self.on_time[a] and self._atomic(a):
                     self._atom_switches(a)
+                else:
+                    unlocated |= self.moves[node[1]]
             elif node[0] == g.CURVE:
                 self._curve_switches(node)
             elif node[0] in (g.LT, g.LE):
@@ -124,7 +152,7 @@ class _Search:
         roots = [graph.sub(nodes[a][1], nodes[a][2]) for a in conditions]
         descriptions = [f"where {self.text(a)} begins or ceases to hold" for a in conditions]
         descriptions += [text for text in self.switches.values() if text]
-        return Jumps(conditions, roots, negated, list(self.switches), descriptions)
+        return Jumps(conditions, roots, negated, list(self.switches), unlocated, descriptions)
 
     def _mark(self, a: int) -> None:
         node = self.graph.nodes[a]

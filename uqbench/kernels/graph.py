@@ -181,6 +181,11 @@ class Graph:
         nodes = self.nodes
         if nodes[a][0] == NEG:
             return self.neg(self.div(nodes[a][1], b))
+        if nodes[b][0] == ADD and self.one in nodes[b][1:]:
+            other = nodes[b][1] if nodes[b][2] == self.one else nodes[b][2]
+            if nodes[other][0] == EXP:
+                # 1 / (1 + e^z) by its own rule: where e^z is infinite, the quotient's has no derivative
+                return self.mul(a, self.unary(LOGISTIC, self.neg(nodes[other][1])))
         return self._put((DIV, a, b))
 
     def neg(self, a: int) -> int:

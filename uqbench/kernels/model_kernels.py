@@ -10,7 +10,7 @@ from jax.tree_util import tree_leaves
 from ..native.library import compile_module
 from . import graph as g
 from .code import CHUNK, LONG, Kernel, emit, module
-from .conditions import Jumps, depends_smoothly, find
+from .conditions import Jumps, depends_smoothly, find, split_kinks
 from .differentiation import directional, jacobian
 from .graph import Graph, NotAKernel
 from .reading import as_array, read
@@ -78,6 +78,7 @@ class ModelKernels:
             d/d(column) at (history_rows, history_columns).
         scratch: doubles that the third argument must hold.
         uses_time: whether f depends on time other than by jumps at switch times.
+        unlocated: whether f has jumps whose times are not found, so that it has no derivatives.
         output_names: name and shape of each output, in the author's order.
         jumps: a sentence about each condition and each switch.
         digest: a hash of the machine code's text, its layout and the active directions.
@@ -93,6 +94,7 @@ class ModelKernels:
     switches: int
     scratch: int
     uses_time: bool
+    unlocated: bool
     output_names: tuple[tuple[str, tuple[int, ...]], ...]
     jumps: tuple[str, ...]
     digest: str
@@ -185,6 +187,7 @@ class _Builder:
     def build(self, chunk: int) -> ModelKernels:
         graph, n, names = self.graph, self.n, self.sources.states
         f = self._states(self._read(self.sources.rate), "the right-hand side", required=True)
+        f = split_kinks(graph, f, n, self.past)
         jumps = find(graph, f, n, self.input_names, self.past)
         modes = [graph.input(1 + n + self.m + k) for k in range(len(jumps.conditions))]
         frozen = dict(zip(jumps.conditions, modes, strict=True))
@@ -352,6 +355,7 @@ class _Builder:
             **sizes,
             scratch=max((kernel.scratch for kernel in kernels), default=0),
             uses_time=uses_time,
+            unlocated=jumps.unlocated,
             output_names=output_names,
             jumps=tuple(jumps.descriptions),
             digest=hashed.hexdigest(),

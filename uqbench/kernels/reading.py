@@ -34,7 +34,7 @@ UNARY = {
     "exp": g.EXP, "log": g.LOG, "sqrt": g.SQRT, "sin": g.SIN, "cos": g.COS, "tan": g.TAN, "sinh": g.SINH,
     "cosh": g.COSH, "tanh": g.TANH, "asin": g.ASIN, "acos": g.ACOS, "atan": g.ATAN, "asinh": g.ASINH,
     "acosh": g.ACOSH, "atanh": g.ATANH, "expm1": g.EXPM1, "log1p": g.LOG1P, "erf": g.ERF, "erfc": g.ERFC,
-    "lgamma": g.LGAMMA, "cbrt": g.CBRT, "abs": g.ABS, "floor": g.FLOOR, "ceil": g.CEIL, "sign": g.SIGN,
+    "lgamma": g.LGAMMA, "cbrt": g.CBRT, "abs": g.ABS, "floor": g.FLOOR, "ceil": g.CEIL,
     "is_finite": g.ISFINITE, "neg": g.NEG, "stop_gradient": g.STOP, "logistic": g.LOGISTIC, "exp2": g.EXP2,
 }  # fmt: skip
 BINARY = {
@@ -106,6 +106,7 @@ class Reader:
         self._unary = {name: (lambda a, o=o: graph.unary(o, a)) for name, o in UNARY.items()}
         self._binary = {name: (lambda a, b, o=o: graph.binary(o, a, b)) for name, o in BINARY.items()}
         self._binary |= {name: getattr(graph, name) for name in ("add", "sub", "mul", "pow")}
+        self._unary["sign"] = self._sign
         self._rules = self._unary | self._binary | self._others()
 
     def closed(self, closed: ClosedJaxpr | Jaxpr, operands: Sequence) -> list:
@@ -185,6 +186,12 @@ class Reader:
 
     def _joining(self, operation: int) -> Callable[[int, int], int]:
         return lambda a, b: self.graph.binary(operation, a, b)
+
+    def _sign(self, a: int) -> int:
+        """As a choice, so that the jump is found as that of any other comparison."""
+        graph = self.graph
+        side = graph.select(graph.compare(g.LT, a, graph.zero), graph.minus_one, graph.one)
+        return graph.select(graph.compare(g.EQ, a, graph.zero), graph.zero, side)
 
     def _others(self) -> dict[str, Callable]:
         graph = self.graph

@@ -234,6 +234,7 @@ def _record(task: Task, kernels, active) -> PackedRecord:
         "conditions": kernels.conditions,
         "switches": kernels.switches,
         "uses_time": int(kernels.uses_time),
+        "unlocated": int(kernels.unlocated),
         "scratch": max(1, kernels.scratch),
         "observes": int(task.observe is not None),
         "event_directions": indices([DIRECTIONS[event.direction] for event in task.system.events]),

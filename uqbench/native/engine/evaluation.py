@@ -1,6 +1,6 @@
 """The model's kernels at a point of the solve: time and state go into the row `x` that every kernel reads."""
 
-from ..language import Vector, copy, fill, isfinite, native
+from ..language import Vector, copy, isfinite, native
 from .past import look_back
 from .records import Work
 
@@ -64,20 +64,17 @@ def finite(values: Vector, count: int) -> int:
 
 
 @native
-def measure_noise(work: Work, with_jacobian: int) -> None:
-    """Sizes of the terms that add up to each rate: their rounding is what a rate is not known better than."""
+def measure_noise(work: Work) -> None:
+    """Sizes of the terms that add up to each rate: their rounding is what a rate is not known better than.
+
+    The rounding of the time counts where rates follow it fast: (t - 5)^2 just after 5. `slope_time` is that of the
+    present point.
+    """
     model = work.model
     at(work, inside_step(work, work.t), work.y)
     model.rounding(work.x, work.noise, work.scratch)
-    if with_jacobian == 1:
-        sums = work.point
-        fill(sums, 0.0, work.n)
-        for e in range(model.jacobian_count):
-            row = model.jacobian_rows[e]
-            sums[row] = sums[row] + abs(work.jacobian[e] * work.y[model.jacobian_columns[e]])
-        for k in range(work.n):
-            # what relaxes forgets the rounding of the past
-            work.noise[k] = max(work.noise[k], sums[k])
     for k in range(work.n):
+        if model.uses_time == 1:
+            work.noise[k] = work.noise[k] + abs(work.slope_time[k] * work.t)
         if not isfinite(work.noise[k]):
             work.noise[k] = 0.0

@@ -22,6 +22,10 @@ from .tolerance import NEVER
 PROBES = 4
 # Events within rounding of one time, after which they count as endless, and as sliding along a condition.
 ENDLESS, SLIDING = 24, 12
+# Part of the time span in which one event after the other counts as one instant.
+INSTANT = 1e-9
+# Points in a step at which the speed of the roots in time is looked at, and the part of a step's share of their size.
+SPEEDS = 7
 REFINEMENTS = 6
 EPSILON = 2.220446049250313e-16
 
@@ -267,6 +271,36 @@ def crosses(work: Work, j: int, value: float) -> int:
 
 
 @native
+def limit_by_roots(work: Work, h: float) -> float:
+    """A step in which roots that depend on time by themselves do not cross twice unseen: they move by their size.
+
+    Where everything rests, no error tells that a condition on sin(t) has changed twice meanwhile.
+    """
+    model = work.model
+    total = model.events + model.conditions
+    delta = 1e-6 * h + 64.0 * EPSILON * abs(work.t)
+    fill(work.root_marks, 0.0, total)
+    fill(work.root_before, 0.0, total)
+    for i in range(SPEEDS):
+        # no regular grid, that a period could hide in
+        time = work.t + h * (float(i) + 0.37 * float((i * i) % 5) / 4.0) / SPEEDS
+        at(work, time, work.y)
+        model.roots(work.x, work.root_values, work.scratch)
+        at(work, time + delta, work.y)
+        model.roots(work.x, work.root_new, work.scratch)
+        for j in range(total):
+            work.root_marks[j] = max(work.root_marks[j], abs(work.root_values[j]))
+            work.root_before[j] = max(work.root_before[j], abs(work.root_new[j] - work.root_values[j]) / delta)
+    limit = h
+    for j in range(total):
+        # what moves evenly crosses once: its size grows with the step
+        if work.root_before[j] * h > 4.0 * work.root_marks[j]:
+            limit = min(limit, 1.5 * work.root_marks[j] / work.root_before[j])
+    fill(work.root_marks, 0.0, total)
+    return max(limit, 1e-3 * h)
+
+
+@native
 def root_inside(work: Work, j: int, theta: float) -> float:
     state_inside(work, theta, work.point)
     at(work, work.t + theta * work.h, work.point)
@@ -455,7 +489,7 @@ def cross_roots(work: Work) -> None:
         work.root_marks[j] = float(watched(work, j) * crosses(work, j, work.root_values[j]))
     if work.chosen >= 0:
         work.root_marks[work.chosen] = 1.0
-    if work.t - work.fired_time <= work.time_tolerance:
+    if work.t - work.fired_time <= INSTANT * (work.end - work.start) + work.time_tolerance:
         work.fired_count = work.fired_count + 1
     else:
         work.fired_count = 0

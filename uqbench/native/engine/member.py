@@ -25,6 +25,8 @@ GROWTH, SURELY_FINE, LARGEST = 1e20, 1e20, 1e100
 # from it, and where it only tells whether the stages have missed something.
 READ_RESIDUAL, UNREAD_RESIDUAL = 50.0, 1e4
 RUNNING = -1
+# The limit of steps holds between two events or observations; so many times that, for all of them together.
+MOST_STRETCHES = 1000
 EPSILON = 2.220446049250313e-16
 # Switch times that one periodic condition may have.
 MOST_PERIODS = 100000
@@ -78,6 +80,7 @@ def emergence_time(work: Work, first: float) -> float:
 def restart(work: Work) -> None:
     """The step after a jump: no longer than the one before it, nor than a first one."""
     first = first_step(work)
+    measure_noise(work)
     work.emergence_time = emergence_time(work, first)
     work.restart_time = work.t
     work.h = min(work.h, max(first, 1e-12 * (work.end - work.start)))
@@ -130,7 +133,7 @@ def try_step(work: Work) -> None:
     p = work.p
     work.steps = work.steps + 1
     work.stretch_steps = work.stretch_steps + 1
-    if work.stretch_steps > work.max_steps:
+    if work.stretch_steps > work.max_steps or work.steps > MOST_STRETCHES * work.max_steps:
         work.code = STEP_LIMIT
         return
     stop = jumps.next_stop(work)
@@ -144,6 +147,8 @@ def try_step(work: Work) -> None:
     h = min(work.h, work.max_step)
     if model.uses_time == 1:
         h = min(h, gap_around(work))
+    if model.events + model.conditions > 0:
+        h = jumps.limit_by_roots(work, min(h, limit - work.t))
     remaining = limit - work.t
     lands = 0
     if h * 1.001 >= remaining:
@@ -166,6 +171,8 @@ def try_step(work: Work) -> None:
     if model.uses_time == 1 or read == 1:
         residual = steps.interpolation_error(work, h)
         allowed = READ_RESIDUAL if read == 1 else UNREAD_RESIDUAL
+        if residual > allowed and tolerance.measure_degrees(work, end, h) == 1:
+            residual = steps.interpolation_error(work, h)
         if not residual <= allowed:
             reject(work, h, max(SHRINK, SAFETY * pow(allowed / residual, 0.25)) if isfinite(residual) else 0.3)
             return
@@ -230,6 +237,7 @@ def accept(
     copy(work.s, work.s_new, n * p)
     work.t = end
     work.last_step = h
+    work.recent_step = max(h, 0.9 * work.recent_step)
     work.rejections = 0
     # the last stage of an explicit step is the first of the next, unless a sign was put right since
     work.fresh = 0 if work.step_implicit == 1 or work.signs_moved == 1 else tsit5.LAST_STAGE
@@ -246,7 +254,9 @@ def accept(
         return
     tolerance.remember(work)
     if (work.steps % 8) == 0:
-        measure_noise(work, 0)
+        if work.model.uses_time == 1:
+            linearise_at(work, inside_step(work, work.t), work.y)
+        measure_noise(work)
     if work.code != RUNNING:
         return
     if work.written >= work.time_count or end >= work.end:
@@ -329,7 +339,7 @@ def begin(work: Work) -> None:
     if work.written >= work.time_count:
         work.code = SUCCESS
         return
-    if p > 0 and finite(work.s, n * p) == 0:
+    if (p > 0 and finite(work.s, n * p) == 0) or (work.differentiates == 1 and model.unlocated == 1):
         work.code = NOT_DIFFERENTIABLE
         return
     while work.stop_next < work.stop_count and jumps.next_stop(work) < work.start - work.time_tolerance:
@@ -347,8 +357,8 @@ def begin(work: Work) -> None:
         jumps.cross_stops(work)
     if model.events > 0:
         jumps.cross_at_start(work)
-    measure_noise(work, 0)
     work.h = first_step(work)
+    measure_noise(work)
     work.emergence_time = emergence_time(work, work.h)
     work.restart_time = work.t
     size = 0.0

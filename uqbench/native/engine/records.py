@@ -26,6 +26,7 @@ class Model(Record):
     conditions: int
     switches: int
     uses_time: int
+    unlocated: int
     scratch: int
     rate: Kernel
     linearise: Kernel
@@ -160,6 +161,8 @@ class Work(Record):
     emergence_time: float
     restart_time: float
     last_step: float
+    # longest step of late, forgotten slowly
+    recent_step: float
     noise: Vector
     size_limit: float
     # stages: increments (Rodas5P) or slopes (Tsit5), and the arguments of the right-hand side

@@ -18,11 +18,12 @@ FLOOR = 1e-12
 # The same of a sensitivity, in units of state / parameter.
 SENSITIVITY_FLOOR = 0.1
 EPSILON = 2.220446049250313e-16
-TINY = 1e-290
+TINY, LARGEST = 1e-290, 1e300
 NOT_A_NUMBER = float("nan")
 # Growth t^d of what was zero is followed from there with degrees up to this one.
 LARGEST_DEGREE = 20.0
 LONGEST_SHARE = 0.2
+ON_THE_WAY = 0.1
 # The time since which a value has been zero, where it never was.
 NEVER = -1e308
 
@@ -48,8 +49,13 @@ def measure_degrees(work: Work, end: float, h: float) -> int:
 
 @native(inline=True)
 def emergence_time(work: Work, since: float) -> float:
-    """The time in which the system changes: of what leaves zero on the way, the step before it did."""
-    return work.emergence_time if since <= work.restart_time else min(work.emergence_time, work.last_step)
+    """The time T in which the system changes: of what leaves zero on the way, a part of the steps before it did."""
+    if since <= work.restart_time:
+        return work.emergence_time
+    longest = min(work.emergence_time, ON_THE_WAY * work.recent_step)
+    if work.written < work.time_count:
+        longest = min(longest, ON_THE_WAY * max(0.0, work.times[work.written] - since))
+    return longest
 
 
 @native(inline=True)
@@ -60,7 +66,9 @@ def emergence(work: Work, degree: float, since: float, end: float, h: float) -> 
     """
     passed = end - since
     longest = emergence_time(work, since)
-    if degree <= 0.0 or passed >= longest or (passed > 1.000001 * h and h > LONGEST_SHARE * passed):
+    first = passed <= 1.000001 * h
+    short = h <= LONGEST_SHARE * passed and since <= work.restart_time
+    if degree <= 0.0 or passed >= longest or not (first or short):
         return work.rtol
     return work.rtol * pow(longest / passed, degree)
 
@@ -70,6 +78,9 @@ def tolerance(work: Work, k: int, before: float, after: float, end: float, h: fl
     """What the local error of state `k` may be."""
     larger = max(abs(before), abs(after))
     given = work.atol[k]
+    if given == 0.0 and larger == 0.0:
+        # at rest at zero, or fed through more states than a step has stages: nothing is there yet to be wrong
+        return LARGEST
     if given > 0.0:
         return given + work.rtol * larger
     relative = emergence(work, work.degrees[k], work.zero_since[k], end, h)
@@ -127,6 +138,9 @@ def sensitivity_error(work: Work, end: float, h: float) -> float:
             # q is 1 / |parameter|, or 0 where the parameter is
             allowed = allowed + q[c] * (SENSITIVITY_FLOOR * work.rtol * size + rounding + given)
             ratio = abs(errors[c]) / allowed
+            if larger == 0.0 and size == 0.0:
+                # fed through more states than a step has stages, like the state itself
+                ratio = 0.0
             if not (isfinite(ratio) and isfinite(after[c])):
                 return NOT_A_NUMBER
             worst = max(worst, ratio)
