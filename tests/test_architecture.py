@@ -47,7 +47,7 @@ ALLOWED = {
     # identifiability: only for the method `reparametrised`, and only when it is called
     "model": {"design", "distributions", "errors", "identifiability", "numerics", "space", "system", "units"},
     "study": {"design", "errors", "model", "units"},
-    "observation": {"design", "errors", "model", "space", "study"},
+    "observation": {"design", "distributions", "errors", "model", "numerics", "space", "study"},
     "time_scales": {"design", "errors", "model", "numerics", "study"},
     "results": {"errors", "numerics", "study", "time_scales"},
     "check": {"design", "errors", "model", "numerics", "symbols"},

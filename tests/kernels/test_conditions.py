@@ -86,7 +86,10 @@ def test_several_states_in_a_change():
         (lambda t, a, q: jnp.where(t > q["start"], a, 0.0), [(1.25, 0)]),
         (lambda t, a, q: jnp.where((t - q["start"]) / q["k"] <= q["width"], a, 0.0), [(1.25 + 0.35, 0)]),
         (lambda t, a, q: (t >= q["start"]) * (t < q["start"] + q["width"]) * a, [(1.25, 0), (1.75, 0)]),
-        (lambda t, a, q: jnp.where(jnp.abs(t - q["start"]) < q["width"], a, 0.0), [(0.75, 0), (1.75, 0)]),
+        (lambda t, a, q: jnp.where(jnp.abs(t - q["start"]) < q["width"], a, 0.0),
+         [(0.75, 0), (1.25, 0), (1.75, 0)]),
+        (lambda t, a, q: jnp.maximum(t - q["start"], 0.0) * a, [(1.25, 0)]),
+        (lambda t, a, q: jnp.sign(t - q["start"]) * a, [(1.25, 0)]),
         (lambda t, a, q: jnp.where(jnp.mod(t - q["start"], q["period"]) < q["width"], a, 0.0), [(1.25, 2), (1.75, 2)]),
         (lambda t, a, q: jnp.where(t % 24.0 < q["width"], a, 0.0), [(0, 24), (0.5, 24)]),
         (lambda t, a, q: jnp.where(jnp.mod(q["start"] - t, 3.0) < 1.0, a, 0.0), [(1.25, 3), (0.25, 3)]),
@@ -144,6 +147,8 @@ def test_switch_times_move_with_the_parameters():
         lambda t, a, q: jnp.where(t * t > q["k"], a, 0.0),
         lambda t, a, q: jnp.where(t + a > q["k"], a, 0.0),
         lambda t, a, q: jnp.where(jnp.exp(-(t % 2.0)) < 0.5, a, 0.0),
+        lambda t, a, q: jnp.sign(a - q["k"]) * a,
+        lambda t, a, q: jnp.maximum(jnp.sin(t), 0.5) * a,
     ],
 )
 def test_what_is_not_affine_in_time_is_a_condition(rate):
@@ -156,7 +161,7 @@ def test_what_is_not_affine_in_time_is_a_condition(rate):
     "rate",
     [
         lambda t, a, q: jnp.where(q["k"] > 0.5, a, a**2),
-        lambda t, a, q: jnp.maximum(a, q["k"]) + jnp.abs(a - 0.2) + jnp.floor(3 * a) * jnp.sign(a) + jnp.clip(a, 0, 1),
+        lambda t, a, q: jnp.maximum(a, q["k"]) + jnp.abs(a - 0.2) + jnp.floor(3 * a) + jnp.clip(a, 0, 1),
         lambda t, a, q: jnp.where(a == q["k"], 1.0, a) + jnp.logaddexp(a, t),
         lambda t, a, q: q["w"][jnp.floor(a).astype(int)] * a,
     ],
@@ -183,3 +188,9 @@ def test_time_that_only_switches_is_no_use_of_time():
     assert not model(lambda t, a, q: jnp.where(t % 2.0 > q["k"], a, 0.0)).kernels.uses_time
     assert not model(lambda t, a, q: jnp.floor(t) * a).kernels.uses_time
     assert model(lambda t, a, q: (t % 2.0) * a).kernels.uses_time
+
+
+@pytest.mark.parametrize("step", [jnp.floor, jnp.round, jnp.ceil])
+def test_jumps_that_are_not_located_are_known(step):
+    assert model(lambda t, a, q: step(jnp.sin(t)) * a).kernels.unlocated
+    assert not model(lambda t, a, q: step(t) * a).kernels.unlocated

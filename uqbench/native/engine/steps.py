@@ -166,6 +166,17 @@ def step_sensitivities(work: Work, h: float) -> None:
 
 
 @native
+def rests_at_ends(work: Work, k: int, h: float) -> bool:
+    """Whether the rate of state `k` is zero at both ends of the step, where the right-hand side uses the time."""
+    if work.model.uses_time == 0 or work.live == 1:
+        return False
+    rate_at(work, inside_step(work, work.t), work.y, work.change)
+    before = work.change[k]
+    rate_at(work, inside_step(work, work.t + h), work.new, work.change)
+    return before == 0.0 and work.change[k] == 0.0
+
+
+@native
 def interpolation_error(work: Work, h: float) -> float:
     """How far the interpolant is from solving the equation, in units of the tolerance.
 
@@ -199,6 +210,9 @@ def interpolation_error(work: Work, h: float) -> float:
         if finite(residual, n) == 0:
             return float("nan")
         for k in range(n):
+            if work.y[k] == 0.0 and work.new[k] == 0.0 and residual[k] != 0.0 and rests_at_ends(work, k, h):
+                # nothing at both ends and something between: a pulse
+                return float("nan")
             allowed = tolerance(work, k, work.y[k], work.new[k], work.t + h, h)
             # as everywhere between steps: relative to the largest value so far
             allowed = max(allowed, work.rtol * work.scale[k])
