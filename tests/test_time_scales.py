@@ -130,7 +130,8 @@ def test_full_and_reduced_predict_alike():
     trees = {s.name: uq.calibrate(s, draws=400, tune=400, seed=1) for s in (receptor_tf.study, receptor_tf.reduced)}
     found = compare_models(trees)
     assert set(found.model.values) == {"receptor_tf", "receptor_tf_reduced"}
-    assert float(found.difference[0]) == 0.0 and np.all(found.doubtful == 0)
+    # the Pareto shape of one of twenty points may come out above .7 with some 300 effective draws
+    assert float(found.difference[0]) == 0.0 and np.all(found.doubtful <= 1)
     assert np.all(found.seconds > 0) and np.all(found.gradients_per_draw > 1)
     # less than one unit of log density apart, where the standard error of each is above three
     assert abs(float(found.difference[1])) < 1.0 < float(found.elpd_standard_error.min())
