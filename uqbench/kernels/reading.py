@@ -11,10 +11,11 @@ from functools import reduce
 
 import jax
 import numpy as np
-from jax.extend.core import ClosedJaxpr, DropVar, Jaxpr, JaxprEqn, Literal
+from jax.extend.core import ClosedJaxpr, Jaxpr, JaxprEqn, Literal
 
 from .. import interpolation
 from ..symbols.arrays import REARRANGEMENTS, reduce_axes, scan_axis
+from ..symbols.interpreter import needed_equations
 from . import graph as g
 from .graph import Graph, NotAKernel
 from .indexing import GATHERS
@@ -122,7 +123,7 @@ class Reader:
         def look(atom):
             return self.constant(atom.val) if isinstance(atom, Literal) else known[atom]
 
-        for equation in _needed(jaxpr):
+        for equation in needed_equations(jaxpr):
             given = [look(atom) for atom in equation.invars]
             rule = self._rules.get(equation.primitive.name)
             if rule is not None:
@@ -438,13 +439,3 @@ def elementwise(operation: Callable, operands: Sequence, shape: tuple[int, ...] 
     out = np.empty(arrays[0].size, dtype=object)
     out[:] = [operation(*entries) for entries in zip(*(array.ravel().tolist() for array in arrays), strict=True)]
     return out.reshape(arrays[0].shape)
-
-
-def _needed(jaxpr: Jaxpr) -> list[JaxprEqn]:
-    needed = {atom for atom in jaxpr.outvars if not isinstance(atom, Literal)}
-    equations = []
-    for equation in reversed(jaxpr.eqns):
-        if any(not isinstance(var, DropVar) and var in needed for var in equation.outvars):
-            needed.update(atom for atom in equation.invars if not isinstance(atom, Literal))
-            equations.append(equation)
-    return equations[::-1]

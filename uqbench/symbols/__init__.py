@@ -6,6 +6,13 @@ from .program import DivisionByZero as DivisionByZero
 from .program import Program as Program
 from .program import Recorder as Recorder
 from .program import exact as exact
-from .reading import SymbolicModel as SymbolicModel
-from .reading import read as read
 from .tracing import trace as trace
+
+
+def __getattr__(name: str):
+    # solves read arrays of this room and need no algebra system, which takes long to load
+    if name in ("SymbolicModel", "read"):
+        from . import reading
+
+        return getattr(reading, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -72,7 +72,7 @@ class Interpreter:
         def read(atom):
             return entries(atom.val, atom.aval) if isinstance(atom, Literal) else known[atom]
 
-        for equation in _needed(jaxpr):
+        for equation in needed_equations(jaxpr):
             outputs = self._equation(equation, [read(atom) for atom in equation.invars])
             known |= dict(zip(equation.outvars, outputs, strict=True))
         return [read(atom) for atom in jaxpr.outvars]
@@ -246,7 +246,7 @@ def _logic(name: str, *given):
     return next(x for x in given if isinstance(x, Undecided))
 
 
-def _needed(jaxpr: Jaxpr) -> list[JaxprEqn]:
+def needed_equations(jaxpr: Jaxpr) -> list[JaxprEqn]:
     needed = {atom for atom in jaxpr.outvars if not isinstance(atom, Literal)}
     equations = []
     for equation in reversed(jaxpr.eqns):

@@ -24,7 +24,7 @@ PROBES = 4
 ENDLESS, SLIDING = 24, 12
 # Part of the time span in which one event after the other counts as one instant.
 INSTANT = 1e-9
-# Points in a step at which the speed of the roots in time is looked at, and the part of a step's share of their size.
+# Points in a step at which the speed of the roots in time is looked at.
 SPEEDS = 7
 REFINEMENTS = 6
 EPSILON = 2.220446049250313e-16

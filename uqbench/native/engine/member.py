@@ -236,7 +236,6 @@ def accept(
     copy(work.y, work.new, n)
     copy(work.s, work.s_new, n * p)
     work.t = end
-    work.last_step = h
     work.recent_step = max(h, 0.9 * work.recent_step)
     work.rejections = 0
     # the last stage of an explicit step is the first of the next, unless a sign was put right since

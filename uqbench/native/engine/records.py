@@ -146,7 +146,6 @@ class Work(Record):
     x: Vector
     scratch: Vector
     live: int
-    frozen: int
     # state
     t: float
     h: float
@@ -160,7 +159,6 @@ class Work(Record):
     degrees: Vector
     emergence_time: float
     restart_time: float
-    last_step: float
     # longest step of late, forgotten slowly
     recent_step: float
     noise: Vector

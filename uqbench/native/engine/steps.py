@@ -16,6 +16,7 @@ from .tolerance import tolerance
 # Tsitouras' region of stability reaches to -3.5 on the real axis; what is held back there moves about below.
 STIFF = 1.6
 STIFF_STEPS = 2
+# Below this a step counts against stiffness.
 EASY = 1.0
 # From where on the estimate of two stages is checked with the Jacobian, and how many products that takes.
 SUSPECT, PRODUCTS = 0.8, 8
