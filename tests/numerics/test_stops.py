@@ -109,9 +109,8 @@ def test_doses_that_do_not_fit_are_named_together():
     assert "'z'" in str(caught.value) and "(3,)" in str(caught.value)
 
 
-def test_the_method_is_chosen_from_the_whole_trajectory():
+def test_the_method_is_chosen_along_the_trajectory():
     """Robertson's system is gentle at its start and stiff later; an undamped fast spring is not stiff at all."""
-    from uqbench.numerics.stiffness import STIFF_STEPS, stability_profile
 
     def start(p, inputs):
         return {"a": jnp.ones(()), "b": jnp.zeros(()), "c": jnp.zeros(())}
@@ -126,6 +125,12 @@ def test_the_method_is_chosen_from_the_whole_trajectory():
     def spring(t, y, p, inputs):
         return {"x": y["v"], "v": -1e4 * y["x"]}
 
-    profile = stability_profile(uq.Ode(start, robertson), {}, uq.Design([1e-3, 1e4]))
-    assert profile.steps(1e-3) < STIFF_STEPS < profile.steps(1e4)
-    assert stability_profile(uq.Ode(spring_start, spring), {}, uq.Design([1.0])).steps(1.0) < STIFF_STEPS
+    def implicit_steps(system, names, end):
+        observed = uq.Model(uq.Space(), system, lambda y, p: y, dict.fromkeys(names, ""))
+        run = uq.evaluate(observed, {}, uq.Design([end]))
+        assert int(run.result) == 0
+        return int(run.implicit_steps)
+
+    gentle, stiff = (implicit_steps(uq.Ode(start, robertson), "abc", end) for end in (1e-4, 1e4))
+    assert gentle == 0 < stiff
+    assert implicit_steps(uq.Ode(spring_start, spring), "xv", 1.0) == 0

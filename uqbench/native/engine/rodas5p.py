@@ -11,9 +11,10 @@ needs the same factors and one product with d(J u_i) for each stage.
 
 from ..language import Indices, Vector, copy, fill, isfinite, native
 from . import rodas5p_tableau as tableau
-from .evaluation import at, finite, inside_step, linearise_at, rate_at, sign_of_ends
+from .evaluation import at, finite, inside_step, linearise_at, rate_at
 from .records import Work
 from .sparse import add_combined, add_products, add_scaled, combine, factorize, substitute, substitute_columns
+from .variational import slopes_of_stage
 
 GAMMA = tableau.GAMMA
 ALPHA = tableau.ALPHA
@@ -97,7 +98,7 @@ def step_sensitivities(work: Work, h: float) -> None:
     """The derivative of the step that was just taken: `s_new`, `s_error`, `s_stages`."""
     size = work.n * work.p
     copy(work.s_argument, work.s, size)
-    slopes_of_stage(work, h, 0)
+    slopes_of_stage(work, work.t, 0)
     finish_sensitivities(work, h, 0)
     stage_sensitivities(work, h, 1)
     stage_sensitivities(work, h, 2)
@@ -118,28 +119,9 @@ def stage_sensitivities(work: Work, h: float, i: int) -> None:
     """Increments of the sensitivities of stage `i`, a constant."""
     size = work.n * work.p
     combine(work.s_argument, work.s, 1.0, A[i], work.s_stages, i, size)
-    slopes_of_stage(work, h, i)
+    slopes_of_stage(work, work.t + ALPHA[i] * h, i)
     add_combined(work.s_stages[i * size :], 1.0 / h, C[i], work.s_stages, i, size)
     finish_sensitivities(work, h, i)
-
-
-@native
-def slopes_of_stage(work: Work, h: float, i: int) -> None:
-    """J S + f_q at stage `i`, whose sensitivities are in `s_argument`."""
-    model = work.model
-    n = work.n
-    p = work.p
-    target = work.s_stages[i * n * p :]
-    s = work.s_argument
-    z = work.past_d
-    values = work.buffer
-    fill(target, 0.0, n * p)
-    at(work, inside_step(work, work.t + ALPHA[i] * h), work.arguments[i * n :])
-    sign_of_ends(work)
-    model.variation(work.x, values, work.scratch)
-    add_products(target, values, model.jacobian_rows, model.jacobian_columns, model.jacobian_count, n, s, p, z)
-    forcing = values[model.jacobian_count :]
-    add_products(target, forcing, model.forcing_rows, model.forcing_columns, model.forcing_count, n, s, p, z)
 
 
 @native

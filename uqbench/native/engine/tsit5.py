@@ -6,9 +6,10 @@ sensitivities are those of the same step: the method applied to the variational 
 
 from ..language import Vector, copy, fill, native, sqrt
 from . import tsit5_tableau as tableau
-from .evaluation import at, inside_step, rate_at, sign_of_ends
+from .evaluation import inside_step, rate_at
 from .records import Work
-from .sparse import add_combined, add_products, add_scaled, combine
+from .sparse import add_combined, add_scaled, combine
+from .variational import slopes_of_stage
 
 STAGES = 7
 NODES = tableau.NODES
@@ -75,7 +76,7 @@ def step_sensitivities(work: Work, h: float) -> None:
     """The derivative of the step that was just taken: `s_new`, `s_error`, `s_stages`."""
     size = work.n * work.p
     copy(work.s_argument, work.s, size)
-    slopes_of_stage(work, h, 0)
+    slopes_of_stage(work, work.t, 0)
     stage_sensitivities(work, h, 1)
     stage_sensitivities(work, h, 2)
     stage_sensitivities(work, h, 3)
@@ -91,26 +92,7 @@ def step_sensitivities(work: Work, h: float) -> None:
 def stage_sensitivities(work: Work, h: float, i: int) -> None:
     """Slopes of the sensitivities of stage `i`, a constant."""
     combine(work.s_argument, work.s, h, A[i], work.s_stages, i, work.n * work.p)
-    slopes_of_stage(work, h, i)
-
-
-@native
-def slopes_of_stage(work: Work, h: float, i: int) -> None:
-    """J S + f_q at stage `i`, whose sensitivities are in `s_argument`."""
-    model = work.model
-    n = work.n
-    p = work.p
-    target = work.s_stages[i * n * p :]
-    s = work.s_argument
-    z = work.past_d
-    values = work.buffer
-    fill(target, 0.0, n * p)
-    at(work, inside_step(work, work.t + NODES[i] * h), work.arguments[i * n :])
-    sign_of_ends(work)
-    model.variation(work.x, values, work.scratch)
-    add_products(target, values, model.jacobian_rows, model.jacobian_columns, model.jacobian_count, n, s, p, z)
-    forcing = values[model.jacobian_count :]
-    add_products(target, forcing, model.forcing_rows, model.forcing_columns, model.forcing_count, n, s, p, z)
+    slopes_of_stage(work, work.t + NODES[i] * h, i)
 
 
 @native

@@ -1,9 +1,7 @@
-"""Stiffness: the method that a system needs, and a report of what holds an explicit one to small steps."""
+"""Stiffness: a report of what holds an explicit method to small steps, and the stability of methods."""
 
 from typing import TYPE_CHECKING
 
-from .profile import STIFF_STEPS as STIFF_STEPS
-from .profile import stability_profile as stability_profile
 from .stability import largest_stable_step as largest_stable_step
 from .stability import stability_function as stability_function
 from .stability import stable_steps as stable_steps

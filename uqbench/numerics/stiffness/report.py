@@ -28,7 +28,7 @@ from ...system import Inputs, Ode, Theta
 from ..given import checked
 from ..odes import problem_of
 from .cause import Cause, as_columns, cause_of, parameters_behind, physical_stiffness, sentence
-from .profile import jacobian_at, slope_at
+from .slopes import jacobian_at, slope_at
 from .stability import METHODS, stable_steps
 
 # The method that speaks for explicit ones in the verdict, and how many times more steps are "far more".
