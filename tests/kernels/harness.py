@@ -110,7 +110,7 @@ def close(found, expected, rtol: float = 1e-10) -> None:
     np.testing.assert_allclose(found, expected, rtol=rtol, atol=rtol * size)
 
 
-def check_rates(case: Case) -> None:
+def assert_rates_agree(case: Case) -> None:
     """Every kernel of the right-hand side against JAX."""
     n, p, kernels = case.n, case.p, case.kernels
     f, by_t, slopes, second = map(np.asarray, case.model.known(*case.point(), case.u, case.ut))
@@ -134,7 +134,7 @@ def check_rates(case: Case) -> None:
     close(case.dense("curvature", out, (n, n + p)), second)
 
 
-def check_outputs(case: Case, label: str, function, size: int, time_first: bool) -> None:
+def assert_outputs_agree(case: Case, label: str, function, size: int, time_first: bool) -> None:
     """A kernel of outputs and its variation against JAX; `function(t, y, q)` lists arrays."""
     flat, point = case.model.flat(function), case.point()
     close(case.call(label, size), flat(*point))

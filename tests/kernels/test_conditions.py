@@ -6,7 +6,7 @@ import pytest
 
 from uqbench.kernels import Sources
 
-from .harness import Case, Model, check_outputs, check_rates, derivatives
+from .harness import Case, Model, assert_outputs_agree, assert_rates_agree, derivatives
 
 Q = {"k": 0.7, "start": 1.25, "width": 0.5, "period": 2.0, "w": np.array([0.3, 0.9])}
 SHAPES = {name: np.shape(value) for name, value in Q.items()}
@@ -57,12 +57,12 @@ def test_roots_of_conditions_and_events():
             outer = jnp.where(y["a"] > q["k"], y["a"], t) * y["a"] - q["w"][1]
             return [*(root(t, y, q) for root, _ in events), q["k"] - y["a"], outer]
 
-        check_outputs(case, "roots", roots, 4, time_first=True)
+        assert_outputs_agree(case, "roots", roots, 4, time_first=True)
 
         def change(t, y, q):
             return [events[0][1](t, y, q)["a"], y["a"]]
 
-        check_outputs(case, "change", change, 2, time_first=True)
+        assert_outputs_agree(case, "change", change, 2, time_first=True)
 
 
 def test_several_states_in_a_change():
@@ -77,7 +77,7 @@ def test_several_states_in_a_change():
     made = Model(Sources(rate, names, {"k": ()}, events=[(lambda t, y, q: y["a"] - 1.0, change)]))
     case = Case(made, {"k": 2.0}, {"a": 1.0, "b": 2.0, "c": 3.0}, 0.0)
     np.testing.assert_array_equal(case.call("change", 3), [0.0, 2.0, 2.0])
-    check_outputs(case, "change", lambda t, y, q: [0.0, y["b"], y["a"] * q["k"]], 3, time_first=True)
+    assert_outputs_agree(case, "change", lambda t, y, q: [0.0, y["b"], y["a"] * q["k"]], 3, time_first=True)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +113,7 @@ def test_switch_times(rate, expected):
     found = {modulo((first, round(period, 9))) for first, period in pairs}
     assert found == {modulo((first, round(period, 9))) for first, period in expected}
     assert len(pairs) == len(found)
-    check_rates(case)
+    assert_rates_agree(case)
     # nothing else jumps: between two switches the rate moves little
     times = np.linspace(0, 9, 4001)
     ends = np.array([Case(case.model, Q, {"a": 0.4}, t).call("rate", 1)[0] for t in times])
@@ -154,7 +154,7 @@ def test_switch_times_move_with_the_parameters():
 def test_what_is_not_affine_in_time_is_a_condition(rate):
     made = model(rate)
     assert made.kernels.conditions == 1
-    check_rates(Case(made, Q, {"a": 0.4}, 1.1))
+    assert_rates_agree(Case(made, Q, {"a": 0.4}, 1.1))
 
 
 @pytest.mark.parametrize(
@@ -171,7 +171,7 @@ def test_what_stays_as_it_is(rate):
     assert made.kernels.conditions == made.kernels.switches == 0
     assert made.kernels.roots == made.kernels.modes == made.kernels.switch_times == 0
     assert made.kernels.jumps == ()
-    check_rates(Case(made, Q, {"a": 0.4}, 1.1))
+    assert_rates_agree(Case(made, Q, {"a": 0.4}, 1.1))
 
 
 def test_long_sums_and_the_digest():

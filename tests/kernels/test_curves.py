@@ -8,7 +8,7 @@ import pytest
 import uqbench as uq
 from uqbench.kernels import Sources, build
 
-from .harness import Case, Model, call, check_rates
+from .harness import Case, Model, assert_rates_agree, call
 
 TIMES = np.array([-1.0, 0.5, 0.5, 2.0, 5.0])
 VALUES = np.array([1.0, 3.0, -2.0, 0.5, 4.0])
@@ -52,7 +52,7 @@ def test_a_curve_is_piecewise_linear_and_right_continuous(t):
 ], ids=["inputs", "expressions"])  # fmt: skip
 def test_all_derivatives_of_a_curve(rate, shapes, q, t):
     """By its values, by its times and by time, the second ones too."""
-    check_rates(Case(Model(Sources(rate, ("y",), shapes)), q, {"y": 0.7}, t))
+    assert_rates_agree(Case(Model(Sources(rate, ("y",), shapes)), q, {"y": 0.7}, t))
 
 
 @pytest.mark.parametrize("k", [1, 2, 3, 64, 65, 300])

@@ -8,7 +8,7 @@ from jax import lax
 
 from uqbench.kernels import NotAKernel, Sources, build
 
-from .harness import Case, Model, check_outputs, check_rates
+from .harness import Case, Model, assert_outputs_agree, assert_rates_agree
 
 STATES = ("a", "b", "c")
 SHAPES = {"k": (), "w": (3,), "m": (3, 3)}
@@ -145,7 +145,7 @@ def observe(t, y, q):
 def test_kernels_agree_with_jax(rate):
     model = Model(Sources(rate, STATES, SHAPES))
     for y, q, t in points(8):
-        check_rates(Case(model, q, y, t))
+        assert_rates_agree(Case(model, q, y, t))
 
 
 @pytest.mark.parametrize("rate", [matrices, switched, networks], ids=lambda rate: rate.__name__)
@@ -167,7 +167,7 @@ def test_outputs():
     model = Model(Sources(scalars, STATES, SHAPES, observe))
     assert model.kernels.output_names == (("z", (3,)), ("first", ()))
     for y, q, t in points(3):
-        check_outputs(
+        assert_outputs_agree(
             Case(model, q, y, t), "observe", lambda *given: list(observe(*given).values()), 4, time_first=False
         )
 
@@ -176,7 +176,7 @@ def test_outputs():
 def test_some_directions(active):
     model = Model(Sources(matrices, STATES, SHAPES), active)
     for y, q, t in points(2):
-        check_rates(Case(model, q, y, t))
+        assert_rates_agree(Case(model, q, y, t))
 
 
 def test_powers_at_zero():

@@ -32,7 +32,7 @@ def drug(outputs=("drug",), **settings):
     return model(drug_initial, drug_rhs, {"dose": 1.0, "k": 1.0}, outputs, observe=observe, **settings)
 
 
-def refused(settings, *parts):
+def assert_refused(settings, *parts):
     with pytest.raises(uq.InputError) as error:
         uq.evaluate(drug(**settings), {"dose": 1.0, "k": 1.0}, DESIGN)
     for part in parts:
@@ -64,7 +64,7 @@ WRONG = {
 
 @pytest.mark.parametrize("case", WRONG)
 def test_wrong_parts_of_a_system_are_named(case):
-    refused(*WRONG[case])
+    assert_refused(*WRONG[case])
 
 
 def test_an_observe_with_a_default_of_its_own_is_fine():
