@@ -39,6 +39,9 @@ RESULTS = {
     "change move away from the root, or end the dynamics there.",
     codes.NO_STEP: "no step is short enough at these values: the right-hand side jumps or oscillates without end, or "
     "its terms cancel to within rounding. Name jumps as `switches` or `events`, or loosen rtol and atol.",
+    codes.UNRESOLVED: "the sensitivities are not resolved: the dynamics magnify the errors of the steps to the size of "
+    "the sensitivities themselves (chaos, or jumps from a state that is lost), and finer tolerances did not help. The "
+    "values may be sound: ask for them without derivatives, or for shorter times.",
     codes.BAD_DELAY: "a delay is negative, zero or not finite at these values, or longer than the history given (no "
     "finite number at the start less the delay). Check `delays` and the range of the prior.",
     stepping.SUCCESS: "successful",

@@ -14,6 +14,7 @@ is thus a row of two: order 5, order 4.
 from ..language import Record, Vector, copy, fill, isfinite, native
 from . import rodas5p, tsit5
 from .evaluation import at, finite, inside_step, sign_of_ends
+from .global_error import UNRESOLVED
 from .records import Work
 from .sparse import add_scaled, add_transposed, substitute_transposed
 from .steps import attempt, state_inside
@@ -394,3 +395,27 @@ def distrust(work: Work, adjoint: Adjoint, initial: Vector, accuracy: float, goa
             return UNKNOWN
         ratio = max(ratio, abs(initial[k]) * abs(pair[0] - pair[1]) / allowed)
     return ratio if isfinite(ratio) else UNKNOWN
+
+
+@native
+def ill_posed(work: Work, adjoint: Adjoint, accuracy: float) -> float:
+    """1 where the relative `accuracy`, taken as a change of a parameter, moves the outputs beyond their own size.
+
+    As in `global_error.compare`; an output has the size of its largest value.
+    """
+    width = work.outputs
+    allowed = 0.0
+    for k in range(width):
+        largest = 0.0
+        asked = 0.0
+        for index in range(work.time_count):
+            largest = max(largest, abs(work.rows[index * width + k]))
+            asked = max(asked, abs(adjoint.rows[index * width + k]))
+        allowed = allowed + largest * asked
+    moved = 0.0
+    for c in range(adjoint.p):
+        moved = max(moved, abs(work.x[1 + work.n + work.model.direction_parameters[c]]) * adjoint.sizes[c])
+    if allowed == 0.0:
+        # outputs at rest at zero have no size
+        return 0.0
+    return accuracy * moved / (UNRESOLVED * allowed)

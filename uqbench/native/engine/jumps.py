@@ -410,6 +410,7 @@ def crossing_slopes(work: Work, j: int, rates: Vector) -> int:
     model = work.model
     n = work.n
     p = work.p
+    directions = model.directions
     total = model.events + model.conditions
     at(work, work.t, work.y)
     model.roots_variation(work.x, work.buffer, work.scratch)
@@ -424,8 +425,8 @@ def crossing_slopes(work: Work, j: int, rates: Vector) -> int:
                 along = along + value * rates[column]
                 size = size + abs(value * rates[column])
                 add_scaled(work.tau_dot, value, work.s[column * p :], p)
-            elif column >= n + p:
-                add_scaled(work.tau_dot, value, work.past_d[(column - n - p) * p :], p)
+            elif column >= n + directions:
+                add_scaled(work.tau_dot, value, work.past_d[(column - n - directions) * p :], p)
             else:
                 work.tau_dot[column - n] = work.tau_dot[column - n] + value
     if not abs(along) > 1e-9 * size:

@@ -6,7 +6,7 @@ stages. Steps end at stops and crossings; output inside them is read from the in
 """
 
 from ..language import ceil, copy, exp, fill, floor, isfinite, log, native
-from . import jumps, output, past, steps, tape, tolerance, tsit5
+from . import global_error, jumps, output, past, steps, tape, tolerance, tsit5
 from .codes import BAD_START, BLOW_UP, NO_STEP, NOT_DIFFERENTIABLE, STEP_LIMIT, SUCCESS
 from .evaluation import finite, inside_step, linearise_at, measure_noise, rate_at
 from .records import Work
@@ -224,9 +224,14 @@ def accept(
         # an observation within rounding of a stop sees the state before it
         reach = end + work.time_tolerance
     tape.note_step(work, h)
+    if p > 0:
+        global_error.add_local_errors(work)
     if work.model.delays > 0:
         past.note(work)
+    written = work.written
     output.write_until(work, reach)
+    if p > 0 and work.written > written:
+        global_error.compare(work)
     factor = next_factor(work, error, 1)
     steps.choose_method(work, h)
     if work.step_implicit == 1:
@@ -325,7 +330,7 @@ def begin(work: Work) -> None:
     for k in range(n * p):
         work.s_scale[k] = abs(work.s[k])
         work.s_zero_since[k] = work.start if work.s[k] == 0.0 else tolerance.NEVER
-    for c in range(p):
+    for c in range(model.directions if p > 0 else 0):
         value = abs(work.s_floor[c])
         work.s_floor[c] = 1.0 / value if value > 1e-300 else 0.0
     jumps.sort_stops(work)

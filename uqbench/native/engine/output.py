@@ -10,6 +10,15 @@ from .tape import check_output_slopes
 
 
 @native
+def take_asked(work: Work, index: int, source: Vector) -> None:
+    """The columns of `source (outputs, p)` that were asked for become row `index` of the sensitivities."""
+    asked = work.model.directions
+    target = work.s_rows[index * work.outputs * asked :]
+    for k in range(work.outputs):
+        copy(target[k * asked :], source[k * work.p :], asked)
+
+
+@native
 def write_row(work: Work, index: int, time: float, y: Vector, s: Vector) -> None:
     """Outputs at one time from the state `(n,)` and the sensitivities `(n, p)`."""
     model = work.model
@@ -20,19 +29,22 @@ def write_row(work: Work, index: int, time: float, y: Vector, s: Vector) -> None
     if model.observes == 0:
         copy(row, y, n)
         if p > 0:
-            copy(work.s_rows[index * n * p :], s, n * p)
+            take_asked(work, index, s)
         return
     at(work, time, y)
     model.observe(work.x, row, work.scratch)
     if p == 0:
         check_output_slopes(work)
     else:
-        target = work.s_rows[index * o * p :]
+        target = work.s_row
         fill(target, 0.0, o * p)
-        model.observe_variation(work.x, work.buffer, work.scratch)
-        add_products(
-            target, work.buffer, model.observe_rows, model.observe_columns, model.observe_count, n, s, p, work.past_d
-        )
+        entries = work.buffer
+        model.observe_variation(work.x, entries, work.scratch)
+        count = model.observe_count
+        columns = model.observe_columns
+        z = work.past_d
+        add_products(target, entries, model.observe_rows, columns, count, n, s, p, z, model.directions)
+        take_asked(work, index, target)
         if finite(target, o * p) == 0:
             work.code = NOT_DIFFERENTIABLE
 

@@ -35,7 +35,7 @@ TSITOURAS_STAGES, RODAS_STAGES = 7, 8
 
 
 @native
-def prepare(work: Work, initial: Vector, initial_d: Vector) -> int:
+def prepare(work: Work) -> int:
     """Delays and room for the record; 0 where a delay is not positive or the history before it is no number."""
     model = work.model
     n = work.n
@@ -53,9 +53,9 @@ def prepare(work: Work, initial: Vector, initial_d: Vector) -> int:
     past.values = past.initial_d[n * p :]
     work.past_d = past.values[2 * d :]
     past.buffer = work.past_d[2 * d * p :]
-    copy(past.initial, initial, n)
+    copy(past.initial, work.y, n)
     if p > 0:
-        copy(past.initial_d, initial_d, n * p)
+        copy(past.initial_d, work.s, n * p)
     model.delay_times(work.x, past.lengths, work.scratch)
     if p > 0:
         model.delay_variation(work.x, past.buffer, work.scratch)

@@ -15,9 +15,9 @@ from ..language import (
     nextafter,
     release,
 )
-from . import adjoint, member, past
+from . import adjoint, global_error, member, past
 from .adjoint import COLUMNS, Adjoint
-from .codes import BAD_DELAY, NOT_DIFFERENTIABLE, SUCCESS
+from .codes import BAD_DELAY, NOT_DIFFERENTIABLE, SUCCESS, UNRESOLVED
 from .evaluation import finite
 from .records import REPORT, SETTINGS, Model, Tape, Work
 
@@ -27,6 +27,10 @@ TRIALS, FINER, FINEST = 5, 0.03, 1e-13
 SHORTENING, LEAST_SHORTENING, MOST_SHORTENING = 0.8, 0.5, 0.03
 # Sensitivities in place of an adjoint may take this many times the steps that the states are allowed.
 MORE_STEPS = 10.0
+# Solves by which sensitivities may be resolved; the global error that a finer one aims at, in proportion to its
+# tolerances, by factors within limits.
+RESOLVING, RESOLVED = 4, 2e-4
+LEAST_RESOLVING, MOST_RESOLVING = 0.1, 1e-3
 
 
 class Given(Record):
@@ -75,6 +79,8 @@ class Given(Record):
     distrust: float
     worst_distrust: float
     accuracy: float
+    # of the sensitivities, relative to the largest of each state
+    global_error: float
 
 
 @native
@@ -87,10 +93,18 @@ def take(pool: Vector, used: Indices, count: int) -> Vector:
 
 
 @native
+def widen(source: Vector, target: Vector, rows: int, p: int) -> None:
+    """`source (rows, p)` goes to `target (rows, p + 1)`, whose last column stays as it is."""
+    for row in range(rows):
+        copy(target[row * (p + 1) :], source[row * p :], p)
+
+
+@native
 def solve(model: Model, given: Given) -> None:
     """Solves one problem; where it fails the rows from there on are NaN and the report has a code."""
     n = model.states
-    p = given.p
+    # the directions, and one column for their errors
+    p = given.p + 1 if given.p > 0 else 0
     m = model.parameters
     size = n * p
     total = model.events + model.conditions
@@ -125,7 +139,7 @@ def solve(model: Model, given: Given) -> None:
     wide = n + total + model.events * n + 2 * model.switches + 8
     row = 1 + n + m + model.conditions + n + 1
     pool = allocate(
-        8 * 64
+        8 * 72
         + row
         + model.scratch
         + n * (17 + 8 + 8)
@@ -134,7 +148,8 @@ def solve(model: Model, given: Given) -> None:
         + sparse
         + wide
         + size * (9 + 8)
-        + 4 * p
+        + p * (5 + model.outputs + given.stop_count * n)
+        + n
         + 4 * total
     )
     used = allocate_indices(1)
@@ -172,6 +187,10 @@ def solve(model: Model, given: Given) -> None:
     work.s_stages = take(pool, used, 8 * size)
     work.tau_dot = take(pool, used, p)
     work.s_floor = take(pool, used, p)
+    work.s_row = take(pool, used, model.outputs * p)
+    work.s_sizes = take(pool, used, n)
+    work.start_dots = take(pool, used, p)
+    work.kick_dots = take(pool, used, given.stop_count * n * p)
     copy(work.x[1 + n :], given.q, m)
     copy(work.y, given.initial, n)
     work.t = work.start
@@ -182,13 +201,14 @@ def solve(model: Model, given: Given) -> None:
     work.log_error = -9.2
     work.chosen = -1
     if p > 0:
-        copy(work.s, given.initial_d, size)
-        work.start_dots = given.start_d
-        for c in range(p):
+        widen(given.initial_d, work.s, n, given.p)
+        widen(given.start_d, work.start_dots, 1, given.p)
+        widen(given.kicks_d, work.kick_dots, given.stop_count * n, given.p)
+        for c in range(given.p):
             work.s_floor[c] = given.q[model.direction_parameters[c]]
     sound = 1
     if model.delays > 0:
-        sound = past.prepare(work, given.initial, given.initial_d)
+        sound = past.prepare(work)
     added = 0
     if model.switches > 0:
         added = member.gather_switches(work, 1, 0)
@@ -196,7 +216,7 @@ def solve(model: Model, given: Given) -> None:
     work.stop_count = stops
     work.given_stops = given.stop_count
     # an adjoint, and a solve that one will follow, have no sensitivities, but the derivatives of their switches
-    directions = model.directions if work.differentiates == 1 else p
+    directions = model.directions if work.differentiates == 1 and p == 0 else p
     # one delay or several later everything that happens is felt again
     room = stops + (past.sums(model.delays) * (stops + 1) if model.delays > 0 else 0)
     stop_pool = allocate(room * (1 + directions) + 1)
@@ -206,12 +226,11 @@ def solve(model: Model, given: Given) -> None:
     work.stop_order = stop_indices
     work.stop_kicks = stop_indices[room:]
     work.kicks = given.kicks
-    work.kick_dots = given.kicks_d
     for k in range(given.stop_count):
         work.stop_times[k] = given.stops[k]
         work.stop_kicks[k] = k
         if p > 0:
-            copy(work.stop_dots[k * p :], given.stops_d[k * p :], p)
+            copy(work.stop_dots[k * p :], given.stops_d[k * given.p :], given.p)
     if model.switches > 0:
         work.p = directions
         member.gather_switches(work, 0, given.stop_count)
@@ -235,12 +254,13 @@ def solve(model: Model, given: Given) -> None:
         for k in range(work.written, work.time_count):
             fill(work.rows[k * width :], float("nan"), width)
             if p > 0:
-                fill(work.s_rows[k * width * p :], float("nan"), width * p)
+                fill(work.s_rows[k * width * given.p :], float("nan"), width * given.p)
     given.report[0] = float(work.code)
     given.report[1] = float(work.steps)
     given.report[2] = float(work.explicit_steps)
     given.report[3] = float(work.implicit_steps)
     given.report[4] = work.t
+    given.global_error = work.global_error
     release(pool)
     release(used)
     release(stop_pool)
@@ -283,6 +303,7 @@ def take_back(work: Work, given: Given) -> None:
     goal = min(adjoint.AIM * pow(given.accuracy, adjoint.POWER), adjoint.TRUSTED)
     given.distrust = adjoint.distrust(work, bars, given.initial, given.accuracy, goal)
     given.worst_distrust = adjoint.distrust(work, bars, given.initial, given.accuracy, adjoint.TRUSTED)
+    given.worst_distrust = max(given.worst_distrust, adjoint.ill_posed(work, bars, given.accuracy))
     release(pool)
     release(used)
     release(bars)
@@ -295,6 +316,37 @@ def spread(given: Given, source: Vector, target: Vector, rows: int, p: int) -> N
     for row in range(rows):
         for k in range(given.few):
             target[row * p + int(given.places[k])] = source[row * given.few + k]
+
+
+@native
+def solve_resolved(model: Model, given: Given) -> None:
+    """A solve with sensitivities, at finer tolerances where their global error asks for them."""
+    original = given.settings
+    original_atol = given.atol
+    n = model.states
+    settings = allocate(SETTINGS)
+    atol = allocate(n)
+    copy(settings, original, SETTINGS)
+    copy(atol, original_atol, n)
+    given.settings = settings
+    given.atol = atol
+    for trial in range(RESOLVING):
+        solve(model, given)
+        error = given.global_error
+        if int(given.report[0]) != SUCCESS or error <= global_error.UNRESOLVED:
+            break
+        factor = min(max(RESOLVED / error, MOST_RESOLVING), LEAST_RESOLVING)
+        if trial == RESOLVING - 1 or settings[1] * factor < FINEST:
+            given.report[0] = float(UNRESOLVED)
+            break
+        settings[1] = settings[1] * factor
+        settings[3] = min(MORE_STEPS * original[3], 2.0 * pow(factor, -0.2) * settings[3])
+        for k in range(n):
+            atol[k] = factor * atol[k]
+    given.settings = original
+    given.atol = original_atol
+    release(settings)
+    release(atol)
 
 
 @native
@@ -344,7 +396,7 @@ def solve_forward(model: Model, given: Given, factor: float) -> None:
     wide.rows = given.rows
     wide.report = given.report
     wide.differentiates = 1
-    solve(model, wide)
+    solve_resolved(model, wide)
     if not is_null(given.cotangents):
         fill(given.cotangents, 0.0, COLUMNS * (p + n + 1 + stops * (1 + n)))
         for k in range(values):
@@ -459,6 +511,10 @@ def solve_member(model: Model, call: Call, b: int) -> None:
     given.settings = operand(call, last, b)
     given.rows = result(call, 0, b)
     given.report = result(call, 1, b)
+    if reverse == 0 and given.p > 0:
+        solve_resolved(model, given)
+        release(given)
+        return
     if reverse == 0:
         solve(model, given)
         release(given)

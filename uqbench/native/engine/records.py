@@ -127,7 +127,10 @@ class Past(Record):
 
 
 class Work(Record):
-    """State and work space of one solve; `n` states, `p` directions, sensitivities as rows `(n, p)`."""
+    """State and work space of one solve; `n` states, sensitivities as rows `(n, p)`.
+
+    Where there are any, `p` is one more than the directions of the model: the last column is their `global_error`.
+    """
 
     model: Model
     n: int
@@ -183,6 +186,10 @@ class Work(Record):
     tau_dot: Vector
     start_dots: Vector
     s_floor: Vector
+    # of one row of outputs `(outputs, p)`; the largest of each state at outputs so far (n,)
+    s_row: Vector
+    s_sizes: Vector
+    global_error: float
     # 1 where stages are not to leave the sign that a state has at both ends of the step
     keep_sign: int
     # 1 where a step has put a state to zero that would have changed its sign

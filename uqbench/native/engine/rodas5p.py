@@ -144,7 +144,7 @@ def finish_sensitivities(work: Work, h: float, i: int) -> None:
             if not isfinite(values[e]):
                 values[e] = 0.0
         rows: Indices = model.curvature_rows
-        add_products(target, values, rows, model.curvature_columns, count, n, work.s, p, work.past_d)
+        add_products(target, values, rows, model.curvature_columns, count, n, work.s, p, work.past_d, model.directions)
     substitute_columns(model, work.factors, target, p)
 
 

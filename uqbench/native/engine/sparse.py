@@ -145,9 +145,10 @@ def add_products(
     s: Vector,
     p: int,
     past: Vector,
+    directions: int,
 ) -> None:
-    """target += M [S; I; Z]: entries of `M (., n + p + 2 d)` act on states through `s (n, p)`, on directions directly,
-    and on what `d` delays see through `past (2 d, p)`.
+    """target += M [S; I; Z]: entries of `M (., n + directions + 2 d)` act on states through `s (n, p)`, on directions
+    directly, and on what `d` delays see through `past (2 d, p)`.
 
     A slope that is infinite (x^.8 at zero) makes nothing of a state that does not move.
     """
@@ -157,8 +158,8 @@ def add_products(
         if column < n:
             if isfinite(values[e]) or not vanishes(s[column * p :], p):
                 add_scaled(row, values[e], s[column * p :], p)
-        elif column >= n + p:
-            add_scaled(row, values[e], past[(column - n - p) * p :], p)
+        elif column >= n + directions:
+            add_scaled(row, values[e], past[(column - n - directions) * p :], p)
         else:
             row[column - n] = row[column - n] + values[e]
 

@@ -131,7 +131,7 @@ def sensitivity_error(work: Work, end: float, h: float) -> float:
         errors = work.s_error[i * p :]
         largest = work.s_scale[i * p :]
         since = work.s_zero_since[i * p :]
-        for c in range(p):
+        for c in range(work.model.directions):
             larger = max(abs(before[c]), abs(after[c]))
             share = emergence(work, work.degrees[i], since[c], end, h)
             allowed = share * larger + FLOOR * work.rtol * max(largest[c], larger) + TINY

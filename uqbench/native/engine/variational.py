@@ -12,6 +12,7 @@ def slopes_of_stage(work: Work, time: float, i: int) -> None:
     model = work.model
     n = work.n
     p = work.p
+    d = model.directions
     target = work.s_stages[i * n * p :]
     s = work.s_argument
     z = work.past_d
@@ -20,6 +21,6 @@ def slopes_of_stage(work: Work, time: float, i: int) -> None:
     at(work, inside_step(work, time), work.arguments[i * n :])
     sign_of_ends(work)
     model.variation(work.x, values, work.scratch)
-    add_products(target, values, model.jacobian_rows, model.jacobian_columns, model.jacobian_count, n, s, p, z)
+    add_products(target, values, model.jacobian_rows, model.jacobian_columns, model.jacobian_count, n, s, p, z, d)
     forcing = values[model.jacobian_count :]
-    add_products(target, forcing, model.forcing_rows, model.forcing_columns, model.forcing_count, n, s, p, z)
+    add_products(target, forcing, model.forcing_rows, model.forcing_columns, model.forcing_count, n, s, p, z, d)
