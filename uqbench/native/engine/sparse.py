@@ -10,7 +10,10 @@ from .records import Model
 
 @native
 def factorize(model: Model, w: Vector) -> None:
-    """LU factors in place; the pivots are stored inverted."""
+    """Factors L D U in place, triangles of unit diagonal; D is stored inverted.
+
+    So a substitution waits for one operation from entry to entry, not for a product with the pivot as well.
+    """
     order: Indices = model.order
     lower_starts: Indices = model.lower_starts
     lower_places: Indices = model.lower_places
@@ -28,6 +31,8 @@ def factorize(model: Model, w: Vector) -> None:
             for z in range(upper_starts[s], upper_starts[s + 1]):
                 w[updates[q]] = w[updates[q]] - factor * w[upper_places[z]]
                 q += 1
+        for z in range(upper_starts[s], upper_starts[s + 1]):
+            w[upper_places[z]] = w[upper_places[z]] * inverse
 
 
 @native
@@ -48,10 +53,10 @@ def substitute(model: Model, w: Vector, x: Vector) -> None:
     for back in range(n):
         s = n - 1 - back
         k = order[s]
-        value = x[k]
+        value = x[k] * w[k]
         for z in range(upper_starts[s], upper_starts[s + 1]):
             value = value - w[upper_places[z]] * x[upper_columns[z]]
-        x[k] = value * w[k]
+        x[k] = value
 
 
 @native
@@ -72,11 +77,11 @@ def substitute_columns(model: Model, w: Vector, x: Vector, p: int) -> None:
     for back in range(n):
         s = n - 1 - back
         target = x[order[s] * p :]
-        for z in range(upper_starts[s], upper_starts[s + 1]):
-            add_scaled(target, -w[upper_places[z]], x[upper_columns[z] * p :], p)
         pivot = w[order[s]]
         for c in range(p):
             target[c] = target[c] * pivot
+        for z in range(upper_starts[s], upper_starts[s + 1]):
+            add_scaled(target, -w[upper_places[z]], x[upper_columns[z] * p :], p)
 
 
 @native
@@ -92,11 +97,11 @@ def substitute_transposed(model: Model, w: Vector, x: Vector, p: int) -> None:
     n = model.states
     for s in range(n):
         source = x[order[s] * p :]
+        for z in range(upper_starts[s], upper_starts[s + 1]):
+            add_scaled(x[upper_columns[z] * p :], -w[upper_places[z]], source, p)
         pivot = w[order[s]]
         for c in range(p):
             source[c] = source[c] * pivot
-        for z in range(upper_starts[s], upper_starts[s + 1]):
-            add_scaled(x[upper_columns[z] * p :], -w[upper_places[z]], source, p)
     for back in range(n):
         s = n - 1 - back
         target = x[order[s] * p :]
