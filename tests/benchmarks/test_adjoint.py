@@ -54,7 +54,7 @@ def trials(case: Prepared) -> tuple[int, float]:
     theta = dict(zip(task.parameters, np.exp(case.at[0]), strict=True))
     active = compiled.active_entries(task, task.parameters)
     weights = jnp.asarray(np.random.default_rng(1).normal(size=(len(case.design.times), len(task.outputs))))
-    operands = compiled._operands(task, case.model.system.method, theta, case.design, (weights,))
+    operands = compiled._adjoint_operands(task, case.model.system.method, active, theta, case.design, weights)
     _, _, stops, _ = compiled._start(task, theta, case.design.inputs, case.design.start)
     size = len(active) + len(task.states) + 1 + len(stops) * (1 + len(task.states))
     shapes = [weights.shape, (records.REPORT + 2,), (size, 2)]

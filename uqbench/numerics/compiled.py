@@ -31,7 +31,7 @@ from ..system import METHODS, Ode, Theta
 from .schedule import absolute_tolerances, schedule
 
 DIRECTIONS = {"both": 0, "rising": 1, "falling": -1}
-# Times within this part of the time span are one time: what rounding makes of a sum of many intervals.
+# Times that differ by this part of themselves are one time: what rounding makes of a sum of many intervals.
 SAME_TIME = 1e-12
 NO_LIMIT = 1e300
 

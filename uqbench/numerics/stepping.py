@@ -23,8 +23,9 @@ MAX_REJECTIONS = 25
 # Growth beyond the scale of the start after which a solution counts as blown up: an exponential would else be followed
 # for hundreds of steps to the largest number. Nothing below `SURELY_FINE` in absolute terms is called so.
 GROWTH, SURELY_FINE = 1e20, 1e20
-# Part of the time span within which times are one time: what rounding makes of a sum of many intervals.
-SAME_TIME = 1e-12
+# Part of a time within which times are one: what rounding makes of a sum of many intervals; and of the span, of a
+# difference.
+SAME_TIME, SAME_SPAN = 1e-12, 1e-15
 # Absolute tolerances that nobody gave: part of the relative one for the largest value of the state so far, and for a
 # state that is still small, part of the largest of all states.
 FLOOR, TRACE = 1e-4, 1e-6
@@ -76,12 +77,10 @@ class Problem(NamedTuple):
     max_step: float = jnp.inf
     uses_time: bool = False
 
-    @property
-    def same_time(self) -> Array:
-        """Times that are no further apart than this are one time."""
-        start, end = lax.stop_gradient((self.start, self.times[-1]))
-        latest = jnp.maximum(jnp.abs(start), jnp.abs(end))
-        return SAME_TIME * (end - start) + 64 * (jnp.nextafter(latest, jnp.inf) - latest)
+    def same_time(self, t) -> Array:
+        """Times that are no further than this from `t` are one time."""
+        t, start, end = lax.stop_gradient((t, self.start, self.times[-1]))
+        return SAME_TIME * jnp.maximum(jnp.abs(t), jnp.abs(start)) + SAME_SPAN * (end - start)
 
 
 class Passage(NamedTuple):
@@ -169,13 +168,13 @@ def begin(problem: Problem) -> Carry:
 
 
 def _kicked(problem: Problem, at, y: Scalars) -> list:
-    near = jnp.abs(problem.stops - at) <= problem.same_time
+    near = jnp.abs(problem.stops - at) <= problem.same_time(at)
     return [value + jnp.sum(jnp.where(near, kick, 0.0)) for value, kick in zip(y, problem.kicks, strict=True)]
 
 
 def _after(t, problem: Problem):
     """A time just after `t`, so that a condition on time sees the other side of a stop; moves as `t` does."""
-    return t + problem.same_time
+    return t + problem.same_time(t)
 
 
 def attempt(method: Method, problem: Problem, t, h, y: Scalars) -> Attempt:
@@ -185,7 +184,7 @@ def attempt(method: Method, problem: Problem, t, h, y: Scalars) -> Attempt:
     if problem.stops is not None:
         end = jnp.minimum(end, jnp.min(jnp.where(problem.stops > t, problem.stops, jnp.inf), initial=jnp.inf))
         # the last stages stand at the stop itself, where the right-hand side has its value from the other side
-        limit = lax.stop_gradient(end - problem.same_time)
+        limit = lax.stop_gradient(end - problem.same_time(end))
 
         def rhs(at, y):
             return problem.rhs(jnp.where(at < limit, at, limit), y)
@@ -219,7 +218,7 @@ def inside(method: Method, passage: Passage, times) -> list:
 
 def write(method: Method, problem: Problem, passage: Passage, rows: Scalars) -> list:
     """The rows with the states at those times that lie in the step."""
-    here = (problem.times > passage.t) & (problem.times <= passage.end + problem.same_time)
+    here = (problem.times > passage.t) & (problem.times <= passage.end + problem.same_time(passage.end))
     found = inside(method, passage, problem.times)
     return [jnp.where(here, value, row) for row, value in zip(rows, found, strict=True)]
 
@@ -264,7 +263,7 @@ def advance(method: Method, problem: Problem, carry: Carry, max_steps: int) -> C
     """One iteration with its output."""
     new, passage, accepted = judge(method, problem, carry, max_steps)
     # few steps meet a time, so the others do not pay for the dense output
-    here = accepted & jnp.any((problem.times > passage.t) & (problem.times <= passage.end + problem.same_time))
+    here = accepted & jnp.any((problem.times > passage.t) & (problem.times <= passage.end + problem.same_time(passage.end)))
     rows = lax.cond(here, lambda rows: write(method, problem, passage, rows), lambda rows: rows, carry["rows"])
     return {**new, "rows": rows}
 

@@ -4,6 +4,10 @@ from ..language import Vector, copy, isfinite, native
 from .past import look_back
 from .records import Work
 
+EPSILON = 2.220446049250313e-16
+# Of the span, which a difference of times may carry.
+ROUNDINGS = 4.0
+
 
 @native
 def at(work: Work, t: float, y: Vector) -> None:
@@ -21,6 +25,16 @@ def at(work: Work, t: float, y: Vector) -> None:
 def inside_step(work: Work, t: float) -> float:
     """A time of the present step as the right-hand side is to see it: after the stop before, before the stop after."""
     return max(work.least_time, min(t, work.cap))
+
+
+@native(inline=True)
+def same_time(work: Work, t: float) -> float:
+    """Times that are no further than this from `t` are one time.
+
+    What rounding makes of a sum of many intervals is in proportion to the time itself, and what it makes of a
+    difference to the span, which may be 1e13 times the first observation.
+    """
+    return work.same_time * max(abs(t), abs(work.start)) + ROUNDINGS * EPSILON * (work.end - work.start)
 
 
 @native

@@ -11,7 +11,7 @@ and a crossing g(tau, y) = 0 moves with tau' = -(g_y S- + g_theta) / (g_t + g_y 
 
 from ..language import Indices, Vector, copy, fill, native
 from .codes import ENDLESS_EVENTS, NOT_DIFFERENTIABLE
-from .evaluation import at, finite, inside_step, rate_at
+from .evaluation import at, finite, inside_step, rate_at, same_time
 from .records import Work
 from .sparse import add_scaled
 from .steps import attempt, state_inside
@@ -22,7 +22,7 @@ from .tolerance import NEVER
 PROBES = 4
 # Events within rounding of one time, after which they count as endless, and as sliding along a condition.
 ENDLESS, SLIDING = 24, 12
-# Part of the time span in which one event after the other counts as one instant.
+# Part of the time within which one event after the other counts as one instant.
 INSTANT = 1e-9
 # Points in a step at which the speed of the roots in time is looked at.
 SPEEDS = 7
@@ -89,11 +89,11 @@ def cross_stops(work: Work) -> None:
     low = next_stop(work)
     high = low
     last = first
-    while last < work.stop_count and work.stop_times[work.stop_order[last]] <= high + work.time_tolerance:
+    while last < work.stop_count and work.stop_times[work.stop_order[last]] <= high + same_time(work, high):
         high = work.stop_times[work.stop_order[last]]
         last = last + 1
-    before_time = low - work.time_tolerance
-    after_time = high + work.time_tolerance
+    before_time = low - same_time(work, low)
+    after_time = high + same_time(work, high)
     f_minus = work.change
     f_plus = work.f
     if work.differentiates == 1:
@@ -190,7 +190,7 @@ def probe_point(work: Work, delta: float, rates: Vector, out: Vector) -> None:
 @native
 def moment(work: Work) -> float:
     """How far ahead one has to look to tell on which side of zero a root that is zero now will be."""
-    return 64.0 * EPSILON * abs(work.t) + 1e-10 * abs(work.h) + 4.0 * work.time_tolerance
+    return 64.0 * EPSILON * abs(work.t) + 1e-10 * abs(work.h) + 4.0 * same_time(work, work.t)
 
 
 @native
@@ -490,7 +490,7 @@ def cross_roots(work: Work) -> None:
         work.root_marks[j] = float(watched(work, j) * crosses(work, j, work.root_values[j]))
     if work.chosen >= 0:
         work.root_marks[work.chosen] = 1.0
-    if work.t - work.fired_time <= INSTANT * (work.end - work.start) + work.time_tolerance:
+    if work.t - work.fired_time <= INSTANT * max(abs(work.t), abs(work.start)) + same_time(work, work.t):
         work.fired_count = work.fired_count + 1
     else:
         work.fired_count = 0

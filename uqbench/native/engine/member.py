@@ -8,7 +8,7 @@ stages. Steps end at stops and crossings; output inside them is read from the in
 from ..language import ceil, copy, exp, fill, floor, isfinite, log, native
 from . import global_error, jumps, output, past, steps, tape, tolerance, tsit5
 from .codes import BAD_START, BLOW_UP, NO_STEP, NOT_DIFFERENTIABLE, STEP_LIMIT, SUCCESS
-from .evaluation import finite, inside_step, linearise_at, measure_noise, rate_at
+from .evaluation import finite, inside_step, linearise_at, measure_noise, rate_at, same_time
 from .records import Work
 from .sparse import add_scaled
 
@@ -141,9 +141,9 @@ def try_step(work: Work) -> None:
     work.cap = 1e308
     if stop < work.end:
         limit = stop
-    if stop <= work.end + work.time_tolerance:
+    if stop <= work.end + same_time(work, work.end):
         # the last stages stand at the stop itself, where the right-hand side has its value from the other side
-        work.cap = stop - work.time_tolerance
+        work.cap = stop - same_time(work, stop)
     h = min(work.h, work.max_step)
     if model.uses_time == 1:
         h = min(h, gap_around(work))
@@ -217,12 +217,12 @@ def accept(
     n = work.n
     p = work.p
     at_stop = 0
-    if lands == 1 and stop <= work.end + work.time_tolerance and end >= stop:
+    if lands == 1 and stop <= work.end + same_time(work, work.end) and end >= stop:
         at_stop = 1
     reach = end
     if at_stop == 1 or end >= work.end:
         # an observation within rounding of a stop sees the state before it
-        reach = end + work.time_tolerance
+        reach = end + same_time(work, end)
     tape.note_step(work, h)
     if p > 0:
         global_error.add_local_errors(work)
@@ -346,7 +346,7 @@ def begin(work: Work) -> None:
     if (p > 0 and finite(work.s, n * p) == 0) or (work.differentiates == 1 and model.unlocated == 1):
         work.code = NOT_DIFFERENTIABLE
         return
-    while work.stop_next < work.stop_count and jumps.next_stop(work) < work.start - work.time_tolerance:
+    while work.stop_next < work.stop_count and jumps.next_stop(work) < work.start - same_time(work, work.start):
         work.stop_next = work.stop_next + 1
     if model.events + model.conditions > 0:
         jumps.refresh_roots(work)
@@ -357,7 +357,7 @@ def begin(work: Work) -> None:
         for i in range(n):
             if work.f[i] != 0.0:
                 add_scaled(work.s[i * p :], -work.f[i], work.start_dots, p)
-    if jumps.next_stop(work) <= work.start + work.time_tolerance:
+    if jumps.next_stop(work) <= work.start + same_time(work, work.start):
         jumps.cross_stops(work)
     if model.events > 0:
         jumps.cross_at_start(work)

@@ -2,7 +2,7 @@
 
 from ..language import Vector, copy, fill, native
 from .codes import NOT_DIFFERENTIABLE
-from .evaluation import at, finite
+from .evaluation import at, finite, same_time
 from .records import Work
 from .sparse import add_products
 from .steps import sensitivities_inside, state_inside
@@ -52,7 +52,7 @@ def write_row(work: Work, index: int, time: float, y: Vector, s: Vector) -> None
 @native
 def reads_inside(work: Work, end: float) -> int:
     """1 where an output time lies inside the step to `end`."""
-    if work.written < work.time_count and work.times[work.written] < end - work.time_tolerance:
+    if work.written < work.time_count and work.times[work.written] < end - same_time(work, end):
         return 1
     return 0
 
@@ -79,7 +79,7 @@ def write_start(work: Work) -> None:
     """The rows of the times up to the start, where the states are those of `initial`."""
     while work.written < work.time_count:
         time = work.times[work.written]
-        if time > work.start + work.time_tolerance:
+        if time > work.start + same_time(work, work.start):
             return
         write_row(work, work.written, time, work.y, work.s)
         work.written = work.written + 1

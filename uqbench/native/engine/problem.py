@@ -12,7 +12,6 @@ from ..language import (
     fill,
     is_null,
     native,
-    nextafter,
     release,
 )
 from . import adjoint, global_error, member, past
@@ -124,10 +123,7 @@ def solve(model: Model, given: Given) -> None:
     work.end = work.start
     if given.time_count > 0:
         work.end = given.times[given.time_count - 1]
-    work.time_tolerance = given.settings[5] * abs(work.end - work.start)
-    work.time_tolerance = work.time_tolerance + 64.0 * (
-        nextafter(max(abs(work.start), abs(work.end)), 1e308) - max(abs(work.start), abs(work.end))
-    )
+    work.same_time = given.settings[5]
     work.rows = given.rows
     work.s_rows = given.rows_d
     work.atol = given.atol

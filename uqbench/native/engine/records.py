@@ -6,7 +6,8 @@ and for the second derivative a direction of the states (n) and of time (1).
 
 from ..language import Indices, Kernel, Record, Vector
 
-# Numbers in the last operand of a call: start, rtol, max_step, max_steps, method, end of the time axis' tolerance.
+# Numbers in the last operand of a call: start, rtol, max_step, max_steps, method, part of a time within which times
+# are one.
 SETTINGS = 6
 AUTO, EXPLICIT, IMPLICIT = 0, 1, 2
 # Numbers that a solve reports: code, steps, accepted explicit steps, accepted implicit steps, time reached.
@@ -142,7 +143,7 @@ class Work(Record):
     end: float
     max_step: float
     max_steps: int
-    time_tolerance: float
+    same_time: float
     times: Vector
     time_count: int
     # kernels
