@@ -241,6 +241,8 @@ def _record(task: Task, kernels, active) -> PackedRecord:
         "direction_parameters": indices([offsets[name] + index for name, index in active]),
         "jacobian_places": indices(places),
         "factor_size": elimination.size,
+        "lower_count": len(elimination.lower_rows),
+        "upper_count": len(elimination.upper_rows),
     }
     values |= {
         name: getattr(kernels, name)
@@ -266,8 +268,8 @@ def _record(task: Task, kernels, active) -> PackedRecord:
     values |= {
         name: getattr(elimination, name)
         for name in (
-            *("order", "lower_starts", "lower_rows", "lower_places"),
-            *("upper_starts", "upper_columns", "upper_places", "updates"),
+            *("order", "lower_starts", "lower_rows", "lower_sources", "upper_rows", "upper_sources"),
+            *("update_starts", "updates", "update_lower", "update_upper"),
         )
     }
     return pack(records.Model, **values)

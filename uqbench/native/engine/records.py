@@ -90,12 +90,16 @@ class Model(Record):
     factor_size: int
     order: Indices
     lower_starts: Indices
+    lower_count: int
     lower_rows: Indices
-    lower_places: Indices
-    upper_starts: Indices
-    upper_columns: Indices
-    upper_places: Indices
+    lower_sources: Indices
+    upper_count: int
+    upper_rows: Indices
+    upper_sources: Indices
+    update_starts: Indices
     updates: Indices
+    update_lower: Indices
+    update_upper: Indices
 
 
 class Tape(Record):

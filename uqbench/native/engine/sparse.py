@@ -14,99 +14,84 @@ def factorize(model: Model, w: Vector) -> None:
 
     So a substitution waits for one operation from entry to entry, not for a product with the pivot as well.
     """
+    n = model.states
     order: Indices = model.order
     lower_starts: Indices = model.lower_starts
-    lower_places: Indices = model.lower_places
-    upper_starts: Indices = model.upper_starts
-    upper_places: Indices = model.upper_places
+    update_starts: Indices = model.update_starts
     updates: Indices = model.updates
-    q = 0
-    for s in range(model.states):
+    update_lower: Indices = model.update_lower
+    update_upper: Indices = model.update_upper
+    lower = w[n:]
+    for s in range(n):
         k = order[s]
         inverse = 1.0 / w[k]
         w[k] = inverse
-        for x in range(lower_starts[s], lower_starts[s + 1]):
-            factor = w[lower_places[x]] * inverse
-            w[lower_places[x]] = factor
-            for z in range(upper_starts[s], upper_starts[s + 1]):
-                w[updates[q]] = w[updates[q]] - factor * w[upper_places[z]]
-                q += 1
-        for z in range(upper_starts[s], upper_starts[s + 1]):
-            w[upper_places[z]] = w[upper_places[z]] * inverse
+        for e in range(lower_starts[s], lower_starts[s + 1]):
+            lower[e] = lower[e] * inverse
+        for q in range(update_starts[s], update_starts[s + 1]):
+            w[updates[q]] = w[updates[q]] - w[update_lower[q]] * w[update_upper[q]]
+    upper = lower[model.lower_count :]
+    for e in range(model.upper_count):
+        upper[e] = upper[e] * w[model.upper_rows[e]]
 
 
 @native
 def substitute(model: Model, w: Vector, x: Vector) -> None:
-    """Solves for one right side `(n,)` in place."""
-    order: Indices = model.order
-    lower_starts: Indices = model.lower_starts
-    lower_rows: Indices = model.lower_rows
-    lower_places: Indices = model.lower_places
-    upper_starts: Indices = model.upper_starts
-    upper_columns: Indices = model.upper_columns
-    upper_places: Indices = model.upper_places
+    """Solves for one right side `(n,)` in place.
+
+    Each triangle is one list of entries: a loop within a loop, of a few turns each, would have a processor guess where
+    it ends.
+    """
     n = model.states
-    for s in range(n):
-        value = x[order[s]]
-        for z in range(lower_starts[s], lower_starts[s + 1]):
-            x[lower_rows[z]] = x[lower_rows[z]] - w[lower_places[z]] * value
-    for back in range(n):
-        s = n - 1 - back
-        k = order[s]
-        value = x[k] * w[k]
-        for z in range(upper_starts[s], upper_starts[s + 1]):
-            value = value - w[upper_places[z]] * x[upper_columns[z]]
-        x[k] = value
+    rows: Indices = model.lower_rows
+    sources: Indices = model.lower_sources
+    lower = w[n:]
+    for e in range(model.lower_count):
+        x[rows[e]] = x[rows[e]] - lower[e] * x[sources[e]]
+    for k in range(n):
+        x[k] = x[k] * w[k]
+    rows = model.upper_rows
+    sources = model.upper_sources
+    upper = lower[model.lower_count :]
+    for e in range(model.upper_count):
+        x[rows[e]] = x[rows[e]] - upper[e] * x[sources[e]]
 
 
 @native
 def substitute_columns(model: Model, w: Vector, x: Vector, p: int) -> None:
     """Solves for `p` right sides `(n, p)` in place."""
-    order: Indices = model.order
-    lower_starts: Indices = model.lower_starts
-    lower_rows: Indices = model.lower_rows
-    lower_places: Indices = model.lower_places
-    upper_starts: Indices = model.upper_starts
-    upper_columns: Indices = model.upper_columns
-    upper_places: Indices = model.upper_places
     n = model.states
-    for s in range(n):
-        source = x[order[s] * p :]
-        for z in range(lower_starts[s], lower_starts[s + 1]):
-            add_scaled(x[lower_rows[z] * p :], -w[lower_places[z]], source, p)
-    for back in range(n):
-        s = n - 1 - back
-        target = x[order[s] * p :]
-        pivot = w[order[s]]
-        for c in range(p):
-            target[c] = target[c] * pivot
-        for z in range(upper_starts[s], upper_starts[s + 1]):
-            add_scaled(target, -w[upper_places[z]], x[upper_columns[z] * p :], p)
+    lower = w[n:]
+    upper = lower[model.lower_count :]
+    for e in range(model.lower_count):
+        add_scaled(x[model.lower_rows[e] * p :], -lower[e], x[model.lower_sources[e] * p :], p)
+    scale_rows(w, x, n, p)
+    for e in range(model.upper_count):
+        add_scaled(x[model.upper_rows[e] * p :], -upper[e], x[model.upper_sources[e] * p :], p)
 
 
 @native
 def substitute_transposed(model: Model, w: Vector, x: Vector, p: int) -> None:
     """Solves with the transposed matrix for `p` right sides `(n, p)` in place."""
-    order: Indices = model.order
-    lower_starts: Indices = model.lower_starts
-    lower_rows: Indices = model.lower_rows
-    lower_places: Indices = model.lower_places
-    upper_starts: Indices = model.upper_starts
-    upper_columns: Indices = model.upper_columns
-    upper_places: Indices = model.upper_places
     n = model.states
-    for s in range(n):
-        source = x[order[s] * p :]
-        for z in range(upper_starts[s], upper_starts[s + 1]):
-            add_scaled(x[upper_columns[z] * p :], -w[upper_places[z]], source, p)
-        pivot = w[order[s]]
+    lower = w[n:]
+    upper = lower[model.lower_count :]
+    for back in range(model.upper_count):
+        e = model.upper_count - 1 - back
+        add_scaled(x[model.upper_sources[e] * p :], -upper[e], x[model.upper_rows[e] * p :], p)
+    scale_rows(w, x, n, p)
+    for back in range(model.lower_count):
+        e = model.lower_count - 1 - back
+        add_scaled(x[model.lower_sources[e] * p :], -lower[e], x[model.lower_rows[e] * p :], p)
+
+
+@native(inline=True)
+def scale_rows(factors: Vector, x: Vector, n: int, p: int) -> None:
+    """Rows of `x (n, p)` times `factors (n,)`."""
+    for k in range(n):
+        row = x[k * p :]
         for c in range(p):
-            source[c] = source[c] * pivot
-    for back in range(n):
-        s = n - 1 - back
-        target = x[order[s] * p :]
-        for z in range(lower_starts[s], lower_starts[s + 1]):
-            add_scaled(target, -w[lower_places[z]], x[lower_rows[z] * p :], p)
+            row[c] = row[c] * factors[k]
 
 
 @native(inline=True, noalias=True)
