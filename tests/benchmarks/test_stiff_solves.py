@@ -92,9 +92,13 @@ def pick(problem: Problem, method: str) -> list[Point]:
     return [point for point in points(problem) if point.method == method]
 
 
+def by_tolerance(problem: Problem, method: str, rtol: float) -> Point:
+    return next(point for point in pick(problem, method) if point.rtol == rtol)
+
+
 def times_at_our_error(problem: Problem, rtol: float, method: str) -> tuple[float, float]:
     """Seconds of ours at one tolerance, and of a rival at the error that ours has there."""
-    ours = next(point for point in pick(problem, "compiled") if point.rtol == rtol)
+    ours = by_tolerance(problem, "compiled", rtol)
     return ours.seconds, time_at_error({point.error: point.seconds for point in pick(problem, method)}, ours.error)
 
 
@@ -126,8 +130,11 @@ def test_the_references_agree_with_an_independent_solver(problem, capsys):
 
 
 @every_problem
-def test_a_solve_costs_at_most_one_and_a_half_times_cvodes(problem, capsys):
-    """The compiled solve, at equal tolerance, which favours the larger error of CVODES; prints all methods."""
+def test_a_solve_costs_at_most_the_time_of_cvodes(problem, capsys):
+    """The compiled solve, at equal error; the table also has all methods at equal tolerance.
+
+    At equal tolerance CVODES is up to a hundred times less accurate, which says little about either.
+    """
     lines = [f"\n{problem.name}: {len(problem.states)} states, {len(problem.times)} times"]
     lines += [f"{'method':>10s} {'rtol':>7s} {'error':>8s} {'steps':>7s} {'time':>12s}"]
     lines += [
@@ -136,25 +143,27 @@ def test_a_solve_costs_at_most_one_and_a_half_times_cvodes(problem, capsys):
         for p in pick(problem, method)
     ]
     ratios = {}
-    for ours, whole, rival in zip(*(pick(problem, m) for m in ("compiled", "evaluate", "CVODES")), strict=True):
-        ratios[ours.rtol] = ours.seconds / rival.seconds
-        _, equal = times_at_our_error(problem, ours.rtol, "CVODES")
+    for rtol in TOLERANCES:
+        ours, equal = times_at_our_error(problem, rtol, "CVODES")
+        whole, rival = (by_tolerance(problem, method, rtol).seconds for method in ("evaluate", "CVODES"))
+        ratios[rtol] = ours / equal
         lines.append(
-            f"    at {ours.rtol:.0e}: compiled / CVODES {ratios[ours.rtol]:.2f}, evaluate / CVODES "
-            f"{whole.seconds / rival.seconds:.2f}; at equal error compiled / CVODES {ours.seconds / equal:.2f}"
+            f"    at {rtol:.0e}: at equal error compiled / CVODES {ratios[rtol]:.2f}; at equal tolerance compiled / "
+            f"CVODES {ours / rival:.2f}, evaluate / CVODES {whole / rival:.2f}"
         )
     with capsys.disabled():
         print("\n".join(lines))
     assert all(np.isfinite(point.error) for point in pick(problem, "compiled"))
-    assert max(ratios.values()) <= 1.5
+    assert max(ratios.values()) <= 1, ratios
 
 
 @every_problem
-def test_a_call_of_evaluate_costs_at_most_one_and_a_half_times_cvodes(problem):
-    """With everything that happens in Python at each call; printed in the table of the test above."""
-    pairs = zip(pick(problem, "evaluate"), pick(problem, "CVODES"), strict=True)
-    ratios = {ours.rtol: round(ours.seconds / rival.seconds, 2) for ours, rival in pairs}
-    assert max(ratios.values()) <= 1.5, ratios
+def test_a_call_of_evaluate_costs_at_most_the_time_of_cvodes(problem):
+    """With everything that happens in Python at each call, at the default tolerance and a tighter one."""
+    points = {rtol: by_tolerance(problem, "evaluate", rtol) for rtol in TOLERANCES[2:]}
+    rivals = {point.error: point.seconds for point in pick(problem, "CVODES")}
+    ratios = {rtol: point.seconds / time_at_error(rivals, point.error) for rtol, point in points.items()}
+    assert max(ratios.values()) <= 1, ratios
 
 
 @every_problem
