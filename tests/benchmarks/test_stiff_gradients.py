@@ -1,4 +1,4 @@
-"""Gradients of stiff solves: what all derivatives cost in values, whether they are right, and how long compiling takes.
+"""Gradients of stiff solves: their cost beside values and CVODES, whether they are right, how long compiling takes.
 
 Derivatives are with respect to the logarithms of the parameters, so that constants of 1e-4 and 1e11 count alike. The
 oracle is CVODES on the variational equations at 1e-12, all of them under error control; Radau vouches for it.
@@ -76,7 +76,8 @@ def deviation(problem: Problem, derivatives: np.ndarray, truth: np.ndarray) -> f
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_a_gradient_costs_at_most_four_values(case, capsys):
+def test_a_gradient_costs_less_than_the_fastest_way_of_cvodes(case, capsys):
+    """At equal tolerance, both under error control: CVODES' own sensitivities, or the variational equations."""
     problem, free = CASES[case]
     states, at = states_of(problem, 1e-6, free)
     value = jax.jit(states)
@@ -93,8 +94,7 @@ def test_a_gradient_costs_at_most_four_values(case, capsys):
         print(f"\n{case:20s} value {1e6 * seconds['value']:.0f} us, gradient {1e6 * seconds['gradient']:.0f} us, ratio "
               f"{ratio:.2f}; CVODES ({name}) {1e6 * seconds['rival']:.0f} us, "
               f"{seconds['rival'] / seconds['gradient']:.1f} times as long")  # fmt: skip
-    # The claim is about ten parameters; more must not cost more than in proportion.
-    assert ratio <= 4 * max(1.0, len(free) / 10)
+    assert seconds["rival"] >= 1.5 * seconds["gradient"]
 
 
 @pytest.mark.parametrize("case", [case for case in CASES if case != "Pollution, 25"])

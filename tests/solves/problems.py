@@ -104,10 +104,11 @@ def variational(
     *,
     rtol: float = 1e-12,
     floor: float = 1e-3,
+    method: str = "DOP853",
 ) -> tuple[np.ndarray, np.ndarray]:
-    """States `(times, states)` and their derivatives `(times, states, parameters)` by DOP853.
+    """States `(times, states)` and their derivatives `(times, states, parameters)` by a method of SciPy.
 
-    For systems that are not stiff and smooth in time; the absolute tolerance is `rtol * floor`.
+    For systems that are smooth in time; the absolute tolerance is `rtol * floor`. `Radau` is for stiff ones.
     """
     names = list(system.initial(dict(theta), dict(inputs)))
     count = len(names)
@@ -129,13 +130,15 @@ def variational(
         by_state, by_parameter = jax.jacfwd(slope, argnums=(1, 2))(t, y, at)
         return jnp.concatenate([slope(t, y, at), (by_state @ sensitivity + by_parameter).ravel()])
 
+    jacobian = jax.jit(jax.jacfwd(both, argnums=1))
     first = np.concatenate([np.asarray(start(at)), np.asarray(jax.jacfwd(start)(at)).ravel()])
     solution = solve_ivp(
         lambda t, packed: np.asarray(both(t, packed)),
         (0.0, float(np.max(times))),
         first,
-        "DOP853",
+        method,
         np.asarray(times, float),
+        **({"jac": lambda t, packed: np.asarray(jacobian(t, packed))} if method == "Radau" else {}),
         rtol=rtol,
         atol=rtol * floor,
     )

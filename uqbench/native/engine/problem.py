@@ -329,6 +329,10 @@ def solve_resolved(model: Model, given: Given) -> None:
     for trial in range(RESOLVING):
         solve(model, given)
         error = given.global_error
+        if trial > 0 and int(given.report[0]) != SUCCESS:
+            # by too many steps, or at the end of what rounding allows
+            given.report[0] = float(UNRESOLVED)
+            break
         if int(given.report[0]) != SUCCESS or error <= global_error.UNRESOLVED:
             break
         factor = min(max(RESOLVED / error, MOST_RESOLVING), LEAST_RESOLVING)
