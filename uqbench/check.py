@@ -9,8 +9,7 @@ import numpy as np
 
 from .design import Design
 from .errors import InputError
-from .model import RESULTS, Model, evaluate, evaluate_many, output_findings, running, start_findings
-from .numerics import compiled
+from .model import RESULTS, Model, evaluate, evaluate_many, output_findings, running
 
 PRIOR_DRAWS = 32
 SYMBOL_TOLERANCE = 1e-13
@@ -97,10 +96,10 @@ def check_model(model: Model, design: Design | None = None, *, seed: int = 0) ->
     """
     subject = f"model {model.name!r}" if model.name else "model"
     design = design or Design.linspace(0.1, 1.0, 10, inputs=dict.fromkeys(_inputs(model), 1.0))
-    findings = list(output_findings(model, design)) or start_findings(model, design)
+    findings = output_findings(model, design) or model.dynamics.start_findings(model, design)
     if findings:
         raise InputError(subject, findings)
-    findings += _shipping_findings(model)
+    findings += _shipping_findings(model, design)
     key = jax.random.key(seed)
     thetas = model.space.sample(key, (PRIOR_DRAWS,))
     keys = jax.random.split(key, PRIOR_DRAWS)
@@ -120,9 +119,9 @@ def check_model(model: Model, design: Design | None = None, *, seed: int = 0) ->
                 f"the derivative by {worst!r} differs from central differences by {gradient_error:.1e} relative; "
                 "look for integer casts, stop_gradient, or set the gradient status to 'none'."
             )
-    symbol_error, unread, solver, jumps = float("nan"), [], "", ()
-    if model.system is not None:
-        solver, jumps = _solver(model, design)
+    symbol_error, unread = float("nan"), []
+    solver, jumps = model.dynamics.solver(model, design)
+    if "symbolic" in model.dynamics.capabilities:
         symbol_error, unread = _symbol_error(model, design, np.random.default_rng(seed))
         if symbol_error > SYMBOL_TOLERANCE:
             findings.append(f"the equations read from the code differ from its numbers by {symbol_error:.1e} relative.")
@@ -143,7 +142,7 @@ def check_model(model: Model, design: Design | None = None, *, seed: int = 0) ->
 
 def _inputs(model: Model) -> tuple[str, ...]:
     """Names of the inputs that a system reads; none where its equations cannot be read."""
-    if model.system is None:
+    if "symbolic" not in model.dynamics.capabilities:
         return ()
     from .symbols import read
 
@@ -153,31 +152,8 @@ def _inputs(model: Model) -> tuple[str, ...]:
         return ()
 
 
-def _solver(model: Model, design: Design) -> tuple[str, tuple[str, ...]]:
-    """What solves the model, and sentences about the jumps of its right-hand side."""
-    task = running.native_task(model, design)
-    if task is not None:
-        return "native engine", compiled.compiled(task, ()).kernels.jumps
-    shapes = tuple((name, value.shape) for name, value in design.inputs.items())
-    states = compiled.state_names(model.system, model.space.names, shapes)
-    task = compiled.Task(model.system, model.observed, model.space.names, shapes, states, model.outputs)
-    return f"JAX: {compiled.obstacle(task) or 'a quasi-steady state chooses among equilibria'}", ()
-
-
-def _shipping_findings(model: Model) -> list[str]:
-    functions = (
-        {"simulate": model.simulate}
-        if model.system is None
-        else {"initial": model.system.initial, "rhs": model.system.rhs, "observe": model.observe}
-    )
-    if model.system is not None:
-        parts = {name: getattr(model.system, name) for name in ("algebraic", "switches", "doses", "start")}
-        for number, event in enumerate(model.system.events):
-            parts |= {f"root of event {number}": event.root, f"change of event {number}": event.change}
-        for name, delay in model.system.delays.items():
-            parts |= {f"history of {name}": delay.history}
-            parts |= {f"delay of {name}": delay.delay if callable(delay.delay) else None}
-        functions |= {name: function for name, function in parts.items() if function is not None}
+def _shipping_findings(model: Model, design: Design) -> list[str]:
+    functions = model.dynamics.functions(model, design).written
     findings = []
     for name, function in functions.items():
         try:

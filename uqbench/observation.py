@@ -25,8 +25,7 @@ from jaxtyping import Array, Float
 from .design import Design
 from .distributions import Distribution
 from .errors import InputError
-from .model import Model, Run, method_for, native_task, simulate, simulate_stacked
-from .numerics.compiled import used_names
+from .model import Model, Run, method_for, simulate, simulate_stacked
 from .space import Theta
 from .study import Study
 
@@ -86,7 +85,7 @@ def observations(study: Study) -> Observations:
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *designs)
     index = np.array([units[unit] for _, unit in pairs])
     # the longest span decides, so that no run of the batch is too stiff for its method
-    method, active = method_for(study.model, stacked), simulated_parameters(study.model, designs[0])
+    method, active = method_for(study.model, stacked), study.model.dynamics.parameters_used(study.model, designs[0])
     return Observations(stacked, index, rows, method, active)
 
 
@@ -225,38 +224,6 @@ def run_all(study: Study, seen: Observations, theta: Theta) -> Run:
     return _each_run(study, seen, theta, partial(simulate, study.model, method=seen.method))
 
 
-def simulated_parameters(model: Model, design: Design) -> tuple[str, ...]:
-    """The parameters that a run depends on; the others enter only priors and noise."""
-    if model.system is None:
-        theta = model.space.nominal()
-        closed = jax.make_jaxpr(lambda theta: model.simulate(theta, design, jax.random.key(0)))(theta)
-        return _used(closed, model.space.names)
-    task = None if design.settles else native_task(model, design)
-    if task is not None:
-        # the engine has found them already
-        return tuple(name for name in model.space.names if name in used_names(task))
-    theta = model.space.nominal()
-    state = model.system.initial(theta, design.inputs)
-    used: set[str] = set()
-    for function in (
-        lambda theta: model.system.initial(theta, design.inputs),
-        lambda theta: model.system.rhs(design.start, state, theta, design.inputs),
-        lambda theta: model.observed(design.start, state, theta, design.inputs),
-        *(lambda theta, stop=stop: stop(theta, design.inputs) for stop in model.system.stops),
-    ):
-        used |= set(_used(jax.make_jaxpr(function)(theta), model.space.names))
-    return tuple(name for name in model.space.names if name in used)
-
-
-def _used(closed, names: tuple[str, ...]) -> tuple[str, ...]:
-    needed = {id(v) for v in closed.jaxpr.outvars}
-    for equation in reversed(closed.jaxpr.eqns):
-        if any(id(v) in needed for v in equation.outvars):
-            needed |= {id(v) for v in equation.invars}
-    # a dict of scalars is flattened in the order of its sorted keys
-    return tuple(name for name, v in zip(sorted(names), closed.jaxpr.invars, strict=True) if id(v) in needed)
-
-
 def output_errors(
     model: Model, theta: Theta, design: Design, outputs: dict[str, Float[Array, " times"]]
 ) -> dict[str, Float[Array, ""]]:
@@ -282,17 +249,7 @@ def _stacked_errors(
     model: Model, theta: Theta, design: Design, values: Float[Array, "times outputs"], names: tuple[str, ...]
 ) -> Float[Array, " outputs"]:
     theta, design, values = jax.lax.stop_gradient((theta, design, values))
-    size = jnp.max(jnp.abs(values), axis=0)
-    system = model.system
-    if system is None:
-        return SOLVE_ERROR * np.finfo(float).eps * size
-    # What decays from the start on is solved to an error in proportion to the start, even if observed only later.
-    state = system.initial(theta, design.inputs)
-    observed = model.observed(design.start, state, theta, design.inputs)
-    start = jnp.abs(jnp.stack([jnp.asarray(observed[name], float) for name in names]))
-    absolute = system.atol if isinstance(system.atol, int | float) else 0.0
-    first = jnp.where(jnp.isfinite(start), start, 0.0)
-    return SOLVE_ERROR * (system.rtol * jnp.maximum(size, first) + absolute)
+    return SOLVE_ERROR * model.dynamics.errors(model, theta, design, values, names)
 
 
 def noise_values(

@@ -17,7 +17,6 @@ import numpy as np
 import xarray as xr
 
 from .errors import InputError
-from .numerics.slow_fast import reduction
 from .study import Study
 from .time_scales import separation_of_study, warn
 
@@ -59,7 +58,7 @@ def check_tree(study: Study, tree: xr.DataTree | None) -> xr.DataTree:
 
 def _with_separation(study: Study, tree: xr.DataTree) -> xr.DataTree:
     """The tree with /separation where the model is a reduced one; what is found there is said aloud as well."""
-    if reduction(study.model.system) is None:
+    if "quasi_steady" not in study.model.dynamics.capabilities:
         return tree
     began = time.monotonic()
     dataset = separation_of_study(study)

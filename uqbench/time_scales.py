@@ -19,7 +19,7 @@ import xarray as xr
 from .design import Design
 from .errors import SeparationWarning
 from .model import Model, method_for, simulate
-from .numerics.slow_fast import SMALL, reduction, separation
+from .numerics.slow_fast import SMALL, separation
 from .numerics.slow_fast.verdict import MEANING
 from .study import Study
 
@@ -43,7 +43,7 @@ def separation_of_study(study: Study, draws: Mapping[str, np.ndarray] | None = N
         of these: `verdict_of_draw`, `epsilon_of_draw`, `error_of_draw`. Attributes: `fast` (JSON), `verdict`, the worst
         at the medians, `share_strong` of the draws, `warning`, empty where all is well.
     """
-    model, reduced = study.model, reduction(study.model.system)
+    model, reduced = study.model, study.model.dynamics
     whole = replace(model, system=reduced.full, name=f"{model.name}, full")
     designs = _designs(study)
     medians = model.space.nominal()

@@ -14,7 +14,6 @@ import xarray as xr
 from .. import results
 from ..errors import InputError
 from ..model import RESULTS
-from ..numerics.slow_fast import reduction
 from ..observation import Observations, observations, pointwise_log_likelihood, run_all
 from ..progress import progress
 from ..study import Study
@@ -94,7 +93,7 @@ def calibrate(
         "posterior_predictive": predictive(study, seen, posterior, jax.random.fold_in(key, 1)),
         "posterior_band": band(study, seen, posterior, jax.random.fold_in(key, 2)),
     }
-    if reduction(study.model.system) is not None:
+    if "quasi_steady" in study.model.dynamics.capabilities:
         known = {name: posterior[name].values.ravel() for name in study.model.space.epistemic}
         groups["separation"] = separation_of_study(study, known, seed=seed)
         warn(study, groups["separation"])

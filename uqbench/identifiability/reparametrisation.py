@@ -6,6 +6,7 @@ called with the old parameters computed from the new ones. That the outputs real
 checked before the model is handed out.
 """
 
+import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -70,29 +71,25 @@ class Translated:
 
 @dataclass(frozen=True)
 class WithOutputs:
-    """`observe` with old parameters as further outputs, because the noise names them."""
+    """`observe` with old parameters as further outputs, because the noise names them.
 
-    function: Callable
+    Where there is none (a simulator), the outputs are what is observed.
+    """
+
+    function: Callable | None
     formulas: Formulas
     extra: tuple[str, ...]
 
-    def __call__(self, y, theta):
+    def __call__(self, y, theta, **more):
         old = self.formulas(theta)
-        return {**self.function(y, old), **{name: old[name] for name in self.extra}}
+        outputs = y if self.function is None else self.function(y, old, **more)
+        return {**outputs, **{name: old[name] for name in self.extra}}
 
-
-@dataclass(frozen=True)
-class SimulatedWithOutputs:
-    """`simulate` with old parameters as further outputs, because the noise names them."""
-
-    function: Callable
-    formulas: Formulas
-    extra: tuple[str, ...]
-
-    def __call__(self, theta, design, key):
-        old = self.formulas(theta)
-        outputs = self.function(old, design, key)
-        return {**outputs, **{name: jnp.broadcast_to(old[name], design.times.shape) for name in self.extra}}
+    @property
+    def __signature__(self) -> inspect.Signature:
+        """That of the function: `observe` is given what it asks for by name."""
+        known = inspect.signature(WithOutputs.__call__ if self.function is None else self.function)
+        return known
 
 
 def reparametrised(
@@ -313,27 +310,10 @@ def _translated(model: Model, space: Space, formulas: Formulas, solved) -> Model
                 extra[value] = None
             arguments[argument] = value
         noise[output] = type(dist)(**arguments)
-    if model.system is None:
-        simulate, observe, system = SimulatedWithOutputs(model.simulate, formulas, tuple(extra)), None, None
-    else:
-        old = model.system
-        stops = {
-            name: Translated(getattr(old, name), formulas, 0)
-            for name in ("switches", "doses") if getattr(old, name) is not None
-        }  # fmt: skip
-        algebraic = None if old.algebraic is None else Translated(old.algebraic, formulas, 2)
-        system = replace(
-            old,
-            initial=Translated(old.initial, formulas, 0),
-            rhs=Translated(old.rhs, formulas, 2),
-            algebraic=algebraic,
-            **stops,
-        )
-        observe, simulate = WithOutputs(model.observe, formulas, tuple(extra)), None
+    system = model.dynamics.translated(lambda function, place: Translated(function, formulas, place))
+    observe = WithOutputs(model.observe, formulas, tuple(extra))
     units = {**model.units, **{name: model.space[name].unit for name in extra}}
-    return replace(
-        model, space=space, system=system, observe=observe, simulate=simulate, units=units, noise=noise,
-    )  # fmt: skip
+    return replace(model, space=space, system=system, observe=observe, units=units, noise=noise)
 
 
 def _compare(subject: str, old: Model, new: Model, expressions, design: Design | None, seed: int) -> None:
@@ -341,7 +321,7 @@ def _compare(subject: str, old: Model, new: Model, expressions, design: Design |
     if design is None:
         from ..symbols import read
 
-        inputs = read(old).inputs if old.system is not None else ()
+        inputs = read(old).inputs if "symbolic" in old.dynamics.capabilities else ()
         design = Design.linspace(0.1, 1.0, 10, inputs=dict.fromkeys(inputs, 1.0))
     for model in (old, new):
         if findings := output_findings(model, design):
@@ -359,7 +339,7 @@ def _compare(subject: str, old: Model, new: Model, expressions, design: Design |
         raise InputError(
             subject, ["every run from the prior failed; give a `design` under which the model can be run."]
         )
-    tolerance = max(SMALLEST_TOLERANCE, SOLVES * (old.system.rtol if old.system is not None else 0.0))
+    tolerance = max(SMALLEST_TOLERANCE, SOLVES * old.dynamics.rtol)
     findings = []
     for output in old.outputs:
         change = _change(first.outputs[output][both], second.outputs[output][both])

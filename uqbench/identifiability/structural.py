@@ -118,7 +118,7 @@ def structural_identifiability(
         wrong.append(f"budget={budget!r}; give a positive number of seconds, or level='local' for the local part only.")
     if wrong:
         raise InputError(subject, wrong)
-    stopped = model.system is not None and bool(model.system.stops)
+    stopped = bool(model.dynamics.stops)
     smooth = after_first_dose(model, design) if stopped else model
     question = replace(pose(subject, smooth, design, initial), varying=inputs == "functions")
     rng = np.random.default_rng(seed)

@@ -13,7 +13,6 @@ from .. import results
 from ..design import Design
 from ..errors import InputError
 from ..model import Model
-from ..numerics.slow_fast import is_implicit, reduction
 from ..space import Space, Theta
 from ..study import Study
 from ..symbols import read
@@ -75,8 +74,8 @@ def identify(
 def _structure(study: Study, budget: float, seed: int) -> xr.Dataset:
     model, space = study.model, study.model.space
     design = next(iter(study.experiments.values()))
-    if model.system is None:
-        dataset = _open(space, "a simulator without a system has no equations to read")
+    if "symbolic" not in model.dynamics.capabilities:
+        dataset = _open(space, model.dynamics.lacks("symbolic"))
     elif _implicit(model, design):
         dataset = _open(space, "the quasi-steady state of these fast equations has no closed form to read")
     else:
@@ -107,11 +106,11 @@ def _structure(study: Study, budget: float, seed: int) -> xr.Dataset:
 
 def _equations(model: Model, design: Design) -> tuple[list[str], list[str]]:
     """Dynamics and outputs in LaTeX; where fast states have no formula, their equations with nothing moving."""
-    if model.system is None:
+    if "symbolic" not in model.dynamics.capabilities:
         return [], []
-    reduced, resting = reduction(model.system), ()
-    if reduced is not None and _implicit(model, design):
-        model, resting = replace(model, system=reduced.full), reduced.fast
+    resting = ()
+    if _implicit(model, design):
+        model, resting = replace(model, system=model.dynamics.full), model.dynamics.fast
     symbolic = read(model, design)
     lines = [sympy.latex(equation) for equation in symbolic.equations()]
     for name in resting:
@@ -136,7 +135,7 @@ def _decided(study: Study, design: Design, budget: float, seed: int) -> xr.Datas
     except SingularStart:
         # A Hill function of real exponent at zero, say; the attribute `initial` tells which question was answered.
         return structural_identifiability(model, design=design, initial="shifted", **options)
-    if "none" not in found.verdict.values or model.system.stops or len(settings(model, study.experiments, 2)) == 1:
+    if "none" not in found.verdict.values or model.dynamics.stops or len(settings(model, study.experiments, 2)) == 1:
         return found
     model, inputs = together(model, study.experiments)
     found = structural_identifiability(model, design=inputs, **options)
@@ -145,7 +144,7 @@ def _decided(study: Study, design: Design, budget: float, seed: int) -> xr.Datas
 
 def _implicit(model: Model, design: Design) -> bool:
     """Whether what follows from the states at once is known only as the root of an equation."""
-    return model.system.algebraic is not None and is_implicit(model.system, model.space.nominal(), design)
+    return "quasi_steady" in model.dynamics.capabilities and model.dynamics.is_implicit(model, design)
 
 
 def _open(space: Space, reason: str) -> xr.Dataset:
@@ -158,7 +157,7 @@ def _open(space: Space, reason: str) -> xr.Dataset:
 
 def _transfer(model: Model, design: Design) -> dict:
     """Transfer functions and poles in LaTeX, and which coefficients fix which parameter; empty if not linear."""
-    if model.system is None or len(model.space.free) > 2 * LARGEST_LINEAR:
+    if "symbolic" not in model.dynamics.capabilities or len(model.space.free) > 2 * LARGEST_LINEAR:
         return {}
     try:
         system = transfer_function(model, design)

@@ -1,16 +1,14 @@
 """The forward model: parameters in, outputs over time out."""
 
+from ..systems import Run as Run
 from .description import GRADIENTS as GRADIENTS
 from .description import RESULTS as RESULTS
 from .description import Model as Model
-from .description import Run as Run
 from .digest import digest as digest
 from .findings import output_findings as output_findings
-from .findings import start_findings as start_findings
 from .running import evaluate as evaluate
 from .running import evaluate_many as evaluate_many
 from .running import method_for as method_for
-from .running import native_task as native_task
 from .running import simulate as simulate
 from .running import simulate_stacked as simulate_stacked
 from .running import with_sensitivities as with_sensitivities

@@ -5,9 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
 
-import equinox as eqx
 import jax
-from jaxtyping import Array, Float, Int
 
 from ..distributions import Distribution
 from ..errors import InputError, nearest
@@ -16,20 +14,11 @@ from ..numerics.slow_fast import quasi_steady_state, split_states
 from ..numerics.steady_state import NO_STEADY_STATE, NO_STEADY_STATE_TEXT
 from ..space import Space
 from ..system import AnyInput, Ode
+from ..systems import Simulator, System, system_of
 from ..units import unit_finding
 
 RESULTS = {**odes.RESULTS, NO_STEADY_STATE: NO_STEADY_STATE_TEXT}
 GRADIENTS = ("exact", "statistical", "surrogate", "none")
-
-
-class Run(eqx.Module):
-    """Outputs name -> `(times,)`, the code of `RESULTS`, and the steps taken; a batch has a leading axis on each."""
-
-    outputs: dict[str, Float[Array, "*batch times"]]
-    result: Int[Array, "*batch"]
-    steps: Int[Array, "*batch"]
-    # of the accepted steps, those by the implicit method: what ran
-    implicit_steps: Int[Array, "*batch"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,9 +27,10 @@ class Model:
 
     Args:
         space: its parameters.
-        system: the dynamics (`Ode`), or None for a plain simulator (`Model.from_function`).
+        system: the dynamics: an `Ode`, or any `systems.System`.
         observe: `observe(y, p)` -> dict of outputs, at one instant. It may also read the time and the inputs, under
-            these names: `observe(y, p, t)`, `observe(y, p, inputs)`, `observe(y, p, t, inputs)`.
+            these names: `observe(y, p, t)`, `observe(y, p, inputs)`, `observe(y, p, t, inputs)`. None: the dynamics
+            give the outputs themselves, as a simulator does.
         units: output -> unit; its keys are the outputs.
         noise: output -> distribution of a measurement, whose arguments are numbers, parameters or outputs; outputs
             without an entry are not measured.
@@ -53,17 +43,17 @@ class Model:
     """
 
     space: Space
-    system: Ode | None
+    system: Ode | System
     observe: Callable | None
     units: Mapping[str, str]
     noise: Mapping[str, Distribution] = field(default_factory=dict)
     name: str = ""
     gradient: str = "exact"
-    simulate: Callable | None = None
-    stochastic: bool = False
     time_unit: str = ""
 
     def __post_init__(self):
+        # not a field: a model is what is given, and this follows from it
+        object.__setattr__(self, "dynamics", system_of(self.system))
         findings = [f"output {name!r}: {f}" for name, unit in self.units.items() if (f := unit_finding(unit))]
         findings += [f"time: {f}" for f in [unit_finding(self.time_unit)] if f]
         known = (*self.space.names, *self.units)
@@ -96,7 +86,7 @@ class Model:
         time_unit: str = "",
     ) -> Self:
         """A model from any JAX function `simulate(theta, design, key)` -> dict of outputs `(times,)`."""
-        return cls(space, None, None, units, noise or {}, name, gradient, simulate, stochastic, time_unit)
+        return cls(space, Simulator(simulate, stochastic), None, units, noise or {}, name, gradient, time_unit)
 
     def reparametrised(self, combinations: Mapping[str, str], **settings) -> "Model":
         """The same outputs from combinations of parameters that can be known.
@@ -125,8 +115,7 @@ class Model:
             InputError: no system; a set of fast states that is empty, unknown or whole, or names one twice.
         """
         subject = f"model {self.name!r}: reduced"
-        if self.system is None:
-            raise InputError(subject, ["a simulator without a system has no states to reduce."])
+        self.dynamics.require("states", subject)
         if (states := _state_names(self.system, self.space)) and (findings := split_states(states, fast)[-1]):
             raise InputError(subject, findings)
         system = quasi_steady_state(self.system, fast)
@@ -138,6 +127,11 @@ class Model:
         more = {"t": t, "inputs": inputs}
         asked = {name: more[name] for name in inspect.signature(self.observe).parameters if name in more}
         return self.observe(self.system.complete(t, y, p, inputs), p, **asked)
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether every run needs a key."""
+        return "stochastic" in self.dynamics.capabilities
 
     @property
     def outputs(self) -> tuple[str, ...]:

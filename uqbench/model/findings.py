@@ -1,226 +1,45 @@
 """What is wrong with the functions of a model: shapes and names, told before anything is solved."""
 
-import inspect
-from collections.abc import Mapping
+from weakref import WeakKeyDictionary
 
 import jax
-import jax.numpy as jnp
-import numpy as np
 
 from ..design import Design
 from ..errors import nearest
-from ..space import Theta
-from ..system import Ode
 from .description import Model
+
+# Findings by shapes of designs, as every call of `evaluate` asks; they go when their model does.
+_known: WeakKeyDictionary[Model, dict[tuple, list[str]]] = WeakKeyDictionary()
 
 
 def output_findings(model: Model, design: Design) -> list[str]:
     """What is wrong with the shapes and names that the author's functions return (traced once per design shape)."""
-    shape = (design.times.shape, tuple(sorted((name, value.shape) for name, value in design.inputs.items())))
-    known = model.__dict__.get("_findings", {})
-    if shape not in known:
-        known = {**known, shape: _trace_outputs(model, design)}
-        object.__setattr__(model, "_findings", known)
-    return known[shape]
-
-
-def _trace_outputs(model: Model, design: Design) -> list[str]:
     design = design if design.times.ndim == 1 else jax.tree.map(lambda leaf: leaf[0], design)
+    leaves, tree = jax.tree.flatten(design)
+    shapes = (tree, *((leaf.shape, str(leaf.dtype)) for leaf in leaves))
+    known = _known.setdefault(model, {})
+    if shapes not in known:
+        known[shapes] = _findings(model, design)
+    return list(known[shapes])
+
+
+def _findings(model: Model, design: Design) -> list[str]:
     # only their shapes matter
     theta = {name: jax.ShapeDtypeStruct((), float) for name in model.space.names}
     try:
-        if model.system is None:
-            key = jax.random.key(0)
-            outputs = jax.eval_shape(lambda theta: model.simulate(theta, design, key), theta)
-        else:
-            state = jax.eval_shape(lambda theta: model.system.initial(theta, design.inputs), theta)
-            if findings := _delay_findings(model.system, theta, design, state):
-                return findings
-            slope = jax.eval_shape(
-                lambda y, theta: jax.tree.map(
-                    jnp.asarray, dict(model.system.rhs(design.start, model.system.at_rest(y), theta, design.inputs))
-                ),
-                state,
-                theta,
-            )
-            findings = _state_findings(state, slope)
-            findings += _stop_findings(model.system, theta, design, state)
-            findings += _tolerance_findings(model.system, state) + _observe_findings(model)
-            if findings := findings + _event_findings(model.system, theta, design, state):
-                return findings
-            if findings := _algebraic_findings(model.system, theta, design, state):
-                return findings
-            outputs = jax.eval_shape(
-                lambda y, theta: model.observed(design.start, model.system.at_rest(y), theta, design.inputs),
-                state,
-                theta,
-            )
+        outputs, findings = model.dynamics.output_shapes(model, theta, design)
     except KeyError as error:
         known = (*model.space.names, *design.inputs)
         return [
             f"the model reads {error.args[0]!r}, which is neither a parameter, a state nor an input of this design; "
             f"{nearest(error.args[0], known)}"
         ]
+    if findings:
+        return findings
     findings = [f"output {name!r} has no unit; add it to `units`." for name in outputs if name not in model.units]
     findings += [
         f"`units` has {name!r}, which is not among the outputs; {nearest(name, [*outputs])}"
         for name in model.units
         if name not in outputs
     ]
-    return findings
-
-
-def _state_findings(state: dict, slope: dict) -> list[str]:
-    findings = [f"`rhs` returns no derivative for the state {name!r}." for name in state if name not in slope]
-    findings += [
-        f"`rhs` returns {name!r}, which `initial` does not start; {nearest(name, [*state])}"
-        for name in slope
-        if name not in state
-    ]
-    findings += [
-        f"the state {name!r} has shape {value.shape}; states are scalars."
-        for name, value in state.items()
-        if value.shape != ()
-    ]
-    findings += [
-        f"`rhs` returns the shape {slope[name].shape} for {name!r}, whose state has the shape {value.shape}."
-        for name, value in state.items()
-        if name in slope and slope[name].shape != value.shape
-    ]
-    return findings
-
-
-def start_findings(model: Model, design: Design) -> list[str]:
-    """Initial states that are not finite at the medians; a run that starts so has a code of its own."""
-    if model.system is None:
-        return []
-    with jax.ensure_compile_time_eval():
-        start = model.system.initial(model.space.nominal(), design.inputs)
-    return [
-        f"the initial state {name!r} is {float(value):g} at the medians of the parameters; it must be finite."
-        for name, value in start.items()
-        if not np.isfinite(float(value))
-    ]
-
-
-def _tolerance_findings(system: Ode, state: dict) -> list[str]:
-    return [
-        f"`atol` names the state {name!r}, which does not exist; {nearest(name, [*state])}"
-        for name in (system.atol if isinstance(system.atol, Mapping) else ())
-        if name not in state
-    ]
-
-
-def _delay_findings(system: Ode, theta: Theta, design: Design, state: dict) -> list[str]:
-    findings = []
-    for name, delay in system.delays.items():
-        if name in state:
-            findings.append(f"`delays` has {name!r}, which is a state; rename one of them.")
-        if delay.state not in state:
-            findings.append(
-                f"the delay {name!r} is of the state {delay.state!r}, which does not exist; "
-                f"{nearest(delay.state, [*state])}"
-            )
-            continue
-        length = jax.eval_shape(lambda theta, delay=delay: delay.length(theta, design.inputs), theta)
-        before = jax.eval_shape(
-            lambda y, theta, delay=delay: delay.before(design.start, y, theta, design.inputs), state, theta
-        )
-        findings += _scalar_finding(f"the delay {name!r}", length) + _scalar_finding(f"the history of {name!r}", before)
-    if system.delays and design.settles:
-        findings.append("the steady state of a system with delays is not found; give finite times.")
-    return findings
-
-
-# What `observe` may read beside the states and parameters, by these names.
-OBSERVED_TOO = ("t", "inputs")
-
-
-def _observe_findings(model: Model) -> list[str]:
-    asked = [each for each in inspect.signature(model.observe).parameters.values() if each.kind not in _COLLECTING][2:]
-    return [
-        f"`observe` asks for {each.name!r}; beside states and parameters it may ask for {' and '.join(OBSERVED_TOO)}, "
-        "by these names."
-        for each in asked
-        if each.name not in OBSERVED_TOO and each.default is each.empty
-    ]
-
-
-_COLLECTING = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
-
-
-def _event_findings(system: Ode, theta: Theta, design: Design, state: dict) -> list[str]:
-    def returned(function, *given):
-        return jax.eval_shape(lambda *given: jax.tree.map(jnp.asarray, function(*given)), *given)
-
-    findings = []
-    if system.start is not None:
-        findings += _scalar_finding("`start`", returned(lambda theta: system.start(theta, design.inputs), theta))
-    for number, event in enumerate(system.events):
-        of = "" if len(system.events) == 1 else f" of event {number}"
-        root = returned(lambda y, theta, event=event: event.root(design.start, y, theta, design.inputs), state, theta)
-        findings += _scalar_finding(f"`root`{of}", root)
-        if event.change is None:
-            continue
-        change = returned(
-            lambda y, theta, event=event: event.change(design.start, y, theta, design.inputs), state, theta
-        )
-        if not isinstance(change, Mapping):
-            findings.append(f"`change`{of} returns no dict of states; give each state that changes its new value.")
-            continue
-        for name, value in change.items():
-            if name not in state:
-                findings.append(
-                    f"`change`{of} returns the state {name!r}, which does not exist; {nearest(name, [*state])}"
-                )
-            else:
-                findings += _scalar_finding(f"`change`{of}: state {name!r}", value)
-    return findings
-
-
-def _scalar_finding(subject: str, returned) -> list[str]:
-    if isinstance(returned, jax.ShapeDtypeStruct):
-        shape = returned.shape
-        return [f"{subject} has shape {shape}; it must be a scalar."] if shape != () else []
-    return [f"{subject} is no number; it must be a scalar."]
-
-
-def _algebraic_findings(system: Ode, theta: Theta, design: Design, state: dict) -> list[str]:
-    if system.algebraic is None:
-        return []
-    found = jax.eval_shape(
-        lambda y, theta: jax.tree.map(
-            jnp.asarray, dict(system.algebraic(design.start, system.at_rest(y), theta, design.inputs))
-        ),
-        state,
-        theta,
-    )
-    findings = [
-        f"`algebraic` returns {name!r}, which is a state; rename one of them." for name in found if name in state
-    ]
-    findings += [
-        f"`algebraic` returns {name!r} with shape {value.shape}; it must be a scalar."
-        for name, value in found.items()
-        if value.shape != ()
-    ]
-    return findings
-
-
-def _stop_findings(system: Ode, theta: Theta, design: Design, state: dict) -> list[str]:
-    findings = []
-    if system.switches is not None:
-        switches = jax.eval_shape(lambda theta: jnp.asarray(system.switches(theta, design.inputs)), theta)
-        if len(switches.shape) > 1:
-            findings.append(f"`switches` returns shape {switches.shape}; it must be one row of times.")
-    if system.doses is not None:
-        doses = jax.eval_shape(lambda theta: jax.tree.map(jnp.asarray, dict(system.doses(theta, design.inputs))), theta)
-        for name, row in doses.items():
-            if name not in state:
-                findings.append(f"`doses` names the state {name!r}, which does not exist; {nearest(name, [*state])}")
-            if not (isinstance(row, tuple) and len(row) == 2):
-                findings.append(f"`doses` of {name!r} must be a pair (times, amounts).")
-            elif row[1].shape not in ((), row[0].shape) or len(row[0].shape) > 1:
-                findings.append(
-                    f"`doses` of {name!r} has times {row[0].shape} and amounts {row[1].shape}; give one row of each."
-                )
     return findings

@@ -5,12 +5,9 @@ inputs reuse the compiled solve, so they travel as arrays, never as Python float
 bands trace `simulate`.
 """
 
-import warnings
 from collections.abc import Callable
 from functools import partial
-from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -18,15 +15,12 @@ from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float
 
 from ..design import Design
-from ..errors import InputError, SeparationWarning
-from ..numerics.compiled import Task, solve_adjoint, solve_compiled, task_of
-from ..numerics.odes import NO_EQUILIBRIUM, NOT_DIFFERENTIABLE, Solution, solve, solve_many
-from ..numerics.slow_fast import SMALL, grid_times, pace, reduction
-from ..numerics.steady_state import steady_state
-from ..numerics.stepping import BLOW_UP
+from ..errors import InputError
+from ..numerics.odes import NOT_DIFFERENTIABLE
 from ..space import Theta
-from ..system import Ode
-from .description import Model, Run
+from ..systems import Outcome, Run
+from ..systems.protocol import in_one_array
+from .description import Model
 from .findings import output_findings
 
 MODES = ("value", "forward", "reverse")
@@ -49,90 +43,7 @@ def simulate(
         reverse: differentiable in reverse mode alone, at a price that does not grow with the parameters.
         sharper: factor of the tolerances where the solver in JAX has to serve.
     """
-    if model.system is None:
-        outputs, nothing = model.simulate(theta, design, key), jnp.zeros((), int)
-        return _run_of(model, outputs, Ran(nothing, nothing, nothing), design.times.shape)
-    task = native_task(model, design)
-    if task is None:
-        solution = solve(model.system, theta, _passing(design), method=method, reverse=reverse, sharper=sharper)
-        return _observed(model, theta, design, _settled(model.system, theta, design, solution))
-    if design.settles:
-        rows = (solve_adjoint if reverse else solve_compiled)(task, theta, _passing(design), method)
-        solution = Solution(dict(zip(task.outputs, rows.values.T, strict=True)), *rows[1:])
-        return _observed(model, theta, design, _settled(model.system, theta, design, solution))
-    values, ran = _native_rows(model, task, theta, design, method, reverse)
-    return Run({name: values[:, k] for k, name in enumerate(task.outputs)}, *ran)
-
-
-def _native_rows(model: Model, task: Task, theta: Theta, design: Design, method: str, reverse: bool = False):
-    """Outputs `(times, outputs)` in one array, since each operation on each of them would be compiled apart; `Ran`."""
-    rows = (solve_adjoint if reverse else solve_compiled)(task, theta, design, method)
-    result = _result_of(model, jnp.all(jnp.isfinite(rows.values)), rows.result)
-    return jnp.where(result == 0, rows.values, jnp.nan), Ran(result, rows.steps, rows.implicit_steps)
-
-
-class Ran(NamedTuple):
-    """How a solve went: code, steps, accepted implicit steps."""
-
-    result: Array
-    steps: Array
-    implicit_steps: Array
-
-
-def native_task(model: Model, design: Design) -> Task | None:
-    """What the engine solves for this model; None where the solver in JAX has to (see `numerics.compiled`)."""
-    if model.system is None or hasattr(model.system.algebraic, "stable"):
-        return None  # a quasi-steady state chooses among equilibria and says where it has none
-    shapes = tuple((name, value.shape) for name, value in design.inputs.items())
-    # a steady state is put in among the states, and observed with them
-    observe, outputs = (None, ()) if design.settles else (model.observed, model.outputs)
-    return task_of(model.system, observe, outputs, model.space.names, shapes)
-
-
-def _passing(design: Design) -> Design:
-    """The design with the steady state's time replaced by the last finite one: what is integrated."""
-    if not design.settles:
-        return design
-    times = jnp.where(jnp.isfinite(design.times), design.times, -jnp.inf)
-    last = jnp.maximum(times.max(axis=-1, keepdims=True), design.start[..., None])
-    times = jnp.where(jnp.isfinite(design.times), design.times, last)
-    return eqx.tree_at(lambda design: design.times, design, times)
-
-
-def _settled(system: Ode, theta: Theta, design: Design, solution: Solution) -> Solution:
-    """The solution with the steady state at its infinite times."""
-    if not design.settles:
-        return solution
-    rest = steady_state(system, theta, design.inputs)
-    result = jnp.where(solution.result == 0, rest.result, solution.result)
-    states = {
-        name: jnp.where(result == 0, jnp.where(jnp.isinf(design.times), rest.states[name], values), jnp.nan)
-        for name, values in solution.states.items()
-    }
-    return Solution(states, result, solution.steps + rest.steps, solution.implicit_steps)
-
-
-def _observed(model: Model, theta: Theta, design: Design, solution: Solution) -> Run:
-    def observed(time, states):
-        return model.observed(time, states, theta, design.inputs)
-
-    outputs = jax.vmap(observed)(design.times, solution.states)
-    ran = Ran(solution.result, solution.steps, solution.implicit_steps)
-    return _run_of(model, outputs, ran, design.times.shape)
-
-
-def _run_of(model: Model, outputs: dict, ran: Ran, shape) -> Run:
-    outputs = {name: jnp.broadcast_to(outputs[name], shape) for name in model.outputs}
-    finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(values)) for values in outputs.values()]))
-    result = _result_of(model, finite, ran.result)
-    outputs = {name: jnp.where(result == 0, values, jnp.nan) for name, values in outputs.items()}
-    return Run(outputs, result, ran.steps, ran.implicit_steps)
-
-
-def _result_of(model: Model, finite: Array, code: Array) -> Array:
-    """The code of a run, of which it is known whether all outputs are numbers."""
-    algebraic = model.system is not None and model.system.algebraic is not None
-    return jnp.where((code == 0) & ~finite, NO_EQUILIBRIUM if algebraic else BLOW_UP, code)
+    return model.dynamics.run(model, theta, design, key, method, reverse=reverse, sharper=sharper)
 
 
 # Sensitivities are carried as vectors over the parameters: whole vector registers are faster than a remainder.
@@ -184,7 +95,7 @@ def with_sensitivities(model: Model, method: str, active: tuple[str, ...] | None
 
         members = REGISTER * -(-len(moved) // REGISTER)
         each = jax.vmap(push, in_axes=(None, 0), out_axes=(-1, None))
-        levels = jnp.array([1.0, SHARPER] if model.system is not None else [1.0])
+        levels = jnp.array([1.0, SHARPER] if "tolerance" in model.dynamics.capabilities else [1.0])
         slopes, done = jax.vmap(each, in_axes=(0, None))(levels, jnp.eye(members, len(moved)))
         finest, done = jax.tree.map(lambda leaf: leaf[-1], (slopes, done))
         resolved = jnp.all(jnp.stack([_agree(by) for by in slopes.values()]))
@@ -202,9 +113,9 @@ def with_sensitivities(model: Model, method: str, active: tuple[str, ...] | None
         return done, Run(change, none, none, none)
 
     def differentiable(theta, design):
-        # the engine keeps sensitivities by itself
-        native = native_task(model, design) is not None
-        return simulate(model, theta, design, method=method) if native else run(theta, design)
+        if model.dynamics.keeps_sensitivities(model, design):
+            return simulate(model, theta, design, method=method)
+        return run(theta, design)
 
     return differentiable
 
@@ -216,16 +127,16 @@ def simulate_stacked(
 
     Many outputs cost no more operations than one, which a likelihood of many would have to trace and compile.
     """
-    task = native_task(model, design)
-    if task is not None and not design.settles:
-        return _native_rows(model, task, theta, design, method)[0]
+    stacked = model.dynamics.stacked(model, theta, design, method)
+    if stacked is not None:
+        return stacked[0]
     run = with_sensitivities(model, method, active)(theta, design)
     return jnp.stack([jnp.asarray(run.outputs[name], float) for name in model.outputs], axis=-1)
 
 
 @partial(jax.jit, static_argnames=("model", "method", "mode"))
 def _run(model, theta, design, key, method, mode):
-    if mode == "forward" and model.system is not None:
+    if mode == "forward" and "tolerance" in model.dynamics.capabilities:
         return with_sensitivities(model, method)(theta, design)
     return simulate(model, theta, design, key, method=method, reverse=mode == "reverse")
 
@@ -235,21 +146,15 @@ def _run_packed(model, values, design, key, method):
     return _packed(model, dict(zip(model.space.names, values, strict=True)), design, key, method)
 
 
-def _packed(model: Model, theta: Theta, design: Design, key, method: str) -> tuple[Array, Ran]:
+def _packed(model: Model, theta: Theta, design: Design, key, method: str) -> tuple[Array, Outcome]:
     """Outputs `(outputs, times)` in the order of the model, to be taken apart on the host, and how the solve went."""
-    task = native_task(model, design)
-    if task is not None and not design.settles:
-        values, ran = _native_rows(model, task, theta, design, method)
-        return values.T, ran
-    return _pack(model, simulate(model, theta, design, key, method=method))
+    stacked = model.dynamics.stacked(model, theta, design, method)
+    if stacked is not None:
+        return stacked[0].T, stacked[1]
+    return in_one_array(model, simulate(model, theta, design, key, method=method))
 
 
-def _pack(model: Model, run: Run) -> tuple[Array, Ran]:
-    values = jnp.stack([run.outputs[name] for name in model.outputs], axis=-2)
-    return values, Ran(run.result, run.steps, run.implicit_steps)
-
-
-def _unpack(model: Model, values, ran: Ran) -> Run:
+def _unpack(model: Model, values, ran: Outcome) -> Run:
     host = np.asarray(values)
     return Run({name: jnp.asarray(host[..., k, :]) for k, name in enumerate(model.outputs)}, *ran)
 
@@ -257,17 +162,7 @@ def _unpack(model: Model, values, ran: Ran) -> Run:
 @partial(jax.jit, static_argnames=("model", "method", "shared"))
 def _run_many(model, values, design, keys, method, shared):
     thetas = dict(zip(model.space.names, values.T, strict=True))
-    if model.system is None:
-        axes = (0, None if shared else 0, None if keys is None else 0)
-        return _pack(model, jax.vmap(partial(simulate, model), in_axes=axes)(thetas, design, keys))
-    if shared:
-        design = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (len(values), *leaf.shape)), design)
-    one = jax.tree.map(lambda leaf: leaf[0], design)
-    if native_task(model, one) is not None:
-        return jax.vmap(lambda theta, design: _packed(model, theta, design, None, method))(thetas, design)
-    solutions = solve_many(model.system, thetas, _passing(design), method=method)
-    solutions = jax.vmap(partial(_settled, model.system))(thetas, design, solutions)
-    return _pack(model, jax.vmap(partial(_observed, model))(thetas, design, solutions))
+    return model.dynamics.run_many(model, thetas, design, keys, method, shared)
 
 
 def evaluate(model: Model, theta: Theta, design: Design, key: Array | None = None, mode: str = "value") -> Run:
@@ -301,8 +196,6 @@ def evaluate(model: Model, theta: Theta, design: Design, key: Array | None = Non
         return _ordered(model, _run(model, theta, design, key, method, mode))
     # one array is handed over faster than many
     values = np.array([*theta.values()], dtype=float)
-    if reduction(model.system) is not None:
-        _warn_of_time_scales(model, values[None], design)
     return _unpack(model, *_run_packed(model, values, design, key, method))
 
 
@@ -333,8 +226,6 @@ def evaluate_many(model: Model, thetas: Theta, design: Design, keys: Array | Non
     # one array of numpy is handed over and padded faster than many of a device
     xp = jnp if traced else np
     values = xp.stack([xp.broadcast_to(xp.asarray(value), (n,)) for value in thetas.values()], axis=1)
-    if reduction(model.system) is not None and not traced:
-        _warn_of_time_scales(model, values, design)
     method = method_for(model, design)
     # Powers of two bound the number of compiled sizes by the logarithm of the chunk.
     size = min(chunk, 1 << (n - 1).bit_length())
@@ -358,12 +249,7 @@ def _ordered(model: Model, run: Run) -> Run:
 
 def method_for(model: Model, design: Design) -> str:
     """The method with which a run is asked for ("" for a plain simulator)."""
-    if model.system is None:
-        return ""
-    if native_task(model, design if design.times.ndim == 1 else jax.tree.map(lambda leaf: leaf[0], design)):
-        return model.system.method
-    # the solver in JAX has to be told before it starts, and this one is right wherever it has a step
-    return "implicit" if model.system.method == "auto" else model.system.method
+    return model.dynamics.plan(model, design)
 
 
 def _check_run(model: Model, design: Design, key, findings: list[str]) -> None:
@@ -375,80 +261,3 @@ def _check_run(model: Model, design: Design, key, findings: list[str]) -> None:
         findings = output_findings(model, design)
     if findings:
         raise InputError(f"evaluate {model.name!r}", findings)
-
-
-# Times, and runs of a batch, at which the time scales of a reduced model are looked at.
-PACES, PACED_RUNS = 5, 16
-
-
-def _warn_of_time_scales(model: Model, values: np.ndarray, design: Design) -> None:
-    """Says where the full system behind a reduced one has no quasi-steady state to go by.
-
-    Once for each kind of design all of it is looked at, at the medians (`numerics.slow_fast.separation`); in every call
-    the time scales at the values themselves; what that costs is in tests/benchmarks/test_time_scales.py.
-
-    Args:
-        values: `(runs, parameters)`.
-    """
-    shared = design.times.ndim == 1
-    _warn_at_medians(model, design if shared else jax.tree.map(lambda leaf: leaf[0], design))
-    # one shape for every design and batch
-    few = np.linspace(0, len(values) - 1, PACED_RUNS if len(values) > 1 else 1).astype(int)
-    thetas = dict(zip(model.space.names, values[few].T, strict=True))
-    grids = _paced(model, design, few if not shared else None, len(few))
-    if grids is None:
-        return
-    with jax.ensure_compile_time_eval():
-        epsilon, layer = _paces(model.system, thetas, grids)
-    worst = np.maximum(np.asarray(epsilon), np.asarray(layer))
-    if (doubtful := worst > SMALL).any():
-        told = f"{doubtful.sum()} of the {len(few)} runs looked at" if len(values) > 1 else "these values"
-        warnings.warn(
-            f"model {model.name!r}: absent separation of time scales at {told}: what is slow moves at up to "
-            f"{worst.max():.2g} of the rate at which the fast states relax. Keep the fast states.",
-            SeparationWarning,
-            stacklevel=4,
-        )
-
-
-def _paced(model: Model, design: Design, few, count: int) -> Design | None:
-    """Designs to look at, stacked: that of each of the `few` lanes, or `count` times the same, made only once."""
-    key = None
-    if few is None:
-        key = (count, *(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves(design)))
-        if key in model.__dict__.setdefault("_paced", {}):
-            return model.__dict__["_paced"][key]
-    designs = [design] if few is None else [jax.tree.map(lambda leaf, k=k: leaf[k], design) for k in few]
-    grids = []
-    with jax.ensure_compile_time_eval():
-        for one in designs:
-            start, times = float(one.start), np.asarray(one.times)
-            end = times[np.isfinite(times)].max(initial=start)
-            if end <= start:
-                return None
-            grids.append(one.at(grid_times(start, end, times, PACES)))
-        grids = grids * count if few is None else grids
-        stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *grids)
-    if key is not None:
-        model.__dict__["_paced"][key] = stacked
-    return stacked
-
-
-@partial(jax.jit, static_argnums=0)
-def _paces(system, thetas, design):
-    return jax.vmap(lambda theta, design: pace(system, theta, design))(thetas, design)
-
-
-def _warn_at_medians(model: Model, design: Design) -> None:
-    key = (float(design.times.max()), *(np.asarray(value).tobytes() for value in design.inputs.values()))
-    judged = model.__dict__.setdefault("_separations", set())
-    if key in judged:
-        return
-    judged.add(key)
-    from ..numerics.slow_fast import separation  # loads xarray, which a run needs for nothing else
-
-    reduced = reduction(model.system)
-    with jax.ensure_compile_time_eval():
-        found = separation(reduced.full, reduced.fast, model.space.nominal(), design).attrs
-    if found["warning"]:
-        warnings.warn(f"model {model.name!r}, at its medians: {found['warning']}", SeparationWarning, stacklevel=5)

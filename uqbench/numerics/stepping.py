@@ -263,7 +263,9 @@ def advance(method: Method, problem: Problem, carry: Carry, max_steps: int) -> C
     """One iteration with its output."""
     new, passage, accepted = judge(method, problem, carry, max_steps)
     # few steps meet a time, so the others do not pay for the dense output
-    here = accepted & jnp.any((problem.times > passage.t) & (problem.times <= passage.end + problem.same_time(passage.end)))
+    here = accepted & jnp.any(
+        (problem.times > passage.t) & (problem.times <= passage.end + problem.same_time(passage.end))
+    )
     rows = lax.cond(here, lambda rows: write(method, problem, passage, rows), lambda rows: rows, carry["rows"])
     return {**new, "rows": rows}
 

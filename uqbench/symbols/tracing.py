@@ -13,8 +13,6 @@ from .interpreter import Interpreter
 from .primitives import SWITCH
 from .program import TIME, Program, Recorder
 
-NO_SYSTEM = "a simulator without a system has no equations to read; describe its dynamics as an Ode to have them read."
-
 
 def trace(model, design: Design | None = None) -> Program:
     """The straight-line program of a model's initial state, right-hand side and outputs.
@@ -28,8 +26,7 @@ def trace(model, design: Design | None = None) -> Program:
         InputError: with everything that has no exact meaning, in all three functions.
     """
     subject = f"symbols of model {model.name!r}" if model.name else "symbols of the model"
-    if model.system is None:
-        raise InputError(subject, [NO_SYSTEM])
+    model.dynamics.require("symbolic", subject)
     recorder, findings = Recorder(), {}
     p = {name: _symbols(recorder, name) for name in model.space.names}
     inputs = {name: _symbols(recorder, name, shape) for name, shape in _input_shapes(model, design).items()}

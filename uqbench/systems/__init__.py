@@ -1,0 +1,8 @@
+"""Kinds of dynamics: what each can do, how it is planned and run. A new kind is one file with one class."""
+
+from .choice import system_of as system_of
+from .protocol import CAPABILITIES as CAPABILITIES
+from .protocol import Outcome as Outcome
+from .protocol import Run as Run
+from .protocol import System as System
+from .simulator import Simulator as Simulator

@@ -1,0 +1,264 @@
+"""Ordinary differential equations as a kind of dynamics: the engine where it can, the solver in JAX elsewhere."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+from ..design import Design
+from ..numerics.compiled import (
+    Task,
+    compiled,
+    obstacle,
+    solve_adjoint,
+    solve_compiled,
+    state_names,
+    task_of,
+    used_names,
+)
+from ..numerics.odes import NO_EQUILIBRIUM, Solution, solve, solve_many
+from ..numerics.steady_state import steady_state
+from ..numerics.stepping import BLOW_UP
+from ..space import Theta
+from ..system import Ode
+from .initial_value_findings import findings, observe_findings
+from .protocol import Functions, Outcome, Run, System, finished, in_one_array
+
+
+@dataclass(frozen=True)
+class InitialValueProblem(System):
+    """The dynamics of an `Ode`."""
+
+    ode: Ode
+
+    kind = "an Ode"
+    capabilities = frozenset({"symbolic", "states", "tolerance", "sensitivities"})
+
+    @property
+    def stops(self) -> tuple[Callable, ...]:
+        return self.ode.stops
+
+    @property
+    def rtol(self) -> float:
+        return self.ode.rtol
+
+    # --- what the modeller wrote
+
+    def functions(self, model, design: Design) -> Functions:
+        ode, inputs, start = self.ode, design.inputs, design.start
+        state = ode.initial(model.space.nominal(), inputs)
+        known = ode.at_rest(state)
+
+        def at_start(function, state=known):
+            return lambda theta, y: function(start, y, theta, inputs), (state,)
+
+        def of_parameters(function):
+            return lambda theta: function(theta, inputs), ()
+
+        written = {"initial": ode.initial, "rhs": ode.rhs, "observe": model.observe}
+        calls = {
+            "initial": of_parameters(ode.initial),
+            "rhs": at_start(ode.rhs),
+            "observe": at_start(model.observed),
+        }
+        for role in ("switches", "doses", "start"):
+            if (function := getattr(ode, role)) is not None:
+                written[role], calls[role] = function, of_parameters(function)
+        if ode.algebraic is not None:
+            written["algebraic"], calls["algebraic"] = ode.algebraic, at_start(ode.algebraic)
+        for number, event in enumerate(ode.events):
+            for part, function in (("root", event.root), ("change", event.change)):
+                if function is not None:
+                    role = f"{part} of event {number}"
+                    written[role], calls[role] = function, at_start(function)
+        for name, delay in ode.delays.items():
+            parts = {f"delay of {name}": delay.delay, f"history of {name}": delay.history}
+            written |= {role: function for role, function in parts.items() if callable(function)}
+            calls[f"delay of {name}"] = of_parameters(delay.length)
+            calls[f"history of {name}"] = at_start(delay.before, state)
+        atol = sorted(ode.atol.items()) if isinstance(ode.atol, Mapping) else ode.atol
+        settings = [repr((ode.rtol, atol, ode.method, ode.max_steps))]
+        # what a function is for: two that read the same are told apart, and so are events by their directions
+        settings += [role for role in ("switches", "doses", "start", "algebraic") if getattr(ode, role) is not None]
+        settings += [f"event {event.direction} {event.change is None}" for event in ode.events]
+        settings += [f"delay {name} {delay.state}" for name, delay in ode.delays.items()]
+        settings += [] if ode.max_step is None else [f"max_step {ode.max_step}"]
+        return Functions(written, calls, tuple(settings))
+
+    def translated(self, translate: Callable[[Callable, int], Callable]) -> Ode:
+        ode = self.ode
+        of_parameters = dict.fromkeys(("initial", "switches", "doses", "start"), 0)
+        of_all = dict.fromkeys(("rhs", "algebraic"), 2)
+        changed = {
+            name: translate(getattr(ode, name), place)
+            for name, place in (of_parameters | of_all).items()
+            if getattr(ode, name) is not None
+        }
+        events = tuple(
+            dataclasses.replace(
+                event,
+                root=translate(event.root, 2),
+                change=None if event.change is None else translate(event.change, 2),
+            )
+            for event in ode.events
+        )
+        delays = {
+            name: dataclasses.replace(
+                delay,
+                delay=translate(delay.delay, 0) if callable(delay.delay) else delay.delay,
+                history=None if delay.history is None else translate(delay.history, 1),
+            )
+            for name, delay in ode.delays.items()
+        }
+        return dataclasses.replace(ode, **changed, events=events, delays=delays)
+
+    # --- what is wrong with it
+
+    def output_shapes(self, model, theta: Theta, design: Design) -> tuple[dict, list[str]]:
+        ode = self.ode
+        state = jax.eval_shape(lambda theta: ode.initial(theta, design.inputs), theta)
+        if wrong := findings(ode, theta, design, state, observe_findings(model.observe)):
+            return {}, wrong
+        outputs = jax.eval_shape(
+            lambda y, theta: model.observed(design.start, ode.at_rest(y), theta, design.inputs), state, theta
+        )
+        return outputs, []
+
+    def start_findings(self, model, design: Design) -> list[str]:
+        with jax.ensure_compile_time_eval():
+            start = self.ode.initial(model.space.nominal(), design.inputs)
+        return [
+            f"the initial state {name!r} is {float(value):g} at the medians of the parameters; it must be finite."
+            for name, value in start.items()
+            if not np.isfinite(float(value))
+        ]
+
+    # --- runs
+
+    def task(self, model, design: Design) -> Task | None:
+        """What the engine solves; None where the solver in JAX has to (see `numerics.compiled`)."""
+        shapes = tuple((name, value.shape) for name, value in design.inputs.items())
+        # a steady state is put in among the states, and observed with them
+        observe, outputs = (None, ()) if design.settles else (model.observed, model.outputs)
+        return task_of(self.ode, observe, outputs, model.space.names, shapes)
+
+    def plan(self, model, design: Design) -> str:
+        if self.task(model, _one(design)) is not None:
+            return self.ode.method
+        # the solver in JAX has to be told before it starts, and this one is right wherever it has a step
+        return "implicit" if self.ode.method == "auto" else self.ode.method
+
+    def solver(self, model, design: Design) -> tuple[str, tuple[str, ...]]:
+        task = self.task(model, design)
+        if task is not None:
+            return "native engine", compiled(task, ()).kernels.jumps
+        shapes = tuple((name, value.shape) for name, value in design.inputs.items())
+        states = state_names(self.ode, model.space.names, shapes)
+        task = Task(self.ode, model.observed, model.space.names, shapes, states, model.outputs)
+        return f"JAX: {obstacle(task) or 'a quasi-steady state chooses among equilibria'}", ()
+
+    def keeps_sensitivities(self, model, design: Design) -> bool:
+        return self.task(model, design) is not None
+
+    def run(self, model, theta: Theta, design: Design, key, plan: str, *, reverse: bool = False, sharper=1.0) -> Run:
+        task = self.task(model, design)
+        if task is None:
+            solution = solve(self.ode, theta, _passing(design), method=plan, reverse=reverse, sharper=sharper)
+            return self._observed(model, theta, design, self._settled(theta, design, solution))
+        if design.settles:
+            rows = (solve_adjoint if reverse else solve_compiled)(task, theta, _passing(design), plan)
+            solution = Solution(dict(zip(task.outputs, rows.values.T, strict=True)), *rows[1:])
+            return self._observed(model, theta, design, self._settled(theta, design, solution))
+        values, outcome = self._rows(task, theta, design, plan, reverse)
+        return Run({name: values[:, k] for k, name in enumerate(task.outputs)}, *outcome)
+
+    def stacked(self, model, theta: Theta, design: Design, plan: str) -> tuple[Array, Outcome] | None:
+        task = self.task(model, design)
+        return None if task is None or design.settles else self._rows(task, theta, design, plan)
+
+    def run_many(self, model, thetas: Theta, designs: Design, keys, plan: str, shared: bool):
+        if shared:
+            count = len(next(iter(thetas.values())))
+            designs = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (count, *leaf.shape)), designs)
+        if self.task(model, _one(designs)) is not None:
+
+            def one(theta, design):
+                rows = self.stacked(model, theta, design, plan)
+                if rows is None:
+                    return in_one_array(model, self.run(model, theta, design, None, plan))
+                return rows[0].T, rows[1]
+
+            return jax.vmap(one)(thetas, designs)
+        solutions = solve_many(self.ode, thetas, _passing(designs), method=plan)
+        solutions = jax.vmap(self._settled)(thetas, designs, solutions)
+        runs = jax.vmap(lambda theta, design, solution: self._observed(model, theta, design, solution))
+        return in_one_array(model, runs(thetas, designs, solutions))
+
+    def parameters_used(self, model, design: Design) -> tuple[str, ...]:
+        task = None if design.settles else self.task(model, design)
+        if task is None:
+            return super().parameters_used(model, design)
+        # the engine has found them already
+        return tuple(name for name in model.space.names if name in used_names(task))
+
+    def errors(self, model, theta: Theta, design: Design, values, names) -> Array:
+        size = jnp.max(jnp.abs(values), axis=0)
+        # What decays from the start on is solved to an error in proportion to the start, even if observed only later.
+        state = self.ode.initial(theta, design.inputs)
+        observed = model.observed(design.start, state, theta, design.inputs)
+        start = jnp.abs(jnp.stack([jnp.asarray(observed[name], float) for name in names]))
+        first = jnp.where(jnp.isfinite(start), start, 0.0)
+        absolute = self.ode.atol if isinstance(self.ode.atol, int | float) else 0.0
+        return self.ode.rtol * jnp.maximum(size, first) + absolute
+
+    @property
+    def _not_finite(self) -> int:
+        # what follows from the states at once may have no value
+        return BLOW_UP if self.ode.algebraic is None else NO_EQUILIBRIUM
+
+    def _rows(self, task: Task, theta: Theta, design: Design, plan: str, reverse: bool = False):
+        """Outputs `(times, outputs)` in one array, since each operation on each of them would be compiled apart."""
+        rows = (solve_adjoint if reverse else solve_compiled)(task, theta, design, plan)
+        finite = jnp.all(jnp.isfinite(rows.values))
+        result = jnp.where((rows.result == 0) & ~finite, self._not_finite, rows.result)
+        return jnp.where(result == 0, rows.values, jnp.nan), Outcome(result, rows.steps, rows.implicit_steps)
+
+    def _settled(self, theta: Theta, design: Design, solution: Solution) -> Solution:
+        """The solution with the steady state at its infinite times."""
+        if not design.settles:
+            return solution
+        rest = steady_state(self.ode, theta, design.inputs)
+        result = jnp.where(solution.result == 0, rest.result, solution.result)
+        states = {
+            name: jnp.where(result == 0, jnp.where(jnp.isinf(design.times), rest.states[name], values), jnp.nan)
+            for name, values in solution.states.items()
+        }
+        return Solution(states, result, solution.steps + rest.steps, solution.implicit_steps)
+
+    def _observed(self, model, theta: Theta, design: Design, solution: Solution) -> Run:
+        def observed(time, states):
+            return model.observed(time, states, theta, design.inputs)
+
+        outputs = jax.vmap(observed)(design.times, solution.states)
+        outcome = Outcome(solution.result, solution.steps, solution.implicit_steps)
+        return finished(model, outputs, outcome, design.times.shape, self._not_finite)
+
+
+def _one(design: Design) -> Design:
+    """The first of stacked designs, or the only one."""
+    return design if design.times.ndim == 1 else jax.tree.map(lambda leaf: leaf[0], design)
+
+
+def _passing(design: Design) -> Design:
+    """The design with the steady state's time replaced by the last finite one: what is integrated."""
+    if not design.settles:
+        return design
+    times = jnp.where(jnp.isfinite(design.times), design.times, -jnp.inf)
+    last = jnp.maximum(times.max(axis=-1, keepdims=True), design.start[..., None])
+    times = jnp.where(jnp.isfinite(design.times), design.times, last)
+    return eqx.tree_at(lambda design: design.times, design, times)

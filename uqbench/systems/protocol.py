@@ -1,0 +1,175 @@
+"""What every kind of dynamics is asked for, and what one says that cannot do it.
+
+A kind of dynamics is a subclass of `System` that overrides what it can do and names it in `capabilities`; verbs ask for
+a capability, never for a type. All methods take the model, whose parameters, outputs and `observed` the dynamics serve.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Int
+
+from ..design import Design
+from ..errors import InputError
+from ..space import Theta
+
+# capability -> what is missing without it, and what to do instead
+CAPABILITIES = {
+    "symbolic": ("equations to read", "describe its dynamics as an Ode to have them read"),
+    "states": ("states to reduce", "describe its dynamics as an Ode with states by name"),
+    "tolerance": ("tolerance", "its outputs are taken as exact to rounding"),
+    "sensitivities": ("sensitivities of its own", "they are found by automatic differentiation"),
+    "quasi_steady": ("fast states in a quasi-steady state", "`Model.reduced` makes such a model"),
+    "stochastic": ("random outputs", "its runs need no key"),
+}
+
+
+class Run(eqx.Module):
+    """Outputs name -> `(times,)`, the code of `RESULTS`, and the steps taken; a batch has a leading axis on each."""
+
+    outputs: dict[str, Float[Array, "*batch times"]]
+    result: Int[Array, "*batch"]
+    steps: Int[Array, "*batch"]
+    # of the accepted steps, those by the implicit method: what ran
+    implicit_steps: Int[Array, "*batch"]
+
+
+class Outcome(NamedTuple):
+    """How a solve went: code, steps, accepted implicit steps; zeros where there is nothing to count."""
+
+    result: Array
+    steps: Array
+    implicit_steps: Array
+
+
+class Functions(NamedTuple):
+    """What the modeller wrote, and how it is called at the start of a design, to be traced.
+
+    Args:
+        written: role -> function.
+        calls: role -> function of `(theta, *more)` and examples of `more`; the inputs are those of the design.
+        settings: what else belongs to the content of the model, as text.
+    """
+
+    written: dict[str, Callable]
+    calls: dict[str, tuple[Callable, tuple]]
+    settings: tuple[str, ...] = ()
+
+
+class System:
+    """Dynamics of one kind; what is not overridden is what a deterministic function without equations can do."""
+
+    kind = "a system"
+    capabilities: frozenset[str] = frozenset()
+    # the functions, of those given, that say when a solve has to stop
+    stops: tuple[Callable, ...] = ()
+    # relative tolerance of the solves
+    rtol: float = 0.0
+
+    def require(self, capability: str, subject: str) -> None:
+        """Raises where the capability is missing.
+
+        Raises:
+            InputError: with what is missing and what would do instead.
+        """
+        if capability not in self.capabilities:
+            raise InputError(subject, [self.lacks(capability)])
+
+    def lacks(self, capability: str) -> str:
+        """The sentence about a missing capability."""
+        missing, instead = CAPABILITIES[capability]
+        return f"{self.kind} has no {missing}; {instead}."
+
+    def functions(self, model, design: Design) -> Functions:
+        """The modeller's functions: for digests, dependence on parameters, and shipping to another process."""
+        raise NotImplementedError
+
+    def output_shapes(self, model, theta: Theta, design: Design) -> tuple[dict, list[str]]:
+        """Shapes of the outputs at one instant or over the times, traced, and what is wrong with the functions."""
+        raise NotImplementedError
+
+    def start_findings(self, model, design: Design) -> list[str]:
+        """What is wrong with the start at the medians of the parameters; a run that starts so has a code of its own."""
+        return []
+
+    def plan(self, model, design: Design) -> str:
+        """What is decided on the host before a run is traced, such as a method; hashable."""
+        return ""
+
+    def solver(self, model, design: Design) -> tuple[str, tuple[str, ...]]:
+        """What solves the model, and sentences about what it has found in the functions."""
+        return "", ()
+
+    def run(self, model, theta: Theta, design: Design, key, plan: str, *, reverse: bool = False, sharper=1.0) -> Run:
+        """One run, traceable and without checks.
+
+        Args:
+            plan: from `plan`.
+            reverse: differentiable in reverse mode alone, where that is cheaper.
+            sharper: factor of the tolerances.
+        """
+        raise NotImplementedError
+
+    def stacked(self, model, theta: Theta, design: Design, plan: str) -> tuple[Array, Outcome] | None:
+        """Outputs `(times, outputs)` in one array where that saves operations; None: `run` is as good."""
+        return None
+
+    def run_many(self, model, thetas: Theta, designs: Design, keys, plan: str, shared: bool):
+        """Outputs `(batch, outputs, times)` in the order of the model and `Outcome`, traceable.
+
+        Args:
+            shared: whether `designs` is one design for all.
+        """
+        axes = (0, None if shared else 0, None if keys is None else 0)
+
+        def one(theta, design, key):
+            return in_one_array(model, self.run(model, theta, design, key, plan))
+
+        return jax.vmap(one, in_axes=axes)(thetas, designs, keys)
+
+    def keeps_sensitivities(self, model, design: Design) -> bool:
+        """Whether `run` carries sensitivities under its own error control."""
+        return False
+
+    def parameters_used(self, model, design: Design) -> tuple[str, ...]:
+        """The parameters that a run depends on; the others enter only priors and noise."""
+        theta, used = model.space.nominal(), set()
+        for function, more in self.functions(model, design).calls.values():
+            closed = jax.make_jaxpr(lambda theta, f=function, m=more: f(theta, *m))(theta)
+            used |= set(_used(closed, model.space.names))
+        return tuple(name for name in model.space.names if name in used)
+
+    def errors(self, model, theta: Theta, design: Design, values, names) -> Array:
+        """The error `(outputs,)` that a step may leave in outputs `(times, outputs)`; rounding alone where none is."""
+        return jnp.finfo(float).eps * jnp.max(jnp.abs(values), axis=0)
+
+    def translated(self, translate: Callable[[Callable, int], Callable]) -> object:
+        """What `Model(system=)` takes, the same dynamics with each function `f` as `translate(f, place of theta)`."""
+        raise NotImplementedError
+
+
+def finished(model, outputs: dict, outcome: Outcome, shape, not_finite: int) -> Run:
+    """A run from outputs, each filled up to `shape`: NaN where it failed, with a code where they are no numbers."""
+    outputs = {name: jnp.broadcast_to(outputs[name], shape) for name in model.outputs}
+    finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(values)) for values in outputs.values()]))
+    result = jnp.where((outcome.result == 0) & ~finite, not_finite, outcome.result)
+    outputs = {name: jnp.where(result == 0, values, jnp.nan) for name, values in outputs.items()}
+    return Run(outputs, result, outcome.steps, outcome.implicit_steps)
+
+
+def in_one_array(model, run: Run) -> tuple[Array, Outcome]:
+    """Outputs `(outputs, times)` in the order of the model, and how the solve went."""
+    values = jnp.stack([run.outputs[name] for name in model.outputs], axis=-2)
+    return values, Outcome(run.result, run.steps, run.implicit_steps)
+
+
+def _used(closed, names: tuple[str, ...]) -> tuple[str, ...]:
+    needed = {id(v) for v in closed.jaxpr.outvars}
+    for equation in reversed(closed.jaxpr.eqns):
+        if any(id(v) in needed for v in equation.outvars):
+            needed |= {id(v) for v in equation.invars}
+    # a dict of scalars is flattened in the order of its sorted keys
+    return tuple(name for name, v in zip(sorted(names), closed.jaxpr.invars, strict=True) if id(v) in needed)
