@@ -21,14 +21,16 @@ CORE = [
     "kernels",
     "interpolation",
     "numerics",
+    "systems",
     "model",
     "observation",
     "study",
-    "time_scales",
     "results",
+    "time_scales",
     "symbols",
     "check",
 ]
+DYNAMICS = ("system", "systems")
 # package -> the rooms that it may use
 ALLOWED = {
     "errors": set(),
@@ -44,12 +46,13 @@ ALLOWED = {
     "kernels": {"errors", "interpolation", "native", "symbols"},
     "interpolation": {"errors"},
     "numerics": {"design", "errors", "kernels", "native", "space", "system"},
+    "systems": {"design", "errors", "numerics", "space", "system"},
     # identifiability: only for the method `reparametrised`, and only when it is called
-    "model": {"design", "distributions", "errors", "identifiability", "numerics", "space", "system", "units"},
+    "model": {"design", "distributions", "errors", "identifiability", "numerics", "space", "units", *DYNAMICS},
     "study": {"design", "errors", "model", "units"},
     "observation": {"design", "distributions", "errors", "model", "numerics", "space", "study"},
-    "time_scales": {"design", "errors", "model", "numerics", "study"},
-    "results": {"errors", "numerics", "study", "time_scales"},
+    "results": {"errors", "study"},
+    "time_scales": {"design", "errors", "model", "numerics", "results", "study"},
     "check": {"design", "errors", "model", "numerics", "symbols"},
     "identifiability": {*CORE},
     "calibration": {*CORE},

@@ -66,7 +66,7 @@ def test_a_failed_solve_is_minus_infinity_with_a_zero_gradient(decay_table):
 
 
 def test_only_what_enters_the_simulation_gets_sensitivities(decay_study):
-    assert observation.simulated_parameters(decay_study.model, decay_study.experiments["low"]) == ("k",)
+    assert decay_study.model.dynamics.parameters_used(decay_study.model, decay_study.experiments["low"]) == ("k",)
 
 
 def test_simulated_data_have_the_noise_they_claim(decay_study):

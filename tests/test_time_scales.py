@@ -67,13 +67,16 @@ def test_a_weak_separation_is_named_in_the_tree_and_aloud(tmp_path):
     assert "Time scales" in text and "Not to be relied on" in text and "weak separation" in text
 
 
-def test_evaluating_a_weak_reduction_warns_once():
+def test_check_model_says_that_a_separation_is_weak():
+    """A run itself says nothing: it is pure, and a sampler makes millions of them."""
     model = folded_study().model
-    with pytest.warns(uq.SeparationWarning, match="weak"):
-        uq.evaluate(model, {"k": 1.0}, uq.Design([0.1, 0.3]))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        uq.evaluate(model, {"k": 1.1}, uq.Design([0.1, 0.3]))
+        uq.evaluate(model, {"k": 1.0}, uq.Design([0.1, 0.3]))
+    with pytest.warns(uq.SeparationWarning, match="weak"):
+        check = uq.check_model(model, uq.Design([0.1, 0.3]))
+    assert "stable equilibria" in check.separation and "time scales" in str(check)
+    assert uq.check_model(receptor_tf.reduced.model).separation == ""
 
 
 def test_a_strong_separation_is_told_with_its_error(tmp_path):
@@ -84,18 +87,6 @@ def test_a_strong_separation_is_told_with_its_error(tmp_path):
     page = tmp_path / "page.html"
     uq.report(receptor_tf.reduced, tree, path=page)
     assert "far enough apart" in page.read_text()
-
-
-def test_values_away_from_the_medians_are_looked_at():
-    """Twenty times as much enzyme as substrate, where the prior has a tenth."""
-    theta, design = {"kon": 1.0, "koff": 1.0, "kcat": 1.0, "sigma": 0.1}, uq.Design([10.0, 50.0], inputs={"S0": 1.0})
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        uq.evaluate(standard, theta | {"E0": 0.02}, design)
-    with pytest.warns(uq.SeparationWarning, match="at these values"):
-        uq.evaluate(standard, theta | {"E0": 20.0}, design)
-    with pytest.warns(uq.SeparationWarning, match="of the 16 runs"):
-        uq.evaluate_many(standard, theta | {"E0": np.geomspace(0.02, 20.0, 40)}, design)
 
 
 def test_doubtful_draws_and_designs_of_quantities_are_named():

@@ -1,6 +1,7 @@
 """What every author's model must satisfy, checked in one go."""
 
 import pickle
+import warnings
 from dataclasses import dataclass
 
 import jax
@@ -8,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .design import Design
-from .errors import InputError
+from .errors import InputError, SeparationWarning
 from .model import RESULTS, Model, evaluate, evaluate_many, output_findings, running
 
 PRIOR_DRAWS = 32
@@ -33,6 +34,8 @@ class Check:
         solver: "native engine", or "JAX" and why the functions have no kernels; empty without a system.
         jumps: sentences about the jumps that were found in the right-hand side without being named.
         unread: why the equations cannot be read as symbols.
+        separation: why the time scales of a reduced model are not far enough apart at the medians; empty where they
+            are, or where nothing is reduced.
     """
 
     name: str
@@ -45,6 +48,7 @@ class Check:
     solver: str = ""
     jumps: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
+    separation: str = ""
 
     def __str__(self) -> str:
         lines = [
@@ -57,6 +61,7 @@ class Check:
             *([f"  solved by: {self.solver}"] if self.solver else []),
             *([f"  jumps found in the right-hand side: {len(self.jumps)}"] if self.jumps else []),
             *_first(self.jumps),
+            *([f"  time scales: {self.separation}"] if self.separation else []),
         ]
         return "\n".join(lines)
 
@@ -136,7 +141,7 @@ def check_model(model: Model, design: Design | None = None, *, seed: int = 0) ->
     failed = int(np.sum(codes != 0))
     return Check(
         model.name, model.gradient, gradient_error, symbol_error, failed, PRIOR_DRAWS, reasons, solver, jumps,
-        tuple(unread),
+        tuple(unread), _separation(model, design),
     )  # fmt: skip
 
 
@@ -150,6 +155,19 @@ def _inputs(model: Model) -> tuple[str, ...]:
         return read(model).inputs
     except InputError:
         return ()
+
+
+def _separation(model: Model, design: Design) -> str:
+    """Why a reduced model is not to be relied on at the medians, said aloud as well; empty where it is."""
+    if "quasi_steady" not in model.dynamics.capabilities:
+        return ""
+    from .numerics.slow_fast import separation  # loads xarray, which no other check needs
+
+    dynamics = model.dynamics
+    found = separation(dynamics.full, dynamics.fast, model.space.nominal(), design).attrs["warning"]
+    if found:
+        warnings.warn(f"model {model.name!r}, at its medians: {found}", SeparationWarning, stacklevel=3)
+    return found
 
 
 def _shipping_findings(model: Model, design: Design) -> list[str]:

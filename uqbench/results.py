@@ -8,7 +8,6 @@ One study has one `xarray.DataTree`. A verb takes a tree and returns a new one w
 import json
 import os
 import shutil
-import time
 from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
@@ -18,7 +17,6 @@ import xarray as xr
 
 from .errors import InputError
 from .study import Study
-from .time_scales import separation_of_study, warn
 
 
 def start(study: Study) -> xr.DataTree:
@@ -42,7 +40,7 @@ def check_tree(study: Study, tree: xr.DataTree | None) -> xr.DataTree:
     """
     fresh = start(study)
     if tree is None:
-        return _with_separation(study, fresh)
+        return fresh
     findings = [
         f"the tree's {what} is {tree.attrs.get(key)!r}, the study's is {fresh.attrs[key]!r}."
         for key, what in (("study", "study"), ("model_digest", "model"), ("data_digest", "data"))
@@ -54,17 +52,6 @@ def check_tree(study: Study, tree: xr.DataTree | None) -> xr.DataTree:
         )
         raise InputError("results", findings)
     return tree
-
-
-def _with_separation(study: Study, tree: xr.DataTree) -> xr.DataTree:
-    """The tree with /separation where the model is a reduced one; what is found there is said aloud as well."""
-    if "quasi_steady" not in study.model.dynamics.capabilities:
-        return tree
-    began = time.monotonic()
-    dataset = separation_of_study(study)
-    warn(study, dataset)
-    seconds = time.monotonic() - began
-    return attach(tree, {"separation": dataset}, verb="reduced", settings={}, seed=0, seconds=seconds)
 
 
 def attach(

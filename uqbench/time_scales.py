@@ -7,6 +7,7 @@ every verb looks at the full system first, at the medians of the parameters and 
 """
 
 import json
+import time
 import warnings
 from collections.abc import Mapping
 from dataclasses import replace
@@ -16,6 +17,7 @@ import jax
 import numpy as np
 import xarray as xr
 
+from . import results
 from .design import Design
 from .errors import SeparationWarning
 from .model import Model, method_for, simulate
@@ -135,6 +137,20 @@ def _warning(rows: list[dict], drawn: list[dict], source: str) -> str:
         f"the separation of time scales is not strong at {len(doubtful)} of {len(drawn)} draws from the {source}, "
         f"for example {doubtful[0]['verdict']}: {doubtful[0]['reason'].rstrip('.')}."
     )
+
+
+def with_separation(study: Study, tree: xr.DataTree) -> xr.DataTree:
+    """The tree with /separation where the model is a reduced one; what is found there is said aloud as well.
+
+    Every verb begins so; what the tree has already is not looked at again.
+    """
+    if "quasi_steady" not in study.model.dynamics.capabilities or "separation" in tree.children:
+        return tree
+    began = time.monotonic()
+    dataset = separation_of_study(study)
+    warn(study, dataset)
+    groups = {"separation": dataset}
+    return results.attach(tree, groups, verb="reduced", settings={}, seed=0, seconds=time.monotonic() - began)
 
 
 def warn(study: Study, dataset: xr.Dataset) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import uqbench as uq
-from uqbench.model.running import native_task, with_sensitivities
+from uqbench.model.running import with_sensitivities
 from uqbench.numerics import odes
 
 from .random_networks import network
@@ -18,7 +18,7 @@ def test_random_networks_have_the_same_values_and_slopes(seed):
     drawn = network(seed)
     model, design = drawn.model, uq.Design(drawn.times)
     theta = {name: jnp.asarray(value, float) for name, value in drawn.theta.items()}
-    assert native_task(model, design) is not None
+    assert model.dynamics.task(model, design) is not None
 
     def by_engine(theta):
         run = with_sensitivities(model, "auto")(theta, design)

@@ -17,7 +17,7 @@ from ..model import RESULTS
 from ..observation import Observations, observations, pointwise_log_likelihood, run_all
 from ..progress import progress
 from ..study import Study
-from ..time_scales import separation_of_study, warn
+from ..time_scales import separation_of_study, warn, with_separation
 from .predictive import band, observed, pointwise, predictive, prior
 from .pymc_model import pymc_model
 
@@ -56,7 +56,7 @@ def calibrate(
     Raises:
         InputError: a study without data, or settings out of range.
     """
-    tree = results.check_tree(study, tree)
+    tree = with_separation(study, results.check_tree(study, tree))
     findings = [] if study.data is not None else ["the study has no data; calibrate needs a table."]
     findings += check_settings(draws=draws, tune=tune, chains=chains, target_accept=target_accept)
     if findings:

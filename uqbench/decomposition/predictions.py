@@ -21,10 +21,11 @@ from .. import results
 from ..design import Design
 from ..errors import InputError
 from ..model import RESULTS, evaluate_many
-from ..observation import noise_values, output_errors, simulated_parameters
+from ..observation import noise_values, output_errors
 from ..progress import progress
 from ..space import Space, Theta
 from ..study import Quantity, Study
+from ..time_scales import with_separation
 from .runs import replicate_moments
 from .shapley import least_runs, shapley_effects
 from .sobol import sobol_indices, sobol_plan
@@ -99,7 +100,7 @@ def decompose(
     Raises:
         InputError: settings out of range, too many failed runs, a quantity that does not vary.
     """
-    tree = results.check_tree(study, tree)
+    tree = with_separation(study, results.check_tree(study, tree))
     findings = check_settings(n=n, runs=runs, confidence=confidence)
     if findings:
         raise InputError(f"decompose {study.name!r}", findings)
@@ -340,7 +341,7 @@ class _Simulated:
     @classmethod
     def of(cls, study: Study, quantities: Mapping[str, Quantity]) -> "_Simulated":
         space = study.model.space
-        needed = set(simulated_parameters(study.model, next(iter(quantities.values())).design))
+        needed = set(study.model.dynamics.parameters_used(study.model, next(iter(quantities.values())).design))
         for name in reversed(space.names):
             if name in needed:
                 needed |= set(space[name].names)

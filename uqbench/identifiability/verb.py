@@ -16,6 +16,7 @@ from ..model import Model
 from ..space import Space, Theta
 from ..study import Study
 from ..symbols import read
+from ..time_scales import with_separation
 from .experiments import at_rest, only_at_rest, settings, together
 from .fisher import fisher_information
 from .linear import linear_identifiability, transfer_function
@@ -49,7 +50,7 @@ def identify(
         InputError: operations without an algebraic meaning, by name; unknown parameters; a failed solve at a given
             `theta`. Where a solve fails at the medians, /fisher is missing and /structure says why (`no_information`).
     """
-    tree = results.check_tree(study, tree)
+    tree = with_separation(study, results.check_tree(study, tree))
     began = time.monotonic()
     groups = {"structure": _structure(study, budget, seed)}
     if study.model.noise:
