@@ -106,6 +106,20 @@ def test_an_unknown_study_suggests_the_nearest():
         uq.load_study("theofylline")
 
 
+def test_a_study_file_takes_no_name_of_a_module(tmp_path):
+    """A file queue.py is a study, and the standard library keeps its queue."""
+    import pickle
+    import queue
+    import sys
+
+    path = tmp_path / "queue.py"
+    path.write_text("from studies.secretion import study\n\n\ndef double(x):\n    return 2 * x\n")
+    assert uq.load_study(str(path)).name == "secretion"
+    assert sys.modules["queue"] is queue and hasattr(queue, "SimpleQueue")
+    own = sys.modules["uqbench_study_queue"]
+    assert pickle.loads(pickle.dumps(own.double))(2) == 4
+
+
 def test_a_study_can_be_a_file(tmp_path):
     path = tmp_path / "mine.py"
     path.write_text("from studies.secretion import study\n")

@@ -246,6 +246,10 @@ def _quantity_findings(model: Model, name: str, quantity: Quantity) -> list[str]
     return [] if shape == () else [f"quantity {name!r} has shape {shape}; it must be one number."]
 
 
+# Before the names of modules that are study files.
+FILE_PREFIX = "uqbench_study_"
+
+
 def load_study(name: str) -> Study:
     """The study of that name: a module of the package `studies`, or the path of a Python file; it exports `study`.
 
@@ -256,10 +260,11 @@ def load_study(name: str) -> Study:
     if path.suffix == ".py":
         if not path.is_file():
             raise InputError(f"study {name!r}", ["there is no such file."])
-        specification = importlib.util.spec_from_file_location(path.stem, path)
+        # registered, so that its functions can be pickled, under a name that is nobody else's: a study may be queue.py
+        own = f"{FILE_PREFIX}{path.stem}"
+        specification = importlib.util.spec_from_file_location(own, path)
         module = importlib.util.module_from_spec(specification)
-        # registered, so that its functions can be pickled
-        sys.modules[path.stem] = module
+        sys.modules[own] = module
         _execute(module, specification, name)
     elif name in (known := known_studies()):
         module = importlib.import_module(f"studies.{name}")
