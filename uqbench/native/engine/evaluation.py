@@ -5,7 +5,7 @@ from .past import look_back
 from .records import Work
 
 EPSILON = 2.220446049250313e-16
-# Of the span, which a difference of times may carry.
+# Of a time, which a difference of times may carry.
 ROUNDINGS = 4.0
 
 
@@ -31,10 +31,11 @@ def inside_step(work: Work, t: float) -> float:
 def same_time(work: Work, t: float) -> float:
     """Times that are no further than this from `t` are one time.
 
-    What rounding makes of a sum of many intervals is in proportion to the time itself, and what it makes of a
-    difference to the span, which may be 1e13 times the first observation.
+    What rounding makes of a sum of many intervals is in proportion to the time passed since the start, which may be a
+    large number itself (seconds since 1970); what it makes of a difference, to the times of which it is one.
     """
-    return work.same_time * max(abs(t), abs(work.start)) + ROUNDINGS * EPSILON * (work.end - work.start)
+    largest = max(abs(t), max(abs(work.start), work.first_gap))
+    return work.same_time * abs(t - work.start) + ROUNDINGS * EPSILON * largest
 
 
 @native

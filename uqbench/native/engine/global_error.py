@@ -20,8 +20,8 @@ TINY = 1e-290
 
 @native(inline=True)
 def weight(work: Work, c: int) -> float:
-    """|parameter| of direction `c`, so that all columns are in units of their state; 1 where it is zero."""
-    return 1.0 / work.s_floor[c] if work.s_floor[c] > 0.0 else 1.0
+    """|parameter| of direction `c`, so that all columns are in units of their state; what is zero has no unit."""
+    return 1.0 / work.s_floor[c] if work.s_floor[c] > 0.0 else 0.0
 
 
 @native

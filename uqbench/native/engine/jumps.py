@@ -521,6 +521,8 @@ def cross_roots(work: Work) -> None:
             work.code = NOT_DIFFERENTIABLE
     if work.fired_count > ENDLESS:
         work.code = ENDLESS_EVENTS
+    # what stops within rounding of it lies ahead: no look back across the event
+    work.least_time = max(work.least_time, work.t)
     after_jump(work)
     fill(work.root_marks, 0.0, total)
 

@@ -5,7 +5,7 @@ tolerances; where the right-hand side depends on time, also only if the interpol
 stages. Steps end at stops and crossings; output inside them is read from the interpolant.
 """
 
-from ..language import ceil, copy, exp, fill, floor, isfinite, log, native
+from ..language import ceil, copy, exp, fill, floor, is_null, isfinite, log, native
 from . import global_error, jumps, output, past, steps, tape, tolerance, tsit5
 from .codes import BAD_START, BLOW_UP, NO_STEP, NOT_DIFFERENTIABLE, STEP_LIMIT, SUCCESS
 from .evaluation import finite, inside_step, linearise_at, measure_noise, rate_at, same_time
@@ -141,6 +141,9 @@ def try_step(work: Work) -> None:
     work.cap = 1e308
     if stop < work.end:
         limit = stop
+    if not is_null(work.tape) and work.written < work.time_count:
+        # the interpolant has no error estimate for the adjoint, so steps end where something is observed
+        limit = min(limit, max(work.times[work.written], work.t + same_time(work, work.t)))
     if stop <= work.end + same_time(work, work.end):
         # the last stages stand at the stop itself, where the right-hand side has its value from the other side
         work.cap = stop - same_time(work, stop)
@@ -257,6 +260,8 @@ def accept(
         work.code = BLOW_UP
         return
     tolerance.remember(work)
+    if work.floor > 0.0:
+        tolerance.watch_troughs(work)
     if (work.steps % 8) == 0:
         if work.model.uses_time == 1:
             linearise_at(work, inside_step(work, work.t), work.y)
@@ -327,6 +332,7 @@ def begin(work: Work) -> None:
     for k in range(n):
         work.scale[k] = abs(work.y[k])
         work.zero_since[k] = work.start if work.y[k] == 0.0 else tolerance.NEVER
+        work.troughs[k] = tolerance.LARGEST
     for k in range(n * p):
         work.s_scale[k] = abs(work.s[k])
         work.s_zero_since[k] = work.start if work.s[k] == 0.0 else tolerance.NEVER

@@ -11,10 +11,11 @@ from ..language import (
     copy,
     fill,
     is_null,
+    isfinite,
     native,
     release,
 )
-from . import adjoint, global_error, member, past
+from . import adjoint, global_error, member, past, tolerance
 from .adjoint import COLUMNS, Adjoint
 from .codes import BAD_DELAY, NOT_DIFFERENTIABLE, SUCCESS, UNRESOLVED
 from .evaluation import finite
@@ -26,6 +27,7 @@ TRIALS, FINER, FINEST = 5, 0.03, 1e-13
 SHORTENING, LEAST_SHORTENING, MOST_SHORTENING = 0.8, 0.5, 0.03
 # Sensitivities in place of an adjoint may take this many times the steps that the states are allowed.
 MORE_STEPS = 10.0
+WITH_SENSITIVITIES = 4.0
 # Solves by which sensitivities may be resolved; the global error that a finer one aims at, in proportion to its
 # tolerances, by factors within limits.
 RESOLVING, RESOLVED = 4, 2e-4
@@ -80,6 +82,9 @@ class Given(Record):
     accuracy: float
     # of the sensitivities, relative to the largest of each state
     global_error: float
+    # see `Work`
+    floor: float
+    regrown: int
 
 
 @native
@@ -100,6 +105,27 @@ def widen(source: Vector, target: Vector, rows: int, p: int) -> None:
 
 @native
 def solve(model: Model, given: Given) -> None:
+    """Solves one problem, again without a floor where a state has come back from below it."""
+    given.floor = tolerance.FLOOR
+    solve_once(model, given)
+    if given.regrown == 0:
+        return
+    if not is_null(given.tape):
+        given.tape.used = 0
+        given.tape.longest = 0.0
+    given.floor = 0.0
+    settings = given.settings
+    more = allocate(SETTINGS)
+    copy(more, settings, SETTINGS)
+    more[3] = MORE_STEPS * more[3]
+    given.settings = more
+    solve_once(model, given)
+    given.settings = settings
+    release(more)
+
+
+@native
+def solve_once(model: Model, given: Given) -> None:
     """Solves one problem; where it fails the rows from there on are NaN and the report has a code."""
     n = model.states
     # the directions, and one column for their errors
@@ -124,6 +150,10 @@ def solve(model: Model, given: Given) -> None:
     if given.time_count > 0:
         work.end = given.times[given.time_count - 1]
     work.same_time = given.settings[5]
+    for k in range(given.time_count):
+        if work.first_gap == 0.0 and given.times[k] > work.start:
+            work.first_gap = given.times[k] - work.start
+    work.floor = given.floor
     work.rows = given.rows
     work.s_rows = given.rows_d
     work.atol = given.atol
@@ -138,7 +168,7 @@ def solve(model: Model, given: Given) -> None:
         8 * 72
         + row
         + model.scratch
-        + n * (17 + 8 + 8)
+        + n * (18 + 8 + 8)
         + 2 * model.jacobian_count
         + model.factor_size
         + sparse
@@ -157,6 +187,7 @@ def solve(model: Model, given: Given) -> None:
     work.f = take(pool, used, n)
     work.scale = take(pool, used, n)
     work.zero_since = take(pool, used, n)
+    work.troughs = take(pool, used, n)
     work.degrees = take(pool, used, n)
     work.noise = take(pool, used, n)
     work.point = take(pool, used, n)
@@ -257,6 +288,7 @@ def solve(model: Model, given: Given) -> None:
     given.report[3] = float(work.implicit_steps)
     given.report[4] = work.t
     given.global_error = work.global_error
+    given.regrown = work.regrown
     release(pool)
     release(used)
     release(stop_pool)
@@ -299,10 +331,60 @@ def take_back(work: Work, given: Given) -> None:
     goal = min(adjoint.AIM * pow(given.accuracy, adjoint.POWER), adjoint.TRUSTED)
     given.distrust = adjoint.distrust(work, bars, given.initial, given.accuracy, goal)
     given.worst_distrust = adjoint.distrust(work, bars, given.initial, given.accuracy, adjoint.TRUSTED)
+    if given.has_few == 1:
+        wrong = start_difference(work, given, out)
+        given.distrust = max(given.distrust, wrong / goal)
+        given.worst_distrust = max(given.worst_distrust, wrong / adjoint.TRUSTED)
     given.worst_distrust = max(given.worst_distrust, adjoint.ill_posed(work, bars, given.accuracy))
     release(pool)
     release(used)
     release(bars)
+
+
+@native
+def start_difference(work: Work, given: Given, pairs: Vector) -> float:
+    """Largest relative difference of the two gradients in what comes from initial state, start, stops and kicks.
+
+    Each direction by itself, relative to the sizes of what it is summed from: a parameter may be zero, and so may the
+    state that it moves.
+    """
+    n = work.n
+    p = work.model.directions
+    few = given.few
+    stops = given.stop_count
+    initial = pairs[COLUMNS * p :]
+    start = initial[COLUMNS * n :]
+    at_stops = start[COLUMNS:]
+    kicks = at_stops[COLUMNS * stops :]
+    worst = 0.0
+    for c in range(few):
+        place = COLUMNS * int(given.places[c])
+        first = 0.0
+        second = 0.0
+        size = abs(pairs[place])
+        for k in range(n):
+            slope = given.initial_few[k * few + c]
+            first = first + slope * initial[COLUMNS * k]
+            second = second + slope * initial[COLUMNS * k + 1]
+            size = size + abs(slope * initial[COLUMNS * k])
+        slope = given.start_few[c]
+        first = first + slope * start[0]
+        second = second + slope * start[1]
+        size = size + abs(slope * start[0])
+        for k in range(stops):
+            slope = given.stops_few[k * few + c]
+            first = first + slope * at_stops[COLUMNS * k]
+            second = second + slope * at_stops[COLUMNS * k + 1]
+            size = size + abs(slope * at_stops[COLUMNS * k])
+        for k in range(stops * n):
+            slope = given.kicks_few[k * few + c]
+            first = first + slope * kicks[COLUMNS * k]
+            second = second + slope * kicks[COLUMNS * k + 1]
+            size = size + abs(slope * kicks[COLUMNS * k])
+        if size > 0.0:
+            ratio = abs(first - second) / size
+            worst = max(worst, ratio if isfinite(ratio) else adjoint.UNKNOWN)
+    return worst
 
 
 @native
@@ -323,6 +405,8 @@ def solve_resolved(model: Model, given: Given) -> None:
     settings = allocate(SETTINGS)
     atol = allocate(n)
     copy(settings, original, SETTINGS)
+    # sensitivities take more steps than states, and what can be solved is to have derivatives
+    settings[3] = WITH_SENSITIVITIES * settings[3]
     copy(atol, original_atol, n)
     given.settings = settings
     given.atol = atol

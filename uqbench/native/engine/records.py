@@ -148,6 +148,8 @@ class Work(Record):
     max_step: float
     max_steps: int
     same_time: float
+    # from the start to the first observation after it
+    first_gap: float
     times: Vector
     time_count: int
     # kernels
@@ -163,6 +165,11 @@ class Work(Record):
     f: Vector
     scale: Vector
     zero_since: Vector
+    # least value of a state since it was below what its tolerance resolves, infinite where it never was
+    troughs: Vector
+    # part of the largest value that is an absolute tolerance; 1 where a state came back from below it by itself
+    floor: float
+    regrown: int
     # degrees of growth from zero, and the time in which the system changes after its start or a jump
     degrees: Vector
     emergence_time: float

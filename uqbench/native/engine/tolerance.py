@@ -9,8 +9,8 @@ The tolerance of a state is relative to its value. Below that stands, where the 
   t^1.8 or t^9 no first step has a relative accuracy, and what goes wrong at t << T is soon a small part of x.
 """
 
-from ..language import Vector, fill, isfinite, native
-from .evaluation import inside_step, rate_at
+from ..language import Vector, copy, fill, isfinite, native
+from .evaluation import inside_step, linearise_at, rate_at
 from .records import Work
 
 # Part of the relative tolerance which the largest value so far keeps as an absolute one.
@@ -19,6 +19,11 @@ FLOOR = 1e-12
 SENSITIVITY_FLOOR = 0.1
 EPSILON = 2.220446049250313e-16
 TINY, LARGEST = 1e-290, 1e300
+# A state this small, as a part of its largest value so far, has a relative error of 1e-5 from the floor; by what factor
+# it has to grow to count as back, and what part of it has to come from others then.
+UNRESOLVED_SHARE, REGROWTH, FED = 1e-15, 1e3, 0.1
+# Accepted steps between looks at what was put to zero, and steps in which its growth shows.
+LOOKS, GROWING = 4, 40
 NOT_A_NUMBER = float("nan")
 # Growth t^d of what was zero is followed from there with degrees up to this one.
 LARGEST_DEGREE = 20.0
@@ -84,7 +89,7 @@ def tolerance(work: Work, k: int, before: float, after: float, end: float, h: fl
     if given > 0.0:
         return given + work.rtol * larger
     relative = emergence(work, work.degrees[k], work.zero_since[k], end, h)
-    floor = FLOOR * work.rtol * max(work.scale[k], larger)
+    floor = work.floor * work.rtol * max(work.scale[k], larger)
     return relative * larger + floor + 4.0 * EPSILON * h * work.noise[k] + TINY
 
 
@@ -113,6 +118,8 @@ def keep_signs(work: Work, end: float, h: float) -> None:
         if crossed and abs(after) <= tolerance(work, k, before, after, end, h):
             work.new[k] = 0.0
             work.signs_moved = 1
+            if before != 0.0 and work.atol[k] == 0.0:
+                work.troughs[k] = 0.0
 
 
 @native
@@ -134,7 +141,7 @@ def sensitivity_error(work: Work, end: float, h: float) -> float:
         for c in range(work.model.directions):
             larger = max(abs(before[c]), abs(after[c]))
             share = emergence(work, work.degrees[i], since[c], end, h)
-            allowed = share * larger + FLOOR * work.rtol * max(largest[c], larger) + TINY
+            allowed = share * larger + work.floor * work.rtol * max(largest[c], larger) + TINY
             # q is 1 / |parameter|, or 0 where the parameter is
             allowed = allowed + q[c] * (SENSITIVITY_FLOOR * work.rtol * size + rounding + given)
             ratio = abs(errors[c]) / allowed
@@ -160,6 +167,88 @@ def remember(work: Work) -> None:
         work.s_scale[k] = max(work.s_scale[k], size)
         if size == 0.0:
             work.s_zero_since[k] = work.t
+
+
+@native
+def would_grow(work: Work) -> bool:
+    """Whether states that were put to zero, and are there still, would grow by themselves if they had been left.
+
+    Growth of a direction among them under the Jacobian, by steps of Euler's method.
+    """
+    model = work.model
+    n = work.n
+    lost = 0
+    for k in range(n):
+        if work.troughs[k] == 0.0 and work.y[k] == 0.0:
+            lost = lost + 1
+    if lost == 0:
+        return False
+    linearise_at(work, inside_step(work, work.t), work.y)
+    fastest = 0.0
+    for e in range(model.jacobian_count):
+        k = model.jacobian_rows[e]
+        if k == model.jacobian_columns[e] and work.troughs[k] == 0.0 and isfinite(work.jacobian[e]):
+            fastest = max(fastest, abs(work.jacobian[e]))
+    if not fastest > 0.0:
+        return False
+    vector = work.point
+    product = work.kernel_out
+    for k in range(n):
+        vector[k] = 1.0 if work.troughs[k] == 0.0 and work.y[k] == 0.0 else 0.0
+    growth = 0.0
+    for _ in range(GROWING):
+        fill(product, 0.0, n)
+        for e in range(model.jacobian_count):
+            row = model.jacobian_rows[e]
+            product[row] = product[row] + work.jacobian[e] * vector[model.jacobian_columns[e]]
+        before = 0.0
+        after = 0.0
+        for k in range(n):
+            if work.troughs[k] == 0.0 and work.y[k] == 0.0:
+                before = max(before, abs(vector[k]))
+                vector[k] = vector[k] + 0.5 / fastest * product[k]
+                after = max(after, abs(vector[k]))
+        if not (after > 0.0 and isfinite(after)):
+            return False
+        growth = after / before
+        for k in range(n):
+            vector[k] = vector[k] / after
+    return growth > 1.0 + 1e-9
+
+
+@native
+def watch_troughs(work: Work) -> None:
+    """Notes states that grow again, by themselves, from below what their tolerance resolves.
+
+    What is fed by others has forgotten the error it had there; an epidemic or a colony multiplies it.
+    """
+    grown = 0
+    if work.steps % LOOKS == 0 and would_grow(work):
+        work.regrown = 1
+    for k in range(work.n):
+        if work.atol[k] > 0.0:
+            continue
+        size = abs(work.y[k])
+        if size < UNRESOLVED_SHARE * work.scale[k]:
+            work.troughs[k] = min(work.troughs[k], size)
+        if size > REGROWTH * work.troughs[k] and size > UNRESOLVED_SHARE * work.scale[k]:
+            grown = 1
+    if grown == 0:
+        return
+    # the rates without all that has been that small
+    rates = work.buffer
+    state = work.point
+    copy(state, work.y, work.n)
+    for k in range(work.n):
+        if work.troughs[k] < LARGEST:
+            state[k] = 0.0
+    rate_at(work, inside_step(work, work.t), state, rates)
+    for k in range(work.n):
+        if work.troughs[k] < LARGEST and abs(work.y[k]) > REGROWTH * work.troughs[k]:
+            passed = work.t - work.restart_time
+            if not abs(rates[k]) * passed > FED * abs(work.y[k]):
+                work.regrown = 1
+            work.troughs[k] = LARGEST
 
 
 @native
