@@ -30,6 +30,7 @@ RETRY = 20
 # Points over the whole time at which a right-hand side that uses the time is compared with its interpolant: what is
 # narrower than their distance, and left out by all stages, is found with `max_step` only.
 PROBES_OF_SPAN, MOST_PROBES = 500, 500
+TINY = 1e-290
 
 
 @native
@@ -70,42 +71,47 @@ def fastest_rate(step: Step) -> float:
 
 @native
 def largest_eigenvalue(work: Work) -> float:
-    """Largest eigenvalue of the Jacobian at the start of the step: power iteration from what the last stages show."""
+    """Largest eigenvalue of the Jacobian at the start of the step, by power iteration."""
     model = work.model
     n = work.n
     linearise_at(work, inside_step(work, work.t), work.y)
     vector = work.point
     product = work.kernel_out
+    # in units of the states' sizes, so that no unit is preferred
+    entries = work.buffer
+    for e in range(model.jacobian_count):
+        entries[e] = work.jacobian[e] * weight(work, model.jacobian_columns[e])
+    inverse = product
+    for k in range(n):
+        inverse[k] = 1.0 / weight(work, k)
+    for e in range(model.jacobian_count):
+        entries[e] = entries[e] * inverse[model.jacobian_rows[e]]
+    size = 0.0
     for k in range(n):
         # every direction has a part in it, should the states be at rest to rounding
         sign = 1.0 if k % 2 == 0 else -1.0
-        vector[k] = sign * weight(work, k) * (1.0 + 0.37 * float(k % 7))
-    found = 0.0
+        vector[k] = sign * (1.0 + 0.37 * float(k % 7))
+        size = max(size, abs(vector[k]))
     for _ in range(PRODUCTS):
-        size = 0.0
-        for k in range(n):
-            size = max(size, abs(vector[k]) / weight(work, k))
         if not (size > 0.0 and isfinite(size)):
             return 0.0
-        fill(product, 0.0, n)
         scaling = 1.0 / size
-        for k in range(n):
-            vector[k] = vector[k] * scaling
+        size = 0.0
+        fill(product, 0.0, n)
         for e in range(model.jacobian_count):
             row = model.jacobian_rows[e]
-            product[row] = product[row] + work.jacobian[e] * vector[model.jacobian_columns[e]]
-        copy(vector, product, n)
-        found = 0.0
+            product[row] = product[row] + entries[e] * vector[model.jacobian_columns[e]]
         for k in range(n):
-            found = max(found, abs(vector[k]) / weight(work, k))
-    return found
+            vector[k] = product[k] * scaling
+            size = max(size, abs(vector[k]))
+    return size
 
 
 @native(inline=True)
 def weight(work: Work, k: int) -> float:
     """The size of a state, 1 where it has none yet."""
     size = work.scale[k]
-    return size if size > 0.0 else 1.0
+    return size if size > TINY else 1.0
 
 
 @native

@@ -75,9 +75,9 @@ def stiffness(step: Step) -> float:
     den = 0.0
     for k in range(n):
         # relative to the size of the state, so that no unit is preferred
-        size = max(step.scale[k], abs(step.new[k])) + 1e-290
-        slope = (step.stages[6 * n + k] - step.stages[5 * n + k]) / size
-        change = (step.arguments[6 * n + k] - step.arguments[5 * n + k]) / size
+        inverse = 1.0 / (max(step.scale[k], abs(step.new[k])) + 1e-290)
+        slope = (step.stages[6 * n + k] - step.stages[5 * n + k]) * inverse
+        change = (step.arguments[6 * n + k] - step.arguments[5 * n + k]) * inverse
         num = num + slope * slope
         den = den + change * change
     return sqrt(num / den) if den > 0.0 else 0.0
