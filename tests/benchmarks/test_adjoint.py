@@ -10,7 +10,6 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from uqbench.model.running import native_task
 from uqbench.native import foreign_call
 from uqbench.native.engine import records
 from uqbench.numerics import compiled
@@ -50,7 +49,7 @@ def seconds(call, repeats: int = 7) -> tuple[float, float]:
 
 def trials(case: Prepared) -> tuple[int, float]:
     """How many solves an adjoint took, and the difference of its two gradients in units of what is trusted."""
-    task = native_task(case.model, case.design)
+    task = case.model.dynamics.task(case.model, case.design)
     theta = dict(zip(task.parameters, np.exp(case.at[0]), strict=True))
     active = compiled.active_entries(task, task.parameters)
     weights = jnp.asarray(np.random.default_rng(1).normal(size=(len(case.design.times), len(task.outputs))))

@@ -31,8 +31,8 @@ pytestmark = pytest.mark.bench
 LANES = 256
 EVERY_TENTH = np.arange(0, LANES, 10)
 RECEPTOR = RECEPTORS[2]
-# Few enough steps that a lane gives up soon, enough for the well-behaved ones.
-LIMIT = 4096
+# Few enough steps between two observations that a lane gives up soon, enough for the well-behaved ones.
+LIMIT = 1024
 
 
 def lanes(problem: Problem) -> dict[str, np.ndarray]:

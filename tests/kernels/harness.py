@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from uqbench.kernels import ModelKernels, Sources, build
+from uqbench.native.language import WIDTH
 
 SIGNATURE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
 
@@ -105,6 +106,26 @@ class Case:
         return len(getattr(self.kernels, f"{label}_rows"))
 
 
+def assert_wide_kernels_agree(case: Case) -> None:
+    """Wide kernels at several points, one of them without numbers, against the others: to the same bits."""
+    kernels = case.kernels
+    sizes = {"rate": case.n, "linearise": case.n + case.count("jacobian") + (case.n if kernels.uses_time else 0)}
+    addresses, _engines = kernels.compile_wide()
+    assert set(addresses) == set(sizes)
+    points = np.tile(case.x, (WIDTH, 1))
+    rng = np.random.default_rng(4)
+    states_and_parameters = slice(1, 1 + case.n + kernels.parameters)
+    points[1:, states_and_parameters] *= rng.uniform(0.3, 2.0, points[1:, states_and_parameters].shape)
+    points[1:, 0] += rng.uniform(0.0, 3.0, WIDTH - 1)
+    points[-1, 1] = np.nan
+    for name, size in sizes.items():
+        x, out = np.ascontiguousarray(points.T), np.zeros((size, WIDTH))
+        scratch = np.full((kernels.scratch + 1, WIDTH), np.nan)
+        SIGNATURE(addresses[name])(x.ctypes.data, out.ctypes.data, scratch.ctypes.data)
+        for k, point in enumerate(points):
+            np.testing.assert_array_equal(out[:, k], call(kernels, name, point.copy(), size))
+
+
 def close(found, expected, rtol: float = 1e-10) -> None:
     size = np.max(np.abs(expected), initial=1.0)
     np.testing.assert_allclose(found, expected, rtol=rtol, atol=rtol * size)
@@ -112,6 +133,7 @@ def close(found, expected, rtol: float = 1e-10) -> None:
 
 def assert_rates_agree(case: Case) -> None:
     """Every kernel of the right-hand side against JAX."""
+    assert_wide_kernels_agree(case)
     n, p, kernels = case.n, case.p, case.kernels
     f, by_t, slopes, second = map(np.asarray, case.model.known(*case.point(), case.u, case.ut))
     close(case.call("rate", n), f)

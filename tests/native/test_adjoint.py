@@ -14,7 +14,6 @@ import numpy as np
 import pytest
 
 import uqbench as uq
-from uqbench.model.running import native_task
 from uqbench.numerics import compiled
 
 from ..solves import random_networks
@@ -317,7 +316,7 @@ def gradients(case: Prepared):
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_the_adjoint_is_what_forward_sensitivities_give(name):
     case = prepared(PROBLEMS[name])
-    assert native_task(case.model, case.design) is not None
+    assert case.model.dynamics.task(case.model, case.design) is not None
     forward, back = gradients(case)
     print(f"{name}: {np.abs(back - forward).max() / np.abs(forward).max():.1e}")
     assert np.abs(back - forward).max() < AGREEMENT * np.abs(forward).max()
@@ -460,7 +459,7 @@ def test_parameters_without_effect_have_the_gradient_zero():
     case = prepared(VOLTERRA._replace(theta={**VOLTERRA.theta, "nothing": 1.0}))
     slopes = jax.grad(lambda each: case.score(each, {}, "reverse")[0])(case.at[0])
     assert float(slopes[-1]) == 0.0
-    task = native_task(case.model, case.design)
+    task = case.model.dynamics.task(case.model, case.design)
     assert compiled.active_entries(task, ("nothing",)) == ()
 
 

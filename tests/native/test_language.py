@@ -1,6 +1,8 @@
 """The restricted language: native results against those of the same text run by Python, errors, and the cache."""
 
 import ctypes
+import functools
+import linecache
 import math
 import types
 
@@ -11,11 +13,13 @@ from hypothesis import strategies as st
 
 from uqbench.native import library
 from uqbench.native.language import (
+    WIDTH,
     Indices,
     Kernel,
     LanguageError,
     NativeFunction,
     Record,
+    Table,
     Vector,
     address,
     allocate,
@@ -29,10 +33,12 @@ from uqbench.native.language import (
     copy,
     fill,
     is_null,
+    is_wide,
     native,
     record_fields,
     release,
     translate,
+    wide,
     yield_thread,
 )
 from uqbench.native.library import compile_library, compile_module, pack
@@ -462,3 +468,114 @@ def test_an_unknown_entry_is_named():
 def test_text_is_compiled_at_every_speed(speed):
     engine = compile_module("define i64 @next(i64 %k) {\n  %r = add i64 %k, 1\n  ret i64 %r\n}", speed)
     assert ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(engine.get_function_address("next"))(41) == 42
+
+
+@native
+def weighted(row: Table, x: Vector, n: int) -> float:
+    total = 0.0
+    for k in range(n):
+        total += row[k] * x[k]
+    return total
+
+
+@native
+def choices(a: float, b: float, n: int) -> float:
+    larger = a if a > b and not b > 2.0 else b
+    flag = 1.0 if n > 2 else 0.0
+    return larger + (0.0 if math.isfinite(a / b) or math.isnan(a) else flag)
+
+
+@native
+def mixture(x: Vector, out: Vector, n: int) -> None:
+    """Of `x (3,)` twelve numbers `out`."""
+    y = x[1:]
+    copy(out, x, 3)
+    fill(out[3:], 0.25 * x[0], 2)
+    out[5] = weighted(MATRIX[1], x, n) - x[0] * y[0]
+    out[6] = max(x[0], y[0], 0.5) - min(abs(x[2]), 3)
+    out[7] = math.sqrt(abs(x[0])) + math.exp(-y[0]) * math.floor(3.0 * x[2])
+    out[8] = pow(abs(x[0]), 0.3) / x[2] ** 3 - math.copysign(2.0, y[0]) % 1.5
+    out[9] = choices(x[0], y[0], n)
+    out[10] = x[0] * x[1] - x[1] * x[2] + float(n) / 3
+    out[10] -= x[0] * x[2]
+    if is_wide():
+        out[11] = WIDTH
+    else:
+        out[11] = 1.0
+
+
+@native
+def one_after_the_other(x: Vector, out: Vector, n: int) -> None:
+    mixture(x, out, n)
+
+
+@native
+def side_by_side(x: Vector, out: Vector, n: int) -> None:
+    wide(mixture)(x, out, n)
+
+
+@given(
+    st.lists(st.floats(-4, 4, allow_subnormal=False) | st.just(0.0) | st.just(math.nan), min_size=24, max_size=24),
+)
+def test_wide_functions_give_the_bits_of_the_others(numbers_):
+    x = np.array(numbers_).reshape(3, WIDTH)
+    out = np.zeros((12, WIDTH))
+    functions()["side_by_side"](x, out, 3)
+    for k in range(WIDTH):
+        alone = np.zeros(12)
+        functions()["one_after_the_other"](np.ascontiguousarray(x[:, k]), alone, 3)
+        np.testing.assert_array_equal(out[:11, k], alone[:11])
+        assert (out[11, k], alone[11]) == (WIDTH, 1)
+
+
+@functools.cache
+def functions():
+    return {function.__name__: compiled(function) for function in (one_after_the_other, side_by_side)}
+
+
+@native
+def wide_branch(x: Vector) -> None:
+    if x[0] > 1.0:
+        x[0] = 1.0
+
+
+@native
+def wide_integer(x: Vector, places: Indices) -> None:
+    places[0] = int(x[0])
+
+
+class Measured(Record):
+    size: float
+
+
+@native
+def wide_field(record: Measured, x: Vector) -> None:
+    x[0] = record.size
+
+
+@native
+def wide_result(x: Vector) -> float:
+    return x[0]
+
+
+@pytest.mark.parametrize(
+    ("function", "message"),
+    [
+        (wide_branch, r"in a wide function x\[0\] > 1.0 decides only a conditional expression"),
+        (wide_integer, "a wide function has no integers from floats"),
+        (wide_field, r"Measured\.size is one number, not one for each of 8"),
+        (wide_result, r"wide\(wide_result\) has parameters or a result of several floats"),
+    ],
+)
+def test_what_wide_functions_do_not_have(function, message):
+    arguments = ", ".join({"x": "x", "places": "places", "record": "record"}[name]
+                          for name in function.python.__annotations__ if name != "return")  # fmt: skip
+    names = {"wide": wide, "native": native, "function": function, "Vector": Vector, "Indices": Indices}
+    names |= {"Measured": Measured}
+    source = (
+        f"@native\ndef caller(record: Measured, x: Vector, places: Indices) -> None:\n    wide(function)({arguments})\n"
+    )
+    linecache.cache["<wide>" + function.__name__] = (len(source), None, source.splitlines(True), "")
+    exec(compile(source, "<wide>" + function.__name__, "exec"), names)
+    with pytest.raises(LanguageError, match=message):
+        translate([names["caller"]])

@@ -236,3 +236,20 @@ def test_seconds_since_1970():
     found = solved(decay, {"k": 100.0}, uq.Design(times, start=start))[:, 0]
     # a number of that size has steps of 2.4e-7 s, which are 2.4e-5 of the state's time
     np.testing.assert_allclose(found, np.exp(-100.0 * (times - start)), rtol=1e-3)
+
+
+def test_members_of_a_batch_return_as_they_do_alone():
+    """Some of them are solved a second time, without a floor; the others are not."""
+    theta = {"g": 1.0, "k": 1.0, "ke": 0.2, "C0": 20.0}
+    colony, times = model(colony_initial, colony_rhs, theta, "NC"), np.array([2.0, 20.0, 60.0, 100.0])
+    doses = np.linspace(1.0, 60.0, 24)
+    together = uq.evaluate_many(colony, {**theta, "C0": doses}, uq.Design(times))
+    log = np.log(1e6) + times - doses[:, None] / 0.2 * (1 - np.exp(-0.2 * times))
+    alone = np.array(
+        [rows(colony, uq.evaluate(colony, {**theta, "C0": dose}, uq.Design(times)))[:, 0] for dose in doses]
+    )
+    sound = np.asarray(together.result) == 0
+    # the smallest doses let the colony grow beyond all scales
+    assert sound[8:].all()
+    np.testing.assert_array_equal(np.asarray(together.outputs["N"]), alone)
+    np.testing.assert_allclose(np.log(alone[sound]), log[sound], rtol=1e-6, atol=1e-6)

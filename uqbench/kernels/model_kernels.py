@@ -16,6 +16,8 @@ from .graph import Graph, NotAKernel
 from .reading import as_array, read
 
 TIME = 0
+# Kernels that have a wide form; the others are called once for a step or less often.
+WIDE = ("rate", "linearise")
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,8 @@ class ModelKernels:
         jumps: a sentence about each condition and each switch.
         digest: a hash of the machine code's text, its layout and the active directions.
         engines: own the machine code.
+        compile_wide: compiles the kernels of `WIDE` for several problems at once and returns their addresses by name,
+            and what owns the machine code.
     """
 
     states: int
@@ -100,6 +104,7 @@ class ModelKernels:
     digest: str
     operations: Mapping[str, int]
     engines: tuple = field(repr=False)
+    compile_wide: Callable[[], tuple[Mapping[str, int], tuple]] = field(repr=False)
     rate: int = 0
     linearise: int = 0
     variation: int = 0
@@ -328,13 +333,12 @@ class _Builder:
 
     def _compile(self, chunk: int, jumps: Jumps, uses_time: bool, output_names) -> ModelKernels:
         kernels = [emit(self.graph, name, nodes, chunk) for name, nodes in self.kernels.items()]
-        engines, addresses, texts = [], {}, []
-        for speed, group in _groups(kernels):
-            text = module(group)
-            engine = compile_module(text, speed)
-            engines.append(engine)
-            texts.append(text)
-            addresses |= {kernel.name: engine.get_function_address(kernel.name) for kernel in group}
+        addresses, engines, texts = _machine_code(kernels)
+        graph, wide = self.graph, {name: self.kernels[name] for name in WIDE}
+
+        def compile_wide():
+            return _machine_code([emit(graph, name, nodes, chunk, wide=True) for name, nodes in wide.items()])[:2]
+
         sizes = {
             "states": self.n, "parameters": self.m, "directions": len(self.active), "outputs": len(self.observed),
             "events": len(self.sources.events), "conditions": len(jumps.conditions), "switches": len(jumps.switches),
@@ -360,10 +364,23 @@ class _Builder:
             jumps=tuple(jumps.descriptions),
             digest=hashed.hexdigest(),
             operations={kernel.name: kernel.operations for kernel in kernels},
-            engines=tuple(engines),
+            engines=engines,
+            compile_wide=compile_wide,
             **addresses,
             **self.positions,
         )
+
+
+def _machine_code(kernels: Sequence[Kernel]) -> tuple[dict[str, int], tuple, list[str]]:
+    """Addresses of kernels, what owns them, and the texts that were compiled."""
+    engines, addresses, texts = [], {}, []
+    for speed, group in _groups(kernels):
+        text = module(group)
+        engine = compile_module(text, speed)
+        engines.append(engine)
+        texts.append(text)
+        addresses |= {kernel.name: engine.get_function_address(kernel.name) for kernel in group}
+    return addresses, tuple(engines), texts
 
 
 def _groups(kernels: Sequence[Kernel]) -> list[tuple[int, list[Kernel]]]:

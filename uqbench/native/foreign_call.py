@@ -30,6 +30,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from .language import (
+    WIDTH,
     Indices,
     NativeFunction,
     Record,
@@ -84,6 +85,10 @@ class Model(Record):
     settings: int
     # calls under way in this process, see `CALLS_UNDER_WAY`
     busy: Indices
+    # what large batches need beside this record, 0 where there is nothing yet; address of a C function without
+    # arguments that makes it, 0 where there is none
+    wide: int
+    make_wide: int
 
 
 class Call(Record):
@@ -168,6 +173,18 @@ class Buffer(Record):
     data: int
     rank: int
     dims: Indices
+
+
+@native(inline=True)
+def next_member(call: Call) -> int:
+    """A member that no thread has taken yet; as many as there are, or more, where there is none."""
+    return atomic_add(call.counters, NEXT, 1)
+
+
+@native(inline=True)
+def count_as_finished(call: Call) -> None:
+    """To be called once for each member, when its results are written."""
+    atomic_add(call.counters, FINISHED, 1)
 
 
 @native(inline=True)
@@ -301,31 +318,57 @@ def _new_call(frame: CallFrame, model: Model, members: int) -> Call:
     return call
 
 
-def build(solve_member: NativeFunction) -> Library:
+def build(
+    solve_member: NativeFunction, solve_group: NativeFunction | None = None, suits_group: NativeFunction | None = None
+) -> Library:
     """Compile the handler for one engine.
 
     Args:
         solve_member: native function `(model, call: Call, b: int) -> None` that solves member `b`; the record of its
             model begins with the fields of `Model`. It may run on several threads at once.
+        solve_group: native function `(model, call: Call) -> None` that solves what it gets from `next_member`, several
+            members side by side, in batches of `WIDTH` or more of a model with `wide`. Results have to be the same.
+        suits_group: native function `(model, call: Call) -> bool`: whether a call is one for `solve_group`.
 
     Returns:
         A library with the entry `handle(frame, model)`, for `register`.
     """
     (model_type, *_) = typing.get_type_hints(solve_member.python).values()
-    if list(record_fields(model_type))[:2] != list(record_fields(Model)):
+    head = list(record_fields(Model))
+    if list(record_fields(model_type))[: len(head)] != head:
         raise TypeError(
-            f"the first field of {model_type.__name__} is `settings: int`, the length of the last operand; the second "
-            "is `busy: Indices`."
+            f"the first field of {model_type.__name__} is `settings: int`, the length of the last operand; it and the "
+            f"following are those of Model: {', '.join(head)}."
         )
 
     @native
-    def work(call: Call) -> None:
+    def work_alone(call: Call) -> None:
         while True:
-            member = atomic_add(call.counters, NEXT, 1)
+            member = next_member(call)
             if member >= call.members:
                 return
             solve_member(as_record(model_type, call.model), call, member)
-            atomic_add(call.counters, FINISHED, 1)
+            count_as_finished(call)
+
+    @native
+    def always_alone(call: Call) -> bool:
+        return False
+
+    @native
+    def in_groups_if_many(call: Call) -> bool:
+        return call.members >= WIDTH and suits_group(as_record(model_type, call.model), call)
+
+    in_groups = always_alone if suits_group is None else in_groups_if_many
+
+    @native
+    def work_in_groups(call: Call) -> None:
+        model = as_record(model_type, call.model)
+        if in_groups(call) and model.wide != 0:
+            solve_group(model, call)
+        else:
+            work_alone(call)
+
+    work = work_alone if solve_group is None else work_in_groups
 
     @native
     def help_and_leave(call: Call) -> None:
@@ -349,6 +392,8 @@ def build(solve_member: NativeFunction) -> Library:
         if wrong != 0:
             release(call)
             return _error(api, WRONG_TYPE if wrong == 1 else WRONG_SIZE, INVALID_ARGUMENT)
+        if in_groups(call) and model.wide == 0 and model.make_wide != 0:
+            call_address(model.make_wide)
         helpers = 0
         under_way = atomic_add(model.busy, 0, 1)
         if members > 1:

@@ -12,20 +12,27 @@ Types are written as annotations of parameters, results and record fields:
 | `float`             | IEEE double                                                    |
 | `bool`              | condition (parameters, results and locals, not record fields)  |
 | `Vector`            | pointer to doubles                                             |
+| `Table`             | pointer to doubles that nobody changes, such as a tuple        |
 | `Indices`           | pointer to 64-bit integers                                     |
 | `Kernel`            | pointer to a function `void(x, out, scratch)` of three Vectors |
 | subclass of `Record`| pointer to consecutive 8-byte fields                           |
 
 A local has the type of its first assignment in the text (or of `name: float = ...`), and is zero until it is assigned.
-An `int` becomes a `float` where a float is wanted; nothing else is converted silently. Floating-point operations may be
-contracted (a multiplication and an addition may become one fused operation) but are never reordered, and NaN and
-infinities are respected. Three assumptions are the author's duty: operands of the integer `//` and `%` are
+An `int` becomes a `float` where a float is wanted; nothing else is converted silently. A product that stands in a sum
+(`a * b + c`) is fused with it where the processor can, nothing else is contracted or reordered, and NaN and infinities
+are respected. Three assumptions are the author's duty: operands of the integer `//` and `%` are
 non-negative, subscripts lie within the array, and a word in memory is read as the type (float, int or pointer) as which
 it was last written.
 
 Functions of `math` and `min`, `max`, `abs`, `pow` mean what they mean in Python, except that `floor` and `ceil` return
 a float, that division by zero, `sqrt(-1.0)` and overflow give infinities and NaN instead of exceptions, and that
 `int(x)` saturates (NaN becomes 0).
+
+A function may be translated a second time as `wide(function)`: then a `float` is `WIDTH` numbers in vector registers,
+an element of a `Vector` is `WIDTH` doubles one after the other, and all else stays as it is. Each of the numbers is
+what the function itself would make of it, to the last bit. Wide functions compare floats only in conditional
+expressions, where both branches are evaluated; they reach no `float` of a record. One called by a function not wide
+has no parameter and no result of type `float`. What stands under an `if` that `is_wide()` excludes is not translated.
 
 Example:
     >>> @native
@@ -53,11 +60,13 @@ from dataclasses import dataclass
 from math import ceil, copysign, cos, exp, floor, isfinite, isnan, log, nextafter, sin, sqrt
 
 __all__ = [
+    "WIDTH",
     "Indices",
     "Kernel",
     "LanguageError",
     "NativeFunction",
     "Record",
+    "Table",
     "Vector",
     "address",
     "allocate",
@@ -77,6 +86,7 @@ __all__ = [
     "fill",
     "floor",
     "is_null",
+    "is_wide",
     "isfinite",
     "isnan",
     "log",
@@ -87,8 +97,13 @@ __all__ = [
     "sin",
     "sqrt",
     "translate",
+    "wide",
     "yield_thread",
 ]
+
+
+# Numbers that a wide function works on at once: those of one register of AVX-512, of two of AVX2.
+WIDTH = 8
 
 
 class LanguageError(SyntaxError):
@@ -97,6 +112,10 @@ class LanguageError(SyntaxError):
 
 class Vector:
     """Annotation: pointer to doubles."""
+
+
+class Table:
+    """Annotation: pointer to doubles that stay as they are; each of them is one number also in a wide function."""
 
 
 class Indices:
@@ -229,6 +248,16 @@ def call_address(function: int, *arguments: int | float | Vector | Indices | Rec
     _only_native("call_address")
 
 
+def wide(function: NativeFunction) -> Callable:
+    """The function for `WIDTH` problems at once; to be called at once, as in `wide(f)(x, n)`."""
+    _only_native("wide")
+
+
+def is_wide() -> bool:
+    """Whether the function is translated as a wide one; known then, alone or in a condition with `and`."""
+    _only_native("is_wide")
+
+
 def yield_thread() -> None:
     """Let another thread of the operating system run."""
     _only_native("yield_thread")
@@ -248,6 +277,10 @@ def _fill_indices(target: Indices, value: int, n: int) -> None:
 
 class _Null:
     """Type of the literal None: converts to any pointer."""
+
+
+class _Mask:
+    """Type of a comparison of floats in a wide function: one truth for each number."""
 
 
 # LLVM intrinsics of one or two doubles by the Python function that they stand for
@@ -273,6 +306,8 @@ _C_FUNCTIONS = {
     math.log1p: ("log1p", 1),
 }
 _TWO_OPERANDS = {"copysign", "pow"}
+# Those that have one right result, whether of one number or of several at once.
+_EXACT = {"sqrt", "floor", "ceil", "fabs", "copysign", "fmuladd"}
 _CASTS = {as_vector: Vector, as_indices: Indices, as_kernel: Kernel}
 _COMPARISONS = {
     ast.Lt: ("slt", "olt"),
@@ -312,15 +347,11 @@ def _is_record(kind: object) -> bool:
 
 
 def _is_pointer(kind: object) -> bool:
-    return kind in (Vector, Indices, Kernel) or _is_record(kind)
+    return kind in (Vector, Table, Indices, Kernel) or _is_record(kind)
 
 
 def _llvm_type(kind: type | None) -> str:
     return {int: "i64", float: "double", bool: "i1", type(None): "void", None: "void"}.get(kind, "ptr")
-
-
-def _parameter_type(kind: type) -> str:
-    return "i1 zeroext" if kind is bool else _llvm_type(kind)
 
 
 def _alias_tag(kind: type) -> str:
@@ -398,8 +429,8 @@ class _Module:
         if len(set(names)) < len(names):
             raise ValueError(f"entries need different names; given are {', '.join(names)}.")
         self.entries = {entry: entry.__name__ for entry in entries}
-        self.signatures: dict[NativeFunction, _Signature] = {}
-        self.waiting: list[NativeFunction] = []
+        self.signatures: dict[tuple[NativeFunction, bool], _Signature] = {}
+        self.waiting: list[tuple[NativeFunction, bool]] = []
         self.declarations: dict[str, str] = {}
         self.constants: dict[str, str] = {}  # symbol by body
         self.definitions: list[str] = []
@@ -409,21 +440,21 @@ class _Module:
 
     def text(self) -> str:
         while self.waiting:
-            function = self.waiting.pop(0)
-            self.definitions.append(_Function(self, function).text())
+            self.definitions.append(_Function(self, *self.waiting.pop(0)).text())
         constants = (f"{symbol} = private unnamed_addr constant {body}\n" for body, symbol in self.constants.items())
         attributes = "attributes #0 = { nounwind }\nattributes #1 = { nounwind alwaysinline }\n"
         return "\n".join([*constants, *self.declarations.values(), *self.definitions, attributes, _ALIAS_TYPES])
 
-    def signature(self, function: NativeFunction) -> _Signature:
+    def signature(self, function: NativeFunction, is_wide: bool = False) -> _Signature:
         """Parameter types, result type and symbol; a function that is met for the first time joins the module."""
-        if function not in self.signatures:
+        key = (function, is_wide)
+        if key not in self.signatures:
             node = _definition(function.python)
-            self.signatures[function] = self._read_signature(function, node)
-            self.waiting.append(function)
-        return self.signatures[function]
+            self.signatures[key] = self._read_signature(function, node, is_wide)
+            self.waiting.append(key)
+        return self.signatures[key]
 
-    def _read_signature(self, function: NativeFunction, node: ast.FunctionDef) -> _Signature:
+    def _read_signature(self, function: NativeFunction, node: ast.FunctionDef, is_wide: bool) -> _Signature:
         def fail(where: ast.AST, message: str) -> typing.NoReturn:
             raise LanguageError(message, (function.python.__code__.co_filename, where.lineno, 1, None))
 
@@ -446,9 +477,10 @@ class _Module:
         result = type(None) if result is None else result
         if result not in (int, float, bool, type(None)) and not _is_pointer(result):
             fail(node, f"{node.name}: {ast.unparse(node.returns)} is no type of a native result")
-        symbol = self.entries.get(function)
+        symbol = None if is_wide else self.entries.get(function)
         if symbol is None:
-            stem = symbol = f"{function.python.__module__}.{function.python.__qualname__}"
+            stem = f"{function.python.__module__}.{function.python.__qualname__}"
+            stem = symbol = f"{stem}.wide" if is_wide else stem
             number = 1
             while symbol in self.symbols:
                 number += 1
@@ -492,12 +524,15 @@ def _annotation(node: ast.expr, names: dict[str, object]) -> object:
 class _Function:
     """One function on its way from syntax tree to IR."""
 
-    def __init__(self, module: _Module, function: NativeFunction):
+    def __init__(self, module: _Module, function: NativeFunction, is_wide: bool):
         self.module = module
         self.function = function
+        self.is_wide = is_wide
+        self.double = f"<{WIDTH} x double>" if is_wide else "double"
+        self.comparison = _Mask if is_wide else bool
         self.filename = function.python.__code__.co_filename
         self.node = _definition(function.python)
-        self.signature = module.signature(function)
+        self.signature = module.signature(function, is_wide)
         self.names = _names(function.python)
         stored = {n.id for n in ast.walk(self.node) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
         self.local_names = stored | set(self.signature.parameters)
@@ -516,6 +551,41 @@ class _Function:
             f"{self.node.name}: {message}", (self.filename, line, 1, linecache.getline(self.filename, line))
         )
 
+    # Types and numbers, which are several in a wide function
+
+    def llvm(self, kind: type) -> str:
+        return self.double if kind is float else _llvm_type(kind)
+
+    def parameter(self, kind: type) -> str:
+        return "i1 zeroext" if kind is bool else self.llvm(kind)
+
+    def access(self, kind: type) -> str:
+        """What follows the pointer of a load or store in memory: arrays begin at any word."""
+        return (", align 8" if self.is_wide and kind is float else "") + _alias_tag(kind)
+
+    def float_literal(self, value: float) -> str:
+        text = _float_literal(value)
+        return f"splat (double {text})" if self.is_wide else text
+
+    def spread(self, one: str) -> str:
+        """One double for all of a wide function."""
+        if not self.is_wide:
+            return one
+        first = self.emit(f"insertelement {self.double} poison, double {one}, i64 0")
+        zeros = f"<{WIDTH} x i32> zeroinitializer"
+        return self.emit(f"shufflevector {self.double} {first}, {self.double} poison, {zeros}")
+
+    def one_by_one(self, symbol: str, floats: Sequence[str]) -> str:
+        """A function of doubles applied to each number."""
+        if not self.is_wide:
+            return self.emit(f"call double {symbol}({', '.join(f'double {each}' for each in floats)})")
+        result = "poison"
+        for k in range(WIDTH):
+            parts = [self.emit(f"extractelement {self.double} {each}, i64 {k}") for each in floats]
+            one = self.emit(f"call double {symbol}({', '.join(f'double {each}' for each in parts)})")
+            result = self.emit(f"insertelement {self.double} {result}, double {one}, i64 {k}")
+        return result
+
     # Writing
 
     def text(self) -> str:
@@ -525,15 +595,15 @@ class _Function:
             restricted = _is_pointer(kind) and (
                 function.noalias if isinstance(function.noalias, bool) else name in function.noalias
             )
-            parameters.append(f'{_parameter_type(kind)}{" noalias" if restricted else ""} %"p.{name}"')
+            parameters.append(f'{self.parameter(kind)}{" noalias" if restricted else ""} %"p.{name}"')
             self.declare_local(name, kind, f'%"p.{name}"')
         self.statements(self.node.body)
         if self.open:
             if signature.result is not type(None):
                 self.fail(self.node, "not every path ends with a return")
             self.body.append("  ret void")
-        linkage = "" if function in self.module.entries else "internal "
-        result = "zeroext i1" if signature.result is bool else _llvm_type(signature.result)
+        linkage = "" if function in self.module.entries and not self.is_wide else "internal "
+        result = "zeroext i1" if signature.result is bool else self.llvm(signature.result)
         head = f"define {linkage}{result} {signature.symbol}({', '.join(parameters)}) #{int(function.inline)} {{"
         return "\n".join([head, "entry:", *self.entry, "  br label %start", "start:", *self.body, "}", ""])
 
@@ -576,8 +646,8 @@ class _Function:
 
     def declare_local(self, name: str, kind: type, initial: str | None = None) -> None:
         self.locals[name] = kind
-        text = _llvm_type(kind)
-        zero = {int: "0", float: "0.0", bool: "false"}.get(kind, "null")
+        text = self.llvm(kind)
+        zero = {int: "0", float: "zeroinitializer", bool: "false"}.get(kind, "null")
         self.entry.append(f"  {_local(name)} = alloca {text}")
         self.entry.append(f"  store {text} {initial or zero}, ptr {_local(name)}")
 
@@ -631,10 +701,13 @@ class _Function:
 
     def statement_AugAssign(self, node: ast.AugAssign) -> None:
         pointer, kind = self.place(node.target)
-        tag = "" if isinstance(node.target, ast.Name) else _alias_tag(kind)
-        old = self.value(f"load {_llvm_type(kind)}, ptr {pointer}{tag}", kind)
-        new = self.convert(node, self.binary(node, node.op, old, self.expression(node.value), node.value), kind)
-        self.body.append(f"  store {_llvm_type(kind)} {new}, ptr {pointer}{tag}")
+        tag = "" if isinstance(node.target, ast.Name) else self.access(kind)
+        old = self.value(f"load {self.llvm(kind)}, ptr {pointer}{tag}", kind)
+        if isinstance(node.op, ast.Add | ast.Sub):
+            new = self.sum(node, node.op, old, self.term(node.value))
+        else:
+            new = self.binary(node, node.op, old, self.expression(node.value), node.value)
+        self.body.append(f"  store {self.llvm(kind)} {self.convert(node, new, kind)}, ptr {pointer}{tag}")
 
     def assign(self, target: ast.expr, value: _Value) -> None:
         if isinstance(target, ast.Name) and target.id not in self.locals:
@@ -642,8 +715,8 @@ class _Function:
                 self.fail(target, f"{target.id}: a value without a type; annotate the local")
             self.declare_local(target.id, value.type)
         pointer, kind = self.place(target)
-        tag = "" if isinstance(target, ast.Name) else _alias_tag(kind)
-        self.body.append(f"  store {_llvm_type(kind)} {self.convert(target, value, kind)}, ptr {pointer}{tag}")
+        tag = "" if isinstance(target, ast.Name) else self.access(kind)
+        self.body.append(f"  store {self.llvm(kind)} {self.convert(target, value, kind)}, ptr {pointer}{tag}")
 
     def place(self, target: ast.expr) -> tuple[str, type]:
         """Where a local, an element or a field lies, and the type stored there."""
@@ -652,11 +725,7 @@ class _Function:
                 self.fail(target, f"{target.id} is not assigned before")
             return _local(target.id), self.locals[target.id]
         if isinstance(target, ast.Subscript):
-            array = self.expression(target.value)
-            if array.type not in (Vector, Indices):
-                self.fail(target, f"{ast.unparse(target.value)} has no elements: it is {array.type.__name__}")
-            kind = float if array.type is Vector else int
-            return self.element(target, array, target.slice), kind
+            return self.place_in(target, self.expression(target.value))
         if isinstance(target, ast.Attribute):
             record = self.expression(target.value)
             if not _is_record(record.type):
@@ -667,15 +736,26 @@ class _Function:
             kind = fields[target.attr]
             if kind not in (int, float) and not _is_pointer(kind):
                 self.fail(target, f"{record.type.__name__}.{target.attr} is no 8-byte type")
+            if self.is_wide and kind is float:
+                self.fail(target, f"{record.type.__name__}.{target.attr} is one number, not one for each of {WIDTH}")
             place = list(fields).index(target.attr)
             return self.emit(f"getelementptr inbounds i64, ptr {record.text}, i64 {place}"), kind
         self.fail(target, f"cannot assign to {ast.unparse(target)}")
+
+    def place_in(self, node: ast.Subscript, array: _Value) -> tuple[str, type]:
+        """Where an element of an array lies that may be changed, and its type."""
+        if array.type is Table:
+            self.fail(node, f"{ast.unparse(node.value)} is a Table, which nobody changes")
+        if array.type not in (Vector, Indices):
+            self.fail(node, f"{ast.unparse(node.value)} has no elements: it is {array.type.__name__}")
+        return self.element(node, array, node.slice), float if array.type is Vector else int
 
     def element(self, node: ast.AST, array: _Value, index: ast.expr) -> str:
         if (self.constant_integer(index) or 0) < 0:
             self.fail(node, "a negative subscript does not count from the end")
         position = self.convert(node, self.expression(index), int)
-        return self.emit(f"getelementptr inbounds i64, ptr {array.text}, i64 {position}")
+        kind = self.double if array.type is Vector else "i64"
+        return self.emit(f"getelementptr inbounds {kind}, ptr {array.text}, i64 {position}")
 
     def statement_Return(self, node: ast.Return) -> None:
         result = self.signature.result
@@ -687,10 +767,14 @@ class _Function:
             self.body.append("  ret void")
         else:
             value = self.convert(node, self.expression(node.value), result)
-            self.body.append(f"  ret {_llvm_type(result)} {value}")
+            self.body.append(f"  ret {self.llvm(result)} {value}")
         self.open = False
 
     def statement_If(self, node: ast.If) -> None:
+        known = self.known(node.test)
+        if known is not None:
+            self.statements(node.body if known else node.orelse)
+            return
         then, other, end = self.label("then"), self.label("else"), self.label("endif")
         self.condition(node.test, then, other if node.orelse else end)
         self.begin(then)
@@ -701,6 +785,17 @@ class _Function:
             self.statements(node.orelse)
             self.jump(end)
         self.begin(end)
+
+    def known(self, test: ast.expr) -> bool | None:
+        """What is known of a condition on `is_wide()` when the text is translated; None where that is nothing."""
+        if isinstance(test, ast.BoolOp) and isinstance(test.op, ast.And):
+            return False if any(self.known(each) is False for each in test.values) else None
+        if isinstance(test, ast.UnaryOp) and isinstance(test.op, ast.Not):
+            inner = self.known(test.operand)
+            return None if inner is None else not inner
+        if isinstance(test, ast.Call) and self.static(test.func) is is_wide:
+            return self.is_wide
+        return None
 
     def statement_While(self, node: ast.While) -> None:
         if node.orelse:
@@ -798,7 +893,7 @@ class _Function:
                 self.fail(node, f"{value} needs more than 64 bits")
             return _Value(str(int(value)), int)
         if isinstance(value, float):
-            return _Value(_float_literal(value), float)
+            return _Value(self.float_literal(value), float)
         if value is None:
             return _Value("null", _Null)
         if isinstance(value, tuple):
@@ -813,7 +908,7 @@ class _Function:
         text = _llvm_type(kind)
         elements = ", ".join(f"{text} {_literal(kind(each))}" for each in rows)
         array = self.module.constant(f"[{len(rows)} x {text}] [{elements}], align 8")
-        return _Value(array, Vector if kind is float else Indices)
+        return _Value(array, Table if kind is float else Indices)
 
     def expression_Constant(self, node: ast.Constant) -> _Value:
         return self.literal(node, node.value)
@@ -821,7 +916,7 @@ class _Function:
     def expression_Name(self, node: ast.Name) -> _Value:
         if node.id in self.local_names:
             pointer, kind = self.place(node)
-            return self.value(f"load {_llvm_type(kind)}, ptr {pointer}", kind)
+            return self.value(f"load {self.llvm(kind)}, ptr {pointer}", kind)
         if node.id not in self.names:
             self.fail(node, self.undefined(node.id))
         return self.literal(node, self.names[node.id])
@@ -834,21 +929,25 @@ class _Function:
         if static is not None:
             return self.literal(node, static)
         pointer, kind = self.place(node)
-        return self.value(f"load {_llvm_type(kind)}, ptr {pointer}{_alias_tag(kind)}", kind)
+        return self.value(f"load {self.llvm(kind)}, ptr {pointer}{self.access(kind)}", kind)
 
     def expression_Subscript(self, node: ast.Subscript) -> _Value:
         if isinstance(node.slice, ast.Slice):
             if node.slice.upper is not None or node.slice.step is not None or node.slice.lower is None:
                 self.fail(node, "a slice is x[a:]")
             array = self.expression(node.value)
-            if array.type not in (Vector, Indices):
+            if array.type not in (Vector, Table, Indices):
                 self.fail(node, f"{ast.unparse(node.value)} has no elements: it is {array.type.__name__}")
             return _Value(self.element(node, array, node.slice.lower), array.type)
         rows = self.static(node.value)
         if isinstance(rows, tuple) and rows and all(isinstance(row, tuple) for row in rows):
             return self.row(node, rows)
-        pointer, kind = self.place(node)
-        return self.value(f"load {_llvm_type(kind)}, ptr {pointer}{_alias_tag(kind)}", kind)
+        array = self.expression(node.value)
+        if array.type is Table:
+            one = self.emit(f"load double, ptr {self.element(node, array, node.slice)}{_alias_tag(float)}")
+            return _Value(self.spread(one), float)
+        pointer, kind = self.place_in(node, array)
+        return self.value(f"load {self.llvm(kind)}, ptr {pointer}{self.access(kind)}", kind)
 
     def row(self, node: ast.Subscript, rows: tuple) -> _Value:
         """Pointer to one row of a constant matrix (a tuple of tuples)."""
@@ -872,16 +971,46 @@ class _Function:
         if isinstance(node.op, ast.USub):
             if value.type is int:
                 return self.value(f"sub nsw i64 0, {value.text}", int)
-            return self.value(f"fneg contract double {value.text}", float)
+            return self.value(f"fneg {self.double} {value.text}", float)
         if value.type is int:
             return self.value(f"xor i64 {value.text}, -1", int)
         self.fail(node, f"{ast.unparse(node)} is not supported")
 
     def expression_BinOp(self, node: ast.BinOp) -> _Value:
+        if isinstance(node.op, ast.Add | ast.Sub):
+            left = self.term(node.left)
+            return self.sum(node, node.op, left, self.term(node.right))
         left = self.expression(node.left)
         return self.binary(node, node.op, left, self.expression(node.right), node.right)
 
-    def binary(self, node: ast.AST, op: ast.operator, left: _Value, right: _Value, right_node: ast.expr) -> _Value:
+    def term(self, node: ast.expr) -> _Value | tuple[str, str]:
+        """What is to be added: a value, or the two factors of a product of floats."""
+        if not (isinstance(node, ast.BinOp) and isinstance(node.op, ast.Mult)):
+            return self.expression(node)
+        left, right = self.number(node, self.expression(node.left)), self.number(node, self.expression(node.right))
+        if left.type is int and right.type is int:
+            return self.binary(node, node.op, left, right, node.right)
+        return self.convert(node, left, float), self.convert(node, right, float)
+
+    def sum(
+        self, node: ast.AST, op: ast.operator, left: _Value | tuple[str, str], right: _Value | tuple[str, str]
+    ) -> _Value:
+        """A sum or difference, fused with the product that stands in it: of two with the second."""
+        minus = isinstance(op, ast.Sub)
+        if isinstance(left, tuple) and isinstance(right, tuple):
+            left = self.value(f"fmul {self.double} {left[0]}, {left[1]}", float)
+        if isinstance(right, tuple):
+            other = self.convert(node, self.number(node, left), float)
+            first = self.emit(f"fneg {self.double} {right[0]}") if minus else right[0]
+            return self.intrinsic("fmuladd", first, right[1], other)
+        if isinstance(left, tuple):
+            other = self.convert(node, self.number(node, right), float)
+            return self.intrinsic("fmuladd", *left, self.emit(f"fneg {self.double} {other}") if minus else other)
+        return self.binary(node, op, left, right, None)
+
+    def binary(
+        self, node: ast.AST, op: ast.operator, left: _Value, right: _Value, right_node: ast.expr | None
+    ) -> _Value:
         self.number(node, left)
         self.number(node, right)
         if isinstance(op, ast.Pow):
@@ -892,18 +1021,17 @@ class _Function:
             return self.value(f"{_INTEGER_OPERATIONS[type(op)]} i64 {left.text}, {right.text}", int)
         a, b = self.convert(node, left, float), self.convert(node, right, float)
         if type(op) in _FLOAT_OPERATIONS:
-            return self.value(f"{_FLOAT_OPERATIONS[type(op)]} contract double {a}, {b}", float)
+            return self.value(f"{_FLOAT_OPERATIONS[type(op)]} {self.double} {a}, {b}", float)
         if isinstance(op, ast.Mod | ast.FloorDiv):
             return self.inlined(_float_mod if isinstance(op, ast.Mod) else _float_floor_division, a, b)
         self.fail(node, f"{type(op).__name__} of floats is not supported")
 
     def inlined(self, function: NativeFunction, *floats: str) -> _Value:
-        symbol = self.module.signature(function).symbol
-        return self.value(f"call double {symbol}({', '.join(f'double {each}' for each in floats)})", float)
+        return _Value(self.one_by_one(self.module.signature(function).symbol, floats), float)
 
     def power(self, node: ast.AST, base: _Value, exponent: _Value, constant: int | None) -> _Value:
         if constant in (2, 3):
-            times = "mul nsw i64" if base.type is int else "fmul contract double"
+            times = "mul nsw i64" if base.type is int else f"fmul {self.double}"
             result = base.text
             for _ in range(constant - 1):
                 result = self.emit(f"{times} {result}, {base.text}")
@@ -914,9 +1042,13 @@ class _Function:
         return self.intrinsic("pow", a, b)
 
     def intrinsic(self, name: str, *floats: str) -> _Value:
-        full = f"llvm.{name}.f64"
-        declared = self.module.declare(full, f"declare double @{full}({', '.join('double' for _ in floats)})")
-        return self.value(f"call double {declared}({', '.join(f'double {each}' for each in floats)})", float)
+        together = self.is_wide and name in _EXACT
+        kind = self.double if together else "double"
+        full = f"llvm.{name}.{f'v{WIDTH}f64' if together else 'f64'}"
+        declared = self.module.declare(full, f"declare {kind} @{full}({', '.join(kind for _ in floats)})")
+        if not together:
+            return _Value(self.one_by_one(declared, floats), float)
+        return self.value(f"call {kind} {declared}({', '.join(f'{kind} {each}' for each in floats)})", float)
 
     def expression_Compare(self, node: ast.Compare) -> _Value:
         if len(node.ops) > 1:
@@ -943,7 +1075,7 @@ class _Function:
         if a.type is int and b.type is int:
             return self.value(f"icmp {integer} i64 {a.text}, {b.text}", bool)
         first, second = self.convert(node, a, float), self.convert(node, b, float)
-        return self.value(f"fcmp {floating} double {first}, {second}", bool)
+        return self.value(f"fcmp {floating} {self.double} {first}, {second}", self.comparison)
 
     def condition(self, node: ast.expr, yes: str, no: str) -> None:
         """Jump by a condition; and, or, not and chained comparisons evaluate no more than is needed."""
@@ -969,6 +1101,8 @@ class _Function:
             value = self.expression(node)
             if value.type is int:
                 value = self.value(f"icmp ne i64 {value.text}, 0", bool)
+            if value.type is _Mask:
+                self.fail(node, f"in a wide function {ast.unparse(node)} decides only a conditional expression")
             if value.type is not bool:
                 self.fail(node, f"a condition is a comparison or an integer, not {value.type.__name__}")
             self.branch(value.text, yes, no)
@@ -984,7 +1118,41 @@ class _Function:
         self.begin(end)
         return self.value(f"phi i1 [ true, %{yes} ], [ false, %{no} ]", bool)
 
+    def mask(self, node: ast.expr) -> _Value:
+        """A condition of a wide function: one truth for all numbers (bool), or one for each of them."""
+        kind = f"<{WIDTH} x i1>"
+        if isinstance(node, ast.BoolOp):
+            values = [self.mask(each) for each in node.values]
+            if all(value.type is bool for value in values):
+                return self.truth(node)
+            name = "and" if isinstance(node.op, ast.And) else "or"
+            result = self.spread_truth(values[0])
+            for value in values[1:]:
+                result = self.emit(f"{name} {kind} {result}, {self.spread_truth(value)}")
+            return _Value(result, _Mask)
+        if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.Not):
+            value = self.mask(node.operand)
+            return self.value(f"xor {kind} {self.spread_truth(value)}, splat (i1 true)", _Mask)
+        value = self.expression(node)
+        return value if value.type is _Mask else self.truth(node)
+
+    def spread_truth(self, value: _Value) -> str:
+        if value.type is _Mask:
+            return value.text
+        first = self.emit(f"insertelement <{WIDTH} x i1> poison, i1 {value.text}, i64 0")
+        zeros = f"<{WIDTH} x i32> zeroinitializer"
+        return self.emit(f"shufflevector <{WIDTH} x i1> {first}, <{WIDTH} x i1> poison, {zeros}")
+
+    def choose(self, node: ast.IfExp) -> _Value:
+        """A conditional expression of a wide function: both branches, and of each number the right one."""
+        mask = self.spread_truth(self.mask(node.test))
+        yes, no = (self.convert(each, self.expression(each), float) for each in (node.body, node.orelse))
+        text = f"select <{WIDTH} x i1> {mask}, {self.double} {yes}, {self.double} {no}"
+        return self.value(text, float)
+
     def expression_IfExp(self, node: ast.IfExp) -> _Value:
+        if self.is_wide:
+            return self.choose(node)
         then, other, end = self.label("then"), self.label("else"), self.label("endif")
         self.condition(node.test, then, other)
         self.begin(then)
@@ -1002,7 +1170,7 @@ class _Function:
         self.jumped.add(end)
         self.jump(end)
         self.begin(end)
-        text = _llvm_type(kind)
+        text = self.llvm(kind)
         return self.value(f"phi {text} [ {first_text}, %{first_block} ], [ {second_text}, %{second_block} ]", kind)
 
     def common(self, node: ast.AST, first: _Value, second: _Value) -> type:
@@ -1021,10 +1189,14 @@ class _Function:
     def convert(self, node: ast.AST, value: _Value, kind: type) -> str:
         if value.type is kind or (value.type is _Null and _is_pointer(kind)):
             return value.text
+        if _is_record(kind) and _is_record(value.type) and issubclass(value.type, kind):
+            return value.text
+        if {value.type, kind} == {Table, Vector} and not self.is_wide:
+            return value.text
         if value.type is int and kind is float:
             if value.text.lstrip("-").isdigit():
-                return _float_literal(float(int(value.text)))
-            return self.emit(f"sitofp i64 {value.text} to double")
+                return self.float_literal(float(int(value.text)))
+            return self.spread(self.emit(f"sitofp i64 {value.text} to double"))
         hint = "; write 0.0 instead of 0 at its first assignment" if (value.type, kind) == (float, int) else ""
         self.fail(node, f"{kind.__name__} is needed in {ast.unparse(node)}, not {value.type.__name__}{hint}")
 
@@ -1041,7 +1213,9 @@ class _Function:
             self.fail(node, "arguments are given by position")
         function = self.static(node.func)
         if isinstance(function, NativeFunction):
-            return self.call_native(node, function)
+            return self.call_native(node, function, self.is_wide)
+        if isinstance(node.func, ast.Call) and self.static(node.func.func) is wide:
+            return self.call_wide(node)
         if isinstance(function, types.BuiltinFunctionType | types.FunctionType | type):
             return self.call_builtin(node, function)
         if function is not None or (isinstance(node.func, ast.Name) and node.func.id not in self.local_names):
@@ -1060,18 +1234,27 @@ class _Function:
             self.fail(node, f"{ast.unparse(node.func)} takes {len(kinds)} arguments, given are {len(node.args)}")
         return [self.convert(each, self.expression(each), kind) for each, kind in zip(node.args, kinds, strict=True)]
 
-    def call_native(self, node: ast.Call, function: NativeFunction) -> _Value:
-        signature = self.module.signature(function)
+    def call_wide(self, node: ast.Call) -> _Value:
+        function = self.static(node.func.args[0]) if len(node.func.args) == 1 else None
+        if not isinstance(function, NativeFunction):
+            self.fail(node, "wide takes a native function")
+        signature = self.module.signature(function, is_wide=True)
+        if not self.is_wide and float in (*signature.parameters.values(), signature.result):
+            self.fail(node, f"wide({function.__name__}) has parameters or a result of several floats each")
+        return self.call_native(node, function, is_wide=True)
+
+    def call_native(self, node: ast.Call, function: NativeFunction, is_wide: bool) -> _Value:
+        signature = self.module.signature(function, is_wide)
         kinds = signature.parameters.values()
         values = self.arguments(node, *kinds)
-        listed = ", ".join(f"{_parameter_type(kind)} {value}" for kind, value in zip(kinds, values, strict=True))
+        listed = ", ".join(f"{self.parameter(kind)} {value}" for kind, value in zip(kinds, values, strict=True))
         return self.call_symbol(signature.symbol, listed, signature.result)
 
     def call_symbol(self, symbol: str, listed: str, result: type) -> _Value:
         if result is type(None):
             self.body.append(f"  call void {symbol}({listed})")
             return _Value("", result)
-        return self.value(f"call {'zeroext i1' if result is bool else _llvm_type(result)} {symbol}({listed})", result)
+        return self.value(f"call {'zeroext i1' if result is bool else self.llvm(result)} {symbol}({listed})", result)
 
     def call_builtin(self, node: ast.Call, function: Callable) -> _Value:
         if function in _INTRINSICS:
@@ -1084,7 +1267,7 @@ class _Function:
             declared = self.module.declare(
                 name, f"declare double @{name}({', '.join(['double'] * count)}) nounwind willreturn memory(none)"
             )
-            return self.value(f"call double {declared}({', '.join(f'double {each}' for each in values)})", float)
+            return _Value(self.one_by_one(declared, values), float)
         if function in _CASTS:
             return self.cast(node, self.operands(node, 1)[0], _CASTS[function])
         method = _METHODS.get(function)
@@ -1113,6 +1296,8 @@ class _Function:
             return self.value(f"zext i1 {value.text} to i64", int)
         if self.number(node, value).type is int:
             return value
+        if self.is_wide:
+            self.fail(node, "a wide function has no integers from floats")
         name = "llvm.fptosi.sat.i64.f64"
         return self.value(
             f"call i64 {self.module.declare(name, f'declare i64 @{name}(double)')}(double {value.text})", int
@@ -1126,7 +1311,7 @@ class _Function:
                 self.fail(node, f"{ast.unparse(node)} is no number")
         (value,) = self.operands(node, 1)
         if value.type is bool:
-            return self.value(f"uitofp i1 {value.text} to double", float)
+            return _Value(self.spread(self.emit(f"uitofp i1 {value.text} to double")), float)
         return _Value(self.convert(node, value, float), float)
 
     def call_abs(self, node: ast.Call) -> _Value:
@@ -1149,20 +1334,21 @@ class _Function:
         values = [self.number(each, self.expression(each)) for each in node.args]
         kind = float if any(value.type is float for value in values) else int
         best, *others = (self.convert(node, value, kind) for value in values)
-        text, comparison = ("double", f"fcmp o{order}") if kind is float else ("i64", f"icmp s{order}")
+        text, comparison = (self.double, f"fcmp o{order}") if kind is float else ("i64", f"icmp s{order}")
+        truth = f"<{WIDTH} x i1>" if kind is float and self.is_wide else "i1"
         for other in others:
             better = self.emit(f"{comparison} {text} {other}, {best}")
-            best = self.emit(f"select i1 {better}, {text} {other}, {text} {best}")
+            best = self.emit(f"select {truth} {better}, {text} {other}, {text} {best}")
         return _Value(best, kind)
 
     def call_isfinite(self, node: ast.Call) -> _Value:
         (value,) = self.arguments(node, float)
         size = self.intrinsic("fabs", value)
-        return self.value(f"fcmp olt double {size.text}, {_float_literal(math.inf)}", bool)
+        return self.value(f"fcmp olt {self.double} {size.text}, {self.float_literal(math.inf)}", self.comparison)
 
     def call_isnan(self, node: ast.Call) -> _Value:
         (value,) = self.arguments(node, float)
-        return self.value(f"fcmp uno double {value}, {value}", bool)
+        return self.value(f"fcmp uno {self.double} {value}, {value}", self.comparison)
 
     def call_len(self, node: ast.Call) -> _Value:
         table = self.static(node.args[0]) if len(node.args) == 1 else None
@@ -1172,7 +1358,8 @@ class _Function:
 
     def allocation(self, count: str, kind: type) -> _Value:
         declared = self.module.declare("calloc", "declare noalias ptr @calloc(i64, i64) nounwind")
-        return self.value(f"call noalias ptr {declared}(i64 {count}, i64 8)", kind)
+        size = 8 * WIDTH if self.is_wide and kind is Vector else 8
+        return self.value(f"call noalias ptr {declared}(i64 {count}, i64 {size})", kind)
 
     def call_allocate(self, node: ast.Call) -> _Value:
         return self.allocation(self.arguments(node, int)[0], Vector)
@@ -1206,7 +1393,8 @@ class _Function:
         target, source, count = self.operands(node, 3)
         if target.type is not source.type or target.type not in (Vector, Indices):
             self.fail(node, "copy takes two arrays of the same type")
-        size = self.emit(f"mul nsw i64 {self.convert(node, count, int)}, 8")
+        word = 8 * WIDTH if self.is_wide and target.type is Vector else 8
+        size = self.emit(f"mul nsw i64 {self.convert(node, count, int)}, {word}")
         name = "llvm.memcpy.p0.p0.i64"
         declared = self.module.declare(name, f"declare void @{name}(ptr, ptr, i64, i1)")
         listed = f"ptr align 8 {target.text}, ptr align 8 {source.text}, i64 {size}, i1 false"
@@ -1218,8 +1406,8 @@ class _Function:
             self.fail(node, f"fill takes a Vector or Indices, not {target.type.__name__}")
         function, kind = (_fill_vector, float) if target.type is Vector else (_fill_indices, int)
         number, length = self.convert(node, value, kind), self.convert(node, count, int)
-        listed = f"ptr {target.text}, {_llvm_type(kind)} {number}, i64 {length}"
-        return self.call_symbol(self.module.signature(function).symbol, listed, type(None))
+        listed = f"ptr {target.text}, {self.llvm(kind)} {number}, i64 {length}"
+        return self.call_symbol(self.module.signature(function, self.is_wide).symbol, listed, type(None))
 
     def call_atomic_add(self, node: ast.Call) -> _Value:
         array, position, value = self.arguments(node, Indices, int, int)
@@ -1250,6 +1438,10 @@ class _Function:
         self.emit(f"call i32 {self.module.declare(name, f'declare i32 @{name}() nounwind')}()")
         return _Value("", type(None))
 
+    def call_is_wide(self, node: ast.Call) -> _Value:
+        self.operands(node, 0)
+        return _Value("true" if self.is_wide else "false", bool)
+
 
 _METHODS: dict[object, Callable[[_Function, ast.Call], _Value]] = {
     builtins.int: _Function.call_int,
@@ -1272,6 +1464,7 @@ _METHODS: dict[object, Callable[[_Function, ast.Call], _Value]] = {
     address: _Function.call_address,
     call_address: _Function.call_call_address,
     yield_thread: _Function.call_yield_thread,
+    is_wide: _Function.call_is_wide,
 }
 
 

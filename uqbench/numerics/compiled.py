@@ -8,6 +8,7 @@ derivative, or one with respect to times, is left to the solver in JAX (`odes`).
 """
 
 import ctypes
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import lru_cache, partial
@@ -23,9 +24,10 @@ from jaxtyping import Array, Float, Int
 from ..design import Design
 from ..kernels import NotAKernel, Sources, build
 from ..native import foreign_call
-from ..native.engine import point, problem, records
+from ..native.engine import group, point, problem, records
 from ..native.engine.codes import SUCCESS
 from ..native.engine.elimination import eliminate
+from ..native.language import record_fields
 from ..native.library import PackedRecord, pack
 from ..system import METHODS, Ode, Theta
 from .schedule import absolute_tolerances, schedule
@@ -125,6 +127,8 @@ class Compiled(NamedTuple):
     target: str
     record: PackedRecord
     kernels: object
+    # keeps what the record points to for large batches
+    wide: object
 
 
 @lru_cache(maxsize=512)
@@ -139,7 +143,8 @@ def compiled(task: Task, active: tuple[tuple[str, int], ...]) -> Compiled | None
     target = f"uqbench_{kernels.digest}{directions and '_' + directions}"
     # XLA keeps a name for ever, and with it the first kernels under that name
     if target not in _named:
-        _named[target] = Compiled(target, _record(task, kernels, active), kernels)
+        record = _record(task, kernels, active)
+        _named[target] = Compiled(target, record, kernels, _offer_wide(record, kernels))
         foreign_call.register(target, _named[target].record.address, engine())
     return _named[target]
 
@@ -147,10 +152,35 @@ def compiled(task: Task, active: tuple[tuple[str, int], ...]) -> Compiled | None
 _named: dict[str, Compiled] = {}
 
 
+def _offer_wide(record: PackedRecord, kernels) -> object:
+    """Lets the engine have kernels for several members at once, compiled when a batch first asks for them.
+
+    Returns:
+        What has to stay in memory as long as the record.
+    """
+    fields = list(record_fields(records.Model))
+    kept: list[object] = []
+    lock = threading.Lock()
+
+    def make() -> None:
+        with lock:
+            if not kept:
+                addresses, engines = kernels.compile_wide()
+                words = record.words.copy()
+                for name, address in addresses.items():
+                    words[fields.index(name)] = address
+                kept.extend([words, engines])
+                record.words[fields.index("wide")] = words.ctypes.data
+
+    function = ctypes.CFUNCTYPE(None)(make)
+    record.words[fields.index("make_wide")] = ctypes.cast(function, ctypes.c_void_p).value
+    return function, kept
+
+
 @lru_cache(maxsize=1)
 def engine():
     """The integrator as machine code: compiled once for each installation, read back afterwards."""
-    return foreign_call.build(problem.solve_member)
+    return foreign_call.build(problem.solve_member, group.solve_group, group.suits_group)
 
 
 @lru_cache(maxsize=1)
@@ -224,6 +254,8 @@ def _record(task: Task, kernels, active) -> PackedRecord:
     values = {
         "settings": records.SETTINGS,
         "busy": foreign_call.CALLS_UNDER_WAY,
+        "wide": None,
+        "make_wide": None,
         "states": n,
         "parameters": position + 2 * len(task.system.delays),
         "delays": len(task.system.delays),
@@ -655,7 +687,7 @@ def _linearised_derivative(task, active, primals, tangents):
 @lru_cache(maxsize=1)
 def _inversion() -> str:
     """The name of the engine's matrix inversion."""
-    record = pack(foreign_call.Model, settings=1, busy=foreign_call.CALLS_UNDER_WAY)
+    record = pack(foreign_call.Model, settings=1, busy=foreign_call.CALLS_UNDER_WAY, wide=None, make_wide=None)
     foreign_call.register("uqbench_inverse", record.address, foreign_call.build(point.invert_member))
     _kept.append(record)
     return "uqbench_inverse"

@@ -1,8 +1,8 @@
 """The model's kernels at a point of the solve: time and state go into the row `x` that every kernel reads."""
 
-from ..language import Vector, copy, isfinite, native
+from ..language import Vector, as_record, copy, is_wide, isfinite, native
 from .past import look_back
-from .records import Work
+from .records import Step, Work
 
 EPSILON = 2.220446049250313e-16
 # Of a time, which a difference of times may carry.
@@ -10,21 +10,39 @@ ROUNDINGS = 4.0
 
 
 @native
-def at(work: Work, t: float, y: Vector) -> None:
+def at(step: Step, t: float, y: Vector) -> None:
     """Puts time and state into `x`; where conditions are not frozen they are decided here."""
-    if work.model.delays > 0:
-        look_back(work, t)
-    work.x[0] = t
-    copy(work.x[1:], y, work.n)
-    if work.live == 1:
-        work.model.modes(work.x, work.kernel_out, work.scratch)
-        copy(work.x[1 + work.n + work.model.parameters :], work.kernel_out, work.model.conditions)
+    copy(step.x[1:], y, step.n)
+    put_time(step, t)
+
+
+@native(inline=True)
+def put_time(step: Step, t: float) -> None:
+    """Puts the time into `x`, and what follows from it and the state there."""
+    if not is_wide() and step.model.delays > 0:
+        look_back(as_record(Work, step), t)
+    step.x[0] = t
+    if not is_wide() and step.live == 1:
+        decide(as_record(Work, step))
+
+
+@native
+def decide(work: Work) -> None:
+    """Puts the conditions at time and state of `x` into `x`."""
+    work.model.modes(work.x, work.kernel_out, work.scratch)
+    copy(work.x[1 + work.n + work.model.parameters :], work.kernel_out, work.model.conditions)
 
 
 @native(inline=True)
 def inside_step(work: Work, t: float) -> float:
     """A time of the present step as the right-hand side is to see it: after the stop before, before the stop after."""
-    return max(work.least_time, min(t, work.cap))
+    return between(t, work.least_time, work.cap)
+
+
+@native(inline=True)
+def between(t: float, first: float, last: float) -> float:
+    """The time, or the end of the interval that it lies beyond."""
+    return max(first, min(t, last))
 
 
 @native(inline=True)
@@ -39,10 +57,17 @@ def same_time(work: Work, t: float) -> float:
 
 
 @native
-def rate_at(work: Work, t: float, y: Vector, out: Vector) -> None:
+def rate_at(step: Step, t: float, y: Vector, out: Vector) -> None:
     """The right-hand side `(n,)`."""
-    at(work, t, y)
-    work.model.rate(work.x, out, work.scratch)
+    copy(step.x[1:], y, step.n)
+    rate_at_argument(step, t, out)
+
+
+@native
+def rate_at_argument(step: Step, t: float, out: Vector) -> None:
+    """The right-hand side `(n,)` at the state that is in `x` already."""
+    put_time(step, t)
+    step.model.rate(step.x, out, step.scratch)
 
 
 @native
@@ -57,16 +82,10 @@ def sign_of_ends(work: Work) -> None:
 
 
 @native
-def linearise_at(work: Work, t: float, y: Vector) -> None:
-    """Right-hand side, Jacobian and time derivative into `f`, `jacobian`, `slope_time`; whether they are numbers."""
-    model = work.model
-    at(work, t, y)
-    out = work.buffer
-    model.linearise(work.x, out, work.scratch)
-    copy(work.f, out, work.n)
-    copy(work.jacobian, out[work.n :], model.jacobian_count)
-    if model.uses_time == 1:
-        copy(work.slope_time, out[work.n + model.jacobian_count :], work.n)
+def linearise_at(step: Step, t: float, y: Vector) -> None:
+    """Right-hand side, Jacobian and time derivative into `f`, `jacobian`, `slope_time`, which are one row."""
+    at(step, t, y)
+    step.model.linearise(step.x, step.f, step.scratch)
 
 
 @native
@@ -86,6 +105,7 @@ def measure_noise(work: Work) -> None:
     present point.
     """
     model = work.model
+    work.noise_is_new = 1
     at(work, inside_step(work, work.t), work.y)
     model.rounding(work.x, work.noise, work.scratch)
     for k in range(work.n):

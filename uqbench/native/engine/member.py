@@ -129,8 +129,16 @@ def reject(work: Work, h: float, factor: float) -> None:
 @native
 def try_step(work: Work) -> None:
     """One iteration of the loop."""
+    plan(work)
+    if work.code == RUNNING:
+        steps.attempt(work, work.h)
+        judge(work)
+
+
+@native
+def plan(work: Work) -> None:
+    """How long the next step is, and where it has to end."""
     model = work.model
-    p = work.p
     work.steps = work.steps + 1
     work.stretch_steps = work.stretch_steps + 1
     if work.stretch_steps > work.max_steps or work.steps > MOST_STRETCHES * work.max_steps:
@@ -153,27 +161,71 @@ def try_step(work: Work) -> None:
     if model.events + model.conditions > 0:
         h = jumps.limit_by_roots(work, min(h, limit - work.t))
     remaining = limit - work.t
-    lands = 0
+    work.lands = 0
     if h * 1.001 >= remaining:
         h = remaining
-        lands = 1
-    planned = work.h
+        work.lands = 1
+    work.planned = work.h
     work.h = h
-    steps.attempt(work, h)
-    end = limit if lands == 1 else work.t + h
+    work.limit = limit
+    work.stop = stop
+
+
+@native
+def judge(work: Work) -> None:
+    """Keeps the step that was taken, or has it taken again."""
+    if within_tolerance(work) == 1:
+        keep(work)
+
+
+@native(inline=True)
+def end_of_step(work: Work) -> float:
+    """The time at which the step ends."""
+    return work.limit if work.lands == 1 else work.t + work.h
+
+
+@native
+def within_tolerance(work: Work) -> int:
+    """1 where the errors of the states allow the step; otherwise it is rejected."""
+    model = work.model
+    h = work.h
+    end = end_of_step(work)
     fill(work.degrees, 0.0, work.n)
-    error = tolerance.state_error(work, end, h)
+    error = work.state_error if work.measured == 1 else tolerance.state_error(work, end, h)
     if error > 1.0 and tolerance.measure_degrees(work, end, h) == 1:
+        if work.stages_place >= 0:
+            steps.gather(work.error, work.group.error[work.stages_place :], work.n)
         error = tolerance.state_error(work, end, h)
     if not error <= 1.0:
         if not isfinite(error) and model.conditions > 0 and work.rejections >= THAW:
             work.live = 1
+            if work.step_implicit == 1:
+                work.fresh = 0
         reject(work, h, next_factor(work, error, 0))
-        return
-    read = output.reads_inside(work, end)
-    if model.uses_time == 1 or read == 1:
-        residual = steps.interpolation_error(work, h)
-        allowed = READ_RESIDUAL if read == 1 else UNREAD_RESIDUAL
+        return 0
+    work.state_error = error
+    work.reads = output.reads_inside(work, end)
+    return 1
+
+
+@native
+def needs_residual(work: Work) -> bool:
+    """Whether the interpolant of a step is checked before it is kept."""
+    return work.model.uses_time == 1 or work.reads == 1
+
+
+@native
+def keep(work: Work) -> None:
+    """Keeps a step whose errors are within their tolerances if that holds between its ends, too, and of derivatives."""
+    model = work.model
+    p = work.p
+    h = work.h
+    lands = work.lands
+    end = end_of_step(work)
+    error = work.state_error
+    if needs_residual(work):
+        residual = work.residual if work.has_residual == 1 else steps.interpolation_error(work, h)
+        allowed = READ_RESIDUAL if work.reads == 1 else UNREAD_RESIDUAL
         if residual > allowed and tolerance.measure_degrees(work, end, h) == 1:
             residual = steps.interpolation_error(work, h)
         if not residual <= allowed:
@@ -209,18 +261,16 @@ def try_step(work: Work) -> None:
             reject(work, h, next_factor(work, s_error, 0))
             return
         error = max(error, s_error)
-    accept(work, h, end, error, lands, crossed, stop, planned)
+    accept(work, h, end, error, lands, crossed)
 
 
 @native
-def accept(
-    work: Work, h: float, end: float, error: float, lands: int, crossed: int, stop: float, planned: float
-) -> None:
+def accept(work: Work, h: float, end: float, error: float, lands: int, crossed: int) -> None:
     """Writes what the step passed, moves on, and crosses what it ended at."""
     n = work.n
     p = work.p
     at_stop = 0
-    if lands == 1 and stop <= work.end + same_time(work, work.end) and end >= stop:
+    if lands == 1 and work.stop <= work.end + same_time(work, work.end) and end >= work.stop:
         at_stop = 1
     reach = end
     if at_stop == 1 or end >= work.end:
@@ -251,7 +301,7 @@ def accept(
     # a step cut short says little about the length of the next
     following = h * factor
     if lands == 1 or crossed == 1:
-        following = max(following, min(planned, 1e300))
+        following = max(following, min(work.planned, 1e300))
     work.h = following
     total = 0.0
     for k in range(n):
@@ -386,6 +436,5 @@ def begin(work: Work) -> None:
 @native
 def integrate(work: Work) -> None:
     """Runs the loop to its end; rows that were not reached are no numbers."""
-    begin(work)
     while work.code == RUNNING:
         try_step(work)

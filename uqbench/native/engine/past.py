@@ -44,6 +44,7 @@ def prepare(work: Work) -> int:
     past = allocate_record(Past)
     work.past = past
     past.width = 2 + COEFFICIENTS * d * (1 + p)
+    past.present = allocate(n)
     past.lengths = allocate(
         d * (1 + p) + n * (1 + p) + 2 * d * (1 + p) + 3 * d + model.history_count + model.delay_count
     )
@@ -77,6 +78,7 @@ def prepare(work: Work) -> int:
 def forget(work: Work) -> None:
     """Gives the memory back."""
     if not is_null(work.past):
+        release(work.past.present)
         release(work.past.lengths)
         release(work.past.record)
         release(work.past)
@@ -165,6 +167,7 @@ def look_back(work: Work, t: float) -> None:
     model = work.model
     d = model.delays
     p = work.p
+    copy(past.present, work.x[1:], work.n)
     for e in range(d):
         at = t - past.lengths[e]
         if at < work.start or past.used == 0:
@@ -183,6 +186,7 @@ def look_back(work: Work, t: float) -> None:
                 work.past_d[e * p + c] = height(row, theta) - rate * shift
                 work.past_d[(d + e) * p + c] = slope(row, theta) / step[1] - bend * shift
     copy(work.x[1 + work.n + model.parameters - 2 * d :], past.values, 2 * d)
+    copy(work.x[1:], past.present, work.n)
 
 
 @native(inline=True)

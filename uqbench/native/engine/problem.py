@@ -103,22 +103,40 @@ def widen(source: Vector, target: Vector, rows: int, p: int) -> None:
         copy(target[row * (p + 1) :], source[row * p :], p)
 
 
+class Problem(Record):
+    """A problem that is being solved, and the memory to be given back."""
+
+    given: Given
+    work: Work
+    # how many stops come from the model's own switches
+    added: int
+    pool: Vector
+    used: Indices
+    stop_pool: Vector
+    stop_indices: Indices
+
+
 @native
 def solve(model: Model, given: Given) -> None:
-    """Solves one problem, again without a floor where a state has come back from below it."""
+    """Solves one problem; where it fails the rows from there on are NaN and the report has a code."""
     given.floor = tolerance.FLOOR
     solve_once(model, given)
-    if given.regrown == 0:
-        return
+    if given.regrown == 1:
+        solve_without_floor(model, given)
+
+
+@native
+def solve_without_floor(model: Model, given: Given) -> None:
+    """Solves again where a state has come back, by itself, from below what its tolerance resolves."""
     if not is_null(given.tape):
         given.tape.used = 0
         given.tape.longest = 0.0
-    given.floor = 0.0
     settings = given.settings
     more = allocate(SETTINGS)
     copy(more, settings, SETTINGS)
     more[3] = MORE_STEPS * more[3]
     given.settings = more
+    given.floor = 0.0
     solve_once(model, given)
     given.settings = settings
     release(more)
@@ -126,7 +144,15 @@ def solve(model: Model, given: Given) -> None:
 
 @native
 def solve_once(model: Model, given: Given) -> None:
-    """Solves one problem; where it fails the rows from there on are NaN and the report has a code."""
+    """One solve, with the floor that is given."""
+    problem = open_problem(model, given)
+    member.integrate(problem.work)
+    close_problem(problem)
+
+
+@native
+def open_problem(model: Model, given: Given) -> Problem:
+    """Work space for one problem, and everything before its first step."""
     n = model.states
     # the directions, and one column for their errors
     p = given.p + 1 if given.p > 0 else 0
@@ -184,18 +210,18 @@ def solve_once(model: Model, given: Given) -> None:
     work.y = take(pool, used, n)
     work.new = take(pool, used, n)
     work.error = take(pool, used, n)
-    work.f = take(pool, used, n)
+    work.f = take(pool, used, n + model.jacobian_count + n)
+    work.jacobian = work.f[n:]
+    work.slope_time = work.jacobian[model.jacobian_count :]
     work.scale = take(pool, used, n)
     work.zero_since = take(pool, used, n)
     work.troughs = take(pool, used, n)
     work.degrees = take(pool, used, n)
     work.noise = take(pool, used, n)
     work.point = take(pool, used, n)
-    work.slope_time = take(pool, used, n)
     work.change = take(pool, used, n)
     work.stages = take(pool, used, 8 * n)
     work.arguments = take(pool, used, 8 * n)
-    work.jacobian = take(pool, used, model.jacobian_count)
     work.factors = take(pool, used, model.factor_size)
     work.buffer = take(pool, used, sparse)
     work.kernel_out = take(pool, used, wide)
@@ -226,6 +252,9 @@ def solve_once(model: Model, given: Given) -> None:
     work.least_time = -1e308
     work.cap = 1e308
     work.log_error = -9.2
+    work.stages_place = -1
+    work.factors_place = -1
+    work.keeps_arguments = 1 if p > 0 or given.differentiates == 1 else 0
     work.chosen = -1
     if p > 0:
         widen(given.initial_d, work.s, n, given.p)
@@ -267,12 +296,30 @@ def solve_once(model: Model, given: Given) -> None:
     for k in range(work.stop_count):
         work.stop_order[k] = k
     if sound == 1:
-        member.integrate(work)
+        member.begin(work)
     else:
         work.code = BAD_DELAY
+    problem = allocate_record(Problem)
+    problem.given = given
+    problem.work = work
+    problem.added = added
+    problem.pool = pool
+    problem.used = used
+    problem.stop_pool = stop_pool
+    problem.stop_indices = stop_indices
+    return problem
+
+
+@native
+def close_problem(problem: Problem) -> None:
+    """What follows the last step: an adjoint, rows that were not reached, the report."""
+    given = problem.given
+    work = problem.work
+    p = work.p
+    directions = work.model.directions if work.differentiates == 1 and p == 0 else p
     if work.code == SUCCESS and work.differentiates == 1 and p == 0:
         found = work.stop_dots[given.stop_count * directions :]
-        if finite(found, added * directions) == 0:
+        if finite(found, problem.added * directions) == 0:
             work.code = NOT_DIFFERENTIABLE
         elif not is_null(work.tape):
             take_back(work, given)
@@ -289,12 +336,13 @@ def solve_once(model: Model, given: Given) -> None:
     given.report[4] = work.t
     given.global_error = work.global_error
     given.regrown = work.regrown
-    release(pool)
-    release(used)
-    release(stop_pool)
-    release(stop_indices)
+    release(problem.pool)
+    release(problem.used)
+    release(problem.stop_pool)
+    release(problem.stop_indices)
     past.forget(work)
     release(work)
+    release(problem)
 
 
 @native
@@ -568,13 +616,18 @@ def solve_adjoint(model: Model, given: Given) -> None:
         solve_forward(model, given, MORE_STEPS)
 
 
+@native(inline=True)
+def reverses(call: Call) -> bool:
+    """Whether a call is for a gradient by an adjoint."""
+    return call.count_operands > 11
+
+
 @native
-def solve_member(model: Model, call: Call, b: int) -> None:
-    """Member `b` of a call from compiled JAX; the order of operands and results is that of `Given`."""
+def read_call(model: Model, call: Call, b: int) -> Given:
+    """What member `b` of a call from compiled JAX asks for, less what only an adjoint needs."""
     given = allocate_record(Given)
     n = model.states
     last = call.count_operands - 1
-    reverse = 1 if last > 10 else 0
     given.p = 0
     given.q = operand(call, 0, b)
     given.initial = operand(call, 1, b)
@@ -584,7 +637,7 @@ def solve_member(model: Model, call: Call, b: int) -> None:
     given.stops = operand(call, 4, b)
     given.stop_count = call.operand_sizes[4]
     given.kicks = operand(call, 5, b)
-    if last > 6 and reverse == 0:
+    if last > 6 and not reverses(call):
         given.differentiates = 1
         given.p = call.operand_sizes[6] // n
         given.initial_d = operand(call, 6, b)
@@ -595,12 +648,19 @@ def solve_member(model: Model, call: Call, b: int) -> None:
     given.settings = operand(call, last, b)
     given.rows = result(call, 0, b)
     given.report = result(call, 1, b)
-    if reverse == 0 and given.p > 0:
-        solve_resolved(model, given)
-        release(given)
-        return
-    if reverse == 0:
-        solve(model, given)
+    given.floor = tolerance.FLOOR
+    return given
+
+
+@native
+def solve_member(model: Model, call: Call, b: int) -> None:
+    """Member `b` of a call from compiled JAX; the order of operands and results is that of `Given`."""
+    given = read_call(model, call, b)
+    if not reverses(call):
+        if given.p > 0:
+            solve_resolved(model, given)
+        else:
+            solve(model, given)
         release(given)
         return
     # whether there are derivatives, and their places

@@ -19,6 +19,8 @@ class Model(Record):
 
     settings: int
     busy: Indices
+    wide: int
+    make_wide: int
     states: int
     parameters: int
     directions: int
@@ -124,6 +126,8 @@ class Past(Record):
     # delayed states and their rates (2 d,)
     values: Vector
     buffer: Vector
+    # (n,) the state that is in `x` while the history is asked
+    present: Vector
     # accepted steps: begin, length, polynomials (5,) of the delayed states, and of their sensitivities
     record: Vector
     width: int
@@ -131,18 +135,46 @@ class Past(Record):
     capacity: int
 
 
-class Work(Record):
+class Step(Record):
+    """What a step of either method reads and writes: of one problem, or of `WIDTH` of them side by side (`group`)."""
+
+    model: Model
+    n: int
+    # kernels; 1 where conditions are decided wherever the right-hand side is evaluated
+    x: Vector
+    scratch: Vector
+    live: int
+    # state before and after, and the largest so far
+    y: Vector
+    new: Vector
+    error: Vector
+    scale: Vector
+    # absolute tolerances, 0 where automatic; what a rate is not known better than
+    atol: Vector
+    noise: Vector
+    # stages: increments (Rodas5P) or slopes (Tsit5), and the arguments of the right-hand side
+    stages: Vector
+    arguments: Vector
+    # 1 where the arguments of all stages are kept: for derivatives of the step
+    keeps_arguments: int
+    # one row: right-hand side, Jacobian and slope in time at the start
+    f: Vector
+    jacobian: Vector
+    slope_time: Vector
+    factors: Vector
+    buffer: Vector
+    point: Vector
+
+
+class Work(Step):
     """State and work space of one solve; `n` states, sensitivities as rows `(n, p)`.
 
     Where there are any, `p` is one more than the directions of the model: the last column is their `global_error`.
     """
 
-    model: Model
-    n: int
     p: int
     # what is asked for
     rtol: float
-    atol: Vector
     start: float
     end: float
     max_step: float
@@ -152,18 +184,8 @@ class Work(Record):
     first_gap: float
     times: Vector
     time_count: int
-    # kernels
-    x: Vector
-    scratch: Vector
-    live: int
-    # state
     t: float
     h: float
-    y: Vector
-    new: Vector
-    error: Vector
-    f: Vector
-    scale: Vector
     zero_since: Vector
     # least value of a state since it was below what its tolerance resolves, infinite where it never was
     troughs: Vector
@@ -176,16 +198,9 @@ class Work(Record):
     restart_time: float
     # longest step of late, forgotten slowly
     recent_step: float
-    noise: Vector
+    # 1 where a group has not taken up `noise` yet
+    noise_is_new: int
     size_limit: float
-    # stages: increments (Rodas5P) or slopes (Tsit5), and the arguments of the right-hand side
-    stages: Vector
-    arguments: Vector
-    jacobian: Vector
-    slope_time: Vector
-    factors: Vector
-    buffer: Vector
-    point: Vector
     # sensitivities
     s: Vector
     s_new: Vector
@@ -224,6 +239,25 @@ class Work(Record):
     least_time: float
     cap: float
     step_implicit: int
+    # what is planned for a step: the length that it would have had, where it has to end, the next stop, and 1 where it
+    # ends at one of them
+    planned: float
+    limit: float
+    stop: float
+    lands: int
+    # of the states, in tolerances; 1 where outputs lie inside the step
+    state_error: float
+    reads: int
+    # of a step that was taken in a group: its arrays, and the place among them from which stages and factors are still
+    # to be brought, -1 where they are in those of this record
+    group: Step
+    stages_place: int
+    factors_place: int
+    # 1 where error and an estimate of the fastest rate came with the step, and where its residuals did
+    measured: int
+    fastest: float
+    has_residual: int
+    residual: float
     # null without delays; sensitivities of what they see (2 d, p)
     past: Past
     past_d: Vector

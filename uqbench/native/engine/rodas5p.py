@@ -11,8 +11,8 @@ needs the same factors and one product with d(J u_i) for each stage.
 
 from ..language import Indices, Vector, copy, fill, isfinite, native
 from . import rodas5p_tableau as tableau
-from .evaluation import at, finite, inside_step, linearise_at, rate_at
-from .records import Work
+from .evaluation import at, between, finite, inside_step, linearise_at, rate_at_argument
+from .records import Step, Work
 from .sparse import add_combined, add_products, add_scaled, combine, factorize, substitute, substitute_columns
 from .variational import slopes_of_stage
 
@@ -20,6 +20,8 @@ GAMMA = tableau.GAMMA
 ALPHA = tableau.ALPHA
 GAMMA_SUMS = tableau.GAMMA_SUMS
 STAGES = 8
+# Those of the first stages that the slope in time enters.
+STAGES_OF_TIME = sum(factor != 0.0 for factor in GAMMA_SUMS)
 
 
 def _square(rows) -> tuple[tuple[float, ...], ...]:
@@ -38,7 +40,6 @@ def step(work: Work, h: float) -> int:
     """A step of length `h` from `t`: `new`, `error`, `stages`, `arguments`; 0 where the slopes are no numbers."""
     model = work.model
     n = work.n
-    u = work.stages
     if work.fresh != 1:
         linearise_at(work, inside_step(work, work.t), work.y)
         if finite(work.jacobian, model.jacobian_count) == 0 or finite(work.f, n) == 0:
@@ -46,51 +47,61 @@ def step(work: Work, h: float) -> int:
         if model.uses_time == 1 and finite(work.slope_time, n) == 0:
             return 0
         work.fresh = 1
-    w = work.factors
+    advance(work, work.t, h, work.least_time, work.cap)
+    return 1
+
+
+@native
+def advance(step: Step, t: float, h: float, first: float, last: float) -> None:
+    """The step from `f`, `jacobian` and `slope_time`; the right-hand side is evaluated between `first` and `last`."""
+    model = step.model
+    n = step.n
+    w = step.factors
     fill(w, 0.0, model.factor_size)
     shift = 1.0 / (GAMMA * h)
     for k in range(n):
         w[k] = shift
     for e in range(model.jacobian_count):
         place = model.jacobian_places[e]
-        w[place] = w[place] - work.jacobian[e]
+        w[place] = w[place] - step.jacobian[e]
     factorize(model, w)
-    copy(work.arguments, work.y, n)
-    copy(u, work.f, n)
-    finish_stage(work, h, 0)
-    stage(work, h, 1)
-    stage(work, h, 2)
-    stage(work, h, 3)
-    stage(work, h, 4)
-    stage(work, h, 5)
-    stage(work, h, 6)
-    stage(work, h, 7)
-    last = u[7 * n :]
+    copy(step.arguments, step.y, n)
+    copy(step.stages, step.f, n)
+    finish_stage(step, h, 0)
+    stage(step, t, h, first, last, 1)
+    stage(step, t, h, first, last, 2)
+    stage(step, t, h, first, last, 3)
+    stage(step, t, h, first, last, 4)
+    stage(step, t, h, first, last, 5)
+    stage(step, t, h, first, last, 6)
+    stage(step, t, h, first, last, 7)
+    increment = step.stages[7 * n :]
     for k in range(n):
-        work.new[k] = work.arguments[7 * n + k] + last[k]
-        work.error[k] = last[k]
-    return 1
+        step.new[k] = step.x[1 + k] + increment[k]
+        step.error[k] = increment[k]
 
 
 @native(inline=True)
-def stage(work: Work, h: float, i: int) -> None:
+def stage(step: Step, t: float, h: float, first: float, last: float, i: int) -> None:
     """Increments of stage `i`, a constant."""
-    n = work.n
-    argument = work.arguments[i * n :]
-    target = work.stages[i * n :]
-    combine(argument, work.y, 1.0, A[i], work.stages, i, n)
-    rate_at(work, inside_step(work, work.t + ALPHA[i] * h), argument, target)
-    add_combined(target, 1.0 / h, C[i], work.stages, i, n)
-    finish_stage(work, h, i)
+    n = step.n
+    argument = step.x[1:]
+    target = step.stages[i * n :]
+    combine(argument, step.y, 1.0, A[i], step.stages, i, n)
+    if step.keeps_arguments == 1:
+        copy(step.arguments[i * n :], argument, n)
+    rate_at_argument(step, between(t + ALPHA[i] * h, first, last), target)
+    add_combined(target, 1.0 / h, C[i], step.stages, i, n)
+    finish_stage(step, h, i)
 
 
 @native
-def finish_stage(work: Work, h: float, i: int) -> None:
+def finish_stage(step: Step, h: float, i: int) -> None:
     """The linear system of a stage."""
-    target = work.stages[i * work.n :]
-    if work.model.uses_time == 1 and GAMMA_SUMS[i] != 0.0:
-        add_scaled(target, h * GAMMA_SUMS[i], work.slope_time, work.n)
-    substitute(work.model, work.factors, target)
+    target = step.stages[i * step.n :]
+    if step.model.uses_time == 1 and i < STAGES_OF_TIME:
+        add_scaled(target, h * GAMMA_SUMS[i], step.slope_time, step.n)
+    substitute(step.model, step.factors, target)
 
 
 @native

@@ -4,7 +4,7 @@ Pivots are those of the diagonal, in an order of little fill (Markowitz 1957, do
 numerical pivoting: the matrix is I / (gamma h) - J, whose diagonal a shorter step makes as large as need be.
 """
 
-from ..language import Indices, Vector, isfinite, native
+from ..language import Indices, Table, Vector, isfinite, native
 from .records import Model
 
 
@@ -95,7 +95,7 @@ def scale_rows(factors: Vector, x: Vector, n: int, p: int) -> None:
 
 
 @native(inline=True, noalias=True)
-def combine(target: Vector, base: Vector, factor: float, row: Vector, vectors: Vector, count: int, size: int) -> None:
+def combine(target: Vector, base: Vector, factor: float, row: Table, vectors: Vector, count: int, size: int) -> None:
     """target = base + factor sum_j row_j vectors_j, in one pass; vectors of `size`, one after the other.
 
     Called with a constant `count`, so that the inner loop is unrolled and the outer one runs in vector registers.
@@ -108,7 +108,7 @@ def combine(target: Vector, base: Vector, factor: float, row: Vector, vectors: V
 
 
 @native(inline=True, noalias=("row", "vectors"))
-def add_combined(target: Vector, factor: float, row: Vector, vectors: Vector, count: int, size: int) -> None:
+def add_combined(target: Vector, factor: float, row: Table, vectors: Vector, count: int, size: int) -> None:
     """target += factor sum_j row_j vectors_j, in one pass."""
     for k in range(size):
         value = 0.0

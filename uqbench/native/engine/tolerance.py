@@ -11,7 +11,7 @@ The tolerance of a state is relative to its value. Below that stands, where the 
 
 from ..language import Vector, copy, fill, isfinite, native
 from .evaluation import inside_step, linearise_at, rate_at
-from .records import Work
+from .records import Step, Work
 
 # Part of the relative tolerance which the largest value so far keeps as an absolute one.
 FLOOR = 1e-12
@@ -69,11 +69,13 @@ def emergence(work: Work, degree: float, since: float, end: float, h: float) -> 
 
     Only the first step from zero has a large one; later ones are short against the time passed, so that it falls.
     """
+    if degree <= 0.0:
+        return work.rtol
     passed = end - since
     longest = emergence_time(work, since)
     first = passed <= 1.000001 * h
     short = h <= LONGEST_SHARE * passed and since <= work.restart_time
-    if degree <= 0.0 or passed >= longest or not (first or short):
+    if passed >= longest or not (first or short):
         return work.rtol
     return work.rtol * pow(longest / passed, degree)
 
@@ -82,15 +84,34 @@ def emergence(work: Work, degree: float, since: float, end: float, h: float) -> 
 def tolerance(work: Work, k: int, before: float, after: float, end: float, h: float) -> float:
     """What the local error of state `k` may be."""
     larger = max(abs(before), abs(after))
-    given = work.atol[k]
-    if given == 0.0 and larger == 0.0:
-        # at rest at zero, or fed through more states than a step has stages: nothing is there yet to be wrong
-        return LARGEST
-    if given > 0.0:
-        return given + work.rtol * larger
     relative = emergence(work, work.degrees[k], work.zero_since[k], end, h)
-    floor = work.floor * work.rtol * max(work.scale[k], larger)
-    return relative * larger + floor + 4.0 * EPSILON * h * work.noise[k] + TINY
+    return allowed(work, k, larger, work.rtol, relative, work.floor, h)
+
+
+@native(inline=True)
+def allowed(step: Step, k: int, larger: float, rtol: float, relative: float, share: float, h: float) -> float:
+    """What the local error of state `k` may be, which is no larger than `larger` at the ends of the step."""
+    floor = share * rtol * max(step.scale[k], larger)
+    automatic = relative * larger + floor + 4.0 * EPSILON * h * step.noise[k] + TINY
+    # at rest at zero, or fed through more states than a step has stages: nothing is there yet to be wrong
+    automatic = LARGEST if larger == 0.0 else automatic
+    given = step.atol[k]
+    return given + rtol * larger if given > 0.0 else automatic
+
+
+@native
+def plain_error(step: Step, rtol: float, h: float) -> float:
+    """As `state_error` where nothing grows from zero."""
+    worst = 0.0
+    # zero times what is no number is none
+    sound = 0.0
+    for k in range(step.n):
+        larger = max(abs(step.y[k]), abs(step.new[k]))
+        ratio = abs(step.error[k]) / allowed(step, k, larger, rtol, rtol, FLOOR, h)
+        sound = sound + 0.0 * ratio
+        sound = sound + 0.0 * step.new[k]
+        worst = max(worst, ratio)
+    return worst + sound
 
 
 @native

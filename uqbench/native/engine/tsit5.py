@@ -6,8 +6,8 @@ sensitivities are those of the same step: the method applied to the variational 
 
 from ..language import Vector, copy, fill, native, sqrt
 from . import tsit5_tableau as tableau
-from .evaluation import inside_step, rate_at
-from .records import Work
+from .evaluation import between, inside_step, rate_at, rate_at_argument
+from .records import Step, Work
 from .sparse import add_combined, add_scaled, combine
 from .variational import slopes_of_stage
 
@@ -24,51 +24,63 @@ FIRST_STAGE, LAST_STAGE = 2, 3
 @native
 def step(work: Work, h: float) -> None:
     """A step of length `h` from `t`: `new`, `error`, `stages` (slopes), `arguments`."""
-    n = work.n
-    k = work.stages
-    copy(work.arguments, work.y, n)
-    if work.fresh == LAST_STAGE:
-        copy(k, k[6 * n :], n)
-    elif work.fresh != FIRST_STAGE:
-        rate_at(work, inside_step(work, work.t), work.y, k)
-    work.fresh = FIRST_STAGE
-    stage(work, h, 1)
-    stage(work, h, 2)
-    stage(work, h, 3)
-    stage(work, h, 4)
-    stage(work, h, 5)
-    stage(work, h, 6)
-    for i in range(n):
-        work.new[i] = work.arguments[6 * n + i]
-        work.error[i] = 0.0
-    add_combined(work.error, h, ERROR, k, STAGES, n)
-
-
-@native(inline=True)
-def stage(work: Work, h: float, i: int) -> None:
-    """Slopes of stage `i`, a constant."""
-    n = work.n
-    argument = work.arguments[i * n :]
-    combine(argument, work.y, h, A[i], work.stages, i, n)
-    rate_at(work, inside_step(work, work.t + NODES[i] * h), argument, work.stages[i * n :])
+    first_slope(work)
+    advance(work, work.t, h, work.least_time, work.cap)
 
 
 @native
-def stiffness(work: Work) -> float:
+def first_slope(work: Work) -> None:
+    """The slope at the start of the step, where it is not known."""
+    k = work.stages
+    if work.fresh == LAST_STAGE:
+        copy(k, k[6 * work.n :], work.n)
+    elif work.fresh != FIRST_STAGE:
+        rate_at(work, inside_step(work, work.t), work.y, k)
+    work.fresh = FIRST_STAGE
+
+
+@native
+def advance(step: Step, t: float, h: float, first: float, last: float) -> None:
+    """The step from its first slope; the right-hand side is evaluated between `first` and `last`."""
+    n = step.n
+    copy(step.arguments, step.y, n)
+    stage(step, t, h, first, last, 1)
+    stage(step, t, h, first, last, 2)
+    stage(step, t, h, first, last, 3)
+    stage(step, t, h, first, last, 4)
+    stage(step, t, h, first, last, 5)
+    stage(step, t, h, first, last, 6)
+    for i in range(n):
+        step.new[i] = step.arguments[6 * n + i]
+        step.error[i] = 0.0
+    add_combined(step.error, h, ERROR, step.stages, STAGES, n)
+
+
+@native(inline=True)
+def stage(step: Step, t: float, h: float, first: float, last: float, i: int) -> None:
+    """Slopes of stage `i`, a constant."""
+    n = step.n
+    argument = step.x[1:]
+    combine(argument, step.y, h, A[i], step.stages, i, n)
+    if step.keeps_arguments == 1 or i >= STAGES - 2:
+        copy(step.arguments[i * n :], argument, n)
+    rate_at_argument(step, between(t + NODES[i] * h, first, last), step.stages[i * n :])
+
+
+@native
+def stiffness(step: Step) -> float:
     """Estimate of the fastest rate from the last two stages, which stand at the same time."""
-    n = work.n
+    n = step.n
     num = 0.0
     den = 0.0
     for k in range(n):
         # relative to the size of the state, so that no unit is preferred
-        size = max(work.scale[k], abs(work.new[k])) + 1e-290
-        slope = (work.stages[6 * n + k] - work.stages[5 * n + k]) / size
-        change = (work.arguments[6 * n + k] - work.arguments[5 * n + k]) / size
+        inverse = 1.0 / (max(step.scale[k], abs(step.new[k])) + 1e-290)
+        slope = (step.stages[6 * n + k] - step.stages[5 * n + k]) * inverse
+        change = (step.arguments[6 * n + k] - step.arguments[5 * n + k]) * inverse
         num = num + slope * slope
         den = den + change * change
-    if not den > 0.0:
-        return 0.0
-    return sqrt(num / den)
+    return sqrt(num / den) if den > 0.0 else 0.0
 
 
 @native
