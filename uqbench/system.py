@@ -37,6 +37,8 @@ DIRECTIONS = ("rising", "falling", "both")
 class Event:
     """A change of the states at the moment when something crosses zero; its time is found to rounding.
 
+    An event at the time of a dose sees the states after the dose.
+
     Derivatives follow the time of the crossing where it is transversal (the root function has a slope along the
     trajectory); a tangential one is a result code when derivatives are asked for.
 
