@@ -85,9 +85,10 @@ class Model(Record):
     settings: int
     # calls under way in this process, see `CALLS_UNDER_WAY`
     busy: Indices
-    # what large batches need beside this record, 0 where there is nothing yet; address of a C function without
-    # arguments that makes it, 0 where there is none
+    # what large batches need: a record of wide kernels and the address of a function `(model, call)` that solves
+    # members side by side, 0 where there is nothing yet; address of a C function that makes both, 0 where there is none
     wide: int
+    side_by_side: int
     make_wide: int
 
 
@@ -318,17 +319,15 @@ def _new_call(frame: CallFrame, model: Model, members: int) -> Call:
     return call
 
 
-def build(
-    solve_member: NativeFunction, solve_group: NativeFunction | None = None, suits_group: NativeFunction | None = None
-) -> Library:
+def build(solve_member: NativeFunction, suits_group: NativeFunction | None = None) -> Library:
     """Compile the handler for one engine.
 
     Args:
         solve_member: native function `(model, call: Call, b: int) -> None` that solves member `b`; the record of its
             model begins with the fields of `Model`. It may run on several threads at once.
-        solve_group: native function `(model, call: Call) -> None` that solves what it gets from `next_member`, several
-            members side by side, in batches of `WIDTH` or more of a model with `wide`. Results have to be the same.
-        suits_group: native function `(model, call: Call) -> bool`: whether a call is one for `solve_group`.
+        suits_group: native function `(model, call: Call) -> bool`: whether members of a call, if they are `WIDTH` or
+            more, are solved side by side by the function whose address is in the model. It takes them from
+            `next_member`, and its results have to be the same. It is compiled by itself, when it is first needed.
 
     Returns:
         A library with the entry `handle(frame, model)`, for `register`.
@@ -364,11 +363,11 @@ def build(
     def work_in_groups(call: Call) -> None:
         model = as_record(model_type, call.model)
         if in_groups(call) and model.wide != 0:
-            solve_group(model, call)
+            call_address(model.side_by_side, model, call)
         else:
             work_alone(call)
 
-    work = work_alone if solve_group is None else work_in_groups
+    work = work_alone if suits_group is None else work_in_groups
 
     @native
     def help_and_leave(call: Call) -> None:

@@ -28,7 +28,7 @@ from ..native.engine import group, point, problem, records
 from ..native.engine.codes import SUCCESS
 from ..native.engine.elimination import eliminate
 from ..native.language import record_fields
-from ..native.library import PackedRecord, pack
+from ..native.library import PackedRecord, compile_library, pack
 from ..system import METHODS, Ode, Theta
 from .schedule import absolute_tolerances, schedule
 
@@ -170,6 +170,8 @@ def _offer_wide(record: PackedRecord, kernels) -> object:
                 for name, address in addresses.items():
                     words[fields.index(name)] = address
                 kept.extend([words, engines])
+                # last what says that all of it is there
+                record.words[fields.index("side_by_side")] = group_engine().address(group.solve_group.__name__)
                 record.words[fields.index("wide")] = words.ctypes.data
 
     function = ctypes.CFUNCTYPE(None)(make)
@@ -180,7 +182,13 @@ def _offer_wide(record: PackedRecord, kernels) -> object:
 @lru_cache(maxsize=1)
 def engine():
     """The integrator as machine code: compiled once for each installation, read back afterwards."""
-    return foreign_call.build(problem.solve_member, group.solve_group, group.suits_group)
+    return foreign_call.build(problem.solve_member, group.suits_group)
+
+
+@lru_cache(maxsize=1)
+def group_engine():
+    """The same for several members of a batch at once; compiled when the first large batch comes."""
+    return compile_library([group.solve_group], "group")
 
 
 @lru_cache(maxsize=1)
@@ -255,6 +263,7 @@ def _record(task: Task, kernels, active) -> PackedRecord:
         "settings": records.SETTINGS,
         "busy": foreign_call.CALLS_UNDER_WAY,
         "wide": None,
+        "side_by_side": None,
         "make_wide": None,
         "states": n,
         "parameters": position + 2 * len(task.system.delays),
@@ -687,7 +696,9 @@ def _linearised_derivative(task, active, primals, tangents):
 @lru_cache(maxsize=1)
 def _inversion() -> str:
     """The name of the engine's matrix inversion."""
-    record = pack(foreign_call.Model, settings=1, busy=foreign_call.CALLS_UNDER_WAY, wide=None, make_wide=None)
+    record = pack(
+        foreign_call.Model, settings=1, busy=foreign_call.CALLS_UNDER_WAY, wide=None, side_by_side=None, make_wide=None
+    )
     foreign_call.register("uqbench_inverse", record.address, foreign_call.build(point.invert_member))
     _kept.append(record)
     return "uqbench_inverse"

@@ -20,6 +20,7 @@ class Model(Record):
     settings: int
     busy: Indices
     wide: int
+    side_by_side: int
     make_wide: int
     states: int
     parameters: int
