@@ -23,7 +23,7 @@ _lock = threading.RLock()
 _engines: list[llvm.ExecutionEngine] = []  # machine code lives as long as the process: its addresses are everywhere
 _ready = False
 
-LIBRARY_SPEED = 2
+LIBRARY_SPEED = 1
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def compile_library(entries: Sequence[NativeFunction], name: str) -> Library:
         file = _cache_directory() / f"{name}-{_fingerprint(text)}.o"
         code = _read(file)
         if code is None:
-            code = machine.emit_object(_optimised(text, machine, LIBRARY_SPEED))
+            code = machine.emit_object(_optimised(text, machine, LIBRARY_SPEED, loops=True))
             _write(file, code)
         engine = _engine(llvm.parse_assembly(""), machine)
         engine.add_object_file(llvm.ObjectFileRef.from_data(code))
@@ -153,12 +153,12 @@ def _host() -> tuple[str, str]:
     return llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten()
 
 
-def _optimised(text: str, machine: llvm.TargetMachine, speed: int) -> llvm.ModuleRef:
+def _optimised(text: str, machine: llvm.TargetMachine, speed: int, loops: bool = False) -> llvm.ModuleRef:
     module = llvm.parse_assembly(text)
     module.triple = machine.triple
     module.data_layout = str(machine.target_data)
     options = llvm.create_pipeline_tuning_options(speed_level=speed)
-    options.loop_vectorization = speed > 1
+    options.loop_vectorization = loops or speed > 1
     builder = llvm.create_pass_builder(machine, options)
     builder.getModulePassManager().run(module, builder)
     return module
