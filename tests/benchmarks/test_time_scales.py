@@ -69,8 +69,8 @@ def test_reduced_against_full_enzyme(mechanism, reduced):
     assert ratio > 1
 
 
-def test_the_look_at_the_time_scales():
-    """A whole call of `evaluate`, in which a reduced model is looked at where it is evaluated, against the full one."""
+def test_a_reduced_model_is_as_fast_to_evaluate_as_the_full_one():
+    """A whole call of `evaluate`; the tenth is noise."""
     theta = {"L": 2.0, "Kd": 1.0, "beta": 1.0, "delta": 0.5, "sigma": 0.1}
     design = uq.Design.linspace(0.5, 10.0, 20)
     ratio = ratio_of_times(
@@ -78,8 +78,8 @@ def test_the_look_at_the_time_scales():
         lambda: uq.evaluate(receptor_tf.model, theta | {"eps": 1e-2}, design).outputs,
         repeats=101,
     )
-    print(f"\nevaluate, receptor: reduced with its look / full {ratio:.2f}")
-    assert ratio < 3
+    print(f"\nevaluate, receptor: reduced / full {ratio:.2f}")
+    assert ratio < 1.1
 
 
 def quintic_start(p, inputs):

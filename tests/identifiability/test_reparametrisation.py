@@ -154,3 +154,56 @@ def test_what_cannot_be_done_is_named(name):
 def test_nothing_to_do():
     assert reparametrised(product_rate.model, {}) is product_rate.model
     assert reparametrised(product_rate.model, {"k": "k"}) is product_rate.model
+
+
+def pulsed_initial(p, inputs):
+    return {"A": p["k"] * p["g"]}
+
+
+def pulsed_rhs(t, y, p, inputs):
+    return {"A": -p["k"] * p["g"] * y["A"]}
+
+
+def pulsed_start(p, inputs):
+    return 0.1 * p["k"] * p["g"]
+
+
+def low(t, y, p, inputs):
+    return y["A"] - 0.5 * p["k"] * p["g"]
+
+
+def refilled(t, y, p, inputs):
+    return {"A": y["A"] + p["k"] * p["g"]}
+
+
+def pulsed_observe(y, p, t, inputs):
+    return {"c": y["A"] * (1 + t * p["k"] * p["g"]) * inputs["gain"]}
+
+
+def lagged_rhs(t, y, p, inputs):
+    return {"A": -p["k"] * p["g"] * y["before"]}
+
+
+def lag(p, inputs):
+    return 0.3 * p["k"] * p["g"]
+
+
+def history(t, p, inputs):
+    return p["k"] * p["g"] * (1 - t)
+
+
+@pytest.mark.parametrize("kind", ["event", "delay"])
+def test_every_function_of_a_system_is_given_the_old_parameters(kind):
+    """A start that is a parameter, events, delays, an `observe` that reads time and inputs."""
+    system = {
+        "event": uq.Ode(pulsed_initial, pulsed_rhs, start=pulsed_start, events=(uq.Event(low, refilled, "falling"),)),
+        "delay": uq.Ode(pulsed_initial, lagged_rhs, delays={"before": uq.Delay("A", lag, history)}),
+    }[kind]
+    space = uq.Space({name: uq.epistemic(uq.LogNormal(median=1.0, sigma=0.3)) for name in ("k", "g")})
+    model = uq.Model(space, system, pulsed_observe, {"c": ""}, {"c": uq.Normal("c", 0.1)})
+    design = uq.Design(np.linspace(0.3, 4.0, 8), inputs={"gain": 2.0})
+    new = reparametrised(model, {"kg": "k*g"}, design=design)
+    old = uq.evaluate(model, {"k": 1.5, "g": 0.8}, design)
+    run = uq.evaluate(new, {"kg": 1.2}, design)
+    assert int(old.result) == int(run.result) == 0
+    np.testing.assert_allclose(run.outputs["c"], old.outputs["c"], rtol=1e-6)

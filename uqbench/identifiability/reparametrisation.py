@@ -88,8 +88,7 @@ class WithOutputs:
     @property
     def __signature__(self) -> inspect.Signature:
         """That of the function: `observe` is given what it asks for by name."""
-        known = inspect.signature(WithOutputs.__call__ if self.function is None else self.function)
-        return known
+        return inspect.signature(WithOutputs.__call__ if self.function is None else self.function)
 
 
 def reparametrised(

@@ -52,8 +52,7 @@ class Model:
     time_unit: str = ""
 
     def __post_init__(self):
-        # not a field: a model is what is given, and this follows from it
-        object.__setattr__(self, "dynamics", system_of(self.system))
+        system_of(self.system)  # or says what is wrong with it
         findings = [f"output {name!r}: {f}" for name, unit in self.units.items() if (f := unit_finding(unit))]
         findings += [f"time: {f}" for f in [unit_finding(self.time_unit)] if f]
         known = (*self.space.names, *self.units)
@@ -127,6 +126,11 @@ class Model:
         more = {"t": t, "inputs": inputs}
         asked = {name: more[name] for name in inspect.signature(self.observe).parameters if name in more}
         return self.observe(self.system.complete(t, y, p, inputs), p, **asked)
+
+    @property
+    def dynamics(self) -> System:
+        """The system as what runs, and can be asked what it can do."""
+        return system_of(self.system)
 
     @property
     def stochastic(self) -> bool:

@@ -1,7 +1,7 @@
 """From what a modeller gives as `Model(system=)` to the kind of dynamics that it is."""
 
 from ..errors import InputError
-from ..numerics.slow_fast import FastEquilibrium
+from ..numerics.slow_fast import reduction
 from ..system import Ode
 from .initial_value import InitialValueProblem
 from .protocol import System
@@ -20,8 +20,7 @@ def system_of(given) -> System:
     if isinstance(given, System):
         return given
     if isinstance(given, Ode):
-        reduced = isinstance(given.algebraic, FastEquilibrium)
-        return QuasiSteadyState(given) if reduced else InitialValueProblem(given)
+        return InitialValueProblem(given) if reduction(given) is None else QuasiSteadyState(given)
     raise InputError(
         "Model",
         [f"the system is {given!r}; give an Ode, a System of your own, or use Model.from_function for a simulator."],

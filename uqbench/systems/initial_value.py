@@ -37,7 +37,7 @@ class InitialValueProblem(System):
     ode: Ode
 
     kind = "an Ode"
-    capabilities = frozenset({"symbolic", "states", "tolerance", "sensitivities"})
+    capabilities = frozenset({"symbolic", "states", "tolerance"})
 
     @property
     def stops(self) -> tuple[Callable, ...]:

@@ -21,7 +21,6 @@ CAPABILITIES = {
     "symbolic": ("equations to read", "describe its dynamics as an Ode to have them read"),
     "states": ("states to reduce", "describe its dynamics as an Ode with states by name"),
     "tolerance": ("tolerance", "its outputs are taken as exact to rounding"),
-    "sensitivities": ("sensitivities of its own", "they are found by automatic differentiation"),
     "quasi_steady": ("fast states in a quasi-steady state", "`Model.reduced` makes such a model"),
     "stochastic": ("random outputs", "its runs need no key"),
 }

@@ -7,11 +7,9 @@ import jax
 import jax.numpy as jnp
 
 from ..design import Design
+from ..numerics.stepping import BLOW_UP
 from ..space import Theta
 from .protocol import Functions, Outcome, Run, System, finished
-
-# Outputs that are no numbers, as of a solution that left them.
-NOT_FINITE = 2
 
 
 @dataclass(frozen=True)
@@ -45,7 +43,7 @@ class Simulator(System):
     def run(self, model, theta: Theta, design: Design, key, plan: str, *, reverse: bool = False, sharper=1.0) -> Run:
         nothing = jnp.zeros((), int)
         outputs = self._outputs(model, theta, design, key)
-        return finished(model, outputs, Outcome(nothing, nothing, nothing), design.times.shape, NOT_FINITE)
+        return finished(model, outputs, Outcome(nothing, nothing, nothing), design.times.shape, BLOW_UP)
 
     def translated(self, translate: Callable[[Callable, int], Callable]) -> "Simulator":
         return Simulator(translate(self.simulate, 0), self.stochastic)

@@ -22,7 +22,7 @@ TINY, LARGEST = 1e-290, 1e300
 # A state this small, as a part of its largest value so far, has a relative error of 1e-5 from the floor; by what factor
 # it has to grow to count as back, and what part of it has to come from others then.
 UNRESOLVED_SHARE, REGROWTH, FED = 1e-15, 1e3, 0.1
-# Accepted steps between looks at what was put to zero, and steps in which its growth shows.
+# Steps between looks at what was put to zero, and steps in which its growth shows.
 LOOKS, GROWING = 4, 40
 NOT_A_NUMBER = float("nan")
 # Growth t^d of what was zero is followed from there with degrees up to this one.

@@ -9,10 +9,9 @@ from .reduced import reduction as reduction
 from .reduced import split_states as split_states
 from .scales import SMALL as SMALL
 from .scales import grid_times as grid_times
-from .scales import pace as pace
 
 __all__ = [
-    *("SMALL", "FastEquilibrium", "grid_times", "is_implicit", "pace", "quasi_steady_state", "reduction"),
+    *("SMALL", "FastEquilibrium", "grid_times", "is_implicit", "quasi_steady_state", "reduction"),
     *("reduction_error", "separation", "split_states"),
 ]
 

@@ -8,9 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ...system import Ode
 from ..given import stacked
-from ..odes import solve
 from ..roots import relax
 from .reduced import FastEquilibrium
 
@@ -96,32 +94,3 @@ def layers(equilibrium: FastEquilibrium, slow: tuple[str, ...], theta, inputs, t
         return scales_at(equilibrium, slow, theta, inputs, t, rest, x, y).shift
 
     return jax.vmap(at)(jnp.asarray(times), jnp.asarray(x), jnp.asarray(y))
-
-
-@partial(jax.jit, static_argnums=0)
-def pace(system: Ode, theta, design) -> tuple[Array, Array]:
-    """Ratio of time scales and shift of the slow states in the first layer, from the reduced solution alone.
-
-    Args:
-        system: a reduced one. theta: scalars. design: finite times.
-
-    Returns:
-        the largest of each, as `separation` defines them; far cheaper, and blind to further equilibria.
-    """
-    equilibrium, inputs = system.algebraic, design.inputs
-    start = system.initial(theta, inputs)
-    slow, free = tuple(start), equilibrium.rates(theta, inputs).independent
-    rows = solve(system, theta, design, method="implicit").states
-    y = jnp.stack([rows[name] for name in slow], axis=1)
-
-    def at(t, y):
-        rest = stacked(equilibrium(t, dict(zip(slow, y, strict=True)), theta, inputs), free)
-        return rest, scales_at(equilibrium, slow, theta, inputs, t, rest, rest, y)
-
-    rest, found = jax.vmap(at)(design.times, y)
-    size_x, size_y = (jnp.maximum(jnp.max(jnp.abs(part), axis=0), 1e-300) for part in (rest, y))
-    speed, drift = (jnp.max(jnp.abs(rate / size)) for rate, size in ((found.speed, size_y), (found.drift, size_x)))
-    slow_rate = jnp.maximum(jnp.max(jnp.abs(found.slow_spectrum)), jnp.maximum(speed, drift))
-    first = stacked(equilibrium.full.initial(theta, inputs), free)
-    layer = scales_at(equilibrium, slow, theta, inputs, design.start, at(design.start, y[0])[0], first, y[0]).shift
-    return slow_rate / jnp.min(jnp.abs(found.growth)), jnp.max(jnp.abs(layer / size_y))
