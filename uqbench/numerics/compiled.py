@@ -24,7 +24,7 @@ from jaxtyping import Array, Float, Int
 from ..design import Design
 from ..kernels import NotAKernel, Sources, build
 from ..native import foreign_call
-from ..native.engine import group, point, problem, records
+from ..native.engine import calls, group, point, records
 from ..native.engine.codes import SUCCESS
 from ..native.engine.elimination import eliminate
 from ..native.language import record_fields
@@ -182,7 +182,7 @@ def _offer_wide(record: PackedRecord, kernels) -> object:
 @lru_cache(maxsize=1)
 def engine():
     """The integrator as machine code: compiled once for each installation, read back afterwards."""
-    return foreign_call.build(problem.solve_member, group.suits_group)
+    return foreign_call.build(calls.solve_member, group.suits_group)
 
 
 @lru_cache(maxsize=1)

@@ -24,9 +24,10 @@ from ..language import (
     wide,
 )
 from . import member, rodas5p, steps, tolerance, tsit5
+from .calls import read_call, solve_without_floor
 from .evaluation import between, linearise_at
 from .member import RUNNING
-from .problem import Problem, close_problem, open_problem, read_call, solve_without_floor
+from .problem import Problem, close_problem, open_problem
 from .records import Model, Step, Work
 from .steps import gather, scatter
 

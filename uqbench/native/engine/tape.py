@@ -42,7 +42,7 @@ def room(tape: Tape, count: int) -> int:
 def check_slopes(work: Work) -> None:
     """A solve that an adjoint will follow ends where slopes of the right-hand side are no numbers (x^.8 at 0).
 
-    All stages are looked at: the adjoint goes through them. `problem.solve_checked` then asks the sensitivities. The
+    All stages are looked at: the adjoint goes through them. `calls.solve_checked` then asks the sensitivities. The
     adjoint does not know delays either.
     """
     model = work.model
