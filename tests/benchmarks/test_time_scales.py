@@ -70,7 +70,7 @@ def test_reduced_against_full_enzyme(mechanism, reduced):
 
 
 def test_a_reduced_model_costs_hardly_more_to_evaluate_than_the_full_one():
-    """A whole call of `evaluate`: the reduced one is solved in JAX, the full one by the engine; 1.03 to 1.14 was seen."""
+    """A whole call of `evaluate`: the reduced one is solved in JAX, the full one by the engine; seen: 1.03 to 1.14."""
     theta = {"L": 2.0, "Kd": 1.0, "beta": 1.0, "delta": 0.5, "sigma": 0.1}
     design = uq.Design.linspace(0.5, 10.0, 20)
     ratio = ratio_of_times(
