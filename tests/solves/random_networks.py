@@ -20,6 +20,7 @@ prints what differs.
 
 import argparse
 import dataclasses
+import signal
 import time
 import warnings
 from collections import Counter
@@ -524,16 +525,34 @@ def examine(seed: int) -> Outcome:
     return solve(drawn, reference(drawn, thorough=True))
 
 
+class TooLong(BaseException):
+    """Raised by the alarm; not an `Exception`, which would count as an outcome of the network."""
+
+
+def _give_up(*_) -> None:
+    raise TooLong
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description="Random networks: what is wrong, what is refused.")
     parser.add_argument("--count", type=int, default=100)
     parser.add_argument("--seed", type=int, default=0, help="of the first network; the others follow")
     parser.add_argument("--all", action="store_true", help="print the right ones too")
+    parser.add_argument("--patience", type=int, default=300, help="seconds for one network, references included")
     arguments = parser.parse_args()
+    signal.signal(signal.SIGALRM, _give_up)
     print(HEADER)
     tally, slowest, began = Counter(), 0.0, time.perf_counter()
     for seed in range(arguments.seed, arguments.seed + arguments.count):
-        outcome = examine(seed)
+        signal.alarm(arguments.patience)
+        try:
+            outcome = examine(seed)
+        except TooLong:
+            tally["unknown"] += 1
+            print(f"{seed}: the references took too long", flush=True)
+            continue
+        finally:
+            signal.alarm(0)
         kind = "wrong" if outcome.wrong else "refused" if outcome.refused else "right"
         tally[kind] += 1
         slowest = max(slowest, outcome.seconds)
@@ -541,8 +560,9 @@ def main() -> None:
             print(f"{outcome} {kind}", flush=True)
         jax.clear_caches()
     print(
-        f"{tally['right']} right, {tally['refused']} refused with a code, {tally['wrong']} wrong with success; slowest "
-        f"{slowest:.1f} s, all together {time.perf_counter() - began:.0f} s"
+        f"{tally['right']} right, {tally['refused']} refused with a code, {tally['wrong']} wrong with success, "
+        f"{tally['unknown']} without a reference; slowest {slowest:.1f} s, "
+        f"all together {time.perf_counter() - began:.0f} s"
     )
     for code in sorted(uq.RESULTS):
         print(f"  {code}: {uq.RESULTS[code]}")

@@ -70,6 +70,12 @@ def rate_at_argument(step: Step, t: float, out: Vector) -> None:
     step.model.rate(step.x, out, step.scratch)
 
 
+@native(inline=True)
+def same_sign(a: float, b: float) -> bool:
+    """Whether both are positive or both negative. Not their product: that of small numbers is zero."""
+    return (a > 0.0 and b > 0.0) or (a < 0.0 and b < 0.0)
+
+
 @native
 def sign_of_ends(work: Work) -> None:
     """Puts states of a stage in `x` to zero that have a sign there which they have at neither end of the step."""
@@ -77,7 +83,7 @@ def sign_of_ends(work: Work) -> None:
         return
     for k in range(work.n):
         value = work.x[1 + k]
-        if value * work.y[k] <= 0.0 and value * work.new[k] <= 0.0:
+        if not same_sign(value, work.y[k]) and not same_sign(value, work.new[k]):
             work.x[1 + k] = 0.0
 
 

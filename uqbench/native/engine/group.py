@@ -186,7 +186,7 @@ def start_next(model: Model, group: Group, call: Call, place: int) -> int:
 @native
 def kind_of_step(work: Work) -> int:
     """How a planned step is to be taken."""
-    if work.live == 1:
+    if work.live == 1 or work.keep_stage_signs == 1:
         return ALONE
     return IMPLICIT_STEP if work.implicit == 1 else EXPLICIT_STEP
 

@@ -192,6 +192,11 @@ def within_tolerance(work: Work) -> int:
     end = end_of_step(work)
     fill(work.degrees, 0.0, work.n)
     error = work.state_error if work.measured == 1 else tolerance.state_error(work, end, h)
+    if not isfinite(error) and work.keep_stage_signs == 0:
+        # a stage may leave the domain of a power or logarithm that the states never leave
+        work.keep_stage_signs = 1
+        steps.attempt(work, h)
+        error = tolerance.state_error(work, end, h)
     if error > 1.0 and tolerance.measure_degrees(work, end, h) == 1:
         if work.stages_place >= 0:
             steps.gather(work.error, work.group.error[work.stages_place :], work.n)

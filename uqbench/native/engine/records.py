@@ -222,6 +222,8 @@ class Work(Step):
     keep_sign: int
     # 1 where a step has put a state to zero that would have changed its sign
     signs_moved: int
+    # 1 since a stage left the domain of the right-hand side: stages are put to zero as steps are (`keep_signs`)
+    keep_stage_signs: int
     # step control
     implicit: int
     method: int

@@ -14,6 +14,7 @@ from . import rodas5p_tableau as tableau
 from .evaluation import at, between, finite, inside_step, linearise_at, rate_at_argument
 from .records import Step, Work
 from .sparse import add_combined, add_products, add_scaled, combine, factorize, substitute, substitute_columns
+from .tolerance import keep_signs_of_argument
 from .variational import slopes_of_stage
 
 GAMMA = tableau.GAMMA
@@ -88,6 +89,7 @@ def stage(step: Step, t: float, h: float, first: float, last: float, i: int) -> 
     argument = step.x[1:]
     target = step.stages[i * n :]
     combine(argument, step.y, 1.0, A[i], step.stages, i, n)
+    keep_signs_of_argument(step, h)
     if step.keeps_arguments == 1:
         copy(step.arguments[i * n :], argument, n)
     rate_at_argument(step, between(t + ALPHA[i] * h, first, last), target)

@@ -9,7 +9,7 @@ The tolerance of a state is relative to its value. Below that stands, where the 
   t^1.8 or t^9 no first step has a relative accuracy, and what goes wrong at t << T is soon a small part of x.
 """
 
-from ..language import Vector, copy, fill, isfinite, native
+from ..language import Vector, as_record, copy, fill, is_wide, isfinite, native
 from .evaluation import inside_step, linearise_at, rate_at
 from .records import Step, Work
 
@@ -19,6 +19,7 @@ FLOOR = 1e-12
 SENSITIVITY_FLOOR = 0.1
 EPSILON = 2.220446049250313e-16
 TINY, LARGEST = 1e-290, 1e300
+LEAST_NORMAL = 2.2250738585072014e-308
 # A state this small, as a part of its largest value so far, has a relative error of 1e-5 from the floor; by what factor
 # it has to grow to count as back, and what part of it has to come from others then.
 UNRESOLVED_SHARE, REGROWTH, FED = 1e-15, 1e3, 0.1
@@ -126,6 +127,12 @@ def state_error(work: Work, end: float, h: float) -> float:
     return worst
 
 
+@native(inline=True)
+def left_sign(before: float, after: float) -> bool:
+    """Whether a step has led to the other side of zero; what was zero is taken to be what cannot be negative."""
+    return (after < 0.0 and before >= 0.0) or (after > 0.0 and before < 0.0)
+
+
 @native
 def keep_signs(work: Work, end: float, h: float) -> None:
     """Puts to zero what a step has carried across it by less than its error: powers and logarithms end there."""
@@ -135,12 +142,26 @@ def keep_signs(work: Work, end: float, h: float) -> None:
     for k in range(work.n):
         before = work.y[k]
         after = work.new[k]
-        crossed = before * after < 0.0 or (before == 0.0 and after < 0.0)
-        if crossed and abs(after) <= tolerance(work, k, before, after, end, h):
+        if left_sign(before, after) and abs(after) <= tolerance(work, k, before, after, end, h):
             work.new[k] = 0.0
             work.signs_moved = 1
             if before != 0.0 and work.atol[k] == 0.0:
                 work.troughs[k] = 0.0
+
+
+@native(inline=True)
+def keep_signs_of_argument(step: Step, h: float) -> None:
+    """The same of the argument of a stage, which is in `x`: what is nearly gone would hold all steps in its domain."""
+    if not is_wide():
+        work = as_record(Work, step)
+        if work.keep_stage_signs == 1:
+            for k in range(work.n):
+                before = work.y[k]
+                argument = work.x[1 + k]
+                limit = allowed(step, k, abs(before), work.rtol, work.rtol, work.floor, h)
+                # numbers below the normal ones are zero to a comparison, but not to a power
+                if abs(argument) < LEAST_NORMAL or (left_sign(before, argument) and abs(argument) <= limit):
+                    work.x[1 + k] = 0.0
 
 
 @native

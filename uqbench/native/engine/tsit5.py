@@ -9,6 +9,7 @@ from . import tsit5_tableau as tableau
 from .evaluation import between, inside_step, rate_at, rate_at_argument
 from .records import Step, Work
 from .sparse import add_combined, add_scaled, combine
+from .tolerance import keep_signs_of_argument
 from .variational import slopes_of_stage
 
 STAGES = 7
@@ -62,6 +63,7 @@ def stage(step: Step, t: float, h: float, first: float, last: float, i: int) -> 
     n = step.n
     argument = step.x[1:]
     combine(argument, step.y, h, A[i], step.stages, i, n)
+    keep_signs_of_argument(step, h)
     if step.keeps_arguments == 1 or i >= STAGES - 2:
         copy(step.arguments[i * n :], argument, n)
     rate_at_argument(step, between(t + NODES[i] * h, first, last), step.stages[i * n :])
