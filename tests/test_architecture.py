@@ -48,7 +48,17 @@ ALLOWED = {
     "numerics": {"design", "errors", "kernels", "native", "space", "system"},
     "systems": {"design", "errors", "numerics", "space", "system"},
     # identifiability: only for the method `reparametrised`, and only when it is called
-    "model": {"design", "distributions", "errors", "identifiability", "numerics", "space", "units", *DYNAMICS},
+    "model": {
+        "design",
+        "distributions",
+        "errors",
+        "identifiability",
+        "numerics",
+        "space",
+        "symbols",
+        "units",
+        *DYNAMICS,
+    },
     "study": {"design", "errors", "model", "units"},
     "observation": {"design", "distributions", "errors", "model", "numerics", "space", "study"},
     "results": {"errors", "study"},

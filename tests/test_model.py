@@ -147,6 +147,39 @@ def test_digest_follows_content_not_objects(decay):
     assert model_module.digest(decay, DESIGN) != model_module.digest(other, DESIGN)
 
 
+def variant(rhs):
+    return uq.Model(decay_space(), uq.Ode(decay_initial, rhs), decay_observe, {"C": "mg/L"})
+
+
+def test_digest_is_of_the_formula_not_of_what_jax_makes_of_it(monkeypatch):
+    """Another version of JAX lists the same formula in another way; stored results are still those of this model."""
+    plain = variant(lambda t, y, p, inputs: {"C": -p["k"] * y["C"] + y["C"] ** 2})
+    nested = variant(jax.jit(lambda t, y, p, inputs: {"C": jnp.square(y["C"]) - 1 * p["k"] * y["C"]}))
+    same = variant(jax.jit(lambda t, y, p, inputs: {"C": -p["k"] * y["C"] + jnp.square(y["C"])}))
+    design = uq.Design([1.0], inputs={"dose": 1.0})
+    assert model_module.digest(plain, design) == model_module.digest(same, design)
+    # another order of operations is another program: it rounds differently
+    assert model_module.digest(plain, design) != model_module.digest(nested, design)
+    known = model_module.digest(plain, design)
+    monkeypatch.setattr(jax.extend.core.ClosedJaxpr, "__str__", lambda self: "as another version prints it")
+    assert model_module.digest(plain, design) == known
+
+
+def test_digest_sees_the_time_and_the_inputs():
+    """Also where they are zero in the design at hand."""
+    design = uq.Design([1.0], inputs={"a": 0.0, "dose": 0.0})
+    given = [
+        variant(rhs)
+        for rhs in (
+            lambda t, y, p, inputs: {"C": -p["k"] * y["C"]},
+            lambda t, y, p, inputs: {"C": -p["k"] * y["C"] + t * p["k"]},
+            lambda t, y, p, inputs: {"C": -p["k"] * y["C"] + inputs["a"] * p["k"]},
+            lambda t, y, p, inputs: {"C": -p["k"] * jnp.abs(y["C"])},
+        )
+    ]
+    assert len({model_module.digest(one, design) for one in given}) == len(given)
+
+
 def test_the_method_follows_the_time_scales_while_solving():
     from forward_models.receptor_tf import model
 

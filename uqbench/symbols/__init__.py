@@ -6,6 +6,8 @@ from .program import DivisionByZero as DivisionByZero
 from .program import Program as Program
 from .program import Recorder as Recorder
 from .program import exact as exact
+from .tracing import TRACING_ERRORS as TRACING_ERRORS
+from .tracing import operations as operations
 from .tracing import trace as trace
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from fractions import Fraction
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +12,7 @@ from ..design import Design
 from ..errors import InputError, nearest
 from .interpreter import Interpreter
 from .primitives import SWITCH
-from .program import TIME, Program, Recorder
+from .program import TIME, Node, Program, Recorder
 
 
 def trace(model, design: Design | None = None) -> Program:
@@ -56,6 +57,30 @@ def trace(model, design: Design | None = None) -> Program:
     parts = [initial, {name: rhs[name] for name in initial}, outputs]
     parts = [{name: recorder.index(entry) for name, entry in part.items()} for part in parts]
     return Program(tuple(recorder.operations), tuple(p), input_names, *parts)
+
+
+def operations(function: Callable, *arguments) -> tuple[tuple, ...] | None:
+    """Any function of arrays as operations of a straight-line program, whichever version of JAX has traced it.
+
+    Args:
+        arguments: pytrees; only names and shapes are looked at. Their numbers are the symbols "0", "1_0", "1_1", ...
+
+    Returns:
+        operations as in `Program`, then ("returns", name, positions) for each array returned, names in their order; None
+        where something in the function has no formula (a comparison of symbols, a loop with an open end, a random number).
+    """
+    leaves, _ = jax.tree.flatten(arguments)
+    jaxpr, returned = jax.make_jaxpr(function, return_shape=True)(*arguments)
+    recorder = Recorder()
+    interpreter = Interpreter(recorder, "function")
+    symbols = [_symbols(recorder, str(number), np.shape(leaf)) for number, leaf in enumerate(leaves)]
+    found = [[interpreter.settled(entry) for entry in array.ravel()] for array in interpreter.run(jaxpr, symbols)]
+    if interpreter.findings or not all(isinstance(entry, Fraction | Node) for entries in found for entry in entries):
+        return None
+    paths = [path for path, _ in jax.tree_util.tree_flatten_with_path(returned)[0]]
+    names = ["/".join(str(getattr(key, "key", getattr(key, "idx", key))) for key in path) for path in paths]
+    results = [("returns", name, *map(recorder.index, entries)) for name, entries in zip(names, found, strict=True)]
+    return (*recorder.operations, *results)
 
 
 def _read(recorder: Recorder, name: str, function: Callable, known: tuple[str, ...], *arguments):

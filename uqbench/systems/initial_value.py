@@ -55,10 +55,10 @@ class InitialValueProblem(System):
         known = ode.at_rest(state)
 
         def at_start(function, state=known):
-            return lambda theta, y: function(start, y, theta, inputs), (state,)
+            return lambda theta, y, t, inputs: function(t, y, theta, inputs), (state, start, inputs)
 
         def of_parameters(function):
-            return lambda theta: function(theta, inputs), ()
+            return function, (inputs,)
 
         written = {"initial": ode.initial, "rhs": ode.rhs, "observe": model.observe}
         calls = {

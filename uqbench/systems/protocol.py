@@ -49,7 +49,8 @@ class Functions(NamedTuple):
 
     Args:
         written: role -> function.
-        calls: role -> function of `(theta, *more)` and examples of `more`; the inputs are those of the design.
+        calls: role -> function of `(theta, *more)` and examples of `more`: the state, the start and the inputs of the
+            design, or the design itself. What is an example here is no part of the content of the model.
         settings: what else belongs to the content of the model, as text.
     """
 

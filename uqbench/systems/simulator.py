@@ -31,10 +31,10 @@ class Simulator(System):
         return frozenset({"stochastic"} if self.stochastic else ())
 
     def functions(self, model, design: Design) -> Functions:
-        def outputs(theta):
+        def outputs(theta, design):
             return self.simulate(theta, design, jax.random.key(0))
 
-        return Functions({"simulate": self.simulate}, {"simulate": (outputs, ())})
+        return Functions({"simulate": self.simulate}, {"simulate": (outputs, (design,))})
 
     def output_shapes(self, model, theta: Theta, design: Design) -> tuple[dict, list[str]]:
         key = jax.random.key(0)
