@@ -12,7 +12,7 @@ switches: their distance depends on b alone. `sweep` is what is seen in between 
 import jax.numpy as jnp
 
 from uqbench import HalfNormal, LogNormal, Model, Normal, Ode, Space, epistemic
-from uqbench.numerics.continuation import fold, quasi_static
+from uqbench.dynamics.continuation import fold, quasi_static
 
 switch = {
     "b": epistemic(LogNormal(median=3.0, sigma=0.15), "", "strength of the feedback"),

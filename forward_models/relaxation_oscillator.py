@@ -16,7 +16,7 @@ corner, there is no gradient: that of the period by eps grows without bound as e
 import jax.numpy as jnp
 
 from uqbench import LogNormal, LogUniform, Model, Normal, Ode, Space, epistemic, fixed
-from uqbench.numerics.limit_cycle import limit_cycle
+from uqbench.dynamics.limit_cycle import limit_cycle
 
 space = Space(
     eps=epistemic(LogUniform(1e-3, 1e-1), "", "ratio of the fast to the slow time scale"),

@@ -37,7 +37,7 @@ receptor_tf.space
 # method takes nearly fifty times the steps that the solution needs. The report names the terms that are behind it.
 
 # %%
-from uqbench.numerics.stiffness import stiffness_report
+from uqbench.time_scales.stiffness import stiffness_report
 
 theta = receptor_tf.space.nominal() | {"eps": 1e-3}
 report = stiffness_report(receptor_tf.model.system, theta, uq.Design([5.0]), space=receptor_tf.space)
@@ -65,7 +65,7 @@ read(reduced, design).equations()[0].rhs.factor()
 # slow states move. *Absent*: the fast states are not fast. *Weak*: several places to rest, or none.
 
 # %%
-from uqbench.numerics.slow_fast import reduction_error, separation
+from uqbench.time_scales.slow_fast import reduction_error, separation
 
 little = michaelis_menten.space.nominal() | {"E0": 0.1}
 much = little | {"E0": 10.0}
@@ -143,7 +143,7 @@ known[["verdict", "reason"]].to_dataframe()
 # stimulus that rises slowly switches it on at .104; falling, it switches it off only at .044.
 
 # %%
-from uqbench.numerics.continuation import equilibrium_branch, fold, hysteresis
+from uqbench.dynamics.continuation import equilibrium_branch, fold, hysteresis
 
 gene, inputs = bistable_switch.system, {"a": 0.0, "x0": 0.0}
 feedback = bistable_switch.space.nominal() | {"b": 1.8}
@@ -193,7 +193,7 @@ print(f"a = {place:.4f}, da/db = {slope['b']:.4f}")
 # $y'(t) = A\,y(t) + \int_0^t K(s)\,y(t-s)\,ds$; a few auxiliary states carry it exactly (an embedding).
 
 # %%
-from uqbench.numerics import memory
+from uqbench.time_scales import memory
 
 rates = memory_kernel.space.nominal()
 kernel = memory.memory_kernel(memory_kernel.model.system, ["x1", "x2"], rates, {"dose": 1.0})

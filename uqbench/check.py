@@ -161,7 +161,7 @@ def _separation(model: Model, design: Design) -> str:
     """Why a reduced model is not to be relied on at the medians, said aloud as well; empty where it is."""
     if "quasi_steady" not in model.dynamics.capabilities:
         return ""
-    from .numerics.slow_fast import separation  # loads xarray, which no other check needs
+    from .time_scales.slow_fast import separation  # loads xarray, which no other check needs
 
     dynamics = model.dynamics
     found = separation(dynamics.full, dynamics.fast, model.space.nominal(), design).attrs["warning"]

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
-from ..numerics.stiff_problems import Problem
+from ..initial_value.stiff_problems import Problem
 
 casadi = pytest.importorskip("casadi", reason="the rivals are in the dependency group bench")
 

@@ -11,7 +11,7 @@ import numpy as np
 
 import uqbench as uq
 
-from ..numerics.stiff_problems import Problem, observe
+from ..initial_value.stiff_problems import Problem, observe
 
 # States and parameters of the cascades that are measured.
 CASCADES = {5: 8, 8: 10, 10: 20, 15: 30, 33: 80, 100: 80}

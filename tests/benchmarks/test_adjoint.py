@@ -10,9 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from uqbench.initial_value import compiled
 from uqbench.native import foreign_call
 from uqbench.native.engine import records
-from uqbench.numerics import compiled
 
 from ..native.test_adjoint import RECEPTOR, ROBERTSON, VOLTERRA, Prepared, chain, prepared
 

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 
 import uqbench as uq
-from uqbench.numerics.stiffness import stiffness_report
+from uqbench.time_scales.stiffness import stiffness_report
 
-from ..numerics.stiff_problems import DECAYS, INVERSE_MODES, LINEAR, MODES
+from ..initial_value.stiff_problems import DECAYS, INVERSE_MODES, LINEAR, MODES
 
 pytestmark = pytest.mark.bench
 

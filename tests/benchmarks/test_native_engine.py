@@ -19,7 +19,7 @@ import pytest
 
 import uqbench as uq
 
-from ..numerics.stiff_problems import Problem
+from ..initial_value.stiff_problems import Problem
 from .rivals import (
     Call,
     _buffered,

@@ -15,7 +15,7 @@ import pytest
 
 import uqbench as uq
 
-from ..numerics.stiff_problems import (
+from ..initial_value.stiff_problems import (
     CASCADE_PROBLEM,
     HIRES_PROBLEM,
     POLLUTION_PROBLEM,

@@ -19,7 +19,7 @@ from scipy.integrate import solve_ivp
 
 import uqbench as uq
 
-from ..numerics.stiff_problems import (
+from ..initial_value.stiff_problems import (
     CASCADE_PROBLEM,
     HIRES_PROBLEM,
     POLLUTION_PROBLEM,

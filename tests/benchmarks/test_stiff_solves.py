@@ -17,7 +17,7 @@ import pytest
 
 import uqbench as uq
 
-from ..numerics.stiff_problems import PROBLEMS, RECEPTORS, SYSTEMS, Problem, receptor_states
+from ..initial_value.stiff_problems import PROBLEMS, RECEPTORS, SYSTEMS, Problem, receptor_states
 from .rivals import best, by_diffrax, cvodes, time_at_error, trajectory
 
 pytestmark = pytest.mark.bench

@@ -16,7 +16,7 @@ import pytest
 
 import uqbench as uq
 from forward_models import michaelis_menten, receptor_tf
-from uqbench.numerics.odes import solve
+from uqbench.initial_value.odes import solve
 
 pytestmark = pytest.mark.bench
 LANES = 100

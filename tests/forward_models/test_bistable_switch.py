@@ -11,11 +11,11 @@ import uqbench as uq
 from forward_models import bistable_switch
 from forward_models.bistable_switch import folds, model, sweep
 from studies import bistable_switch as studies
-from uqbench.numerics.continuation import hysteresis
+from uqbench.dynamics.continuation import hysteresis
 
 NOW = uq.Design([0.0])
 # SYSTEMS.md, section A: b, stimulus that switches on and off without a basal rate (the last one re-derived: see
-# tests/numerics/test_folds.py)
+# tests/dynamics/test_folds.py)
 FOLDS = [(3.0, 0.0858683119, -0.5872308511), (2.5, 0.1045861179, -0.2754364608)]
 CUSP_B = 1.5396007178390017
 

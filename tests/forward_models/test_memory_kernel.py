@@ -10,8 +10,8 @@ import uqbench as uq
 from forward_models import memory_kernel
 from studies import memory_kernel as studied
 from uqbench.identifiability import fisher_information, structural_identifiability
-from uqbench.numerics.memory import embedding
-from uqbench.numerics.memory import memory_kernel as kernel_of
+from uqbench.time_scales.memory import embedding
+from uqbench.time_scales.memory import memory_kernel as kernel_of
 
 DOSE = {"dose": 1.0}
 TIMES = jnp.linspace(0.0, 6.0, 13)

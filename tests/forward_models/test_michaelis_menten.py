@@ -10,7 +10,7 @@ import uqbench as uq
 from forward_models import michaelis_menten
 from studies import puromycin, puromycin_mechanism
 from uqbench.identifiability import structural_identifiability
-from uqbench.numerics.slow_fast import reduction_error, separation
+from uqbench.time_scales.slow_fast import reduction_error, separation
 
 RATES = {"kon": 2.0, "koff": 0.5, "kcat": 1.5, "sigma": 0.05}
 Km = 1.0

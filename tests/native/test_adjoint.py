@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import uqbench as uq
-from uqbench.numerics import compiled
+from uqbench.initial_value import compiled
 
 from ..solves import random_networks
 from ..solves.problems import model

@@ -11,7 +11,7 @@ import pytest
 import uqbench as uq
 from uqbench.native.language import WIDTH
 
-from ..numerics.stiff_problems import HIRES_PROBLEM, ROBERTSON, VAN_DER_POL, Problem
+from ..initial_value.stiff_problems import HIRES_PROBLEM, ROBERTSON, VAN_DER_POL, Problem
 from ..solves.problems import model
 
 TIMES = np.array([0.2, 0.5, 1.0, 1.7, 2.5, 4.0, 6.0])

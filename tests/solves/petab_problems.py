@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 import uqbench as uq
-from uqbench.numerics.steady_state import steady_state
+from uqbench.dynamics.steady_state import steady_state
 
 OPERATIONS = {
     libsbml.AST_PLUS: lambda *terms: sum(terms),

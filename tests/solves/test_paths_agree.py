@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import uqbench as uq
+from uqbench.initial_value import odes
 from uqbench.model.running import with_sensitivities
-from uqbench.numerics import odes
 
 from .random_networks import network
 

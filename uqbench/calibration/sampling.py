@@ -17,7 +17,7 @@ from ..model import RESULTS
 from ..observation import Observations, observations, pointwise_log_likelihood, run_all
 from ..progress import progress
 from ..study import Study
-from ..time_scales import separation_of_study, warn, with_separation
+from ..time_scales.study_separation import separation_of_study, warn, with_separation
 from .predictive import band, observed, pointwise, predictive, prior
 from .pymc_model import pymc_model
 

@@ -25,7 +25,7 @@ from ..observation import noise_values, output_errors
 from ..progress import progress
 from ..space import Space, Theta
 from ..study import Quantity, Study
-from ..time_scales import with_separation
+from ..time_scales.study_separation import with_separation
 from .runs import replicate_moments
 from .shapley import least_runs, shapley_effects
 from .sobol import sobol_indices, sobol_plan

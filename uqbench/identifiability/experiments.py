@@ -6,7 +6,7 @@ common.
 
 An experiment whose every time is `inf` sees the state of rest as a function of its inputs, never the way there, and
 `at_rest` asks of that function alone. The state of rest of equations that are linear in the states, or of one that is
-quadratic, has a closed form that symbols can read (`numerics.slow_fast`), conserved totals included; for all others the
+quadratic, has a closed form that symbols can read (`systems.reduced`), conserved totals included; for all others the
 answer is open.
 """
 
@@ -18,8 +18,8 @@ import numpy as np
 
 from ..design import Design
 from ..model import Model
-from ..numerics.slow_fast import FastEquilibrium
 from ..system import Ode
+from ..systems.reduced import FastEquilibrium
 
 # More settings than unknowns tell nothing new of a rational function, and each lengthens the equations.
 MOST_AT_REST, MOST_TOGETHER = 8, 3

@@ -16,7 +16,7 @@ from ..model import Model
 from ..space import Space, Theta
 from ..study import Study
 from ..symbols import read
-from ..time_scales import with_separation
+from ..time_scales.study_separation import with_separation
 from .experiments import at_rest, only_at_rest, settings, together
 from .fisher import fisher_information
 from .linear import linear_identifiability, transfer_function

@@ -8,13 +8,13 @@ from typing import Self
 import jax
 
 from ..distributions import Distribution
+from ..dynamics.steady_state import NO_STEADY_STATE, NO_STEADY_STATE_TEXT
 from ..errors import InputError, nearest
-from ..numerics import odes
-from ..numerics.slow_fast import quasi_steady_state, split_states
-from ..numerics.steady_state import NO_STEADY_STATE, NO_STEADY_STATE_TEXT
+from ..initial_value import odes
 from ..space import Space
 from ..system import AnyInput, Ode
 from ..systems import Simulator, System, system_of
+from ..systems.reduced import quasi_steady_state, split_states
 from ..units import unit_finding
 
 RESULTS = {**odes.RESULTS, NO_STEADY_STATE: NO_STEADY_STATE_TEXT}
@@ -101,7 +101,7 @@ class Model:
         return reparametrised(self, combinations, **settings)
 
     def reduced(self, fast: Sequence[str], *, space: Space | None = None, name: str | None = None) -> Self:
-        """The same outputs with the fast states in their quasi-steady state, see `numerics.slow_fast`.
+        """The same outputs with the fast states in their quasi-steady state, see `time_scales.slow_fast`.
 
         Verbs judge for each study whether the time scales allow it, and say so in the tree.
 

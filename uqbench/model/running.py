@@ -16,7 +16,7 @@ from jaxtyping import Array, Float
 
 from ..design import Design
 from ..errors import InputError
-from ..numerics.odes import NOT_DIFFERENTIABLE
+from ..initial_value.odes import NOT_DIFFERENTIABLE
 from ..space import Theta
 from ..systems import Outcome, Run
 from ..systems.protocol import in_one_array

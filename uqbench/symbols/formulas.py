@@ -1,6 +1,6 @@
 """Functions that are computed by cases or with pivots but mean one formula, known by their names.
 
-The quasi-steady state of linear fast equations and of a quadratic one (`numerics.slow_fast`) choose their way by the
+The quasi-steady state of linear fast equations and of a quadratic one (`systems.reduced`) choose their way by the
 numbers, which symbols cannot follow; what they find is the same function everywhere.
 """
 

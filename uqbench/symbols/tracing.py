@@ -66,8 +66,9 @@ def operations(function: Callable, *arguments) -> tuple[tuple, ...] | None:
         arguments: pytrees; only names and shapes are looked at. Their numbers are the symbols "0", "1_0", "1_1", ...
 
     Returns:
-        operations as in `Program`, then ("returns", name, positions) for each array returned, names in their order; None
-        where something in the function has no formula (a comparison of symbols, a loop with an open end, a random number).
+        operations as in `Program`, then ("returns", name, positions) for each array returned, in the order of their
+        names; None where something in the function has no formula (a comparison of symbols, a loop with an open end, a
+        random number).
     """
     leaves, _ = jax.tree.flatten(arguments)
     jaxpr, returned = jax.make_jaxpr(function, return_shape=True)(*arguments)

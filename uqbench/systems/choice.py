@@ -1,11 +1,11 @@
 """From what a modeller gives as `Model(system=)` to the kind of dynamics that it is."""
 
 from ..errors import InputError
-from ..numerics.slow_fast import reduction
 from ..system import Ode
 from .initial_value import InitialValueProblem
 from .protocol import System
 from .quasi_steady import QuasiSteadyState
+from .reduced import reduction
 
 
 def system_of(given) -> System:

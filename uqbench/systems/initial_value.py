@@ -11,7 +11,8 @@ import numpy as np
 from jaxtyping import Array
 
 from ..design import Design
-from ..numerics.compiled import (
+from ..dynamics.steady_state import steady_state
+from ..initial_value.compiled import (
     Task,
     compiled,
     obstacle,
@@ -21,9 +22,8 @@ from ..numerics.compiled import (
     task_of,
     used_names,
 )
-from ..numerics.odes import NO_EQUILIBRIUM, Solution, solve, solve_many
-from ..numerics.steady_state import steady_state
-from ..numerics.stepping import BLOW_UP
+from ..initial_value.odes import NO_EQUILIBRIUM, Solution, solve, solve_many
+from ..solvers.stepping import BLOW_UP
 from ..space import Theta
 from ..system import Ode
 from .initial_value_findings import findings, observe_findings
@@ -141,7 +141,7 @@ class InitialValueProblem(System):
     # --- runs
 
     def task(self, model, design: Design) -> Task | None:
-        """What the engine solves; None where the solver in JAX has to (see `numerics.compiled`)."""
+        """What the engine solves; None where the solver in JAX has to (see `initial_value.compiled`)."""
         shapes = tuple((name, value.shape) for name, value in design.inputs.items())
         # a steady state is put in among the states, and observed with them
         observe, outputs = (None, ()) if design.settles else (model.observed, model.outputs)

@@ -1,12 +1,12 @@
-"""An `Ode` whose fast states are in their quasi-steady state (`numerics.slow_fast`)."""
+"""An `Ode` whose fast states are in their quasi-steady state (`systems.reduced`)."""
 
 from dataclasses import dataclass
 
 from ..design import Design
-from ..numerics.compiled import Task
-from ..numerics.slow_fast import is_implicit
+from ..initial_value.compiled import Task
 from ..system import Ode
 from .initial_value import InitialValueProblem
+from .reduced import is_implicit
 
 
 @dataclass(frozen=True)

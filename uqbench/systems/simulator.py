@@ -7,7 +7,7 @@ import jax
 import jax.numpy as jnp
 
 from ..design import Design
-from ..numerics.stepping import BLOW_UP
+from ..solvers.stepping import BLOW_UP
 from ..space import Theta
 from .protocol import Functions, Outcome, Run, System, finished
 

@@ -1,4 +1,4 @@
-"""Why a solve ended, as the engine says it; the sentences are in `uqbench.numerics.odes.RESULTS`."""
+"""Why a solve ended, as the engine says it; the sentences are in `uqbench.initial_value.odes.RESULTS`."""
 
 SUCCESS = 0
 STEP_LIMIT = 1

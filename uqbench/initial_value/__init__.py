@@ -1,0 +1,1 @@
+"""Initial value problems of an `Ode`: solved by the native engine (`compiled`) or by JAX alone (`odes`)."""

@@ -1,0 +1,215 @@
+"""Initial value problems: one solve, its derivatives, and the reason where it failed.
+
+Two methods in one loop (`stepping`): the explicit pair of Tsitouras (`tsitouras`) and, where the fastest time scale
+would hold that to tiny steps, the L-stable Rodas5P (`rosenbrock`). The choice is made on the host before anything is
+compiled (`stiffness`). A solve never raises: it returns a code.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float, Int
+
+from ..design import Design
+from ..errors import InputError
+from ..native.engine import codes
+from ..solvers import stepping, tsitouras
+from ..solvers.adjoint import integrate_reversible
+from ..solvers.dense_inverse import DenseInverse
+from ..solvers.rosenbrock import rodas5p
+from ..solvers.scalars import Rhs
+from ..solvers.sparse_lu import LARGEST_FILL, structure
+from ..solvers.stepping import Method, Problem
+from ..system import Ode, Theta
+from .schedule import absolute_tolerances, schedule
+
+NO_EQUILIBRIUM = 5
+NOT_DIFFERENTIABLE = codes.NOT_DIFFERENTIABLE
+# Part of the time span by which to look ahead for the reason of a failure.
+AHEAD = 1e-6
+RESULTS = {
+    codes.NOT_DIFFERENTIABLE: "the solution has no derivative here: a slope of the right-hand side, of an event or of "
+    "an output is not finite (a fractional power or root at zero), or a crossing is tangential or slides along a "
+    "condition. The values themselves may be sound: ask for them without derivatives, or keep away from that point.",
+    codes.ENDLESS_EVENTS: "an event fires for ever at one instant: what it changes leads straight back to it. Let its "
+    "change move away from the root, or end the dynamics there.",
+    codes.NO_STEP: "no step is short enough at these values: the right-hand side jumps or oscillates without end, or "
+    "its terms cancel to within rounding. Name jumps as `switches` or `events`, or loosen rtol and atol.",
+    codes.UNRESOLVED: "the sensitivities are not resolved: the dynamics magnify the errors of the steps to the size of "
+    "the sensitivities themselves (chaos, or jumps from a state that is lost), and finer tolerances did not help. The "
+    "values may be sound: ask for them without derivatives, or for shorter times.",
+    codes.BAD_DELAY: "a delay is negative, zero or not finite at these values, or longer than the history given (no "
+    "finite number at the start less the delay). Check `delays` and the range of the prior.",
+    stepping.SUCCESS: "successful",
+    stepping.STEP_LIMIT: "the step limit was reached between two events or observations: the solution moves fast there "
+    "all the time, by oscillation or by jumps. Try more max_steps, looser tolerances, or a narrower prior.",
+    stepping.BLOW_UP: "the solution left the finite numbers (it grew beyond all scales, or met the logarithm or "
+    "power of a negative value). Check the signs of the rates and the range of the prior.",
+    stepping.BAD_START: "the initial state is not finite at these values. Check `initial` (logarithms, divisions by "
+    "zero) and the values themselves.",
+    NO_EQUILIBRIUM: "what follows from the states at once (a quasi-steady state) has no value there: the fast "
+    "equations have no stable equilibrium any more. `separation` says where it is lost; keep those states instead.",
+}
+
+EXPLICIT = Method(tsitouras.step, tsitouras.dense, tsitouras.interpolate)
+
+
+class Solution(eqx.Module):
+    """States at the design's times, a code of `RESULTS` and the number of steps taken; a batch has a leading axis."""
+
+    states: dict[str, Float[Array, "*batch times"]]
+    result: Int[Array, "*batch"]
+    steps: Int[Array, "*batch"]
+    implicit_steps: Int[Array, "*batch"]
+
+
+def solve(
+    system: Ode, theta: Theta, design: Design, *, method: str, reverse: bool = False, sharper: float | Array = 1.0
+) -> Solution:
+    """Solves the system over the design's times in JAX alone; traceable, never raises while running.
+
+    Args:
+        method: "explicit" or "implicit".
+        reverse: record what reverse-mode differentiation needs; otherwise only forward mode works, at no extra cost.
+        sharper: factor of the tolerances.
+
+    Returns:
+        states `(times,)` each; NaN everywhere where `result` is not 0.
+
+    Raises:
+        InputError: the system has events, which only the engine of `compiled` can find.
+    """
+    names, stepper, define = _prepare(system, theta, design, method, sharper)
+    if reverse:
+        rows, code, steps = integrate_reversible(stepper, define, (theta, design), system.max_steps)
+        return _solution(names, rows, _stays(system, names, (theta, design), rows, code), steps, method)
+    carry = stepping.integrate(stepper, define((theta, design)), system.max_steps)
+    code = _reason(system, names, (theta, design), carry)
+    return _solution(names, carry["rows"], code, carry["steps"], method)
+
+
+def rows_of(system: Ode, observe: Callable | None, outputs: tuple[str, ...], theta: Theta, design: Design) -> Array:
+    """Outputs, or states, `(times, outputs)` in the order of `outputs`, differentiable any number of times forward."""
+    solution = solve(system, theta, design, method="implicit")
+    values = solution.states
+    if observe is not None:
+        values = jax.vmap(lambda t, y: dict(observe(t, y, theta, design.inputs)))(design.times, values)
+    return jnp.stack([jnp.broadcast_to(values[name], design.times.shape) for name in outputs], axis=-1)
+
+
+@partial(jax.jit, static_argnums=0)
+def solve_once(system: Ode, theta: Theta, design: Design) -> Solution:
+    """The solution by the implicit method, compiled once for each system; for callers on the host."""
+    return solve(system, theta, design, method="implicit")
+
+
+def solve_many(system: Ode, thetas: Theta, designs: Design, *, method: str) -> Solution:
+    """The same for a batch: every leaf has a leading axis. Lanes that are done make room for waiting ones."""
+    first = jax.tree.map(lambda leaf: leaf[0], (thetas, designs))
+    names, stepper, define = _prepare(system, *first, method)
+    carry = stepping.integrate_lanes(stepper, define, (thetas, designs), system.max_steps)
+    code = jax.vmap(partial(_reason, system, names))((thetas, designs), carry)
+    return _solution(names, carry["rows"], code, carry["steps"], method)
+
+
+def _reason(system: Ode, names, given: tuple[Theta, Design], carry) -> Array:
+    """The code of a solve, where what is algebraic has no value, or where a quasi-steady state is not stable."""
+    if system.algebraic is None:
+        return carry["code"]
+    theta, design = given
+    t, y = carry["t"], dict(zip(names, carry["y"], strict=True))
+    span = AHEAD * (design.times[-1] - design.start)
+    rates = system.rhs(t, y, theta, design.inputs)
+    ahead = {name: y[name] + span * jnp.where(jnp.isfinite(rates[name]), rates[name], 0.0) for name in names}
+    found = [*system.algebraic(t, y, theta, design.inputs).values()]
+    found += [*system.algebraic(t + span, ahead, theta, design.inputs).values()]
+    missing = ~jnp.all(jnp.isfinite(jnp.stack(found))) & (carry["code"] != stepping.SUCCESS)
+    return _stays(system, names, given, carry["rows"], jnp.where(missing, NO_EQUILIBRIUM, carry["code"]))
+
+
+def _stays(system: Ode, names, given: tuple[Theta, Design], rows, code) -> Array:
+    """The code, or that the quasi-steady state which a system takes is not one at which it would stay."""
+    stable = getattr(system.algebraic, "stable", None)
+    if stable is None:
+        return code
+    (theta, design), rows = lax.stop_gradient((given, rows))
+    stays = jax.vmap(lambda t, y: stable(t, y, theta, design.inputs))(design.times, dict(zip(names, rows, strict=True)))
+    return jnp.where((code == stepping.SUCCESS) & ~jnp.all(stays), NO_EQUILIBRIUM, code)
+
+
+def _solution(names, rows, code, steps, method: str) -> Solution:
+    finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(row), axis=-1) for row in rows]), axis=0)
+    result = jnp.where((code == stepping.SUCCESS) & ~finite, stepping.BLOW_UP, code)
+    good = (result == stepping.SUCCESS)[..., None]
+    states = {name: jnp.where(good, row, jnp.nan) for name, row in zip(names, rows, strict=True)}
+    return Solution(states, result, steps, steps if method == "implicit" else jnp.zeros_like(steps))
+
+
+def _prepare(
+    system: Ode, theta: Theta, design: Design, method: str, sharper=1.0
+) -> tuple[tuple[str, ...], Method, Callable]:
+    """Names of the states, the stepper, and `define((theta, design))`, the problem as the loop wants it."""
+    if system.events:
+        raise InputError(
+            "Ode",
+            [
+                "events are found by the native engine only, and this right-hand side cannot become a kernel for it "
+                "(`check_model` says why); write it without what stands in the way, or without events."
+            ],
+        )
+    refuse_delays(system)
+    names = tuple(system.initial(theta, design.inputs))
+    rhs = problem_of(system, names, (theta, design)).rhs
+    define = partial(problem_of, system, names, sharper=sharper, uses_time=structure(rhs, len(names)).uses_time)
+    return names, EXPLICIT if method == "explicit" else implicit_method(rhs, len(names)), define
+
+
+def refuse_delays(system: Ode) -> None:
+    """Raises InputError for a system that the solver in JAX has no method for."""
+    if system.delays:
+        raise InputError(
+            "Ode",
+            [
+                "delays are solved by the native engine only: not on accelerators, with loops or callbacks in the "
+                "functions, or for second derivatives and derivatives by times."
+            ],
+        )
+
+
+def implicit_method(rhs: Rhs, size: int) -> Method:
+    """Rodas5P with the linear systems of this right-hand side unrolled where they are small, as arrays elsewhere."""
+    pattern = structure(rhs, size)
+    sparse = len(pattern.fill) <= LARGEST_FILL
+    return rodas5p(pattern if sparse else DenseInverse(size, pattern.uses_time))
+
+
+def problem_of(
+    system: Ode, names: tuple[str, ...], given: tuple[Theta, Design], *, sharper=1.0, uses_time: bool = False
+) -> Problem:
+    """The initial value problem as the loop wants it: scalars, with the stops in one row."""
+    theta, design = given
+
+    @jax.jit  # traced and differentiated once for all stages, inlined afterwards
+    def traced_once(t, *y):
+        slope = system.rhs(t, dict(zip(names, y, strict=True)), theta, design.inputs)
+        return tuple(jnp.asarray(slope[name], float) for name in names)
+
+    initial = system.initial(theta, design.inputs)
+    stops, kicks = schedule(system, names, theta, design.inputs) if system.stops else (None, None)
+    start = design.start if system.start is None else jnp.asarray(system.start(theta, design.inputs), float)
+    return Problem(
+        lambda t, y: traced_once(t, *y),
+        start,
+        [jnp.asarray(initial[name], float) for name in names],
+        design.times,
+        stops,
+        None if kicks is None else list(kicks.T),
+        system.rtol * sharper,
+        list(absolute_tolerances(system, names) * sharper),
+        jnp.inf if system.max_step is None else system.max_step,
+        uses_time,
+    )
