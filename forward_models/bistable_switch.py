@@ -42,14 +42,15 @@ system = Ode(initial, rhs)
 
 
 def fold_positions(theta, design, key):
-    """Stimuli at which the gene is switched on and off, dimensionless; NaN (a failed run) below the cusp.
+    """Stimuli at which the gene is switched on and off, dimensionless; below the cusp the run fails: no fold.
 
     The search starts where strong feedback puts the folds, x = 1 / (2 b) and x = c - 2 / (3 c) with c^3 = 2 b.
     """
     inputs, c = {"a": 0.0, "x0": 0.0}, jnp.cbrt(2 * theta["b"])
     guesses = {"switch_on": 1 / (2 * theta["b"]), "switch_off": c - 2 / (3 * c)}
     found = {name: fold(system, theta, inputs, parameter="a", guess={"x": x}) for name, x in guesses.items()}
-    return {name: jnp.broadcast_to(each.parameter, design.times.shape) for name, each in found.items()}
+    code = jnp.maximum(found["switch_on"].result, found["switch_off"].result)
+    return {name: jnp.broadcast_to(each.parameter, design.times.shape) for name, each in found.items()}, code
 
 
 def swept(theta, design, key):

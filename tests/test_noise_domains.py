@@ -14,7 +14,6 @@ import uqbench as uq
 from uqbench import distributions, observation
 from uqbench.calibration.pymc_model import pymc_model
 from uqbench.identifiability import fisher_information
-from uqbench.model import RESULTS
 
 # Arguments that are possible together, and a value that is possible at each edge.
 ARGUMENTS = {
@@ -351,7 +350,7 @@ def test_a_failed_solve_has_no_information():
     with pytest.raises(uq.InputError) as caught:
         fisher_information(study, {"a": 1.0, "k": 1.0})
     message = str(caught.value)
-    assert "1 of 2 runs fail" in message and any(text in message for code, text in RESULTS.items() if code)
+    assert "1 of 2 runs fail" in message and any(text in message for code, text in uq.RESULTS.items() if code)
 
 
 def test_a_failed_solve_of_a_median_unit_has_no_information():

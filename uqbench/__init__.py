@@ -30,11 +30,12 @@ if TYPE_CHECKING:
     from .distributions import StudentT as StudentT
     from .distributions import TruncatedNormal as TruncatedNormal
     from .distributions import Uniform as Uniform
+    from .errors import RESULTS as RESULTS
     from .errors import InputError as InputError
+    from .errors import Result as Result
     from .errors import SeparationWarning as SeparationWarning
     from .identifiability import identify as identify
     from .interpolation import interpolate as interpolate
-    from .model import RESULTS as RESULTS
     from .model import Model as Model
     from .model import Run as Run
     from .model import evaluate as evaluate
@@ -64,10 +65,10 @@ _ROOMS = {
         *("Beta", "Binomial", "Cauchy", "Exponential", "Gamma", "HalfCauchy", "HalfNormal", "LogNormal", "LogUniform"),
         *("NegativeBinomial", "Normal", "Poisson", "StudentT", "TruncatedNormal", "Uniform"),
     ),
-    "errors": ("InputError", "SeparationWarning"),
+    "errors": ("RESULTS", "InputError", "Result", "SeparationWarning"),
     "identifiability": ("identify",),
     "interpolation": ("interpolate",),
-    "model": ("RESULTS", "Model", "Run", "evaluate", "evaluate_many"),
+    "model": ("Model", "Run", "evaluate", "evaluate_many"),
     "reporting": ("report",),
     "results": ("load", "save"),
     "space": ("Parameter", "Space", "aleatory", "epistemic", "fixed"),

@@ -10,7 +10,7 @@ import numpy as np
 
 from .design import Design
 from .errors import InputError, SeparationWarning
-from .model import RESULTS, Model, evaluate, evaluate_many, output_findings, running
+from .model import Model, evaluate, evaluate_many, output_findings, running
 
 PRIOR_DRAWS = 32
 SYMBOL_TOLERANCE = 1e-13
@@ -110,10 +110,10 @@ def check_model(model: Model, design: Design | None = None, *, seed: int = 0) ->
     keys = jax.random.split(key, PRIOR_DRAWS)
     runs = evaluate_many(model, thetas, design, keys)
     codes = np.asarray(runs.result)
-    reasons = tuple(f"{np.sum(codes == code)} times: {RESULTS[int(code)]}" for code in np.unique(codes) if code)
+    reasons = tuple(f"{count} times: {reason}" for reason, count in model.dynamics.failures(codes).items())
     nominal = evaluate(model, model.space.nominal(), design, key)
     if int(nominal.result):
-        findings.append(f"the run at the prior medians failed: {RESULTS[int(nominal.result)]}")
+        findings.append(f"the run at the prior medians failed: {model.dynamics.sentence(nominal.result)}")
     if np.all(codes):
         findings.append(f"every run from the prior failed: {'; '.join(reasons)}")
     gradient_error = float("nan")

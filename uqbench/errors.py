@@ -1,10 +1,12 @@
-"""A user's mistake, told once and completely.
+"""How anything fails: a user's mistake is an `InputError`, a run that fails is data with a code of `RESULTS`.
 
 Whoever checks input collects every finding first and raises one `InputError` with all of them; the command line prints
-it without a traceback and exits with status 2.
+it without a traceback and exits with status 2. What is found only while running (a solve, a steady state, a fold)
+cannot raise, because it is compiled and stands in a batch beside others: its numbers are NaN, and a `Result` says why.
 """
 
 from collections.abc import Sequence
+from enum import IntEnum
 
 
 class InputError(ValueError):
@@ -26,6 +28,107 @@ class InputError(ValueError):
 
     def __str__(self) -> str:
         return "\n".join([f"{self.subject}:", *(f"  - {finding}" for finding in self.findings)])
+
+
+class Result(IntEnum):
+    """How a run ended; a member is a number that arrays can hold, and carries the sentence that a user reads."""
+
+    sentence: str
+
+    def __new__(cls, code: int, sentence: str):
+        member = int.__new__(cls, code)
+        member._value_, member.sentence = code, sentence
+        return member
+
+    SUCCESS = 0, "successful"
+    STEP_LIMIT = (
+        1,
+        "the step limit was reached between two events or observations: the solution moves fast there all the time, by "
+        "oscillation or by jumps. Try more max_steps, looser tolerances, or a narrower prior.",
+    )
+    BLOW_UP = (
+        2,
+        "the solution left the finite numbers (it grew beyond all scales, or met the logarithm or power of a negative "
+        "value). Check the signs of the rates and the range of the prior.",
+    )
+    BAD_START = (
+        3,
+        "the initial state is not finite at these values. Check `initial` (logarithms, divisions by zero) and the "
+        "values themselves.",
+    )
+    NO_STEADY_STATE = (
+        4,
+        "no steady state was reached: the trajectory oscillates, grows without bound, leaves the range where its rates "
+        "are numbers, starts on the border between two basins, or still moves on a time scale too slow to follow. "
+        "Solve over a finite time to see which, and check that every production has a loss.",
+    )
+    NO_EQUILIBRIUM = (
+        5,
+        "what follows from the states at once (a quasi-steady state) has no value there: the fast equations have no "
+        "stable equilibrium any more. `separation` says where it is lost; keep those states instead.",
+    )
+    NOT_DIFFERENTIABLE = (
+        6,
+        "the solution has no derivative here: a slope of the right-hand side, of an event or of an output is not "
+        "finite (a fractional power or root at zero), or a crossing is tangential or slides along a condition. The "
+        "values themselves may be sound: ask for them without derivatives, or keep away from that point.",
+    )
+    ENDLESS_EVENTS = (
+        7,
+        "an event fires for ever at one instant: what it changes leads straight back to it. Let its change move away "
+        "from the root, or end the dynamics there.",
+    )
+    NO_STEP = (
+        8,
+        "no step is short enough at these values: the right-hand side jumps or oscillates without end, or its terms "
+        "cancel to within rounding. Name jumps as `switches` or `events`, or loosen rtol and atol.",
+    )
+    BAD_DELAY = (
+        9,
+        "a delay is negative, zero or not finite at these values, or longer than the history given (no finite number "
+        "at the start less the delay). Check `delays` and the range of the prior.",
+    )
+    UNRESOLVED = (
+        10,
+        "the sensitivities are not resolved: the dynamics magnify the errors of the steps to the size of the "
+        "sensitivities themselves (chaos, or jumps from a state that is lost), and finer tolerances did not help. The "
+        "values may be sound: ask for them without derivatives, or for shorter times.",
+    )
+    AT_REST = (
+        11,
+        "the trajectory came to rest, so there is no cycle. Check that there is an oscillation at these values; where "
+        "the start itself is a steady state, pass a `guess`.",
+    )
+    NO_RETURN = (
+        12,
+        "no return within `longest`: the period is longer than that, or after `transient` the trajectory was not near "
+        "the cycle yet, or it never repeats itself. Give more of both.",
+    )
+    NO_CYCLE = (
+        13,
+        "Newton's method did not converge near the first return: after `transient` the trajectory was not near the "
+        "cycle yet (give more of it), or it never repeats itself, or, in a conservative oscillation, each start has a "
+        "cycle of its own.",
+    )
+    UNSTABLE_CYCLE = (
+        14,
+        "what returns is no stable cycle: disturbances stay, as in a conservative oscillation, or grow. Where a cycle "
+        "of several turns has them close together, one of them may have been taken for the whole.",
+    )
+    NO_TIME = 15, "`transient` and `longest` must be positive."
+    NO_FOLD = (
+        16,
+        "there is no fold near the guess: the two equilibria that would meet there do not exist at these values, or "
+        "they meet in a cusp or a branch point. Look at `equilibrium_branch`, or narrow the prior.",
+    )
+
+    def __str__(self) -> str:
+        return self.sentence
+
+
+# code -> sentence. Numbers from `FIRST_OWN` on are for systems that have codes of their own.
+RESULTS = {int(result): result.sentence for result in Result}
+FIRST_OWN = 100
 
 
 class SeparationWarning(UserWarning):

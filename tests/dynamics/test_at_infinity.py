@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 
 import uqbench as uq
-from uqbench.dynamics.steady_state import NO_STEADY_STATE
 
 SPACE = uq.Space(
     k=uq.epistemic(uq.LogNormal(median=2.0, sigma=0.3), "1/h"),
@@ -64,9 +63,9 @@ def test_derivatives_at_rest_in_both_modes(mode):
 
 def test_a_batch_in_which_one_lane_never_rests():
     run = uq.evaluate_many(model(grow), {"k": jnp.array([-1.0, 1.0, -2.0]), "r": 0.5, "total": 3.0}, DESIGN)
-    assert np.asarray(run.result).tolist() == [0, NO_STEADY_STATE, 0]
+    assert np.asarray(run.result).tolist() == [0, uq.Result.NO_STEADY_STATE, 0]
     assert np.all(np.isnan(run.outputs["b"][1]))
-    assert "steady" in uq.RESULTS[NO_STEADY_STATE]
+    assert "steady" in uq.RESULTS[uq.Result.NO_STEADY_STATE]
 
 
 def switches(p, inputs):

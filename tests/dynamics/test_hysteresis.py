@@ -9,7 +9,6 @@ from scipy.optimize import brentq
 
 import uqbench as uq
 from uqbench.dynamics.continuation import fold, hysteresis, quasi_static, sweep
-from uqbench.dynamics.steady_state import NO_STEADY_STATE
 
 from .equilibrium_curves import (
     BRUSSELATOR,
@@ -65,7 +64,7 @@ def test_a_loop_that_is_cut_is_open():
 
 def test_where_nothing_comes_to_rest_there_is_no_number():
     loop = hysteresis(BRUSSELATOR, {"A": 1.0, "B": 1.0}, {}, parameter="B", values=[1.0, 1.5, 2.5, 3.0])
-    assert loop.result.values.tolist() == [[0, 0, NO_STEADY_STATE, NO_STEADY_STATE]] * 2
+    assert loop.result.values.tolist() == [[0, 0, uq.Result.NO_STEADY_STATE, uq.Result.NO_STEADY_STATE]] * 2
     np.testing.assert_allclose(loop.z, [[1.0, 1.5, np.nan, np.nan]] * 2, rtol=1e-8)
     assert loop.attrs["loop"] == "unknown" and "4 of 8 values" in loop.attrs["not_resolved"]
 

@@ -33,7 +33,7 @@ def test_folds_are_the_references_less_the_basal_rate(b, on, off, basal):
 
 def test_below_the_cusp_a_run_fails_with_a_code():
     code, on, off = at_folds(1.5, 0.05)
-    assert code != 0 and code in uq.RESULTS
+    assert code == uq.Result.NO_FOLD and "no fold" in uq.RESULTS[code]
     assert np.isnan(on) and np.isnan(off)
 
 

@@ -173,7 +173,7 @@ def test_blow_up_is_a_code_with_advice_and_leaves_the_other_lanes(method):
     assert codes[0] == 0
     assert np.all(codes[1:] != 0)
     np.testing.assert_allclose(run.outputs["x"][0], 1 / (1 - 0.1 * np.array([0.5, 1.0])), rtol=1e-7)
-    assert all("." in odes.RESULTS[int(code)] for code in codes[1:])
+    assert all("." in uq.RESULTS[int(code)] for code in codes[1:])
 
 
 @pytest.mark.parametrize("eps", [1e-2, 1e-5])
@@ -228,8 +228,8 @@ def test_an_initial_state_that_is_not_finite_has_its_own_code():
     space = uq.Space(k=uq.epistemic(uq.LogNormal(0.0, 1.0)))
     model = uq.Model(space, uq.Ode(nowhere, explode_rhs), observe, {"x": ""})
     run = uq.evaluate_many(model, {"k": jnp.array([1.0, -1.0])}, uq.Design([0.1]))
-    assert np.asarray(run.result).tolist() == [0, stepping.BAD_START]
-    assert "initial" in odes.RESULTS[stepping.BAD_START]
+    assert np.asarray(run.result).tolist() == [0, uq.Result.BAD_START]
+    assert "initial" in uq.RESULTS[uq.Result.BAD_START]
 
 
 def test_kept_sensitivities_are_the_same_derivative_in_both_directions():

@@ -7,7 +7,6 @@ import pytest
 
 import uqbench as uq
 from forward_models import receptor_tf
-from uqbench.initial_value.odes import NO_EQUILIBRIUM
 from uqbench.systems.reduced import reduction
 from uqbench.time_scales.slow_fast import quasi_steady_state, reduction_error, separation
 
@@ -147,9 +146,9 @@ def test_no_equilibrium_is_a_reason_not_a_curve():
 
     reduced = model(start, rhs, ["eps", "k"], ["x", "y"]).reduced(["x"])
     runs = uq.evaluate_many(reduced, {"eps": 1e-3, "k": np.array([0.5, 2.0])}, uq.Design([1.0]))
-    assert runs.result.tolist() == [0, NO_EQUILIBRIUM]
+    assert runs.result.tolist() == [0, uq.Result.NO_EQUILIBRIUM]
     assert float(runs.outputs["x"][0, 0]) == pytest.approx(-(0.5**0.5), rel=1e-9)
-    assert np.isnan(runs.outputs["x"][1, 0]) and "stable equilibrium" in uq.RESULTS[NO_EQUILIBRIUM]
+    assert np.isnan(runs.outputs["x"][1, 0]) and "stable equilibrium" in uq.RESULTS[uq.Result.NO_EQUILIBRIUM]
 
 
 def test_a_reduction_knows_what_it_was_made_of():
@@ -407,7 +406,7 @@ def fast_van_der_pol(t, y, p, inputs):
 ], ids=["one", "two", "oscillating"])  # fmt: skip
 def test_an_unstable_equilibrium_is_no_place_to_rest(initial, rhs, fast):
     run = runs(initial, rhs, fast, times=(0.5, 1.0))
-    assert int(run.result) == NO_EQUILIBRIUM and np.all(np.isnan(run.outputs["y"]))
+    assert int(run.result) == uq.Result.NO_EQUILIBRIUM and np.all(np.isnan(run.outputs["y"]))
 
 
 @pytest.mark.parametrize("k", [0.0, 1e-17, 1e-3, -1e-3])

@@ -12,8 +12,7 @@ import nutpie
 import xarray as xr
 
 from .. import results
-from ..errors import InputError
-from ..model import RESULTS
+from ..errors import RESULTS, InputError
 from ..observation import Observations, observations, pointwise_log_likelihood, run_all
 from ..progress import progress
 from ..study import Study

@@ -20,7 +20,7 @@ import xarray as xr
 from .. import results
 from ..design import Design
 from ..errors import InputError
-from ..model import RESULTS, evaluate_many
+from ..model import evaluate_many
 from ..observation import noise_values, output_errors
 from ..progress import progress
 from ..space import Space, Theta
@@ -181,12 +181,11 @@ def _values(study: Study, quantities: Mapping[str, Quantity], theta: Theta, key)
         outputs = done[id(design)].outputs
         columns.append(jax.jit(jax.vmap(lambda o, q=quantity: q.function(o, q.design)))(outputs))
     failed = np.concatenate([np.asarray(run.result) for run in done.values()])
-    reasons = {RESULTS[code]: int(np.sum(failed == code)) for code in np.unique(failed) if code}
     return xr.DataArray(
         np.stack(columns, axis=-1),
         dims=("run", "quantity"),
         coords={"quantity": list(quantities)},
-        attrs={"failed": reasons},
+        attrs={"failed": study.model.dynamics.failures(failed)},
     )
 
 

@@ -18,8 +18,9 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
+from ..errors import Result
 from ..initial_value import odes
-from ..solvers.stepping import SUCCESS, Method, Passage, begin, inside, judge
+from ..solvers.stepping import Method, Passage, begin, inside, judge
 from .equilibrium import START, Flow, Given, continued
 
 # Tolerance of the walks: what they find is a place to start from.
@@ -30,7 +31,6 @@ NEAR = 0.1
 POINTS = 17
 # A range below this share of the states' sizes is rest.
 LEAST_RANGE = 1e-6
-AT_REST, NO_RETURN = 11, 12
 
 
 class Section(NamedTuple):
@@ -40,7 +40,7 @@ class Section(NamedTuple):
         point, normal: of the plane, in units of `scale`.
         scale: range of each state over the cycle; that of the period, its first value.
         start: the unknowns at the first return, in units of `scale`: the point, and 1 for the period.
-        code: 0, `AT_REST`, `NO_RETURN` or a code of `odes.RESULTS`.
+        code: 0, `Result.AT_REST`, `Result.NO_RETURN` or a code of `RESULTS`.
     """
 
     point: Float[Array, " states"]
@@ -74,10 +74,10 @@ def first_return(flow: Flow, given: Given, first, transient, longest) -> Section
         at = jnp.argmax(passes)
         return times[at] + share[at, 0] * (times[at + 1] - times[at]), jnp.any(passes)
 
-    resting = jnp.where((code == SUCCESS) & ~jnp.any(moving), AT_REST, code)
+    resting = jnp.where((code == Result.SUCCESS) & ~jnp.any(moving), Result.AT_REST, code)
     never = jnp.asarray(jnp.inf)
-    period, code = _walk(flow, given, resting, slowest, longest, returned, never, otherwise=NO_RETURN)
-    found = code == SUCCESS
+    period, code = _walk(flow, given, resting, slowest, longest, returned, never, otherwise=Result.NO_RETURN)
+    found = code == Result.SUCCESS
     point = slowest / scale
     # in a batch, nothing is to be integrated for lanes without a return
     period, start = jnp.where(found, period, 1.0), jnp.append(point, jnp.where(found, 1.0, 0.0))
@@ -120,7 +120,7 @@ def _walk(
     span: Array,
     watch: Callable[[Any, Method, Passage], tuple[Any, Array | bool]],
     memory: Any,
-    otherwise: int = SUCCESS,
+    otherwise: int = Result.SUCCESS,
 ) -> tuple[Any, Array]:
     """What is remembered after walking from `y` over `span`, or until what is watched for has come; and the code.
 
@@ -131,7 +131,7 @@ def _walk(
     """
     system, (theta, inputs) = continued(flow.system, flow.names), given
     theta = theta | {START + name: value for name, value in zip(flow.names, y, strict=True)}
-    span = jnp.where(code == SUCCESS, span, 0.0)
+    span = jnp.where(code == Result.SUCCESS, span, 0.0)
     design = jax.tree.unflatten(flow.design, jax.tree.leaves((span[None], inputs, jnp.zeros(()))))
     problem = odes.problem_of(system, flow.names, (theta, design))
     stepper = odes.implicit_method(problem.rhs, len(flow.names))
@@ -144,5 +144,5 @@ def _walk(
 
     start = (begin(problem), memory, jnp.asarray(False))
     carry, memory, over = lax.while_loop(lambda state: state[0]["running"] & ~state[2], body, start)
-    ended = jnp.where(over, SUCCESS, jnp.where(carry["code"] == SUCCESS, otherwise, carry["code"]))
-    return memory, jnp.where(code == SUCCESS, ended, code)
+    ended = jnp.where(over, Result.SUCCESS, jnp.where(carry["code"] == Result.SUCCESS, otherwise, carry["code"]))
+    return memory, jnp.where(code == Result.SUCCESS, ended, code)

@@ -30,16 +30,14 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Complex, Float, Int
 
 from ..design import Design
-from ..errors import InputError, nearest
-from ..initial_value import odes
+from ..errors import InputError, Result, nearest
 from ..initial_value.given import checked, stacked
 from ..solvers.roots import solve
 from ..solvers.sparse_lu import structure
-from ..solvers.stepping import SUCCESS
 from ..system import Inputs, Ode, State, Theta
 from .conservation import conservation_laws
 from .equilibrium import Flow, Given
-from .first_return import AT_REST, NEAR, NO_RETURN, Section, first_return
+from .first_return import NEAR, Section, first_return
 
 # Tolerance of the solves between which Newton's method tells differences, and the steps that every solve may take.
 TIGHT, MOST_STEPS = 1e-12, 200_000
@@ -47,20 +45,6 @@ TIGHT, MOST_STEPS = 1e-12, 200_000
 NEWTON_STEPS, SETTLED = 12, 1e-9
 # A multiplier this close to 1 is not stable.
 LEAST_DAMPING = 1e-6
-NOT_SETTLED, NOT_STABLE, NO_TIME = 13, 14, 15
-RESULTS = {code: f"the trajectory could not be followed: {text}" for code, text in odes.RESULTS.items()} | {
-    SUCCESS: "a stable limit cycle.",
-    AT_REST: "the trajectory came to rest. Check that there is an oscillation at these values; where the start itself "
-    "is a state of rest, pass a `guess`.",
-    NO_RETURN: "no return within `longest`: the period is longer than that, or after `transient` the trajectory was "
-    "not near the cycle yet, or it never repeats itself. Give more of both.",
-    NOT_SETTLED: "Newton's method did not settle near the first return: after `transient` the trajectory was not near "
-    "the cycle yet (give more of it), or it never repeats itself, or, in a conservative oscillation, each start has a "
-    "cycle of its own.",
-    NOT_STABLE: "what returns is no stable cycle: disturbances stay, as in a conservative oscillation, or grow. Where "
-    "a cycle of several turns has them close together, one of them may have been taken for the whole.",
-    NO_TIME: "`transient` and `longest` must be positive.",
-}
 
 
 class LimitCycle(eqx.Module):
@@ -83,7 +67,7 @@ class LimitCycle(eqx.Module):
     @property
     def converged(self) -> Bool[Array, "*batch"]:
         """Whether a stable cycle was found."""
-        return self.result == SUCCESS
+        return self.result == Result.SUCCESS
 
 
 def limit_cycle(
@@ -172,10 +156,10 @@ def _cycle(flow: Flow, given: Given, first: Array | None, transient, longest) ->
     unknowns, slopes, settled = _newton(flow, held, section)
     multipliers = _multipliers(flow, section, slopes)
     stable = jnp.all(jnp.abs(multipliers[1 + len(flow.laws) :]) < 1.0 - LEAST_DAMPING)
-    result = jnp.where(settled, jnp.where(stable, SUCCESS, NOT_STABLE), NOT_SETTLED)
-    result = jnp.where(section.code == SUCCESS, result, section.code)
-    result = jnp.where((transient > 0) & (longest > 0), result, NO_TIME).astype(int)
-    converged = result == SUCCESS
+    result = jnp.where(settled, jnp.where(stable, Result.SUCCESS, Result.UNSTABLE_CYCLE), Result.NO_CYCLE)
+    result = jnp.where(section.code == Result.SUCCESS, result, section.code)
+    result = jnp.where((transient > 0) & (longest > 0), result, Result.NO_TIME).astype(int)
+    converged = result == Result.SUCCESS
     unknowns = _place(flow, given, section, lax.stop_gradient(unknowns)) * section.scale
     unknowns = jnp.where(converged, unknowns, jnp.nan)
     point = dict(zip(flow.names, unknowns[:-1], strict=True))
@@ -194,7 +178,7 @@ def _residual(flow: Flow, given: Given, section: Section, unknowns) -> Array:
     if flow.laws:
         # what is there beyond the totals of the start
         missing = missing + _mending(flow, scale) @ (u - flow.start(given) / scale)
-    missing = jnp.where(code == SUCCESS, missing, jnp.nan)
+    missing = jnp.where(code == Result.SUCCESS, missing, jnp.nan)
     return jnp.append(missing, section.normal @ (u - section.point))
 
 
@@ -227,7 +211,7 @@ def _newton(flow: Flow, given: Given, section: Section) -> tuple[Array, Array, A
     def going(state):
         return (state[2] > SETTLED) & (state[3] < NEWTON_STEPS) & near(state[0])
 
-    first = jnp.where(section.code == SUCCESS, jnp.inf, 0.0)
+    first = jnp.where(section.code == Result.SUCCESS, jnp.inf, 0.0)
     unknowns, slopes, last, _ = lax.while_loop(
         going, body, (section.start, jnp.zeros((size, size)), first, jnp.asarray(0))
     )

@@ -27,7 +27,7 @@ from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Bool, Float, Int
 
 from ..design import Design
-from ..errors import InputError, nearest
+from ..errors import InputError, Result, nearest
 from ..initial_value.compiled import (
     INPUT,
     Task,
@@ -41,17 +41,10 @@ from ..initial_value.compiled import (
 )
 from ..solvers.extrapolation import follow
 from ..solvers.sparse_lu import structure
-from ..solvers.stepping import BLOW_UP, SUCCESS
 from ..system import Inputs, Ode, State, Theta
 from .conservation import conservation_laws
 from .equilibrium import Flow, Given, Layout, judge, unscaled
 
-NO_STEADY_STATE = 4
-NO_STEADY_STATE_TEXT = (
-    "no steady state was reached: the trajectory oscillates, grows without bound, leaves the range where its rates are "
-    "numbers, starts on the border between two basins, or still moves on a time scale too slow to follow. Solve over "
-    "a finite time to see which, and check that every production has a loss."
-)
 RUNNING = -1
 
 MAX_HORIZONS = 30
@@ -117,7 +110,7 @@ def steady_state(system: Ode, theta: Theta, inputs: Inputs, *, guess: State | No
     if guess is not None:
         guess = jnp.stack([jnp.asarray(guess[name], float) for name in names])
     y, rest = _settle(Flow(system, names, laws, design, task), (theta, inputs), guess)
-    states = {name: jnp.where(rest.result == SUCCESS, y[k], jnp.nan) for k, name in enumerate(names)}
+    states = {name: jnp.where(rest.result == Result.SUCCESS, y[k], jnp.nan) for k, name in enumerate(names)}
     return SteadyState(states, rest.result, rest.steps)
 
 
@@ -191,11 +184,11 @@ def _search(flow: Flow, given: Given, guess: Array | None) -> Rest:
         # what takes that many steps and is no slower for it turns, unless it was seen at a bad moment: not twice
         turns = jnp.where((steps >= MANY_STEPS * most) & (verdict.speed > 0.5 * speed), turns + 1, 0)
         hopeless = (turns >= 2) | (total >= most) | (count + 1 >= MAX_HORIZONS)
-        result = jnp.where(hopeless, NO_STEADY_STATE, RUNNING)
-        result = jnp.where(verdict.finite, result, jnp.where(time > 0, NO_STEADY_STATE, BLOW_UP))
-        result = jnp.where(verdict.regular | verdict.at_rest, SUCCESS, result)
-        result = jnp.where(code == SUCCESS, result, jnp.where(span > 0, NO_STEADY_STATE, code))
-        again = guessed & (result != SUCCESS)
+        result = jnp.where(hopeless, Result.NO_STEADY_STATE, RUNNING)
+        result = jnp.where(verdict.finite, result, jnp.where(time > 0, Result.NO_STEADY_STATE, Result.BLOW_UP))
+        result = jnp.where(verdict.regular | verdict.at_rest, Result.SUCCESS, result)
+        result = jnp.where(code == Result.SUCCESS, result, jnp.where(span > 0, Result.NO_STEADY_STATE, code))
+        again = guessed & (result != Result.SUCCESS)
         result = jnp.where(again, RUNNING, result)
         state = jnp.where(again, start, jnp.where(verdict.regular, verdict.root, y))
         sizes = jnp.where(again, sizes_of_start, sizes)
@@ -240,7 +233,7 @@ def _(flow, primals, tangents):
     pushed = rest.layout.residual(slope, -flow.weights() @ start)
     implicit = -rest.layout.states * (inverse(matrix) @ jnp.where(rest.regular, pushed, 0.0))
     # No time passes and no step is taken where the implicit function theorem has the answer.
-    span = jnp.where(rest.regular | (rest.result != SUCCESS), 0.0, rest.time)
+    span = jnp.where(rest.regular | (rest.result != Result.SUCCESS), 0.0, rest.time)
     # A matrix, since the derivative of a loop cannot be transposed for reverse mode, but a matrix can.
     along = jnp.where(rest.regular, 0.0, _way(flow, active, given, span, flow.tolerances(rest.sizes)))
     return y, jnp.where(rest.regular, implicit, along @ direction)

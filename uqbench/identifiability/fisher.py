@@ -17,8 +17,8 @@ import numpy as np
 import xarray as xr
 from jax.scipy.special import ndtr
 
-from ..errors import InputError, nearest
-from ..model import RESULTS, simulate
+from ..errors import RESULTS, InputError, nearest
+from ..model import simulate
 from ..observation import Observations, at_rows, noise_arguments, noise_information, observations, per_run
 from ..space import Theta
 from ..study import Study

@@ -22,10 +22,10 @@ from jax.custom_derivatives import CustomVJPPrimal, SymbolicZero
 from jaxtyping import Array, Float, Int
 
 from ..design import Design
+from ..errors import Result
 from ..kernels import NotAKernel, Sources, build
 from ..native import foreign_call
 from ..native.engine import calls, group, point, records
-from ..native.engine.codes import SUCCESS
 from ..native.engine.elimination import eliminate
 from ..native.language import record_fields
 from ..native.library import PackedRecord, compile_library, pack
@@ -346,7 +346,7 @@ def _rows_derivative(task, method, primals, tangents):
         )
     rows, report, slopes = _slopes(task, method, moved, theta, design)
     # a failed solve has no derivative, and no NaN of it may reach the others
-    slopes = jnp.where(report[0] == SUCCESS, slopes, 0.0)
+    slopes = jnp.where(report[0] == Result.SUCCESS, slopes, 0.0)
     along = jnp.concatenate([jnp.ravel(parts[name]) for name in moved]) if moved else jnp.zeros(0)
     return (rows, report), (slopes @ along, jnp.zeros_like(report))
 
@@ -599,11 +599,11 @@ def _reversible_backward(task, method, saved, cotangents):
     sizes = np.cumsum([p, n, 1, count])
     shapes = [(len(design.times), len(task.outputs)), (records.REPORT + 2,), (sizes[-1] + count * n, 2)]
     # no NaN of a caller may come from times that a failed solve has not reached
-    rows_bar = jnp.where(code == SUCCESS, rows_bar, 0.0)
+    rows_bar = jnp.where(code == Result.SUCCESS, rows_bar, 0.0)
     operands = _adjoint_operands(task, method, active, theta, design, rows_bar)
     _, report, found = foreign_call.call_model(compiled(task, active).target, operands, shapes)
-    unknown = jnp.where(report[0] == SUCCESS, 0.0, jnp.nan)
-    found = jnp.where(code == SUCCESS, found[:, 0] + unknown, 0.0)
+    unknown = jnp.where(report[0] == Result.SUCCESS, 0.0, jnp.nan)
+    found = jnp.where(code == Result.SUCCESS, found[:, 0] + unknown, 0.0)
     entries, y, start, stops, kicks = jnp.split(found, sizes)
     theta_bar, inputs_bar = pull((y, start[0], stops, kicks.reshape(count, n)))
     theta_bar, inputs_bar = dict(theta_bar), dict(inputs_bar)
@@ -611,7 +611,9 @@ def _reversible_backward(task, method, saved, cotangents):
         part, key = (inputs_bar, name.removeprefix(INPUT)) if name.startswith(INPUT) else (theta_bar, name)
         part[key] = jnp.ravel(part[key]).at[index].add(entries[k]).reshape(part[key].shape)
     # a failed start has no derivative either
-    theta_bar, inputs_bar = jax.tree.map(lambda bar: jnp.where(code == SUCCESS, bar, 0.0), (theta_bar, inputs_bar))
+    theta_bar, inputs_bar = jax.tree.map(
+        lambda bar: jnp.where(code == Result.SUCCESS, bar, 0.0), (theta_bar, inputs_bar)
+    )
     return theta_bar, eqx.tree_at(lambda design: design.inputs, design_bar, inputs_bar)
 
 

@@ -15,8 +15,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from ..design import Design
-from ..errors import InputError
-from ..native.engine import codes
+from ..errors import InputError, Result
 from ..solvers import stepping, tsitouras
 from ..solvers.adjoint import integrate_reversible
 from ..solvers.dense_inverse import DenseInverse
@@ -27,33 +26,8 @@ from ..solvers.stepping import Method, Problem
 from ..system import Ode, Theta
 from .schedule import absolute_tolerances, schedule
 
-NO_EQUILIBRIUM = 5
-NOT_DIFFERENTIABLE = codes.NOT_DIFFERENTIABLE
 # Part of the time span by which to look ahead for the reason of a failure.
 AHEAD = 1e-6
-RESULTS = {
-    codes.NOT_DIFFERENTIABLE: "the solution has no derivative here: a slope of the right-hand side, of an event or of "
-    "an output is not finite (a fractional power or root at zero), or a crossing is tangential or slides along a "
-    "condition. The values themselves may be sound: ask for them without derivatives, or keep away from that point.",
-    codes.ENDLESS_EVENTS: "an event fires for ever at one instant: what it changes leads straight back to it. Let its "
-    "change move away from the root, or end the dynamics there.",
-    codes.NO_STEP: "no step is short enough at these values: the right-hand side jumps or oscillates without end, or "
-    "its terms cancel to within rounding. Name jumps as `switches` or `events`, or loosen rtol and atol.",
-    codes.UNRESOLVED: "the sensitivities are not resolved: the dynamics magnify the errors of the steps to the size of "
-    "the sensitivities themselves (chaos, or jumps from a state that is lost), and finer tolerances did not help. The "
-    "values may be sound: ask for them without derivatives, or for shorter times.",
-    codes.BAD_DELAY: "a delay is negative, zero or not finite at these values, or longer than the history given (no "
-    "finite number at the start less the delay). Check `delays` and the range of the prior.",
-    stepping.SUCCESS: "successful",
-    stepping.STEP_LIMIT: "the step limit was reached between two events or observations: the solution moves fast there "
-    "all the time, by oscillation or by jumps. Try more max_steps, looser tolerances, or a narrower prior.",
-    stepping.BLOW_UP: "the solution left the finite numbers (it grew beyond all scales, or met the logarithm or "
-    "power of a negative value). Check the signs of the rates and the range of the prior.",
-    stepping.BAD_START: "the initial state is not finite at these values. Check `initial` (logarithms, divisions by "
-    "zero) and the values themselves.",
-    NO_EQUILIBRIUM: "what follows from the states at once (a quasi-steady state) has no value there: the fast "
-    "equations have no stable equilibrium any more. `separation` says where it is lost; keep those states instead.",
-}
 
 EXPLICIT = Method(tsitouras.step, tsitouras.dense, tsitouras.interpolate)
 
@@ -127,8 +101,8 @@ def _reason(system: Ode, names, given: tuple[Theta, Design], carry) -> Array:
     ahead = {name: y[name] + span * jnp.where(jnp.isfinite(rates[name]), rates[name], 0.0) for name in names}
     found = [*system.algebraic(t, y, theta, design.inputs).values()]
     found += [*system.algebraic(t + span, ahead, theta, design.inputs).values()]
-    missing = ~jnp.all(jnp.isfinite(jnp.stack(found))) & (carry["code"] != stepping.SUCCESS)
-    return _stays(system, names, given, carry["rows"], jnp.where(missing, NO_EQUILIBRIUM, carry["code"]))
+    missing = ~jnp.all(jnp.isfinite(jnp.stack(found))) & (carry["code"] != Result.SUCCESS)
+    return _stays(system, names, given, carry["rows"], jnp.where(missing, Result.NO_EQUILIBRIUM, carry["code"]))
 
 
 def _stays(system: Ode, names, given: tuple[Theta, Design], rows, code) -> Array:
@@ -138,13 +112,13 @@ def _stays(system: Ode, names, given: tuple[Theta, Design], rows, code) -> Array
         return code
     (theta, design), rows = lax.stop_gradient((given, rows))
     stays = jax.vmap(lambda t, y: stable(t, y, theta, design.inputs))(design.times, dict(zip(names, rows, strict=True)))
-    return jnp.where((code == stepping.SUCCESS) & ~jnp.all(stays), NO_EQUILIBRIUM, code)
+    return jnp.where((code == Result.SUCCESS) & ~jnp.all(stays), Result.NO_EQUILIBRIUM, code)
 
 
 def _solution(names, rows, code, steps, method: str) -> Solution:
     finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(row), axis=-1) for row in rows]), axis=0)
-    result = jnp.where((code == stepping.SUCCESS) & ~finite, stepping.BLOW_UP, code)
-    good = (result == stepping.SUCCESS)[..., None]
+    result = jnp.where((code == Result.SUCCESS) & ~finite, Result.BLOW_UP, code)
+    good = (result == Result.SUCCESS)[..., None]
     states = {name: jnp.where(good, row, jnp.nan) for name, row in zip(names, rows, strict=True)}
     return Solution(states, result, steps, steps if method == "implicit" else jnp.zeros_like(steps))
 

@@ -2,7 +2,6 @@
 
 from ..systems import Run as Run
 from .description import GRADIENTS as GRADIENTS
-from .description import RESULTS as RESULTS
 from .description import Model as Model
 from .digest import digest as digest
 from .findings import output_findings as output_findings

@@ -8,16 +8,13 @@ from typing import Self
 import jax
 
 from ..distributions import Distribution
-from ..dynamics.steady_state import NO_STEADY_STATE, NO_STEADY_STATE_TEXT
 from ..errors import InputError, nearest
-from ..initial_value import odes
 from ..space import Space
 from ..system import AnyInput, Ode
 from ..systems import Simulator, System, system_of
 from ..systems.reduced import quasi_steady_state, split_states
 from ..units import unit_finding
 
-RESULTS = {**odes.RESULTS, NO_STEADY_STATE: NO_STEADY_STATE_TEXT}
 GRADIENTS = ("exact", "statistical", "surrogate", "none")
 
 
@@ -83,9 +80,15 @@ class Model:
         name: str = "",
         gradient: str = "exact",
         time_unit: str = "",
+        results: Mapping[int, str] | None = None,
     ) -> Self:
-        """A model from any JAX function `simulate(theta, design, key)` -> dict of outputs `(times,)`."""
-        return cls(space, Simulator(simulate, stochastic), None, units, noise or {}, name, gradient, time_unit)
+        """A model from any JAX function `simulate(theta, design, key)` -> dict of outputs `(times,)` or scalars.
+
+        Where a run can fail, the function returns `(outputs, code)`: 0, a code of `RESULTS` such as that of a steady
+        state, a fold or a cycle, or one of its own from 100 on, whose sentence is in `results`.
+        """
+        system = Simulator(simulate, stochastic, results or {})
+        return cls(space, system, None, units, noise or {}, name, gradient, time_unit)
 
     def reparametrised(self, combinations: Mapping[str, str], **settings) -> "Model":
         """The same outputs from combinations of parameters that can be known.

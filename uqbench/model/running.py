@@ -15,8 +15,7 @@ from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float
 
 from ..design import Design
-from ..errors import InputError
-from ..initial_value.odes import NOT_DIFFERENTIABLE
+from ..errors import InputError, Result
 from ..space import Theta
 from ..systems import Outcome, Run
 from ..systems.protocol import in_one_array
@@ -99,7 +98,7 @@ def with_sensitivities(model: Model, method: str, active: tuple[str, ...] | None
         slopes, done = jax.vmap(each, in_axes=(0, None))(levels, jnp.eye(members, len(moved)))
         finest, done = jax.tree.map(lambda leaf: leaf[-1], (slopes, done))
         resolved = jnp.all(jnp.stack([_agree(by) for by in slopes.values()]))
-        result = jnp.where((done.result == 0) & ~resolved, NOT_DIFFERENTIABLE, done.result)
+        result = jnp.where((done.result == 0) & ~resolved, Result.NOT_DIFFERENTIABLE, done.result)
         done = Run({name: jnp.where(result == 0, values, jnp.nan) for name, values in done.outputs.items()},
                    result, done.steps, done.implicit_steps)  # fmt: skip
         change = {

@@ -12,7 +12,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from .stepping import STEP_LIMIT, SUCCESS, Method, Problem, advance, attempt, begin, integrate, write
+from ..errors import Result
+from .stepping import Method, Problem, advance, attempt, begin, integrate, write
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1, 3))
@@ -45,8 +46,8 @@ def _record(method, define, given, max_steps):
         body,
         (start, jnp.asarray(0), tape),
     )
-    code = jnp.where(carry["running"], STEP_LIMIT, carry["code"])
-    kept = jnp.where(code == SUCCESS, kept, 0)
+    code = jnp.where(carry["running"], Result.STEP_LIMIT, carry["code"])
+    kept = jnp.where(code == Result.SUCCESS, kept, 0)
     return (carry["rows"], code, carry["steps"]), (given, kept, tape)
 
 

@@ -12,9 +12,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from ..errors import Result
 from .scalars import Rhs, Scalars, once
-
-SUCCESS, STEP_LIMIT, BLOW_UP, BAD_START = 0, 1, 2, 3
 
 SAFETY, SHRINK, GROW = 0.9, 0.2, 6.0
 PROPORTIONAL, INTEGRAL = 0.3 / 5, 0.7 / 5
@@ -162,7 +161,7 @@ def begin(problem: Problem) -> Carry:
         "stretch": jnp.asarray(0),
         "scale": lax.stop_gradient([jnp.abs(value) for value in y]),
         "limit": jnp.minimum(jnp.maximum(GROWTH * scale, SURELY_FINE), 1e100),
-        "code": jnp.where(finite, jnp.where(end <= problem.start, SUCCESS, STEP_LIMIT), BAD_START),
+        "code": jnp.where(finite, jnp.where(end <= problem.start, Result.SUCCESS, Result.STEP_LIMIT), Result.BAD_START),
         "running": finite & (end > problem.start),
     }
 
@@ -253,7 +252,7 @@ def judge(method: Method, problem: Problem, carry: Carry, max_steps: int) -> tup
         "steps": carry["steps"] + 1,
         "stretch": stretch,
         "scale": [jnp.where(accepted, a, b) for a, b in zip(scale, carry["scale"], strict=True)],
-        "code": jnp.where(done, SUCCESS, jnp.where(stuck, BLOW_UP, STEP_LIMIT)),
+        "code": jnp.where(done, Result.SUCCESS, jnp.where(stuck, Result.BLOW_UP, Result.STEP_LIMIT)),
         "running": ~(done | stuck | (stretch >= max_steps)),
     }
     return {**carry, **new}, tried.passage, accepted

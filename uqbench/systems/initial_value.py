@@ -12,6 +12,7 @@ from jaxtyping import Array
 
 from ..design import Design
 from ..dynamics.steady_state import steady_state
+from ..errors import Result
 from ..initial_value.compiled import (
     Task,
     compiled,
@@ -22,8 +23,7 @@ from ..initial_value.compiled import (
     task_of,
     used_names,
 )
-from ..initial_value.odes import NO_EQUILIBRIUM, Solution, solve, solve_many
-from ..solvers.stepping import BLOW_UP
+from ..initial_value.odes import Solution, solve, solve_many
 from ..space import Theta
 from ..system import Ode
 from .initial_value_findings import findings, observe_findings
@@ -219,7 +219,7 @@ class InitialValueProblem(System):
     @property
     def _not_finite(self) -> int:
         # what follows from the states at once may have no value
-        return BLOW_UP if self.ode.algebraic is None else NO_EQUILIBRIUM
+        return Result.BLOW_UP if self.ode.algebraic is None else Result.NO_EQUILIBRIUM
 
     def _rows(self, task: Task, theta: Theta, design: Design, plan: str, reverse: bool = False):
         """Outputs `(times, outputs)` in one array, since each operation on each of them would be compiled apart."""

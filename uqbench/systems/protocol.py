@@ -4,16 +4,18 @@ A kind of dynamics is a subclass of `System` that overrides what it can do and n
 a capability, never for a type. All methods take the model, whose parameters, outputs and `observed` the dynamics serve.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ..design import Design
-from ..errors import InputError
+from ..errors import RESULTS, InputError
 from ..space import Theta
 
 # capability -> what is missing without it, and what to do instead
@@ -68,6 +70,8 @@ class System:
     stops: tuple[Callable, ...] = ()
     # relative tolerance of the solves
     rtol: float = 0.0
+    # sentences of result codes that are its own, from `FIRST_OWN` on
+    results: Mapping[int, str] = MappingProxyType({})
 
     def require(self, capability: str, subject: str) -> None:
         """Raises where the capability is missing.
@@ -82,6 +86,15 @@ class System:
         """The sentence about a missing capability."""
         missing, instead = CAPABILITIES[capability]
         return f"{self.kind} has no {missing}; {instead}."
+
+    def sentence(self, code: int) -> str:
+        """What a result code means."""
+        return {**RESULTS, **self.results}.get(int(code), f"code {int(code)}, for which {self.kind} has no sentence.")
+
+    def failures(self, codes) -> dict[str, int]:
+        """Sentence -> how many of the runs `codes` failed with it."""
+        codes = np.asarray(codes)
+        return {self.sentence(code): int(np.sum(codes == code)) for code in np.unique(codes) if code}
 
     def functions(self, model, design: Design) -> Functions:
         """The modeller's functions: for digests, dependence on parameters, and shipping to another process."""

@@ -48,7 +48,7 @@ def quasi_steady_state(system: Ode, fast: Sequence[str]) -> Ode:
     Returns:
         an `Ode` in the slow states, whose `algebraic` gives the fast ones, so that what observed the full system
         observes this. Where the fast equations have no equilibrium, or at a time of the design an unstable one, a
-        solve fails with the code `odes.NO_EQUILIBRIUM`.
+        solve fails with the code `Result.NO_EQUILIBRIUM`.
 
     Raises:
         InputError: an empty set of names, a name twice, a name that is no state, or all states (said when the states

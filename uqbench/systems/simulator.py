@@ -1,13 +1,14 @@
 """A plain simulator: any function in JAX from parameters and design to outputs."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 import jax
 import jax.numpy as jnp
+from jaxtyping import Array
 
 from ..design import Design
-from ..solvers.stepping import BLOW_UP
+from ..errors import Result
 from ..space import Theta
 from .protocol import Functions, Outcome, Run, System, finished
 
@@ -17,12 +18,14 @@ class Simulator(System):
     """Outputs from a function of the author's.
 
     Args:
-        simulate: `simulate(theta, design, key)` -> output -> `(times,)` or a scalar.
+        simulate: `simulate(theta, design, key)` -> output -> `(times,)` or a scalar, or these and a code.
         stochastic: whether outputs are random, so that every run needs a key.
+        results: code -> sentence, of codes that are its own (from `FIRST_OWN` on).
     """
 
     simulate: Callable
     stochastic: bool = False
+    results: Mapping[int, str] = field(default_factory=dict, hash=False)
 
     kind = "a simulator without a system"
 
@@ -38,16 +41,17 @@ class Simulator(System):
 
     def output_shapes(self, model, theta: Theta, design: Design) -> tuple[dict, list[str]]:
         key = jax.random.key(0)
-        return jax.eval_shape(lambda theta: self._outputs(model, theta, design, key), theta), []
+        return jax.eval_shape(lambda theta: self._outputs(model, theta, design, key)[0], theta), []
 
     def run(self, model, theta: Theta, design: Design, key, plan: str, *, reverse: bool = False, sharper=1.0) -> Run:
         nothing = jnp.zeros((), int)
-        outputs = self._outputs(model, theta, design, key)
-        return finished(model, outputs, Outcome(nothing, nothing, nothing), design.times.shape, BLOW_UP)
+        outputs, code = self._outputs(model, theta, design, key)
+        return finished(model, outputs, Outcome(code, nothing, nothing), design.times.shape, Result.BLOW_UP)
 
     def translated(self, translate: Callable[[Callable, int], Callable]) -> "Simulator":
-        return Simulator(translate(self.simulate, 0), self.stochastic)
+        return replace(self, simulate=translate(self.simulate, 0))
 
-    def _outputs(self, model, theta: Theta, design: Design, key) -> dict:
-        outputs = self.simulate(theta, design, key)
-        return outputs if model.observe is None else model.observe(outputs, theta)
+    def _outputs(self, model, theta: Theta, design: Design, key) -> tuple[dict, Array]:
+        returned = self.simulate(theta, design, key)
+        outputs, code = returned if isinstance(returned, tuple) else (returned, Result.SUCCESS)
+        return outputs if model.observe is None else model.observe(outputs, theta), jnp.asarray(code, int)

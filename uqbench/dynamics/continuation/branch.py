@@ -14,11 +14,11 @@ import jax
 import numpy as np
 import xarray as xr
 
-from ...errors import InputError
+from ...errors import RESULTS, InputError
 from ...solvers.roots import newton
 from ...system import Inputs, Ode, Theta
 from ..equilibrium import Given
-from ..steady_state import NO_STEADY_STATE, NO_STEADY_STATE_TEXT, steady_state
+from ..steady_state import steady_state
 from .balance import Balance, balance_of
 from .curves import CLOSED, SAME, Curve, Point, bordered
 from .folds import FLOOR
@@ -129,8 +129,10 @@ def _rest(subject: str, balance: Balance, given: Given, at: float) -> dict:
     """The steady state that the system reaches at a value of the parameter."""
     rest = steady_state(balance.flow.system, *balance.at(np.array([at]), given))
     if int(rest.result):
-        reason = NO_STEADY_STATE_TEXT if int(rest.result) == NO_STEADY_STATE else "the solve failed."
-        raise InputError(subject, [f"at {balance.parameters[0]} = {at:g} {reason} Or give `start`, states nearby."])
+        raise InputError(
+            subject,
+            [f"at {balance.parameters[0]} = {at:g} {RESULTS[int(rest.result)]} Or give `start`, states nearby."],
+        )
     return rest.states
 
 

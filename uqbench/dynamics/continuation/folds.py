@@ -22,8 +22,9 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
+from ...errors import Result
 from ...initial_value.given import as_arrays, stacked
 from ...solvers.roots import newton
 from ...system import Inputs, Ode, Theta
@@ -52,6 +53,11 @@ class Fold(eqx.Module):
     states: dict[str, Float[Array, "*batch"]]
     null_vector: dict[str, Float[Array, "*batch"]]
     converged: Bool[Array, "*batch"]
+
+    @property
+    def result(self) -> Int[Array, "*batch"]:
+        """0, or the code of `RESULTS` that says why there is none."""
+        return jnp.where(self.converged, Result.SUCCESS, Result.NO_FOLD)
 
 
 class Cusp(eqx.Module):

@@ -22,11 +22,11 @@ import xarray as xr
 from jax import lax
 from jaxtyping import Array, Float
 
-from ...errors import InputError
+from ...errors import InputError, Result
 from ...initial_value.given import stacked
 from ...system import Inputs, Ode, Theta
 from ..equilibrium import START, Given, continued
-from ..steady_state import SUCCESS, SteadyState, steady_state
+from ..steady_state import SteadyState, steady_state
 from .balance import Balance, balance_of
 from .branch import curve_from, row_of
 from .curves import CLOSED, LEFT
@@ -115,7 +115,7 @@ def hysteresis(
         passed = _passage(balance, y, jnp.asarray(row), given)
         table = np.stack([np.asarray(passed.states[name]) for name in names], axis=-1)
         passes.append((row, table, np.asarray(passed.result)))
-        found = table[passes[-1][2] == SUCCESS]
+        found = table[passes[-1][2] == Result.SUCCESS]
         y = jnp.asarray(found[-1]) if len(found) else y
     steps = [step for k, each in enumerate(passes) for step in _steps(balance, given, DIRECTIONS[k], *each)]
     return _dataset(names, parameter, values, passes, steps)
@@ -146,7 +146,7 @@ def _passage(balance: Balance, y, values, given: Given) -> SteadyState:
     def settle(y, value):
         rest = steady_state(system, *balance.at(value[None], _from(names, y, given)))
         row = jnp.stack([rest.states[name] for name in names])
-        return jnp.where(rest.result == SUCCESS, row, y), (row, rest.result, rest.steps)
+        return jnp.where(rest.result == Result.SUCCESS, row, y), (row, rest.result, rest.steps)
 
     _, (table, result, steps) = lax.scan(settle, y, values)
     return SteadyState({name: table[:, k] for k, name in enumerate(names)}, result, steps)
@@ -172,7 +172,7 @@ class Step(NamedTuple):
 def _steps(balance: Balance, given: Given, direction: str, values, table, result) -> list[Step]:
     """The steps of one way that have left their branch, or of which it is not known."""
     steps = []
-    for k, n in pairwise(np.flatnonzero(result == SUCCESS)):
+    for k, n in pairwise(np.flatnonzero(result == Result.SUCCESS)):
         outcome = _outcome(balance, given, values[k], table[k], values[n], table[n])
         if outcome != STAYED:
             steps.append(Step(direction, *sorted((values[k], values[n])), table[n] - table[k], outcome))
@@ -213,7 +213,7 @@ def _dataset(names, parameter, values, passes, steps) -> xr.Dataset:
     size = np.nanmax(np.abs(np.stack([up, down])), axis=(0, 1), initial=1e-300)
     apart = [bool(np.any(np.abs(down[k] - up[k]) > SAME * size)) for k in range(len(values))]
     loop = "open" if apart[0] or apart[-1] else ("closed" if any(apart) else "none")
-    missing = int(np.sum(codes != SUCCESS))
+    missing = int(np.sum(codes != Result.SUCCESS))
     if missing and loop != "open":
         loop = "unknown"
     unresolved = ["loops and jumps between two neighbouring values"]

@@ -1,12 +1,13 @@
-"""Why a solve ended, as the engine says it; the sentences are in `uqbench.initial_value.odes.RESULTS`."""
+"""Why a solve ended, as the engine says it: plain numbers, which are constants to the compiler."""
 
-SUCCESS = 0
-STEP_LIMIT = 1
-BLOW_UP = 2
-BAD_START = 3
-# 4 and 5 belong to steady states and to reduced systems
-NOT_DIFFERENTIABLE = 6
-ENDLESS_EVENTS = 7
-NO_STEP = 8
-BAD_DELAY = 9
-UNRESOLVED = 10
+from ...errors import Result
+
+SUCCESS = int(Result.SUCCESS)
+STEP_LIMIT = int(Result.STEP_LIMIT)
+BLOW_UP = int(Result.BLOW_UP)
+BAD_START = int(Result.BAD_START)
+NOT_DIFFERENTIABLE = int(Result.NOT_DIFFERENTIABLE)
+ENDLESS_EVENTS = int(Result.ENDLESS_EVENTS)
+NO_STEP = int(Result.NO_STEP)
+BAD_DELAY = int(Result.BAD_DELAY)
+UNRESOLVED = int(Result.UNRESOLVED)

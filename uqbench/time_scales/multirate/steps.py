@@ -28,10 +28,9 @@ from jax import lax
 from jaxtyping import Array, Float, Int
 
 from ...design import Design
-from ...errors import InputError, nearest
+from ...errors import InputError, Result, nearest
 from ...initial_value import odes
 from ...initial_value.given import checked
-from ...solvers.stepping import BLOW_UP, SUCCESS
 from ...system import Ode, State, Theta
 from ...systems.reduced import split_states
 
@@ -51,7 +50,7 @@ class Multirate(eqx.Module):
         states: name -> `(times,)`; NaN everywhere where `result` is not 0.
         error: name -> `(times,)`, estimate of their errors from steps twice as long, by Richardson's extrapolation at
             the method's order; an estimate, not a bound, and too small where the order is not reached.
-        result: a code of `odes.RESULTS`.
+        result: a code of `RESULTS`.
         slow_evaluations: of the slow rates for the states; half as many again went into the estimate.
         fast_steps: steps of the fast solves.
     """
@@ -102,8 +101,8 @@ def multirate(
     begins = np.concatenate([[float(design.start)], times[:-1]])
     fine, result, steps = _march(split, given, begins, times, 2 * counts)
     coarse, other, _ = _march(split, given, begins, times, counts)
-    result = jnp.where(result == SUCCESS, other, result)
-    good, shrink = result == SUCCESS, 2.0 ** ORDERS[method] - 1
+    result = jnp.where(result == Result.SUCCESS, other, result)
+    good, shrink = result == Result.SUCCESS, 2.0 ** ORDERS[method] - 1
     states = {name: jnp.where(good, fine[name], jnp.nan) for name in names}
     error = {name: jnp.abs(states[name] - coarse[name]) / shrink for name in names}
     return Multirate(states, error, result, EVALUATIONS[method] * int(2 * counts.sum()), steps)
@@ -258,15 +257,15 @@ def _march(split: Split, given, begins, ends, counts) -> tuple[dict[str, Array],
         def macro(k, carry):
             states, result, total = carry
             states, codes, steps = getattr(split, split.method)(begin + k * length, length, states, given)
-            first = codes[jnp.argmax(codes != SUCCESS)]
-            return states, jnp.where(result == SUCCESS, first, result), total + jnp.sum(steps)
+            first = codes[jnp.argmax(codes != Result.SUCCESS)]
+            return states, jnp.where(result == Result.SUCCESS, first, result), total + jnp.sum(steps)
 
         carry = lax.fori_loop(0, count, macro, carry)
         return carry, carry[0]
 
     initial = split.system.initial(*given)
     start = {name: jnp.asarray(initial[name], float) for name in split.slow + split.fast}
-    carry = (start, jnp.asarray(SUCCESS), jnp.asarray(0))
+    carry = (start, jnp.asarray(Result.SUCCESS), jnp.asarray(0))
     (_, result, steps), rows = lax.scan(to_time, carry, (begins, ends, counts))
     finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(row)) for row in rows.values()]))
-    return rows, jnp.where((result == SUCCESS) & ~finite, BLOW_UP, result), steps
+    return rows, jnp.where((result == Result.SUCCESS) & ~finite, Result.BLOW_UP, result), steps

@@ -20,9 +20,9 @@ import numpy as np
 import xarray as xr
 
 from ...design import Design
-from ...errors import InputError
+from ...errors import RESULTS, InputError
 from ...initial_value.given import checked, stacked
-from ...initial_value.odes import RESULTS, problem_of, solve_once
+from ...initial_value.odes import problem_of, solve_once
 from ...system import Ode, Theta
 from ...systems.reduced import quasi_steady_state, split_states
 from .scales import grid_times, layers, look

@@ -17,9 +17,9 @@ import numpy as np
 import xarray as xr
 
 from ...design import Design
-from ...errors import InputError
+from ...errors import RESULTS, InputError
 from ...initial_value.given import checked
-from ...initial_value.odes import RESULTS, solve_many, solve_once
+from ...initial_value.odes import solve_many, solve_once
 from ...system import Ode, Theta
 from ...systems.reduced import quasi_steady_state, split_states
 

@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from ...initial_value.odes import RESULTS
+from ...errors import RESULTS
 from .scales import SMALL
 
 # Equilibria closer than this, relative to their size or to the largest on the way, are one.
