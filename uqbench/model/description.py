@@ -93,10 +93,10 @@ class Model:
         Args:
             combinations: new name -> combination of old parameters, such as {"kg": "k*g"};
                 `structural_identifiability` suggests some.
-            settings: priors, design and seed, see `uqbench.identifiability.reparametrised`.
+            settings: priors, design and seed, see `uqbench.model.reparametrisation.reparametrised`.
         """
-        # an engine of its own, with the algebra that it needs, is loaded only when it is asked for
-        from ..identifiability import reparametrised
+        # the algebra that it needs is loaded only when it is asked for
+        from .reparametrisation import reparametrised
 
         return reparametrised(self, combinations, **settings)
 
