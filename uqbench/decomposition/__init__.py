@@ -1,6 +1,8 @@
 """Decomposition: where the spread of a prediction comes from (the verb `decompose`, and its engines on plain
 arrays)."""
 
+from ..interop import to_chaospy as to_chaospy
+from ..interop import to_salib as to_salib
 from .chaos import chaos_predict as chaos_predict
 from .chaos import polynomial_chaos as polynomial_chaos
 from .derivatives import active_subspace as active_subspace
@@ -15,8 +17,6 @@ from .pushforward import pushforward_density as pushforward_density
 from .salib import salib_analysis as salib_analysis
 from .salib import salib_sample as salib_sample
 from .salib import salib_table as salib_table
-from .salib import to_chaospy as to_chaospy
-from .salib import to_salib as to_salib
 from .shapley import grouped_variance as grouped_variance
 from .shapley import shapley_effects as shapley_effects
 from .sobol import SobolPlan as SobolPlan
