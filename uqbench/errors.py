@@ -1,4 +1,4 @@
-"""A user's mistake, told once and completely.
+"""A user's mistake, reported once and completely.
 
 Whoever checks input collects every finding first and raises one `InputError` with all of them; the command line prints
 it without a traceback and exits with status 2.

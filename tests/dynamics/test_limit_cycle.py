@@ -7,7 +7,7 @@ import pytest
 
 import uqbench as uq
 from uqbench.dynamics.first_return import AT_REST, NO_RETURN
-from uqbench.dynamics.limit_cycle import NO_TIME, NOT_SETTLED, NOT_STABLE, RESULTS, limit_cycle
+from uqbench.dynamics.limit_cycle import NO_TIME, NOT_CONVERGED, NOT_STABLE, RESULTS, limit_cycle
 from uqbench.initial_value import odes
 from uqbench.solvers.stepping import BLOW_UP, STEP_LIMIT
 
@@ -109,9 +109,9 @@ def test_conserved_totals_choose_the_cycle():
     "changed, result",
     [
         # Newton's equations are singular, so rounding decides whether its steps end
-        ({"mu": 0.0, "cubic": 0.0, "beta": 0.0}, {NOT_SETTLED, NOT_STABLE}),
-        ({"mu": 0.0, "cubic": 0.0}, {NOT_SETTLED, NOT_STABLE}),
-        ({"mu": -0.01}, {NOT_SETTLED}),
+        ({"mu": 0.0, "cubic": 0.0, "beta": 0.0}, {NOT_CONVERGED, NOT_STABLE}),
+        ({"mu": 0.0, "cubic": 0.0}, {NOT_CONVERGED, NOT_STABLE}),
+        ({"mu": -0.01}, {NOT_CONVERGED}),
         # it turns ever faster
         ({"mu": 3.0, "cubic": 0.0}, {STEP_LIMIT}),
         ({"mu": 1.0, "cubic": -1.0}, {BLOW_UP}),
@@ -183,11 +183,11 @@ def test_a_cycle_of_two_turns_and_chaos():
     one, two, never = (limit_cycle(ROESSLER, {"c": c}, {}, transient=500.0) for c in (2.5, 3.5, 5.7))
     assert float(one.period) == pytest.approx(5.748991183277, rel=1e-9)
     assert float(two.period) == pytest.approx(11.545218287761, rel=1e-9)
-    assert int(never.result) in (NOT_SETTLED, NOT_STABLE, NO_RETURN) and np.isnan(float(never.period))
+    assert int(never.result) in (NOT_CONVERGED, NOT_STABLE, NO_RETURN) and np.isnan(float(never.period))
 
 
 def test_every_result_has_its_sentence():
-    assert {0, AT_REST, NO_RETURN, NOT_SETTLED, NOT_STABLE, NO_TIME, *odes.RESULTS} == set(RESULTS)
+    assert {0, AT_REST, NO_RETURN, NOT_CONVERGED, NOT_STABLE, NO_TIME, *odes.RESULTS} == set(RESULTS)
     traced = jax.jit(lambda t: limit_cycle(CIRCLE, THETA, {}, transient=t).result)
     assert [int(traced(t)) for t in (8.0, 0.0, -1.0)] == [0, NO_TIME, NO_TIME]
     assert "the step limit was reached" in RESULTS[STEP_LIMIT]

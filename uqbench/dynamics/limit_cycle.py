@@ -44,19 +44,19 @@ from .first_return import AT_REST, NEAR, NO_RETURN, Section, first_return
 # Tolerance of the solves between which Newton's method tells differences, and the steps that every solve may take.
 TIGHT, MOST_STEPS = 1e-12, 200_000
 # Newton's steps, and the size of the last of them, in units of the range of the states and of the period.
-NEWTON_STEPS, SETTLED = 12, 1e-9
+NEWTON_STEPS, NEWTON_TOLERANCE = 12, 1e-9
 # A multiplier this close to 1 is not stable.
 LEAST_DAMPING = 1e-6
-NOT_SETTLED, NOT_STABLE, NO_TIME = 13, 14, 15
+NOT_CONVERGED, NOT_STABLE, NO_TIME = 13, 14, 15
 RESULTS = {code: f"the trajectory could not be followed: {text}" for code, text in odes.RESULTS.items()} | {
     SUCCESS: "a stable limit cycle.",
     AT_REST: "the trajectory came to rest. Check that there is an oscillation at these values; where the start itself "
     "is a state of rest, pass a `guess`.",
     NO_RETURN: "no return within `longest`: the period is longer than that, or after `transient` the trajectory was "
     "not near the cycle yet, or it never repeats itself. Give more of both.",
-    NOT_SETTLED: "Newton's method did not settle near the first return: after `transient` the trajectory was not near "
-    "the cycle yet (give more of it), or it never repeats itself, or, in a conservative oscillation, each start has a "
-    "cycle of its own.",
+    NOT_CONVERGED: "Newton's method did not converge near the first return: after `transient` the trajectory was not "
+    "near the cycle yet (give more of it), or it never repeats itself, or, in a conservative oscillation, each start "
+    "has a cycle of its own.",
     NOT_STABLE: "what returns is no stable cycle: disturbances stay, as in a conservative oscillation, or grow. Where "
     "a cycle of several turns has them close together, one of them may have been taken for the whole.",
     NO_TIME: "`transient` and `longest` must be positive.",
@@ -140,7 +140,7 @@ def _check(system: Ode, names, theta: Theta, inputs: Inputs, guess: State | None
         return [jnp.asarray(rates[name], float) for name in names]
 
     findings = []
-    if system.stops:
+    if system.scheduled_events:
         findings.append("the system has a schedule; a limit cycle is that of constant conditions. Leave it out.")
     if structure(rhs, len(names)).uses_time:
         findings.append("the right-hand side uses the time, so the period is that of what drives it.")
@@ -169,10 +169,10 @@ def _cycle(flow: Flow, given: Given, first: Array | None, transient, longest) ->
     held = lax.stop_gradient(given)
     first, transient, longest = lax.stop_gradient((first, transient, longest))
     section = first_return(flow, held, first, transient, longest)
-    unknowns, slopes, settled = _newton(flow, held, section)
+    unknowns, slopes, converged = _newton(flow, held, section)
     multipliers = _multipliers(flow, section, slopes)
     stable = jnp.all(jnp.abs(multipliers[1 + len(flow.laws) :]) < 1.0 - LEAST_DAMPING)
-    result = jnp.where(settled, jnp.where(stable, SUCCESS, NOT_STABLE), NOT_SETTLED)
+    result = jnp.where(converged, jnp.where(stable, SUCCESS, NOT_STABLE), NOT_CONVERGED)
     result = jnp.where(section.code == SUCCESS, result, section.code)
     result = jnp.where((transient > 0) & (longest > 0), result, NO_TIME).astype(int)
     converged = result == SUCCESS
@@ -225,13 +225,13 @@ def _newton(flow: Flow, given: Given, section: Section) -> tuple[Array, Array, A
         return unknowns + move, slopes, jnp.max(jnp.abs(move)), count + 1
 
     def going(state):
-        return (state[2] > SETTLED) & (state[3] < NEWTON_STEPS) & near(state[0])
+        return (state[2] > NEWTON_TOLERANCE) & (state[3] < NEWTON_STEPS) & near(state[0])
 
     first = jnp.where(section.code == SUCCESS, jnp.inf, 0.0)
     unknowns, slopes, last, _ = lax.while_loop(
         going, body, (section.start, jnp.zeros((size, size)), first, jnp.asarray(0))
     )
-    return unknowns, slopes, (last <= SETTLED) & near(unknowns)
+    return unknowns, slopes, (last <= NEWTON_TOLERANCE) & near(unknowns)
 
 
 def _multipliers(flow: Flow, section: Section, slopes) -> Array:

@@ -1,4 +1,4 @@
-"""What is wrong with the functions of a model: shapes and names, told before anything is solved."""
+"""What is wrong with the functions of a model: shapes and names, reported before anything is solved."""
 
 from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary

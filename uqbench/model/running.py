@@ -211,10 +211,10 @@ def evaluate_many(
         thetas: every free parameter, `(batch,)` each (scalars are shared).
         design: one for all, or stacked: times `(batch, times)`.
         keys: `(batch,)` JAX keys, needed by stochastic models.
-        chunk: lanes solved together; a batch is padded to full chunks so that its length does not recompile.
+        chunk: batch members solved together; a batch is padded to full chunks so that its length does not recompile.
 
     Returns:
-        outputs `(batch, times)`. A failed lane is NaN with its code in `result`; the others are unaffected.
+        outputs `(batch, times)`. A failed member is NaN with its code in `result`; the others are unaffected.
     """
     thetas = model.space.complete(thetas)
     shared = design.times.ndim == 1
