@@ -18,7 +18,8 @@ from jaxtyping import Array, Float
 
 from .distributions import Distribution
 from .errors import InputError, nearest
-from .foreign import ChaospyLike, from_chaospy, from_salib
+from .interop.chaospy import ChaospyLike, from_chaospy
+from .interop.salib import from_salib
 from .units import unit_finding
 
 Theta = dict[str, Array]
@@ -89,7 +90,7 @@ class Space(Mapping[str, Parameter]):
         """The space of a SALib problem, every parameter `epistemic`.
 
         Its quantiles are SALib's own scaling of the unit cube. Groups are not part of a space: see
-        `uqbench.foreign.salib_groups`.
+        `uqbench.interop.salib_groups`.
 
         Args:
             problem: a dict, or a `ProblemSpec`, with `names`, `bounds` and optionally `num_vars`, `dists` ("unif",

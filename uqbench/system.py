@@ -196,6 +196,6 @@ class Ode:
         return y if self.algebraic is None else {**y, **self.algebraic(t, y, p, inputs)}
 
     @property
-    def stops(self) -> tuple[Callable, ...]:
-        """The functions, of those given, that say when a solve has to stop."""
+    def scheduled_events(self) -> tuple[Callable, ...]:
+        """The functions, of those given, that give the times to which a solve has to step exactly."""
         return tuple(function for function in (self.switches, self.doses) if function is not None)

@@ -73,7 +73,7 @@ def test_a_chain_of_equal_rates_has_a_gamma_kernel():
     )
     assert float(kernel.delay[0, 0]) == pytest.approx(-0.8 * 4 / 3.0)
     assert [block.size for block in kernel.blocks] == [4]
-    with pytest.raises(uq.InputError, match="too close to be told apart"):
+    with pytest.raises(uq.InputError, match="too close to be distinguished"):
         _ = kernel.modes
 
 

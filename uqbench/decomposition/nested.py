@@ -60,7 +60,7 @@ def nested_variance(
         array([1., 1., 1.])
     """
     findings = setting_findings(confidence, resamples, max_failed)
-    values, noise = _judged(y, tuple(sources), measurement_variance, findings)
+    values, noise = _checked(y, tuple(sources), measurement_variance, findings)
     if findings:
         raise InputError(SUBJECT, findings)
     levels = len(sources)
@@ -92,7 +92,7 @@ def nested_variance(
     return xr.Dataset(data, {**coords, "source": names}, attributes)
 
 
-def _judged(y, sources: tuple[str, ...], measurement_variance, findings: list[str]):
+def _checked(y, sources: tuple[str, ...], measurement_variance, findings: list[str]):
     """Runs and noise variances as floats; what is wrong goes to `findings`."""
     values = np.asarray(y)
     if len(sources) < 2 or len(set(sources)) < len(sources) or "measurement" in sources:

@@ -47,11 +47,11 @@ LEAST_SIZE = 1e-30
 UNSTABLE = 1e-7
 # Fast time scales for which a state has to stay where it is, if nothing but standing still can be said for it.
 FOREVER = 1e16
-# A horizon is this many of the slowest time scale (e^-40 = 4e-18), if that can be told.
-SETTLED = 40.0
+# A horizon is this many of the slowest time scale (e^-40 = 4e-18), if that can be found.
+RELAXATION_TIMES = 40.0
 LEAST_GROWTH, LARGEST_GROWTH = 10.0, 1e6
 # The first horizon is no shorter than this part of the fastest time scale, however fast the states move for their size.
-LARGEST_PACE = 1e3
+LARGEST_RATE = 1e3
 EPS = float(jnp.finfo(jnp.float64).eps)
 
 START = "start of "
@@ -274,7 +274,7 @@ class Verdict(NamedTuple):
     finite: Bool[Array, ""]
 
 
-def judge(flow: Flow, given: Given, start, y, before, sizes, time, guessed) -> Verdict:
+def assess(flow: Flow, given: Given, start, y, before, sizes, time, guessed) -> Verdict:
     """Looks at the state `y` `(states,)` that the trajectory has at `time`, or at a guess of where it ends.
 
     Args:
@@ -286,11 +286,11 @@ def judge(flow: Flow, given: Given, start, y, before, sizes, time, guessed) -> V
     root, first_row, last_row, step_of = newton(flow, given, start, y, absolute / flow.system.rtol)
     first, last = step_of(first_row), step_of(last_row)
     size, isolated = first.layout.states, (first.condition < SINGULAR) & (last.condition < SINGULAR)
-    near, settled = _convergence(flow, y, root, absolute, first, last, guessed)
+    near, converged = _convergence(flow, y, root, absolute, first, last, guessed)
     fast, slow = spectra(jnp.where(near, last.jacobian, first.jacobian), first, y)
     fastest, slowest = jnp.abs(fast).max(), jnp.abs(slow).max()
     growing = fast.real.max() > UNSTABLE * fastest
-    regular = near & settled & isolated & ~growing & ~(slow.real.max() > UNSTABLE * slowest)
+    regular = near & converged & isolated & ~growing & ~(slow.real.max() > UNSTABLE * slowest)
 
     tolerance = absolute + flow.system.rtol * jnp.abs(y)
     # large rates that cancel leave a rounding error behind
@@ -298,14 +298,14 @@ def judge(flow: Flow, given: Given, start, y, before, sizes, time, guessed) -> V
     still = jnp.all(jnp.abs(first.slope) <= jnp.maximum(tolerance * fastest / FOREVER, drowned))
     still = still & jnp.all(jnp.abs(y - before) <= tolerance)
     # the slowest that is not zero: until then a derivative may still move where the state does not
-    patience = SETTLED / jnp.min(jnp.where(jnp.abs(fast) > 1e-10 * fastest, jnp.abs(fast), jnp.inf))
+    patience = RELAXATION_TIMES / jnp.min(jnp.where(jnp.abs(fast) > 1e-10 * fastest, jnp.abs(fast), jnp.inf))
     at_rest = ~isolated & ~growing & still & (time >= patience) & ~guessed
 
     speed = jnp.sqrt(jnp.sum(jnp.square(first.slope / size)))
     # what starts from next to nothing has a speed beyond all time scales
-    pace = jnp.where(fastest > 0, jnp.clip(speed, fastest, LARGEST_PACE * fastest), speed)
-    passed = jnp.maximum(time, 1.0 / pace)
-    target = jnp.where(isolated, SETTLED * slowest, jnp.maximum(100 * passed, patience))
+    rate = jnp.where(fastest > 0, jnp.clip(speed, fastest, LARGEST_RATE * fastest), speed)
+    passed = jnp.maximum(time, 1.0 / rate)
+    target = jnp.where(isolated, RELAXATION_TIMES * slowest, jnp.maximum(100 * passed, patience))
     horizon = jnp.clip(target, LEAST_GROWTH * passed, LARGEST_GROWTH * passed)
     # where Newton's steps lead nowhere, its last scales may be no numbers
     layout = step_of(jnp.where(regular, last_row, first_row)).layout

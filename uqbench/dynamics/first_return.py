@@ -1,6 +1,6 @@
 """The first return: where a trajectory that has forgotten its start comes by again.
 
-Three walks along the trajectory, each over the steps of the solver itself, so that what is seen does not depend on how
+Three walks along the trajectory, each over the steps of the solver itself, so that what is found does not depend on how
 long the walk is: one for the range of each state, one for the point where the states move slowest in units of these
 ranges, and one from there to the first passage of the plane across it. Where the trajectory is slowest the plane is met
 squarely, and a relaxation oscillation drifts there rather than jumps. Inside a step the passage is looked for on the
@@ -20,7 +20,7 @@ from jaxtyping import Array, Float, Int
 
 from ..errors import Result
 from ..initial_value import odes
-from ..solvers.stepping import Method, Passage, begin, inside, judge
+from ..solvers.stepping import Method, Passage, begin, controlled_step, inside
 from .equilibrium import START, Flow, Given, continued
 
 # Tolerance of the walks: what they find is a place to start from.
@@ -79,7 +79,7 @@ def first_return(flow: Flow, given: Given, first, transient, longest) -> Section
     period, code = _walk(flow, given, resting, slowest, longest, returned, never, otherwise=Result.NO_RETURN)
     found = code == Result.SUCCESS
     point = slowest / scale
-    # in a batch, nothing is to be integrated for lanes without a return
+    # in a batch, nothing is to be integrated for batch members without a return
     period, start = jnp.where(found, period, 1.0), jnp.append(point, jnp.where(found, 1.0, 0.0))
     return Section(point, normal, jnp.append(scale, period), start, code)
 
@@ -92,8 +92,8 @@ def _slowest(flow: Flow, given: Given, code, begun, longest) -> tuple[Array, Arr
         moving = most - least > LEAST_RANGE * size
         return jnp.where(moving, most - least, size), moving
 
-    def walk(seen, _):
-        scale, _ = measured(*seen[:2])
+    def walk(observed, _):
+        scale, _ = measured(*observed[:2])
 
         def watch(memory, stepper, passage):
             least, most, speed, slowest = memory
@@ -103,10 +103,10 @@ def _slowest(flow: Flow, given: Given, code, begun, longest) -> tuple[Array, Arr
             return (jnp.minimum(least, new), jnp.maximum(most, new), jnp.minimum(here, speed), point), False
 
         nothing = (begun, begun, jnp.asarray(jnp.inf), begun)
-        memory, code = _walk(flow, given, seen[-1], begun, longest, watch, nothing)
+        memory, code = _walk(flow, given, observed[-1], begun, longest, watch, nothing)
         return (*memory, code), None
 
-    # the second time in units of the ranges seen the first time
+    # the second time in units of the ranges found the first time
     start = (begun, begun, jnp.asarray(jnp.inf), begun, code)
     (least, most, _, slowest, code), _ = lax.scan(walk, start, length=2)
     return slowest, *measured(least, most), code
@@ -138,9 +138,9 @@ def _walk(
 
     def body(state):
         carry, memory, _ = state
-        carry, passage, accepted = judge(stepper, problem, carry, system.max_steps)
-        seen, over = watch(memory, stepper, passage)
-        return carry, jax.tree.map(lambda a, b: jnp.where(accepted, a, b), seen, memory), accepted & over
+        carry, passage, accepted = controlled_step(stepper, problem, carry, system.max_steps)
+        observed, over = watch(memory, stepper, passage)
+        return carry, jax.tree.map(lambda a, b: jnp.where(accepted, a, b), observed, memory), accepted & over
 
     start = (begin(problem), memory, jnp.asarray(False))
     carry, memory, over = lax.while_loop(lambda state: state[0]["running"] & ~state[2], body, start)

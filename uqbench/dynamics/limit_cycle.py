@@ -42,7 +42,7 @@ from .first_return import NEAR, Section, first_return
 # Tolerance of the solves between which Newton's method tells differences, and the steps that every solve may take.
 TIGHT, MOST_STEPS = 1e-12, 200_000
 # Newton's steps, and the size of the last of them, in units of the range of the states and of the period.
-NEWTON_STEPS, SETTLED = 12, 1e-9
+NEWTON_STEPS, NEWTON_TOLERANCE = 12, 1e-9
 # A multiplier this close to 1 is not stable.
 LEAST_DAMPING = 1e-6
 
@@ -124,7 +124,7 @@ def _check(system: Ode, names, theta: Theta, inputs: Inputs, guess: State | None
         return [jnp.asarray(rates[name], float) for name in names]
 
     findings = []
-    if system.stops:
+    if system.scheduled_events:
         findings.append("the system has a schedule; a limit cycle is that of constant conditions. Leave it out.")
     if structure(rhs, len(names)).uses_time:
         findings.append("the right-hand side uses the time, so the period is that of what drives it.")
@@ -153,10 +153,10 @@ def _cycle(flow: Flow, given: Given, first: Array | None, transient, longest) ->
     held = lax.stop_gradient(given)
     first, transient, longest = lax.stop_gradient((first, transient, longest))
     section = first_return(flow, held, first, transient, longest)
-    unknowns, slopes, settled = _newton(flow, held, section)
+    unknowns, slopes, converged = _newton(flow, held, section)
     multipliers = _multipliers(flow, section, slopes)
     stable = jnp.all(jnp.abs(multipliers[1 + len(flow.laws) :]) < 1.0 - LEAST_DAMPING)
-    result = jnp.where(settled, jnp.where(stable, Result.SUCCESS, Result.UNSTABLE_CYCLE), Result.NO_CYCLE)
+    result = jnp.where(converged, jnp.where(stable, Result.SUCCESS, Result.UNSTABLE_CYCLE), Result.NO_CYCLE)
     result = jnp.where(section.code == Result.SUCCESS, result, section.code)
     result = jnp.where((transient > 0) & (longest > 0), result, Result.NO_TIME).astype(int)
     converged = result == Result.SUCCESS
@@ -209,13 +209,13 @@ def _newton(flow: Flow, given: Given, section: Section) -> tuple[Array, Array, A
         return unknowns + move, slopes, jnp.max(jnp.abs(move)), count + 1
 
     def going(state):
-        return (state[2] > SETTLED) & (state[3] < NEWTON_STEPS) & near(state[0])
+        return (state[2] > NEWTON_TOLERANCE) & (state[3] < NEWTON_STEPS) & near(state[0])
 
     first = jnp.where(section.code == Result.SUCCESS, jnp.inf, 0.0)
     unknowns, slopes, last, _ = lax.while_loop(
         going, body, (section.start, jnp.zeros((size, size)), first, jnp.asarray(0))
     )
-    return unknowns, slopes, (last <= SETTLED) & near(unknowns)
+    return unknowns, slopes, (last <= NEWTON_TOLERANCE) & near(unknowns)
 
 
 def _multipliers(flow: Flow, section: Section, slopes) -> Array:

@@ -14,7 +14,7 @@ nothing moves any more on any time scale that double precision can tell, and its
 Newton's method along the trajectory as in COPASI (Hoops et al. 2006, doi:10.1093/bioinformatics/btl485). Integration
 for the state and the implicit function theorem for its derivative is the pair that Lakrisenko et al. (2024,
 doi:10.1371/journal.pone.0312148) found the most robust on six published models. The derivative rule is our own: that
-of optimistix raises for a whole batch when one lane has no number.
+of optimistix raises for a whole batch when one batch member has no number.
 """
 
 from functools import partial
@@ -43,14 +43,14 @@ from ..solvers.extrapolation import follow
 from ..solvers.sparse_lu import structure
 from ..system import Inputs, Ode, State, Theta
 from .conservation import conservation_laws
-from .equilibrium import Flow, Given, Layout, judge, unscaled
+from .equilibrium import Flow, Given, Layout, assess, unscaled
 
 RUNNING = -1
 
 MAX_HORIZONS = 30
 # Where no absolute tolerance is given and a state was never anything but zero.
 LEAST_TOLERANCE = 1e-290
-# Parts of the steps of a solve: what the next horizon may take, judged from the one before; what no decay takes.
+# Parts of the steps of a solve: what the next horizon may take, estimated from the one before; what no decay takes.
 HORIZON_STEPS, MANY_STEPS = 0.2, 0.1
 
 
@@ -109,14 +109,14 @@ def steady_state(system: Ode, theta: Theta, inputs: Inputs, *, guess: State | No
         design = jax.tree.structure(Design([0.0], dict.fromkeys(inputs, 0.0)))
     if guess is not None:
         guess = jnp.stack([jnp.asarray(guess[name], float) for name in names])
-    y, rest = _settle(Flow(system, names, laws, design, task), (theta, inputs), guess)
+    y, rest = _approach(Flow(system, names, laws, design, task), (theta, inputs), guess)
     states = {name: jnp.where(rest.result == Result.SUCCESS, y[k], jnp.nan) for k, name in enumerate(names)}
     return SteadyState(states, rest.result, rest.steps)
 
 
 def _task(system: Ode, names: tuple[str, ...], theta: Theta, inputs: Inputs) -> Task | None:
     """What the engine solves; None where the right-hand side has no kernels."""
-    if system.stops or system.events or any(value.shape for value in theta.values()):
+    if system.scheduled_events or system.events or any(value.shape for value in theta.values()):
         return None
     task = task_of(system, None, (), tuple(theta), tuple((name, value.shape) for name, value in inputs.items()))
     return task if task is not None and task.states == names else None
@@ -131,7 +131,7 @@ def _check(
             "the system has events, which may change the states for ever; describe the dynamics between them, with "
             "dataclasses.replace(system, events=())."
         )
-    if system.stops:
+    if system.scheduled_events:
         findings.append(
             "the system has a schedule, so it does not come to rest; describe the constant conditions, with "
             "dataclasses.replace(system, doses=None, switches=None)."
@@ -162,7 +162,7 @@ def _uses_time(system: Ode, names: tuple[str, ...], theta: Theta, inputs: Inputs
 
 
 @partial(jax.jit, static_argnums=0)
-def _settle(flow: Flow, given: Given, guess: Array | None) -> tuple[Array, Rest]:
+def _approach(flow: Flow, given: Given, guess: Array | None) -> tuple[Array, Rest]:
     rest = _search(flow, lax.stop_gradient(given), lax.stop_gradient(guess))
     y = _place(flow, given, rest)
     # what decays to nothing comes out as -1e-26, whose logarithm or square root is no number
@@ -180,8 +180,8 @@ def _search(flow: Flow, given: Given, guess: Array | None) -> Rest:
         y, code, steps = flow.advance(given, span, rest.state, rest.sizes)
         time, total = rest.time + span, rest.steps + steps
         sizes = jnp.fmax(rest.sizes, jnp.abs(y))
-        verdict = judge(flow, given, start, y, rest.state, sizes, time, guessed)
-        # what takes that many steps and is no slower for it turns, unless it was seen at a bad moment: not twice
+        verdict = assess(flow, given, start, y, rest.state, sizes, time, guessed)
+        # what takes that many steps and is no slower for it turns, unless it was sampled at a bad moment: not twice
         turns = jnp.where((steps >= MANY_STEPS * most) & (verdict.speed > 0.5 * speed), turns + 1, 0)
         hopeless = (turns >= 2) | (total >= most) | (count + 1 >= MAX_HORIZONS)
         result = jnp.where(hopeless, Result.NO_STEADY_STATE, RUNNING)
@@ -195,7 +195,7 @@ def _search(flow: Flow, given: Given, guess: Array | None) -> Rest:
         rest = Rest(state, sizes, verdict.layout, verdict.regular, time, result, total)
         # a long oscillation takes as many steps for each unit of time as before
         longest = jnp.where(span > 0, span * (HORIZON_STEPS * most / jnp.maximum(steps, 1)), jnp.inf)
-        # in a batch, nothing is to be integrated for lanes that are done
+        # in a batch, nothing is to be integrated for batch members that are done
         ahead = jnp.where(again | (result != RUNNING), 0.0, jnp.minimum(verdict.horizon - time, longest))
         speed = jnp.where(again, jnp.inf, verdict.speed)
         return rest, ahead, speed, turns, count + 1, jnp.zeros_like(guessed)

@@ -90,11 +90,11 @@ class CoefficientMap:
         moved = {k for k in range(len(self.parameters)) if any(row[k] for row in free)}
         held = [next(k for k, entry in enumerate(row) if entry) for row in echelon(free, PRIME)]
         fibres = [self._fibre(point, held) for point in points]
-        settled = fibres[0] is not None and fibres[0] == fibres[1]
-        solutions, complete = self._solutions(held, fibres[0].count) if settled else ([], False)
+        agree = fibres[0] is not None and fibres[0] == fibres[1]
+        solutions, complete = self._solutions(held, fibres[0].count) if agree else ([], False)
         others = solutions if complete else []
         rows = [
-            self._row(k, points[0], k in moved, fibres[0] if settled else None, others)
+            self._row(k, points[0], k in moved, fibres[0] if agree else None, others)
             for k in range(len(self.parameters))
         ]
         names = ("verdict", "values", "fixed_by", "alternatives", "reason")
@@ -107,7 +107,7 @@ class CoefficientMap:
                 "rank": len(self.parameters) - len(free),
                 "unknowns": len(self.parameters),
                 "coefficients": [f"{name}: {value}" for name, value in self.coefficients.items()],
-                "solutions": [_told(s) for s in solutions] if complete else [],
+                "solutions": [_as_text(s) for s in solutions] if complete else [],
                 "held": [self.parameters[k] for k in held],
                 "failure_probability": float((2 * (degree + 1) / PRIME) ** REPEATS),
                 "method": METHOD,
@@ -117,8 +117,8 @@ class CoefficientMap:
     def _row(self, k: int, point: Point, moved: bool, fibre: Fibre | None, solutions: list) -> tuple:
         name = self.parameters[k]
         if moved:
-            seen = [str(c) for c in self.coefficients.values() if c.has(self.symbols[k])]
-            reason = (f"seen only together with others, in {', '.join(seen)}" if seen
+            holders = [str(c) for c in self.coefficients.values() if c.has(self.symbols[k])]
+            reason = (f"seen only together with others, in {', '.join(holders)}" if holders
                       else "never seen: no coefficient depends on it")  # fmt: skip
             return "none", 0, "", "", reason
         fixed_by = "; ".join(self._smallest(k, point))
@@ -127,8 +127,8 @@ class CoefficientMap:
         if k in fibre.single:
             return "global", 1, fixed_by, "", "one value gives these coefficients"
         others = list(dict.fromkeys(str(s[name]) for s in solutions if str(s[name]) != name))
-        told = f": besides {name} also {', '.join(others)}" if others else ""
-        return "local", fibre.values[k], fixed_by, ", ".join(others), f"{fibre.values[k]} values fit{told}"
+        alternatives = f": besides {name} also {', '.join(others)}" if others else ""
+        return "local", fibre.values[k], fixed_by, ", ".join(others), f"{fibre.values[k]} values fit{alternatives}"
 
     def _parts(self):
         for c in self.coefficients.values():
@@ -226,7 +226,7 @@ def _singular(equation, solution) -> bool:
     return sympy.denom(sympy.together(equation.xreplace(solution))) == 0
 
 
-def _told(solution: Mapping[str, sympy.Expr]) -> str:
+def _as_text(solution: Mapping[str, sympy.Expr]) -> str:
     return ", ".join(f"{name} = {value}" for name, value in solution.items())
 
 
@@ -245,12 +245,12 @@ def _leading(basis) -> list[tuple[int, ...]]:
 def _dimension(basis) -> int:
     """Number of solutions with multiplicity: monomials that no leading monomial divides."""
     leading = _leading(basis)
-    count, seen, stack = 0, set(), [(0,) * len(basis.gens)]
+    count, visited, stack = 0, set(), [(0,) * len(basis.gens)]
     while stack:
         monomial = stack.pop()
-        if monomial in seen or any(all(a >= b for a, b in zip(monomial, m, strict=True)) for m in leading):
+        if monomial in visited or any(all(a >= b for a, b in zip(monomial, m, strict=True)) for m in leading):
             continue
-        seen.add(monomial)
+        visited.add(monomial)
         count += 1
         stack += [tuple(e + (i == k) for i, e in enumerate(monomial)) for k in range(len(monomial))]
     return count

@@ -22,19 +22,19 @@ WRITTEN_TERMS, WRITTEN = 120, 20
 
 
 def combinations(
-    question: Question, steps: Plan, rng: np.random.Generator, budget: Budget, settled: Sequence[str],
+    question: Question, steps: Plan, rng: np.random.Generator, budget: Budget, unique: Sequence[str],
     learned: Learned | None, *, single: bool
 ) -> Generators:  # fmt: skip
     """Generators of all identifiable functions; at least those that are clear.
 
     Args:
         question, steps, rng: see `decide`. budget: time limit, of which a part is used.
-        settled: unknowns with one value.
+        unique: unknowns with one value.
         learned: what input-output equations told, if they were made.
         single: whether the fibre of a random point is known to have no other point.
     """
-    symbols = tuple(map(sympy.Symbol, settled))
-    if len(settled) == len(question.unknowns):
+    symbols = tuple(map(sympy.Symbol, unique))
+    if len(unique) == len(question.unknowns):
         return Generators(symbols, True, "")
     limit = budget.part(SECONDS)
     if learned is None:
@@ -57,7 +57,7 @@ def _sampler(question, steps: Plan, rng, budget: Budget, learned: Learned | None
     """What draws samples, and functions that are known to be identifiable."""
     if learned is None or not learned.single:
         return sampler(question, steps, rng, budget, single=single), []
-    knowledge = replace(learned.knowledge, settled=())
+    knowledge = replace(learned.knowledge, unique=())
     functions = knowledge.functions
     if learned.explicit is not None and not question.program.inputs:
         functions = sorted(learned.explicit.functions(rng), key=lambda function: function.size)
@@ -65,7 +65,7 @@ def _sampler(question, steps: Plan, rng, budget: Budget, learned: Learned | None
     given = [text for text in texts if text is not None]
     if learned.explicit is None:
         return sampler(question, steps, rng, budget, knowledge=knowledge, single=single), given
-    known = [name for name in learned.knowledge.settled if name in steps.identifiable]
+    known = [name for name in learned.knowledge.unique if name in steps.identifiable]
     return lambda: learned.explicit.sample(rng, budget, known=known, fixed=steps.fixed), given
 
 

@@ -50,7 +50,7 @@ def at_rest(model: Model, experiments: Mapping[str, Design]) -> tuple[Model, Des
     chosen = settings(model, experiments, MOST_AT_REST)
     equilibrium = FastEquilibrium(model.system, tuple(model.system.initial(model.space.nominal(), chosen[0])))
     rest = Copies(model, tuple(chosen), equilibrium)
-    return _joined(model, Ode(nothing, stays, algebraic=rest.outputs), seen, chosen, "at rest")
+    return _joined(model, Ode(nothing, stays, algebraic=rest.outputs), observed, chosen, "at rest")
 
 
 def together(model: Model, experiments: Mapping[str, Design]) -> tuple[Model, Design]:
@@ -58,7 +58,7 @@ def together(model: Model, experiments: Mapping[str, Design]) -> tuple[Model, De
     chosen = settings(model, experiments, MOST_TOGETHER)
     copies = Copies(model, tuple(chosen))
     system = replace(model.system, initial=copies.initial, rhs=copies.rhs, algebraic=copies.outputs)
-    return _joined(model, system, seen, chosen, "in several experiments")
+    return _joined(model, system, observed, chosen, "in several experiments")
 
 
 def _joined(model: Model, system: Ode, observe, chosen, name: str) -> tuple[Model, Design]:
@@ -84,11 +84,11 @@ def stays(t, y, p, inputs):
     return {"nothing": jnp.zeros(())}
 
 
-def seen(y, p):
-    return {name.removeprefix(SEEN): value for name, value in y.items() if name.startswith(SEEN)}
+def observed(y, p):
+    return {name.removeprefix(OBSERVED): value for name, value in y.items() if name.startswith(OBSERVED)}
 
 
-SEEN = "seen "
+OBSERVED = "observed "
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +111,7 @@ class Copies:
         def measured(given, y):
             states = self.equilibrium(t, {}, p, given) if self.equilibrium else y
             outputs = self.model.observed(t, states, p, given)
-            return {f"{SEEN}{name}": outputs[name] for name in _measured(self.model)}
+            return {f"{OBSERVED}{name}": outputs[name] for name in _measured(self.model)}
 
         return self._each(measured, y)
 

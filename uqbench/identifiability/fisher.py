@@ -64,16 +64,16 @@ def fisher_information(study: Study, theta: Theta | None = None, *, scale: str =
     known = space.nominal() | {name: jnp.asarray(value, float) for name, value in (theta or {}).items()}
     value = jnp.stack([jnp.asarray(known[name], float) for name in names])
     logarithmic = np.array([scale == "log" and float(space[name].dist.support(known)[0]) >= 0 for name in names])
-    seen = observations(study)
+    observed = observations(study)
 
     def place(vector):
         natural = jnp.where(logarithmic, jnp.exp(jnp.where(logarithmic, vector, 0.0)), vector)
         return {**known, **dict(zip(names, natural, strict=True))}
 
     start = jnp.where(logarithmic, jnp.log(jnp.where(logarithmic, value, 1.0)), value)
-    findings = _run_findings(study, seen, place(start))
+    findings = _run_findings(study, observed, place(start))
     information = _population if space.aleatory else _exact
-    matrix = None if findings else np.asarray(information(study, seen, place, start))
+    matrix = None if findings else np.asarray(information(study, observed, place, start))
     if matrix is not None and not np.all(np.isfinite(matrix)):
         findings = ["the information is not finite at these parameter values; give other values of `theta`."]
     if findings:
@@ -81,22 +81,22 @@ def fisher_information(study: Study, theta: Theta | None = None, *, scale: str =
     return _dataset(names, matrix, np.asarray(value), logarithmic, scale)
 
 
-def _run_findings(study: Study, seen: Observations, theta: Theta) -> list[str]:
+def _run_findings(study: Study, observed: Observations, theta: Theta) -> list[str]:
     """Why there is no information at `theta`, for median units: failed solves, slopes that are not finite."""
     space = study.model.space
     if space.aleatory:
         units = _units(study, theta, jnp.zeros(len(space.aleatory)))
         theta = {**theta, **dict(zip(space.aleatory, units, strict=True))}
-    codes, slopes = _result_and_slopes(study, seen, theta)
+    codes, slopes = _result_and_slopes(study, observed, theta)
     codes = np.asarray(codes)
     findings = [
         f"{np.sum(codes == code)} of {len(codes)} runs fail at these parameter values: {RESULTS[int(code)]}"
         for code in np.unique(codes)
         if code
     ]
-    for output, (run, when, _) in seen.rows.items():
+    for output, (run, when, _) in observed.rows.items():
         named = [other for other in study.model.noise[output].names if other in slopes]
-        for name in seen.active:
+        for name in observed.active:
             rows = np.stack([np.asarray(slopes[other][name])[run, when] for other in named])
             lost = ~np.all(np.isfinite(rows), axis=0) & (codes[run] == 0)
             if lost.any():
@@ -108,8 +108,8 @@ def _run_findings(study: Study, seen: Observations, theta: Theta) -> list[str]:
     return findings
 
 
-@partial(jax.jit, static_argnames=("study", "seen"))
-def _result_and_slopes(study: Study, seen: Observations, theta: Theta):
+@partial(jax.jit, static_argnames=("study", "observed"))
+def _result_and_slopes(study: Study, observed: Observations, theta: Theta):
     """Result code of each run `(runs,)`, and output -> active parameter -> slope `(runs, times)` as the solve gives it.
 
     The derivative of a likelihood cannot be asked: where a slope is not finite it may have been replaced, so that a
@@ -118,22 +118,22 @@ def _result_and_slopes(study: Study, seen: Observations, theta: Theta):
 
     def one(theta, design):
         def outputs(moving):
-            run = simulate(study.model, {**theta, **moving}, design, method=seen.method)
+            run = simulate(study.model, {**theta, **moving}, design, method=observed.method)
             return run.outputs, run.result
 
-        slopes, result = jax.jacfwd(outputs, has_aux=True)({name: theta[name] for name in seen.active})
+        slopes, result = jax.jacfwd(outputs, has_aux=True)({name: theta[name] for name in observed.active})
         return result, slopes
 
-    return jax.vmap(one)(per_run(study, seen, theta), seen.design)
+    return jax.vmap(one)(per_run(study, observed, theta), observed.design)
 
 
-def _exact(study: Study, seen: Observations, place, vector):
+def _exact(study: Study, observed: Observations, place, vector):
     """Sum over measurements of J' I J, all units being alike."""
 
     @jax.jit
     def information(vector):
-        jacobian = jax.jacfwd(lambda v: noise_arguments(study, seen, place(v)))(vector)
-        weights = noise_information(study, seen, place(vector))
+        jacobian = jax.jacfwd(lambda v: noise_arguments(study, observed, place(v)))(vector)
+        weights = noise_information(study, observed, place(vector))
         return sum(
             jnp.einsum("rki,rkl,rlj->ij", jacobian[output], weights[output], jacobian[output]) for output in jacobian
         )
@@ -141,19 +141,21 @@ def _exact(study: Study, seen: Observations, place, vector):
     return information(vector)
 
 
-def _population(study: Study, seen: Observations, place, vector):
+def _population(study: Study, observed: Observations, place, vector):
     """First-order information on the population, unit by unit: locations from the mean, spreads from the covariance."""
-    members, present = _rows_by_unit(study, seen)
+    members, present = _rows_by_unit(study, observed)
     noise = study.model.noise
 
     def rows(vector, units):
         """Outputs and parameters behind each row, in a unit whose aleatory parameters are `units`."""
-        known, _ = at_rows(study, seen, {**place(vector), **dict(zip(study.model.space.aleatory, units, strict=True))})
+        known, _ = at_rows(
+            study, observed, {**place(vector), **dict(zip(study.model.space.aleatory, units, strict=True))}
+        )
         return known
 
     def mean(vector, units):
         known = rows(vector, units)
-        return _by_row(seen, {output: noise[output].mean(known[output]) for output in seen.rows})
+        return _by_row(observed, {output: noise[output].mean(known[output]) for output in observed.rows})
 
     def covariance(vector, slope, frozen):
         """Covariance of the rows given how the outputs answer to a unit's parameters: only spreads and noise vary."""
@@ -163,9 +165,9 @@ def _population(study: Study, seen: Observations, place, vector):
                 name: jnp.broadcast_to(values[name], at.shape) if name in study.model.space.epistemic else at
                 for name, at in frozen[output].items()
             }
-            for output in seen.rows
+            for output in observed.rows
         }
-        variance = _by_row(seen, {output: noise[output].variance(known[output]) for output in seen.rows})
+        variance = _by_row(observed, {output: noise[output].variance(known[output]) for output in observed.rows})
         spread = slope @ jax.jacfwd(lambda z: _units(study, values, z))(jnp.zeros(len(study.model.space.aleatory)))
         spread = jnp.where(present[..., None], spread[members], 0.0)
         diagonal = jnp.where(present, variance[members], 1.0)
@@ -182,7 +184,7 @@ def _population(study: Study, seen: Observations, place, vector):
         d_matrix = jnp.moveaxis(jax.jacfwd(covariance)(vector, slope, frozen), -1, 1)
         # A location moves the outputs of the median unit; what it does to the covariance is left out.
         location = jnp.any(d_median != 0, axis=0) | jnp.array(
-            [name in seen.active for name in study.model.space.epistemic]
+            [name in observed.active for name in study.model.space.epistemic]
         )
         d_matrix = jnp.where(location[None, :, None, None], 0.0, d_matrix)
         d_mean = jnp.where(present[..., None], d_mean[members], 0.0)
@@ -201,13 +203,15 @@ def _units(study: Study, theta: Theta, z):
     return jnp.stack([values[name] for name in space.aleatory])
 
 
-def _by_row(seen: Observations, values: dict):
-    return jnp.concatenate([jnp.broadcast_to(values[output], (len(run),)) for output, (run, _, _) in seen.rows.items()])
+def _by_row(observed: Observations, values: dict):
+    return jnp.concatenate(
+        [jnp.broadcast_to(values[output], (len(run),)) for output, (run, _, _) in observed.rows.items()]
+    )
 
 
-def _rows_by_unit(study: Study, seen: Observations) -> tuple[np.ndarray, np.ndarray]:
+def _rows_by_unit(study: Study, observed: Observations) -> tuple[np.ndarray, np.ndarray]:
     """Row indices of each unit `(units, most)`, padded, and which of them are there."""
-    unit = np.concatenate([seen.unit[run] for run, _, _ in seen.rows.values()])
+    unit = np.concatenate([observed.unit[run] for run, _, _ in observed.rows.values()])
     lists = [np.flatnonzero(unit == index) for index in range(len(study.units))]
     most = max(map(len, lists))
     members = np.stack([np.append(rows, np.zeros(most - len(rows), int)) for rows in lists])

@@ -18,9 +18,9 @@ from .elimination.equations import Elimination, generic_components
 from .elimination.reading import constants_as_parameters, from_question
 from .elimination.series import System
 from .elimination.wronskian import certificate
+from .fibres.alternatives import alternatives
 from .fibres.coefficient_fibre import Function, fibre_identifiability, fibre_sample
 from .fibres.quotient import Sample
-from .fibres.rivals import rivals
 from .fibres.taylor_fibre import Knowledge, Plan, random_prime
 from .field import Field
 from .taylor import Point, Question, random_point
@@ -156,9 +156,9 @@ def learn(
     exhaustive = complete and components == 1 and question.initial == "unknown"
     answer = fibre_identifiability(functions, truth, prime, budget, all_of_them=exhaustive)
     verdicts = {name: answer.verdicts[name] for name in question.unknowns if name in system.parameters}
-    settled = tuple(name for name, verdict in verdicts.items() if verdict == "global")
+    unique = tuple(name for name, verdict in verdicts.items() if verdict == "global")
     size = sum(function.size[0] for function in functions[: answer.used])
-    learned = Learned(verdicts, Knowledge(prime, given, settled, helpful(functions)), single, size, tuple(tables))
+    learned = Learned(verdicts, Knowledge(prime, given, unique, helpful(functions)), single, size, tuple(tables))
     if not single or question.initial != "unknown":
         return learned
     try:
@@ -173,7 +173,7 @@ def learn(
 def _with_states(learned: Learned, unknowns, derivatives: tuple[Quotient, ...], steps: Plan, rng, budget) -> Learned:
     """The verdicts of all unknowns, from the points that no output tells from a random one."""
     prime, given = learned.knowledge.prime, learned.knowledge.given
-    names = {"known": [name for name in learned.knowledge.settled if name in steps.identifiable], "fixed": steps.fixed}
+    names = {"known": [name for name in learned.knowledge.unique if name in steps.identifiable], "fixed": steps.fixed}
     for terms in (FIBRE_TERMS, ALL_TERMS):
         functions, complete = coefficient_functions(learned.tables, unknowns, given, terms)
         explicit = Explicit(prime, unknowns, given, tuple(functions), derivatives)
@@ -193,7 +193,7 @@ def _with_states(learned: Learned, unknowns, derivatives: tuple[Quotient, ...], 
     if not sufficient:
         return replace(learned, verdicts=found)
     return replace(
-        learned, verdicts=found | dict.fromkeys(several, "local"), words=rivals(several, at.truth, prime),
+        learned, verdicts=found | dict.fromkeys(several, "local"), words=alternatives(several, at.truth, prime),
         degree=at.degree, explicit=explicit.shortened(at, rng, budget, **names),
     )  # fmt: skip
 

@@ -155,7 +155,7 @@ def transfer_function(model: Model, design: Design | None = None, *, inputs: str
     subject = f"transfer function of {model.name!r}" if model.name else "transfer function"
     if inputs not in INPUTS:
         raise InputError(subject, [f"inputs={inputs!r}; known are {', '.join(map(repr, INPUTS))}."])
-    if model.dynamics.stops:
+    if model.dynamics.scheduled_events:
         raise InputError(subject, ["doses and switches are not read; let the dose be part of the initial state."])
     symbolic = read(model, design)
     fixed = {symbolic.symbols[name]: _rational(float(model.space[name].dist)) for name in model.space.fixed}

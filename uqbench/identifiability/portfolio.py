@@ -120,9 +120,9 @@ def decide(question: Question, outcome: Rank, rng: np.random.Generator, budget: 
         answer = global_with_functions(question, outcome, rng, budget)
         found.add(answer.verdicts, RATIONAL)
         found.leave(answer.reason)
-        settled = tuple(map(sympy.Symbol, found.verdicts))
-        complete = len(settled) == len(question.unknowns)
-        return _decision(found, answer, Generators(settled, complete, "" if complete else FUNCTIONS))
+        unique = tuple(map(sympy.Symbol, found.verdicts))
+        complete = len(unique) == len(question.unknowns)
+        return _decision(found, answer, Generators(unique, complete, "" if complete else FUNCTIONS))
     answer, learned = Answer({}, "", {}, steps), None
     for alone, together in TURNS:
         attempt = global_identifiability(question, outcome, rng, budget.part(min(alone, budget.left / 2)))
@@ -139,8 +139,8 @@ def decide(question: Question, outcome: Rank, rng: np.random.Generator, budget: 
     if found.names and not found.verdicts:
         generators = Generators((), False, next(iter(found.reasons.values()), ""))
     else:
-        settled = tuple(name for name in question.unknowns if found.verdicts.get(name) == "global")
-        generators = combinations(question, steps, rng, budget, settled, learned, single=answer.degree == 1)
+        unique = tuple(name for name in question.unknowns if found.verdicts.get(name) == "global")
+        generators = combinations(question, steps, rng, budget, unique, learned, single=answer.degree == 1)
     return _decision(found, answer, generators, single)
 
 
@@ -220,8 +220,8 @@ def _by_equations(question, outcome, rng, budget: Budget, seconds: float, found:
 
 def _with_knowledge(question, steps, outcome, rng, budget: Budget, one: Findings, learned: Learned) -> Answer:
     """The Taylor system with known functions."""
-    settled = tuple(name for name in learned.knowledge.settled if name in steps.identifiable)
-    knowledge = replace(learned.knowledge, settled=settled)
+    unique = tuple(name for name in learned.knowledge.unique if name in steps.identifiable)
+    knowledge = replace(learned.knowledge, unique=unique)
     answer = global_identifiability(question, outcome, rng, budget, knowledge=knowledge, repeats=1)
     one.add(answer.verdicts, BOTH, answer.words)
     one.leave(answer.reason)

@@ -53,28 +53,28 @@ def _repeated(question: Question, rng: np.random.Generator, generic: Rank | None
         while True:
             jacobian = point.jacobian(order)
             rank = jacobian.matrix().rank()
-            settled = _first_order(jacobian, rank)
-            enough = _enough(question, rank, order, settled, generic)
+            reached_at = _first_order(jacobian, rank)
+            enough = _enough(question, rank, order, reached_at, generic)
             if order >= enough:
                 break
             order = enough
-        outcomes.append((rank, settled, jacobian))
+        outcomes.append((rank, reached_at, jacobian))
     outcomes.sort(key=lambda outcome: -outcome[0])
-    rank, settled, jacobian = outcomes[0]
+    rank, reached_at, jacobian = outcomes[0]
     probability = min(1.0, _failure(question, order, jacobian.prime)) ** REPEATS
-    return Rank(tuple(outcome[2] for outcome in outcomes), rank, settled, probability)
+    return Rank(tuple(outcome[2] for outcome in outcomes), rank, reached_at, probability)
 
 
-def _enough(question: Question, rank: int, order: int, settled: int, generic: Rank | None) -> int:
+def _enough(question: Question, rank: int, order: int, reached_at: int, generic: Rank | None) -> int:
     """The order at which the rank can be trusted."""
     if rank == (generic.rank if generic else len(question.unknowns)):
         return order
     if generic is None:
-        return order if settled < order else 2 * order
+        return order if reached_at < order else 2 * order
     # A state that leaves zero like t enters a term of degree d like t^d.
     least = len(question.unknowns) + len(question.program.states)
     slow = len(question.unknowns) + len(question.program.states) * max(_degrees(question))
-    return max(least, min(max(slow, 2 * settled + 2), LARGEST_ORDER))
+    return max(least, min(max(slow, 2 * reached_at + 2), LARGEST_ORDER))
 
 
 def _first_order(jacobian: Jacobian, rank: int) -> int:

@@ -235,7 +235,7 @@ def _independent(question: Question, functions: list[int], rng: np.random.Genera
     point = random_point(generic, rng)
     start, values = point.start(rng)
     out = generic.program.run(start, values, generic.program.cone(functions))
-    seen: dict[sympy.Expr, int] = {}
+    columns: dict[sympy.Expr, int] = {}
     rows = []
     for k in functions:
         expression = sympy.sympify(out[k][0])
@@ -245,8 +245,8 @@ def _independent(question: Question, functions: list[int], rng: np.random.Genera
             powers = [term.as_coeff_Mul()[::-1] for term in sympy.Add.make_args(sympy.expand(expression))]
         atoms = {base: weight for base, weight in powers
                  if base.is_Symbol and base.name.startswith("atom ") and weight.is_Rational}  # fmt: skip
-        rows.append({seen.setdefault(base, len(seen)): weight for base, weight in atoms.items()})
-    matrix = sympy.Matrix(len(rows), max(len(seen), 1), lambda i, j: rows[i].get(j, 0))
+        rows.append({columns.setdefault(base, len(columns)): weight for base, weight in atoms.items()})
+    matrix = sympy.Matrix(len(rows), max(len(columns), 1), lambda i, j: rows[i].get(j, 0))
     if matrix.rank() < len(rows):
         raise Undecided("powers with a rational exponent, or functions that depend on each other")
 
@@ -300,7 +300,7 @@ def _closure(
             else:
                 one = (name for name in steps.identifiable if all(at.identifiable(sympy.Symbol(name)) for at in found))
                 known.update(one)
-        more = [name for name in _told(rational, asked, known, found) if name not in asked.outputs]
+        more = [name for name in _further_outputs(rational, asked, known, found) if name not in asked.outputs]
         if not more:
             return known, reason
         asked = replace(asked, outputs=(*asked.outputs, *more))
@@ -326,7 +326,7 @@ def _by_equations(rational: Rational, steps, rng: np.random.Generator, budget: B
     return {name for name in steps.identifiable if all(table.get(name) == "global" for table in tables)}
 
 
-def _told(rational: Rational, asked: Question, known: set[str], found: list[Sample]) -> list[str]:
+def _further_outputs(rational: Rational, asked: Question, known: set[str], found: list[Sample]) -> list[str]:
     """Values of functions whose arguments are known, and conversely."""
     more = []
     for auxiliary in rational.auxiliaries:

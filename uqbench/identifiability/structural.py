@@ -29,7 +29,7 @@ from .budget import Budget
 from .field import Elementary, NotAnalytic
 from .portfolio import RANK, SOURCES, Decision, decide
 from .rank import Rank, rank_test
-from .stops import LATER_STOPS, ONLY_STOPS, after_first_dose, parameters_of_stops
+from .scheduled_events import LATER_EVENTS, ONLY_EVENTS, after_first_dose, parameters_of_events
 from .symmetries import echelon, integer_basis, linear, monomial, null_space, orthogonal, stacked
 from .taylor import INITIALS, Jacobian, Question, random_point, singular_parts
 
@@ -118,8 +118,8 @@ def structural_identifiability(
         wrong.append(f"budget={budget!r}; give a positive number of seconds, or level='local' for the local part only.")
     if wrong:
         raise InputError(subject, wrong)
-    stopped = bool(model.dynamics.stops)
-    smooth = after_first_dose(model, design) if stopped else model
+    has_events = bool(model.dynamics.scheduled_events)
+    smooth = after_first_dose(model, design) if has_events else model
     question = replace(pose(subject, smooth, design, initial), varying=inputs == "functions")
     rng = np.random.default_rng(seed)
     try:
@@ -136,8 +136,8 @@ def structural_identifiability(
     if level == "global":
         decision = decide(question, outcome, rng, Budget(budget))
         findings |= _decided(question, decision, findings)
-    if stopped:
-        findings |= _stopped(model, design, outcome.generic, question, findings)
+    if has_events:
+        findings |= _left_open_by_events(model, design, outcome.generic, question, findings)
     findings |= _hierarchy(model, question, findings, level)
     dataset = _dataset(model, question, outcome, points, findings, decision)
     dataset.attrs["suggestion"] = json.dumps(_suggestion(model, findings, decision))
@@ -208,18 +208,18 @@ def _decided(question: Question, decision: Decision, local: dict[str, Finding]) 
     return out
 
 
-def _stopped(
+def _left_open_by_events(
     model: Model, design: Design | None, generic: Rank | None, question: Question, known: dict[str, Finding]
 ) -> dict[str, Finding]:
     """What doses and switches leave undecided."""
-    entering = parameters_of_stops(model, design)
+    entering = parameters_of_events(model, design)
     out = {
-        name: Finding("undecided", ONLY_STOPS, locally=False)
+        name: Finding("undecided", ONLY_EVENTS, locally=False)
         for name in model.space.free if name in entering and name not in known
     }  # fmt: skip
     for name, finding in known.items():
         if finding.verdict == "none" and (name in entering or (generic and THIS_START in finding.reason)):
-            out[name] = replace(finding, verdict="undecided", reason=f"{finding.reason}; {LATER_STOPS}")
+            out[name] = replace(finding, verdict="undecided", reason=f"{finding.reason}; {LATER_EVENTS}")
     return out
 
 
@@ -267,7 +267,7 @@ def _hierarchy(model: Model, question: Question, known: dict[str, Finding], leve
     """What follows for the free parameters that enter no equation, from where else they enter."""
     noise = {name for output in question.outputs if output in model.noise for name in model.noise[output].names}
     out = dict(known)
-    # A distribution names only earlier parameters, so in reverse order whoever names one is already settled.
+    # A distribution names only earlier parameters, so in reverse order whoever names one is already decided.
     for name in reversed([name for name in model.space.free if name not in known]):
         varying = [out[other] for other in model.space.aleatory if name in model.space[other].names]
         if name in noise:

@@ -472,7 +472,7 @@ def _slopes_derivative(task, method, moved, primals, tangents):
 
 
 def _start(task: Task, theta: Mapping, inputs: Mapping, start):
-    """Initial state `(n,)`, its time, times `(stops,)` and amounts `(stops, n)` of the schedule."""
+    """Initial state `(n,)`, its time, times `(events,)` and amounts `(events, n)` of the schedule."""
     system = task.system
     initial = system.initial(theta, inputs)
     y = jnp.stack([jnp.asarray(initial[name], float) for name in task.states])
@@ -481,14 +481,14 @@ def _start(task: Task, theta: Mapping, inputs: Mapping, start):
 
 
 def _operands(task: Task, method: str, theta: Theta, design: Design, derivatives=()) -> list[Array]:
-    y, start, stops, kicks = _start(task, theta, design.inputs, design.start)
+    y, start, event_times, dose_amounts = _start(task, theta, design.inputs, design.start)
     return [
         _parameter_row(task, theta, design.inputs),
         y,
         jnp.asarray(absolute_tolerances(task.system, task.states)),
         design.times,
-        stops,
-        kicks,
+        event_times,
+        dose_amounts,
         *derivatives,
         _settings(task.system, method, start),
     ]
@@ -594,8 +594,8 @@ def _reversible_backward(task, method, saved, cotangents):
     def begin(theta, inputs):
         return _start(task, theta, inputs, design.start)
 
-    (_, _, stops, _), pull = jax.vjp(begin, dict(theta), dict(design.inputs))
-    count = len(stops)
+    (_, _, event_times, _), pull = jax.vjp(begin, dict(theta), dict(design.inputs))
+    count = len(event_times)
     sizes = np.cumsum([p, n, 1, count])
     shapes = [(len(design.times), len(task.outputs)), (records.REPORT + 2,), (sizes[-1] + count * n, 2)]
     # no NaN of a caller may come from times that a failed solve has not reached
@@ -604,8 +604,8 @@ def _reversible_backward(task, method, saved, cotangents):
     _, report, found = foreign_call.call_model(compiled(task, active).target, operands, shapes)
     unknown = jnp.where(report[0] == Result.SUCCESS, 0.0, jnp.nan)
     found = jnp.where(code == Result.SUCCESS, found[:, 0] + unknown, 0.0)
-    entries, y, start, stops, kicks = jnp.split(found, sizes)
-    theta_bar, inputs_bar = pull((y, start[0], stops, kicks.reshape(count, n)))
+    entries, y, start, event_times, dose_amounts = jnp.split(found, sizes)
+    theta_bar, inputs_bar = pull((y, start[0], event_times, dose_amounts.reshape(count, n)))
     theta_bar, inputs_bar = dict(theta_bar), dict(inputs_bar)
     for k, (name, index) in enumerate(active):
         part, key = (inputs_bar, name.removeprefix(INPUT)) if name.startswith(INPUT) else (theta_bar, name)

@@ -1,4 +1,4 @@
-"""What a system is given, as arrays, and what is wrong with it, told before anything is traced for good."""
+"""What a system is given, as arrays, and what is wrong with it, reported before anything is traced for good."""
 
 from collections.abc import Mapping
 

@@ -82,10 +82,10 @@ def solve_once(system: Ode, theta: Theta, design: Design) -> Solution:
 
 
 def solve_many(system: Ode, thetas: Theta, designs: Design, *, method: str) -> Solution:
-    """The same for a batch: every leaf has a leading axis. Lanes that are done make room for waiting ones."""
+    """The same for a batch: every leaf has a leading axis. Members that are done make room for waiting ones."""
     first = jax.tree.map(lambda leaf: leaf[0], (thetas, designs))
     names, stepper, define = _prepare(system, *first, method)
-    carry = stepping.integrate_lanes(stepper, define, (thetas, designs), system.max_steps)
+    carry = stepping.integrate_batch(stepper, define, (thetas, designs), system.max_steps)
     code = jax.vmap(partial(_reason, system, names))((thetas, designs), carry)
     return _solution(names, carry["rows"], code, carry["steps"], method)
 
@@ -164,7 +164,7 @@ def implicit_method(rhs: Rhs, size: int) -> Method:
 def problem_of(
     system: Ode, names: tuple[str, ...], given: tuple[Theta, Design], *, sharper=1.0, uses_time: bool = False
 ) -> Problem:
-    """The initial value problem as the loop wants it: scalars, with the stops in one row."""
+    """The initial value problem as the loop wants it: scalars, with the event times in one row."""
     theta, design = given
 
     @jax.jit  # traced and differentiated once for all stages, inlined afterwards
@@ -173,15 +173,17 @@ def problem_of(
         return tuple(jnp.asarray(slope[name], float) for name in names)
 
     initial = system.initial(theta, design.inputs)
-    stops, kicks = schedule(system, names, theta, design.inputs) if system.stops else (None, None)
+    event_times, dose_amounts = (
+        schedule(system, names, theta, design.inputs) if system.scheduled_events else (None, None)
+    )
     start = design.start if system.start is None else jnp.asarray(system.start(theta, design.inputs), float)
     return Problem(
         lambda t, y: traced_once(t, *y),
         start,
         [jnp.asarray(initial[name], float) for name in names],
         design.times,
-        stops,
-        None if kicks is None else list(kicks.T),
+        event_times,
+        None if dose_amounts is None else list(dose_amounts.T),
         system.rtol * sharper,
         list(absolute_tolerances(system, names) * sharper),
         jnp.inf if system.max_step is None else system.max_step,

@@ -1,4 +1,4 @@
-"""The stops of a system whose times are known before the solve: switches and doses in one list."""
+"""The events of a system whose times are known before the solve: switches and doses in one list."""
 
 from collections.abc import Mapping
 
@@ -11,19 +11,19 @@ from ..system import Inputs, Ode, Theta
 
 def schedule(
     system: Ode, names: tuple[str, ...], theta: Theta, inputs: Inputs
-) -> tuple[Float[Array, " stops"], Float[Array, "stops states"]]:
+) -> tuple[Float[Array, " events"], Float[Array, "events states"]]:
     """Times of switches and doses, in the author's order, and what each adds to each state."""
-    times, kicks = [], []
+    times, dose_amounts = [], []
     if system.switches is not None:
         times.append(_row(system.switches(theta, inputs)))
-        kicks.append(jnp.zeros((len(times[-1]), len(names))))
+        dose_amounts.append(jnp.zeros((len(times[-1]), len(names))))
     for name, (when, amount) in ({} if system.doses is None else system.doses(theta, inputs)).items():
         times.append(_row(when))
         amounts = jnp.broadcast_to(jnp.asarray(amount, float), times[-1].shape)
-        kicks.append(jnp.zeros((len(amounts), len(names))).at[:, names.index(name)].set(amounts))
+        dose_amounts.append(jnp.zeros((len(amounts), len(names))).at[:, names.index(name)].set(amounts))
     if not times:
         return jnp.zeros(0), jnp.zeros((0, len(names)))
-    return jnp.concatenate(times), jnp.concatenate(kicks)
+    return jnp.concatenate(times), jnp.concatenate(dose_amounts)
 
 
 def _row(values) -> Array:

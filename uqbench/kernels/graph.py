@@ -389,15 +389,15 @@ class Graph:
 
     def needed(self, outputs: Sequence[int]) -> list[int]:
         """Numbers of all nodes under the outputs, children first."""
-        nodes, seen, stack = self.nodes, set(), list(outputs)
+        nodes, visited, stack = self.nodes, set(), list(outputs)
         while stack:
             a = stack.pop()
-            if a not in seen:
-                seen.add(a)
+            if a not in visited:
+                visited.add(a)
                 node = nodes[a]
                 if node[0] > INPUT:
                     stack += node[1:]
-        return sorted(seen)
+        return sorted(visited)
 
     def substitute(self, outputs: Sequence[int], replacement: dict[int, int]) -> list[int]:
         """The outputs with some nodes replaced by others."""

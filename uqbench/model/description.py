@@ -96,17 +96,17 @@ class Model:
         Args:
             combinations: new name -> combination of old parameters, such as {"kg": "k*g"};
                 `structural_identifiability` suggests some.
-            settings: priors, design and seed, see `uqbench.identifiability.reparametrised`.
+            settings: priors, design and seed, see `uqbench.model.reparametrisation.reparametrised`.
         """
-        # an engine of its own, with the algebra that it needs, is loaded only when it is asked for
-        from ..identifiability import reparametrised
+        # the algebra that it needs is loaded only when it is asked for
+        from .reparametrisation import reparametrised
 
         return reparametrised(self, combinations, **settings)
 
     def reduced(self, fast: Sequence[str], *, space: Space | None = None, name: str | None = None) -> Self:
         """The same outputs with the fast states in their quasi-steady state, see `time_scales.slow_fast`.
 
-        Verbs judge for each study whether the time scales allow it, and say so in the tree.
+        Verbs decide for each study whether the time scales allow it, and say so in the tree.
 
         Args:
             fast: names of the fast states.
@@ -150,10 +150,10 @@ class Model:
 
 
 def _state_names(system: Ode, space: Space) -> tuple[str, ...]:
-    """Names of the states, as far as they can be told before a design is known; empty where they cannot."""
+    """Names of the states, as far as they can be known before a design is known; empty where they cannot."""
     number = jax.ShapeDtypeStruct((), float)
     try:
         return tuple(jax.eval_shape(lambda p: dict(system.initial(p, AnyInput())), dict.fromkeys(space.names, number)))
     except (KeyError, TypeError, IndexError, ValueError, AttributeError):
-        # whatever is wrong here is told when the model is first used with a design
+        # whatever is wrong here is reported when the model is first used with a design
         return ()

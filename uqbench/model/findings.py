@@ -1,18 +1,21 @@
-"""What is wrong with the functions of a model: shapes and names, told before anything is solved."""
+"""What is wrong with the functions of a model: shapes and names, reported before anything is solved."""
 
+from typing import TYPE_CHECKING
 from weakref import WeakKeyDictionary
 
 import jax
 
 from ..design import Design
 from ..errors import nearest
-from .description import Model
+
+if TYPE_CHECKING:
+    from .description import Model
 
 # Findings by shapes of designs, as every call of `evaluate` asks; they go when their model does.
-_known: WeakKeyDictionary[Model, dict[tuple, list[str]]] = WeakKeyDictionary()
+_known: WeakKeyDictionary["Model", dict[tuple, list[str]]] = WeakKeyDictionary()
 
 
-def output_findings(model: Model, design: Design) -> list[str]:
+def output_findings(model: "Model", design: Design) -> list[str]:
     """What is wrong with the shapes and names that the author's functions return (traced once per design shape)."""
     design = design if design.times.ndim == 1 else jax.tree.map(lambda leaf: leaf[0], design)
     leaves, tree = jax.tree.flatten(design)
@@ -23,7 +26,7 @@ def output_findings(model: Model, design: Design) -> list[str]:
     return list(known[shapes])
 
 
-def _findings(model: Model, design: Design) -> list[str]:
+def _findings(model: "Model", design: Design) -> list[str]:
     # only their shapes matter
     theta = {name: jax.ShapeDtypeStruct((), float) for name in model.space.names}
     try:

@@ -7,6 +7,7 @@ bands trace `simulate`.
 
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -19,14 +20,16 @@ from ..errors import InputError, Result
 from ..space import Theta
 from ..systems import Outcome, Run
 from ..systems.protocol import in_one_array
-from .description import Model
 from .findings import output_findings
+
+if TYPE_CHECKING:
+    from .description import Model
 
 MODES = ("value", "forward", "reverse")
 
 
 def simulate(
-    model: Model,
+    model: "Model",
     theta: Theta,
     design: Design,
     key: Array | None = None,
@@ -58,7 +61,7 @@ def _agree(slopes) -> Array:
     return jnp.all(jnp.isfinite(slopes)) & jnp.all(close)
 
 
-def with_sensitivities(model: Model, method: str, active: tuple[str, ...] | None = None) -> Callable:
+def with_sensitivities(model: "Model", method: str, active: tuple[str, ...] | None = None) -> Callable:
     """`run(theta, design)` whose derivative is the forward sensitivity with respect to the `active` parameters.
 
     For the few parameters of a mechanistic model this costs less than an adjoint; as the tangent is linear in the
@@ -120,7 +123,7 @@ def with_sensitivities(model: Model, method: str, active: tuple[str, ...] | None
 
 
 def simulate_stacked(
-    model: Model, theta: Theta, design: Design, method: str, active: tuple[str, ...] | None = None
+    model: "Model", theta: Theta, design: Design, method: str, active: tuple[str, ...] | None = None
 ) -> Float[Array, "times outputs"]:
     """Outputs of one run in one array, in the order of the model; differentiable like `with_sensitivities`.
 
@@ -145,7 +148,7 @@ def _run_packed(model, values, design, key, method):
     return _packed(model, dict(zip(model.space.names, values, strict=True)), design, key, method)
 
 
-def _packed(model: Model, theta: Theta, design: Design, key, method: str) -> tuple[Array, Outcome]:
+def _packed(model: "Model", theta: Theta, design: Design, key, method: str) -> tuple[Array, Outcome]:
     """Outputs `(outputs, times)` in the order of the model, to be taken apart on the host, and how the solve went."""
     stacked = model.dynamics.stacked(model, theta, design, method)
     if stacked is not None:
@@ -153,7 +156,7 @@ def _packed(model: Model, theta: Theta, design: Design, key, method: str) -> tup
     return in_one_array(model, simulate(model, theta, design, key, method=method))
 
 
-def _unpack(model: Model, values, ran: Outcome) -> Run:
+def _unpack(model: "Model", values, ran: Outcome) -> Run:
     host = np.asarray(values)
     return Run({name: jnp.asarray(host[..., k, :]) for k, name in enumerate(model.outputs)}, *ran)
 
@@ -164,7 +167,7 @@ def _run_many(model, values, design, keys, method, shared):
     return model.dynamics.run_many(model, thetas, design, keys, method, shared)
 
 
-def evaluate(model: Model, theta: Theta, design: Design, key: Array | None = None, mode: str = "value") -> Run:
+def evaluate(model: "Model", theta: Theta, design: Design, key: Array | None = None, mode: str = "value") -> Run:
     """Runs the model once.
 
     Args:
@@ -198,17 +201,19 @@ def evaluate(model: Model, theta: Theta, design: Design, key: Array | None = Non
     return _unpack(model, *_run_packed(model, values, design, key, method))
 
 
-def evaluate_many(model: Model, thetas: Theta, design: Design, keys: Array | None = None, *, chunk: int = 1024) -> Run:
+def evaluate_many(
+    model: "Model", thetas: Theta, design: Design, keys: Array | None = None, *, chunk: int = 1024
+) -> Run:
     """Runs the model for a batch of parameter values.
 
     Args:
         thetas: every free parameter, `(batch,)` each (scalars are shared).
         design: one for all, or stacked: times `(batch, times)`.
         keys: `(batch,)` JAX keys, needed by stochastic models.
-        chunk: lanes solved together; a batch is padded to full chunks so that its length does not recompile.
+        chunk: batch members solved together; a batch is padded to full chunks so that its length does not recompile.
 
     Returns:
-        outputs `(batch, times)`. A failed lane is NaN with its code in `result`; the others are unaffected.
+        outputs `(batch, times)`. A failed member is NaN with its code in `result`; the others are unaffected.
     """
     thetas = model.space.complete(thetas)
     shared = design.times.ndim == 1
@@ -241,17 +246,17 @@ def evaluate_many(model: Model, thetas: Theta, design: Design, keys: Array | Non
     return _unpack(model, *run)
 
 
-def _ordered(model: Model, run: Run) -> Run:
+def _ordered(model: "Model", run: Run) -> Run:
     # compiled functions return dicts in the order of the alphabet
     return Run({name: run.outputs[name] for name in model.outputs}, run.result, run.steps, run.implicit_steps)
 
 
-def method_for(model: Model, design: Design) -> str:
+def method_for(model: "Model", design: Design) -> str:
     """The method with which a run is asked for ("" for a plain simulator)."""
     return model.dynamics.plan(model, design)
 
 
-def _check_run(model: Model, design: Design, key, findings: list[str]) -> None:
+def _check_run(model: "Model", design: Design, key, findings: list[str]) -> None:
     if design.times.size == 0:
         findings.append("the design has no times.")
     if model.stochastic and key is None:

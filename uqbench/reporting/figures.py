@@ -72,8 +72,8 @@ def _over_setting(tree: xr.DataTree, band: xr.Dataset, observed: xr.Dataset, out
         axis.fill_between(setting, curves[pair], curves[-1 - pair], color=PALETTE[colour], linewidth=0)
     axis.plot(setting, curves[len(levels) // 2], color=PALETTE["accent"], linewidth=1.4)
     for run, value in enumerate(band["setting"].values):
-        seen = observed[output].values[_rows_of_run(tree, band, observed, output, run)]
-        axis.plot(np.full(len(seen), value), seen, "o", color=PALETTE["ink"], markersize=2.6, markeredgewidth=0)
+        measured = observed[output].values[_rows_of_run(tree, band, observed, output, run)]
+        axis.plot(np.full(len(measured), value), measured, "o", color=PALETTE["ink"], markersize=2.6, markeredgewidth=0)
     axis.set_xlabel(str(band["setting"].attrs["name"]), parse_math=False)
     axis.set_ylabel(with_unit(output, output_unit(tree, output)), parse_math=False)
     return figure

@@ -319,8 +319,8 @@ def _inputs(tree, study) -> tuple[str, list]:
     if "S2" in dataset:
         for quantity in dataset["quantity"].values:
             heat = sensitivity_figures.second_order_map(dataset.sel(quantity=quantity))
-            told = f"Second-order indices for {quantity}."
-            blocks.append(Drawing(svg.inline(heat, told, f"pairs{len(blocks)}"), told))
+            title = f"Second-order indices for {quantity}."
+            blocks.append(Drawing(svg.inline(heat, title, f"pairs{len(blocks)}"), title))
     return sentences.inputs(tree), [*blocks, *_shapley(tree)]
 
 

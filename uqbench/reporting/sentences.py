@@ -158,12 +158,12 @@ def transfer(tree: xr.DataTree) -> str:
     text = "The equations are linear in the states, so all that the outputs can show is in the coefficients of the "
     text += f"transfer functions: {listed([unit_text(each) for each in found['coefficients']])}. "
     expressions = dict(each.rsplit(": ", 1) for each in found["coefficients"])
-    told = [
+    resolved = [
         f"{name} by {listed([unit_text(expressions[each]) for each in names.split('; ')])}"
         for name, names in found["fixed_by"].items()
     ]
-    if told:
-        text += f"Up to finitely many values they fix {'; '.join(told)}. "
+    if resolved:
+        text += f"Up to finitely many values they fix {'; '.join(resolved)}. "
     return text + "The poles come as a set: which rate is which, only a numerator can tell."
 
 
@@ -396,11 +396,11 @@ def inputs(tree: xr.DataTree) -> str:
         chosen = dataset.sel(quantity=quantity)
         order = np.argsort(-chosen["ST"].values)
         first, others = order[0], order[1:]
-        rivals = [i for i in others if float(chosen["ST_upper"][i]) > float(chosen["ST_lower"][first])]
+        competing = [i for i in others if float(chosen["ST_upper"][i]) > float(chosen["ST_lower"][first])]
         label = [input_label(str(name)) for name in chosen["parameter"].values]
         label = ["what is not known yet" if name == "not known yet" else name for name in label]
-        if rivals:
-            either = listed([label[i] for i in (first, *rivals)], "or")
+        if competing:
+            either = listed([label[i] for i in (first, *competing)], "or")
             said.append(f"{either} for {quantity} (which of them is {NOT_RESOLVED})")
         else:
             said.append(f"{label[first]} for {quantity}")

@@ -14,7 +14,7 @@ from .tables import MISSING, group, percent, rounded
 def section(tree: xr.DataTree, study: str) -> tuple[str, list]:
     """The heading that answers, and what it rests on."""
     dataset = group(tree, "separation")
-    told = rows_of(dataset)
+    table = rows_of(dataset)
     rows = [
         [
             Cell(name, "", row["verdict"] != "strong"),
@@ -24,7 +24,7 @@ def section(tree: xr.DataTree, study: str) -> tuple[str, list]:
             error_text(row["error"]),
             error_text(row["output_error"]),
         ]
-        for name, row in told.iterrows()
+        for name, row in table.iterrows()
     ]
     blocks: list = [Paragraph(dataset.attrs["warning"], "flag")] if dataset.attrs["warning"] else []
     caption = (

@@ -1,7 +1,7 @@
 """Reverse mode: the recorded steps are taken back one by one, so its price does not grow with the parameters.
 
-The gradient is that of the discrete solution (every step, its dense output, the motion of the stops), at fixed step
-sizes, as forward mode gives it.
+The gradient is that of the discrete solution (every step, its dense output, the motion of the event times), at fixed
+step sizes, as forward mode gives it.
 """
 
 from collections.abc import Callable

@@ -63,7 +63,7 @@ def newton(residual: Residual, guess, given, *, floor: float = 1e-12, max_steps:
         floor: size of an unknown below which it counts as zero.
 
     Returns:
-        the root; NaN and `converged` False where the steps do not settle.
+        the root; NaN and `converged` False where the steps do not converge.
 
     Example:
         >>> float(newton(lambda x, a: x**2 - a, jnp.array([1.0]), jnp.array(2.0)).value[0])
@@ -98,9 +98,9 @@ def settle(residual: Residual, guess, given, *, floor: float = 1e-12) -> Root:
 
 def _find(search, residual, guess, given, floor, max_steps) -> Root:
     guess = lax.stop_gradient(jnp.asarray(guess, float))
-    x, settled, steps = lax.stop_gradient(search(residual, guess, lax.stop_gradient(given), floor, max_steps))
-    x = jnp.where(settled, x, jnp.nan)
-    return Root(_implicit(residual, given, x), settled, steps)
+    x, converged, steps = lax.stop_gradient(search(residual, guess, lax.stop_gradient(given), floor, max_steps))
+    x = jnp.where(converged, x, jnp.nan)
+    return Root(_implicit(residual, given, x), converged, steps)
 
 
 def solve(matrix, vector):
@@ -118,7 +118,7 @@ def solve(matrix, vector):
     return jnp.stack(inverse.substitute(inverse.factorize(zero, -matrix), zero, -matrix, list(vector)))
 
 
-def _settles(move, x, floor):
+def _has_converged(move, x, floor):
     return jnp.all(jnp.abs(move) <= LEAST_STEP * (jnp.abs(x) + floor))
 
 
@@ -144,13 +144,13 @@ def _descent(residual, x, given, floor, max_steps):
         small = jnp.all(jnp.abs(move) <= 1e-8 * (jnp.abs(x) + floor))
         lost = ~jnp.all(jnp.isfinite(move)) | ((halvings >= HALVINGS) & ~small)
         new = x + jnp.where(small, 1.0, share) * move
-        return new, _settles(move, x, floor), lost, steps + 1
+        return new, _has_converged(move, x, floor), lost, steps + 1
 
     def going(state):
         return ~(state[1] | state[2]) & (state[3] < max_steps)
 
-    x, settled, _, steps = lax.while_loop(going, body, (x, jnp.asarray(False), jnp.asarray(False), jnp.asarray(0)))
-    return x, settled & jnp.all(jnp.isfinite(x)), steps
+    x, converged, _, steps = lax.while_loop(going, body, (x, jnp.asarray(False), jnp.asarray(False), jnp.asarray(0)))
+    return x, converged & jnp.all(jnp.isfinite(x)), steps
 
 
 def _relaxation(residual, x, given, floor, max_steps):
@@ -171,17 +171,17 @@ def _relaxation(residual, x, given, floor, max_steps):
         factor = jnp.clip(jnp.sqrt(error / FOLLOWED) / 0.9, 0.1, 5.0)
         accepted = error <= FOLLOWED
         factor = jnp.where(jnp.isfinite(error), factor, 10.0)
-        settled = accepted & _settles(move, x, floor) & (damping <= 1e-3 * size)
+        converged = accepted & _has_converged(move, x, floor) & (damping <= 1e-3 * size)
         if len(x) == 1:
-            settled = settled & (jacobian[0, 0] < 0)
-        return jnp.where(accepted, new, x), damping * factor, settled, steps + 1
+            converged = converged & (jacobian[0, 0] < 0)
+        return jnp.where(accepted, new, x), damping * factor, converged, steps + 1
 
     def going(state):
         return ~state[2] & (state[3] < max_steps)
 
     start = (x, jnp.zeros(()), jnp.asarray(False), jnp.asarray(0))
-    x, _, settled, steps = lax.while_loop(going, body, start)
-    return x, settled & jnp.all(jnp.isfinite(x)), steps
+    x, _, converged, steps = lax.while_loop(going, body, start)
+    return x, converged & jnp.all(jnp.isfinite(x)), steps
 
 
 def _settling(residual, guess, given, floor, max_steps):
@@ -194,7 +194,7 @@ def _settling(residual, guess, given, floor, max_steps):
 
 
 def _quickly(residual, guess, given, floor):
-    """Where a few of Newton's steps lead, whether they have settled, and how many they were."""
+    """Where a few of Newton's steps lead, whether they have converged, and how many they were."""
 
     def body(state):
         x, _, steps = state
@@ -202,8 +202,8 @@ def _quickly(residual, guess, given, floor):
         return x + move, jnp.all(jnp.abs(move) <= LAST_STEP * (jnp.abs(x) + floor)), steps + 1
 
     start = (guess, jnp.asarray(False), jnp.asarray(0))
-    x, settled, steps = lax.while_loop(lambda state: ~state[1] & (state[2] < QUICK), body, start)
-    return x, settled & _surely_stable(jax.jacfwd(residual)(x, given)), steps
+    x, converged, steps = lax.while_loop(lambda state: ~state[1] & (state[2] < QUICK), body, start)
+    return x, converged & _surely_stable(jax.jacfwd(residual)(x, given)), steps
 
 
 def _surely_stable(jacobian):
@@ -232,8 +232,8 @@ def _quickly_alone(residual, guess, given, floor):
 
     value, slope = value_and_slope(guess[0])
     start = (guess[0], value, slope, jnp.asarray(False), jnp.asarray(0))
-    x, _, at_end, settled, steps = lax.while_loop(lambda state: ~state[3] & (state[4] < QUICK), body, start)
-    return x[None], settled & (at_end < 0) & ((x - guess[0]) * value >= 0), steps
+    x, _, at_end, converged, steps = lax.while_loop(lambda state: ~state[3] & (state[4] < QUICK), body, start)
+    return x[None], converged & (at_end < 0) & ((x - guess[0]) * value >= 0), steps
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))

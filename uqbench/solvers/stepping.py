@@ -1,7 +1,7 @@
-"""The adaptive loop: any one-step method, output at given times, stops hit exactly, lanes that end by themselves.
+"""The adaptive loop: any one-step method, output at given times, steps to event times, independent batch members.
 
 One iteration is a pure function from carry to carry, so the same code runs as one native loop (`integrate`), as a batch
-in which finished lanes make room for waiting ones (`integrate_lanes`), and backwards (`adjoint`).
+in which finished members make room for waiting ones (`integrate_batch`), and backwards (`adjoint`).
 """
 
 from collections.abc import Callable
@@ -28,8 +28,8 @@ SAME_TIME, SAME_SPAN = 1e-12, 1e-15
 # Absolute tolerances that nobody gave: part of the relative one for the largest value of the state so far, and for a
 # state that is still small, part of the largest of all states.
 FLOOR, TRACE = 1e-4, 1e-6
-# Lanes that step together: enough to fill vector units, few enough that little waits for the slowest.
-LANES = 64
+# Batch members that step together: enough to fill vector units, few enough that little waits for the slowest.
+MEMBERS = 64
 
 Carry = dict[str, Any]
 
@@ -56,8 +56,8 @@ class Problem(NamedTuple):
         start: time of `initial`.
         initial: d scalars.
         times: `(n,)` not decreasing, none before `start`.
-        stops: `(m,)` times to step to exactly, in any order; the right-hand side may jump there.
-        kicks: d rows `(m,)`, added to the states at the stops; a stop before `start` is passed over.
+        event_times: `(m,)` times to step to exactly, in any order; the right-hand side may jump there.
+        dose_amounts: d rows `(m,)`, added to the states at the event times; one before `start` is passed over.
         rtol: local error per step, relative.
         atol: d numbers, the same, absolute; 0 is found from the sizes that the states have had so far.
         max_step: longest step.
@@ -69,8 +69,8 @@ class Problem(NamedTuple):
     start: Float[Array, ""]
     initial: Scalars
     times: Float[Array, " n"]
-    stops: Float[Array, " m"] | None
-    kicks: Scalars | None
+    event_times: Float[Array, " m"] | None
+    dose_amounts: Scalars | None
     rtol: float
     atol: Scalars
     max_step: float = jnp.inf
@@ -94,7 +94,7 @@ class Passage(NamedTuple):
 
 
 class Attempt(NamedTuple):
-    """A step before it is judged: where it leads (beyond a stop), and its error."""
+    """A step before it is accepted or refused: where it leads (beyond an event time), and its error."""
 
     passage: Passage
     lands: Array
@@ -146,9 +146,9 @@ def begin(problem: Problem) -> Carry:
     finite = jnp.all(jnp.stack([jnp.isfinite(value) for value in y])) & jnp.isfinite(t) & jnp.isfinite(end)
     h = first_step(problem)
     scale = _size(y) + (end - problem.start) * _size(problem.rhs(t, y))
-    if problem.stops is not None:
-        scale = scale + _size([jnp.sum(jnp.abs(kick)) for kick in problem.kicks])
-        y = _kicked(problem, problem.start, y)
+    if problem.event_times is not None:
+        scale = scale + _size([jnp.sum(jnp.abs(amount)) for amount in problem.dose_amounts])
+        y = _dosed(problem, problem.start, y)
         t = _after(t, problem)
     return {
         "t": t,
@@ -166,23 +166,27 @@ def begin(problem: Problem) -> Carry:
     }
 
 
-def _kicked(problem: Problem, at, y: Scalars) -> list:
-    near = jnp.abs(problem.stops - at) <= problem.same_time(at)
-    return [value + jnp.sum(jnp.where(near, kick, 0.0)) for value, kick in zip(y, problem.kicks, strict=True)]
+def _dosed(problem: Problem, at, y: Scalars) -> list:
+    near = jnp.abs(problem.event_times - at) <= problem.same_time(at)
+    return [
+        value + jnp.sum(jnp.where(near, amount, 0.0)) for value, amount in zip(y, problem.dose_amounts, strict=True)
+    ]
 
 
 def _after(t, problem: Problem):
-    """A time just after `t`, so that a condition on time sees the other side of a stop; moves as `t` does."""
+    """A time just after `t`, so that a condition on time sees the other side of an event; moves as `t` does."""
     return t + problem.same_time(t)
 
 
 def attempt(method: Method, problem: Problem, t, h, y: Scalars) -> Attempt:
-    """A step of length `h`, or to the next stop or the last time where this is nearer."""
+    """A step of length `h`, or to the next event or the last time where this is nearer."""
     end = problem.times[-1]
     rhs = problem.rhs
-    if problem.stops is not None:
-        end = jnp.minimum(end, jnp.min(jnp.where(problem.stops > t, problem.stops, jnp.inf), initial=jnp.inf))
-        # the last stages stand at the stop itself, where the right-hand side has its value from the other side
+    if problem.event_times is not None:
+        end = jnp.minimum(
+            end, jnp.min(jnp.where(problem.event_times > t, problem.event_times, jnp.inf), initial=jnp.inf)
+        )
+        # the last stages stand at the event itself, where the right-hand side has its value from the other side
         limit = lax.stop_gradient(end - problem.same_time(end))
 
         def rhs(at, y):
@@ -200,8 +204,8 @@ def attempt(method: Method, problem: Problem, t, h, y: Scalars) -> Attempt:
     new, error, stages = method.step(rhs, t, h, y)
     t_new = jnp.where(lands, end, t + h)
     passage, after, state = Passage(t, h, t_new, y, new, stages), t_new, new
-    if problem.stops is not None:
-        state = [jnp.where(lands, kicked, b) for kicked, b in zip(_kicked(problem, end, new), new, strict=True)]
+    if problem.event_times is not None:
+        state = [jnp.where(lands, dosed, b) for dosed, b in zip(_dosed(problem, end, new), new, strict=True)]
         after = jnp.where(lands, _after(end, problem), t_new)
     return Attempt(passage, lands, after, state, error)
 
@@ -222,7 +226,7 @@ def write(method: Method, problem: Problem, passage: Passage, rows: Scalars) -> 
     return [jnp.where(here, value, row) for row, value in zip(rows, found, strict=True)]
 
 
-def judge(method: Method, problem: Problem, carry: Carry, max_steps: int) -> tuple[Carry, Passage, Array]:
+def controlled_step(method: Method, problem: Problem, carry: Carry, max_steps: int) -> tuple[Carry, Passage, Array]:
     """A step, kept or refused: the new carry without its output, the step, and whether it was kept."""
     t, y = carry["t"], carry["y"]
     tried = attempt(method, problem, t, carry["h"], y)
@@ -235,8 +239,8 @@ def judge(method: Method, problem: Problem, carry: Carry, max_steps: int) -> tup
     rejections = jnp.where(accepted, 0, carry["rejections"] + 1)
     factor, log_error = _next_step(norm, accepted, carry["log_error"], carry["rejections"])
     h = tried.passage.h * factor
-    if problem.stops is not None:
-        # a step cut short by a stop says little about the length of the next
+    if problem.event_times is not None:
+        # a step cut short by an event says little about the length of the next
         h = jnp.where(tried.lands & accepted, jnp.maximum(h, carry["h"]), h)
     # the limit is for a stretch between events and observations
     fresh = accepted & (tried.lands | jnp.any((problem.times > t) & (problem.times <= end)))
@@ -260,7 +264,7 @@ def judge(method: Method, problem: Problem, carry: Carry, max_steps: int) -> tup
 
 def advance(method: Method, problem: Problem, carry: Carry, max_steps: int) -> Carry:
     """One iteration with its output."""
-    new, passage, accepted = judge(method, problem, carry, max_steps)
+    new, passage, accepted = controlled_step(method, problem, carry, max_steps)
     # few steps meet a time, so the others do not pay for the dense output
     here = accepted & jnp.any(
         (problem.times > passage.t) & (problem.times <= passage.end + problem.same_time(passage.end))
@@ -287,35 +291,35 @@ def _next_step(norm, accepted, log_before, rejections):
 def integrate(method: Method, problem: Problem, max_steps: int) -> Carry:
     """Steps until the last time or a failure; traceable, never raises.
 
-    Forward-mode derivatives are those of the steps taken, at fixed step sizes; where stops depend on parameters they
-    include the motion of the stops.
+    Forward-mode derivatives are those of the steps taken, at fixed step sizes; where event times depend on parameters
+    they include the motion of these times.
     """
     return lax.while_loop(
         lambda carry: carry["running"], lambda carry: advance(method, problem, carry, max_steps), begin(problem)
     )
 
 
-def integrate_lanes(method: Method, define: Callable[[Any], Problem], lanes: Any, max_steps: int) -> Carry:
-    """The same for a batch: `define(lane)` gives the problem of one lane, `lanes` has a leading axis.
+def integrate_batch(method: Method, define: Callable[[Any], Problem], members: Any, max_steps: int) -> Carry:
+    """The same for a batch: `define(member)` gives the problem of one member, `members` has a leading axis.
 
-    `LANES` of them step together; as soon as half of these are done, waiting ones take their places, those with the
-    fewest steps first. So a lane that is slow or fails late keeps few others waiting, whatever their order.
+    `MEMBERS` of them step together; as soon as half of these are done, waiting ones take their places, those with the
+    fewest steps first. So a member that is slow or fails late keeps few others waiting, whatever their order.
     """
 
-    def one(lane, carry):
-        new, passage, accepted = judge(method, define(lane), carry, max_steps)
+    def one(member, carry):
+        new, passage, accepted = controlled_step(method, define(member), carry, max_steps)
         kept = jax.tree.map(lambda a, b: jnp.where(carry["running"], a, b), new, carry)
         return kept, passage, accepted & carry["running"]
 
     def several(picked, part):
         new, passages, accepted = jax.vmap(one)(picked, part)
-        return _write_lanes(method, jax.vmap(lambda lane: define(lane).times)(picked), passages, accepted, new)
+        return _write_members(method, jax.vmap(lambda member: define(member).times)(picked), passages, accepted, new)
 
     def some(carry):
         running, steps = carry["running"], carry["steps"]
         chosen = jnp.argsort(jnp.where(running, steps, max_steps))[:width]
         enough = jnp.where(jnp.sum(running) > width, width // 2, 0)
-        picked = jax.tree.map(lambda leaf: leaf[chosen], lanes)
+        picked = jax.tree.map(lambda leaf: leaf[chosen], members)
         part = lax.while_loop(
             lambda part: jnp.sum(part["running"]) > enough,
             lambda part: several(picked, part),
@@ -323,17 +327,17 @@ def integrate_lanes(method: Method, define: Callable[[Any], Problem], lanes: Any
         )
         return jax.tree.map(lambda whole, part: whole.at[chosen].set(part), carry, part)
 
-    def first(lane):
-        problem = define(lane)
+    def first(member):
+        problem = define(member)
         return {**begin(problem), "written": jnp.sum(problem.times <= problem.start)}
 
-    start = jax.vmap(first)(lanes)
-    width = min(LANES, start["running"].shape[0])
+    start = jax.vmap(first)(members)
+    width = min(MEMBERS, start["running"].shape[0])
     return lax.while_loop(lambda carry: jnp.any(carry["running"]), some, start)
 
 
-def _write_lanes(method: Method, times, passages: Passage, accepted, carry: Carry) -> Carry:
-    """Output of lanes, one time of each after the other: to test all times of all lanes costs more than the steps."""
+def _write_members(method: Method, times, passages: Passage, accepted, carry: Carry) -> Carry:
+    """Output of members, one time of each in turn: to test all times of all members costs more than the steps."""
     index = jnp.arange(times.shape[1])
 
     def due(written):

@@ -175,7 +175,7 @@ class Interpreter:
 
         return guarded
 
-    def settled(self, x):
+    def decided(self, x):
         """An entry as a result: a field entry, or a finding why it is none."""
         return self._guarded(lambda entry: entry)(x)
 
@@ -185,9 +185,9 @@ class Interpreter:
             return REFUSED
         if x is y and not isinstance(x, float):
             return Fraction(name in ("le", "ge", "eq"))
-        # A symbol stands for a finite number, so its comparison with an infinite one is settled.
-        settled = all(isinstance(z, Fraction | float) for z in given) or any(isinstance(z, float) for z in given)
-        if not settled or any(isinstance(z, Undecided) for z in given):
+        # A symbol stands for a finite number, so its comparison with an infinite one is decided.
+        known = all(isinstance(z, Fraction | float) for z in given) or any(isinstance(z, float) for z in given)
+        if not known or any(isinstance(z, Undecided) for z in given):
             return Undecided(name)
         return Fraction(COMPARISONS[name](*(Fraction(0) if isinstance(z, Node) else z for z in given)))
 

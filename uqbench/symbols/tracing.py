@@ -103,7 +103,7 @@ def _read(recorder: Recorder, name: str, function: Callable, known: tuple[str, .
     out = jax.tree.unflatten(jax.tree.structure(returned), outputs)
     wrong = {f"{name} returns {key!r} with shape {value.shape} for scalar states; it must be a scalar.": None
              for key, value in out.items() if value.shape}  # fmt: skip
-    scalars = {key: interpreter.settled(out[key][()]) for key in order if not out[key].shape}
+    scalars = {key: interpreter.decided(out[key][()]) for key in order if not out[key].shape}
     return scalars, interpreter.findings | wrong
 
 

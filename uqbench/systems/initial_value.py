@@ -40,8 +40,8 @@ class InitialValueProblem(System):
     capabilities = frozenset({"symbolic", "states", "tolerance"})
 
     @property
-    def stops(self) -> tuple[Callable, ...]:
-        return self.ode.stops
+    def scheduled_events(self) -> tuple[Callable, ...]:
+        return self.ode.scheduled_events
 
     @property
     def rtol(self) -> float:
@@ -83,7 +83,7 @@ class InitialValueProblem(System):
             calls[f"history of {name}"] = at_start(delay.before, state)
         atol = sorted(ode.atol.items()) if isinstance(ode.atol, Mapping) else ode.atol
         settings = [repr((ode.rtol, atol, ode.method, ode.max_steps))]
-        # what a function is for: two that read the same are told apart, and so are events by their directions
+        # what a function is for: two that read the same are distinguished, and so are events by their directions
         settings += [role for role in ("switches", "doses", "start", "algebraic") if getattr(ode, role) is not None]
         settings += [f"event {event.direction} {event.change is None}" for event in ode.events]
         settings += [f"delay {name} {delay.state}" for name, delay in ode.delays.items()]
@@ -150,7 +150,7 @@ class InitialValueProblem(System):
     def plan(self, model, design: Design) -> str:
         if self.task(model, _one(design)) is not None:
             return self.ode.method
-        # the solver in JAX has to be told before it starts, and this one is right wherever it has a step
+        # the solver in JAX has to be chosen before it starts, and this one is right wherever it has a step
         return "implicit" if self.ode.method == "auto" else self.ode.method
 
     def solver(self, model, design: Design) -> tuple[str, tuple[str, ...]]:
@@ -168,12 +168,12 @@ class InitialValueProblem(System):
     def run(self, model, theta: Theta, design: Design, key, plan: str, *, reverse: bool = False, sharper=1.0) -> Run:
         task = self.task(model, design)
         if task is None:
-            solution = solve(self.ode, theta, _passing(design), method=plan, reverse=reverse, sharper=sharper)
-            return self._observed(model, theta, design, self._settled(theta, design, solution))
+            solution = solve(self.ode, theta, _finite_times(design), method=plan, reverse=reverse, sharper=sharper)
+            return self._observed(model, theta, design, self._with_steady_state(theta, design, solution))
         if design.settles:
-            rows = (solve_adjoint if reverse else solve_compiled)(task, theta, _passing(design), plan)
+            rows = (solve_adjoint if reverse else solve_compiled)(task, theta, _finite_times(design), plan)
             solution = Solution(dict(zip(task.outputs, rows.values.T, strict=True)), *rows[1:])
-            return self._observed(model, theta, design, self._settled(theta, design, solution))
+            return self._observed(model, theta, design, self._with_steady_state(theta, design, solution))
         values, outcome = self._rows(task, theta, design, plan, reverse)
         return Run({name: values[:, k] for k, name in enumerate(task.outputs)}, *outcome)
 
@@ -194,8 +194,8 @@ class InitialValueProblem(System):
                 return rows[0].T, rows[1]
 
             return jax.vmap(one)(thetas, designs)
-        solutions = solve_many(self.ode, thetas, _passing(designs), method=plan)
-        solutions = jax.vmap(self._settled)(thetas, designs, solutions)
+        solutions = solve_many(self.ode, thetas, _finite_times(designs), method=plan)
+        solutions = jax.vmap(self._with_steady_state)(thetas, designs, solutions)
         runs = jax.vmap(lambda theta, design, solution: self._observed(model, theta, design, solution))
         return in_one_array(model, runs(thetas, designs, solutions))
 
@@ -228,7 +228,7 @@ class InitialValueProblem(System):
         result = jnp.where((rows.result == 0) & ~finite, self._not_finite, rows.result)
         return jnp.where(result == 0, rows.values, jnp.nan), Outcome(result, rows.steps, rows.implicit_steps)
 
-    def _settled(self, theta: Theta, design: Design, solution: Solution) -> Solution:
+    def _with_steady_state(self, theta: Theta, design: Design, solution: Solution) -> Solution:
         """The solution with the steady state at its infinite times."""
         if not design.settles:
             return solution
@@ -254,7 +254,7 @@ def _one(design: Design) -> Design:
     return design if design.times.ndim == 1 else jax.tree.map(lambda leaf: leaf[0], design)
 
 
-def _passing(design: Design) -> Design:
+def _finite_times(design: Design) -> Design:
     """The design with the steady state's time replaced by the last finite one: what is integrated."""
     if not design.settles:
         return design

@@ -1,4 +1,4 @@
-"""What is wrong with the functions of an `Ode`: shapes and names, told before anything is solved."""
+"""What is wrong with the functions of an `Ode`: shapes and names, reported before anything is solved."""
 
 import inspect
 from collections.abc import Callable, Mapping
@@ -26,7 +26,7 @@ def findings(ode: Ode, theta: Theta, design: Design, state: dict, more: list[str
         state,
         theta,
     )
-    wrong = _state_findings(state, slope) + _stop_findings(ode, theta, design, state)
+    wrong = _state_findings(state, slope) + _event_time_findings(ode, theta, design, state)
     wrong += _tolerance_findings(ode, state) + more
     if wrong := wrong + _event_findings(ode, theta, design, state):
         return wrong
@@ -157,7 +157,7 @@ def _algebraic_findings(system: Ode, theta: Theta, design: Design, state: dict) 
     return findings
 
 
-def _stop_findings(system: Ode, theta: Theta, design: Design, state: dict) -> list[str]:
+def _event_time_findings(system: Ode, theta: Theta, design: Design, state: dict) -> list[str]:
     findings = []
     if system.switches is not None:
         switches = jax.eval_shape(lambda theta: jnp.asarray(system.switches(theta, design.inputs)), theta)

@@ -66,8 +66,8 @@ class System:
 
     kind = "a system"
     capabilities: frozenset[str] = frozenset()
-    # the functions, of those given, that say when a solve has to stop
-    stops: tuple[Callable, ...] = ()
+    # the functions, of those given, that give the times to which a solve has to step exactly
+    scheduled_events: tuple[Callable, ...] = ()
     # relative tolerance of the solves
     rtol: float = 0.0
     # sentences of result codes that are its own, from `FIRST_OWN` on

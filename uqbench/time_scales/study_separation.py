@@ -111,7 +111,7 @@ def _designs(study: Study) -> dict[str, Design]:
 def _output_error(whole: Model, model: Model, theta, design: Design) -> float:
     method = method_for(whole, design)
     full, short = (_outputs(each, theta, design, method) for each in (whole, model))
-    # what is measured, or, where nothing is, all that is seen
+    # what is measured, or, where nothing is, all outputs
     names = [*model.noise] or model.outputs
     pairs = [(np.asarray(full[name]), np.asarray(short[name])) for name in names]
     return max(float(np.max(np.abs(one - other)) / max(np.max(np.abs(one)), 1e-300)) for one, other in pairs)

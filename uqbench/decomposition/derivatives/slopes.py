@@ -97,7 +97,7 @@ def arranged_slopes(space: Space, x, gradients, y, max_failed: float, findings: 
             )
             return nothing
         outputs = outputs.astype(float)
-    _judge(space, values, slopes, outputs, max_failed, dims, findings)
+    _check(space, values, slopes, outputs, max_failed, dims, findings)
     return values, slopes, outputs, dims, coords
 
 
@@ -119,7 +119,7 @@ def _stacked(table, free: tuple[str, ...], what: str, findings: list[str]) -> np
     return table.astype(float)
 
 
-def _judge(space: Space, values, slopes, outputs, max_failed: float, dims, findings: list[str]) -> None:
+def _check(space: Space, values, slopes, outputs, max_failed: float, dims, findings: list[str]) -> None:
     """What is wrong with numbers whose shapes are right."""
     for name in space.free:
         if space[name].dist.discrete:

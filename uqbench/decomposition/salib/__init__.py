@@ -1,7 +1,5 @@
-"""SALib and chaospy: their methods on our spaces, our spaces and results in their form."""
+"""SALib: its methods on our spaces, our results in its form (spaces are exchanged in `interop`)."""
 
 from .analysis import salib_analysis as salib_analysis
 from .analysis import salib_sample as salib_sample
 from .analysis import salib_table as salib_table
-from .exchange import to_chaospy as to_chaospy
-from .exchange import to_salib as to_salib

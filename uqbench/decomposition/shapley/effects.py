@@ -9,12 +9,12 @@ of inputs and outputs, posterior draws for instance, by nearest neighbours withi
 Depecker 2020, doi:10.1137/18M1234631).
 
 A run's two nearest neighbours stand for its conditional mean m, and Y times a neighbour's Y is free of the noise in
-either, but biased to first order in how far off the neighbours are. Here the nearest runs are dealt to two hands, each
-hand predicts the run by a local linear fit (a and b), and the mean of
+either, but biased to first order in how far off the neighbours are. Here the nearest runs are dealt to two halves, each
+half predicts the run by a local linear fit (a and b), and the mean of
 
     Y a + Y b - a b  =  m^2 + 2 m (Y - m) + (Y - m)(a + b - 2 m) - (a - m)(b - m)
 
-estimates E[m^2]. The run and the two hands have independent noise, so noise adds no bias; smoothing enters only by the
+estimates E[m^2]. The run and the two halves have independent noise, so noise adds no bias; smoothing enters only by the
 *product* of two errors; and the leading terms are the efficient influence function, so that no other estimator from the
 same data has a smaller large-sample error, and their scatter is the standard error (cross-fitted one-step estimation:
 Newey and Robins 2018, arXiv:1801.09138; Williamson et al. 2021, doi:10.1111/biom.13392). No resampling is needed, which
@@ -82,7 +82,7 @@ def shapley_effects(
         noise_variance: variance of y around E[y | x], in squared units of y, one number or one per run: for a mean
             of r runs their variance over r. It is taken off, so effects are those of E[y | x]. 0: y is a function of
             x. None: unknown; then E[y | x] is itself taken from neighbours in all inputs, which costs accuracy.
-        neighbours: of each hand, in addition to one per column; three sizes are tried where at most two columns are
+        neighbours: of each half, in addition to one per column; three sizes are tried where at most two columns are
             known.
         permutations: random orders (and as many reversed) where there are more than 10 inputs or groups.
         confidence: level of the intervals.
@@ -303,7 +303,7 @@ def _shares(sample: Neighbourhoods, plan: dict, orders, neighbours: int) -> tupl
 def _attributes(noise_variance, neighbours: int, confidence: float, max_failed: float, seed: int) -> dict:
     known = "noise_variance taken off the variance" if np.any(noise_variance) else "none: y is a function of x"
     return {
-        "estimator": "nearest neighbours in two hands, local linear, second-order bias (one-step estimation)",
+        "estimator": "nearest neighbours in two halves, local linear, second-order bias (one-step estimation)",
         "interval": "normal, from the influence function, widened by the change from half of the runs to all",
         "noise": "unknown: E[Y|X] from neighbours in all inputs" if noise_variance is None else known,
         "coverage": COVERAGE,

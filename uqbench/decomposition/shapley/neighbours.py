@@ -1,4 +1,4 @@
-"""Conditional means from nearest neighbours in given runs, on two hands that share nothing.
+"""Conditional means from nearest neighbours in given runs, on two halves that share nothing.
 
 Distances are taken in ranks or normal scores, whichever predict better, so units and monotone changes of an input do
 not matter. Each column is stretched until runs are best predicted by their neighbours, which keeps inputs that do not
@@ -42,9 +42,9 @@ def closed_variance(z: np.ndarray, y: np.ndarray, neighbours: int) -> tuple[np.n
     order = _neighbours(z, z, 2 * sizes[-1])
     best = (np.inf, 0, y, y)
     for size in sizes:
-        hands = [_predicted(z, y, order[:, hand : 2 * size : 2]) for hand in (0, 1)]
-        error = np.mean((y - (hands[0] + hands[1]) / 2) ** 2)
-        best = min(best, (error, size, *hands), key=lambda each: each[0])
+        halves = [_predicted(z, y, order[:, half : 2 * size : 2]) for half in (0, 1)]
+        error = np.mean((y - (halves[0] + halves[1]) / 2) ** 2)
+        best = min(best, (error, size, *halves), key=lambda each: each[0])
     _, size, a, b = best
     radius = np.sqrt(np.mean((z[order[:, 2 * size - 1]] - z) ** 2) * columns)
     return y * (a + b) - a * b, radius

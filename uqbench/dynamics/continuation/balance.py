@@ -103,7 +103,7 @@ def balance_of(
         for name in parameters
         if name in inputs and jnp.shape(inputs[name]) != ()
     ]
-    if system.stops:
+    if system.scheduled_events:
         findings.append(
             "the system has a schedule, so it has no equilibria; describe the constant conditions, with "
             "dataclasses.replace(system, doses=None, switches=None)."

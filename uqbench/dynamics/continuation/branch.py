@@ -144,8 +144,8 @@ def _equilibrium_near(curve: Curve, guess) -> np.ndarray | None:
         return curve.at_rest(guess)
     found = np.append(np.asarray(z), guess[-1])
     # what is far less than a size that was guessed is not there yet; at a fold full steps settle no more
-    settled = curve.at_rest(found)
-    return found if settled is None else settled
+    steady = curve.at_rest(found)
+    return found if steady is None else steady
 
 
 def least_sizes(curve: Curve, first) -> np.ndarray:

@@ -29,7 +29,7 @@ from .folds import singular_point
 CORRECTIONS, LAST_CORRECTION = 8, 1e-9
 # Steps turn by less than this angle (radians); the first and the smallest step.
 LARGEST_TURN, FIRST_STEP, SMALLEST_STEP = 0.25, 1e-3, 1e-9
-# A closed curve comes back to its start within this, in units of the sizes; a fold lies this near to where it was seen.
+# A closed curve comes back to its start within this, in units of the sizes; a fold lies this near to its first guess.
 SAME, NEAR = 1e-6, 1e-3
 LEFT, CLOSED, TOO_SMALL, TOO_MANY = "left the interval", "closed", "step too small", "too many points"
 
@@ -234,15 +234,15 @@ class Curve:
                 del found["fold"]
         return [point for _, point in sorted(found.values(), key=lambda pair: pair[0])]
 
-    def refined(self, seen: Point, sizes) -> Point:
-        """The fold near the place where it was seen, by its own equations."""
+    def refined(self, rough: Point, sizes) -> Point:
+        """The fold near the place where it was found, by its own equations."""
         names = [self.balance.flow.names[k] for k in self.balance.independent]
-        guess = dict(zip((*names, *self.balance.parameters), map(jnp.asarray, seen.unknowns), strict=True))
+        guess = dict(zip((*names, *self.balance.parameters), map(jnp.asarray, rough.unknowns), strict=True))
         values, states, _, converged = singular_point(self.balance, self.given, guess, jnp.asarray(sizes[:-1]))
         unknowns = np.array([float({**states, **values}[name]) for name in guess])
-        if not (converged and np.abs((unknowns - seen.unknowns) / sizes).max() <= NEAR):
-            return replace(seen, resolved=False)
-        return replace(seen, unknowns=unknowns, jacobian=self.slopes(unknowns)[0])
+        if not (converged and np.abs((unknowns - rough.unknowns) / sizes).max() <= NEAR):
+            return replace(rough, resolved=False)
+        return replace(rough, unknowns=unknowns, jacobian=self.slopes(unknowns)[0])
 
 
 def unit(direction, sizes) -> np.ndarray:

@@ -1,8 +1,9 @@
 """Folds and cusps of equilibria: where a switch lets go, and where it ceases to be one.
 
 At a fold two equilibria meet and vanish as a parameter moves: the state has to jump. At a cusp, a point in the plane
-of two parameters, two folds meet in turn, and beyond it nothing jumps. Both are told from an ordinary equilibrium by
-the same question: along which curve y + s v + s^2 u / 2 in the space of states does the right-hand side vanish?
+of two parameters, two folds meet in turn, and beyond it nothing jumps. Both are distinguished from an ordinary
+equilibrium by the same question: along which curve y + s v + s^2 u / 2 in the space of states does the right-hand side
+vanish?
 
     equilibrium   f(y) = 0,
     fold          and to first order in s:    f_y v = 0,              which finds one parameter,
@@ -46,7 +47,7 @@ class Fold(eqx.Module):
         parameter: its value at the fold, in its unit.
         states: there, in the units of the model.
         null_vector: the direction in which the two equilibria meet; length 1, its largest component positive.
-        converged: whether Newton's method settled on a regular fold.
+        converged: whether Newton's method converged to a regular fold.
     """
 
     parameter: Float[Array, "*batch"]
@@ -81,7 +82,7 @@ def fold(system: Ode, theta: Theta, inputs: Inputs, *, parameter: str, guess: Ma
         inputs: what the experimenter sets.
         parameter: the name, in theta or inputs, of what moves until the equilibria meet.
         guess: every state, and optionally the parameter, near the fold; such as a point of `equilibrium_branch`. Its
-            numbers say how large each state is, in any unit; one that is zero is told by what it changes.
+            numbers say how large each state is, in any unit; one that is zero is scaled by what it changes.
 
     Returns:
         the fold, to rounding. `converged` is False, and all numbers NaN, where the steps do not settle: there is no

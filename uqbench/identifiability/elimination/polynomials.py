@@ -297,7 +297,7 @@ class Pool:
 
     def __init__(self, ring: Ring, rng: np.random.Generator, check: Callable[..., None] = unhurried):
         self.ring, self.rng, self.factors, self.check = ring, rng, [], check
-        self._seen: set[str] = set()
+        self._visited: set[str] = set()
 
     def add(self, f: nmod_mpoly, solution: Mapping[str, int]) -> None:
         """Adds the irreducible factors of f."""
@@ -310,8 +310,8 @@ class Pool:
     def add_irreducible(self, f: nmod_mpoly, solution: Mapping[str, int]) -> None:
         if f.is_constant() or evaluate(f, solution) == 0:
             return
-        if str(f) not in self._seen:
-            self._seen.add(str(f))
+        if str(f) not in self._visited:
+            self._visited.add(str(f))
             self.factors.append(Factor.of(self.ring, self.rng, f))
 
     def keep(self, solution: Mapping[str, int]) -> None:

@@ -239,15 +239,15 @@ class Prolongation:
 
     def _is_steady(self, position: int) -> bool:
         """Whether what stands at a position of the recorder does not change in time."""
-        stack, seen = [position], set()
+        stack, visited = [position], set()
         moving = {*self.program.states, *self.series}
         while stack:
             index = stack.pop()
             operation = self.recorder.operations[index]
             if operation[0] == "symbol" and operation[1] in moving:
                 return False
-            if index not in seen:
-                seen.add(index)
+            if index not in visited:
+                visited.add(index)
                 stack.extend(arguments(operation))
         return True
 

@@ -20,11 +20,11 @@ from ..budget import Budget, Undecided
 from ..field import SMALL_BITS, Field, Series
 from ..rank import Rank
 from ..taylor import Point, Question, random_point
+from .alternatives import alternatives
 from .coefficient_fibre import Function, constant_sample, value
 from .groebner import groebner_basis
 from .jets import Full, JetSystem, Prolongation
 from .quotient import Quotient, Sample, quotient
-from .rivals import rivals
 
 LARGEST_ROOM = 60_000
 # Equations beyond those that are needed make the basis easier to find; measured on the published systems.
@@ -112,13 +112,13 @@ class Knowledge:
     Args:
         prime: the modulus.
         given: values of the constant inputs to which the functions belong.
-        settled: unknowns with one value.
+        unique: unknowns with one value.
         functions: rational functions of the unknowns, by position, that the outputs determine.
     """
 
     prime: int
     given: Mapping[str, int]
-    settled: tuple[str, ...] = ()
+    unique: tuple[str, ...] = ()
     functions: tuple[Function, ...] = ()
 
 
@@ -405,7 +405,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class Settled:
+class Resolved:
     """What one point says: the unknowns with one value, words about the others, number of points, size, plan."""
 
     fixed: frozenset[str]
@@ -429,31 +429,31 @@ def global_identifiability(
         repeats: how many points have to agree.
     """
     steps = plan(question, outcome)
-    settled = knowledge.settled if knowledge else ()
-    left = tuple(name for name in steps.solved if name not in settled)
-    steps = replace(steps, solved=left, fixed=(*steps.fixed, *settled))
+    unique = knowledge.unique if knowledge else ()
+    left = tuple(name for name in steps.solved if name not in unique)
+    steps = replace(steps, solved=left, fixed=(*steps.fixed, *unique))
     verdicts = {name: "undecided" if name in steps.identifiable else "none" for name in question.unknowns}
-    verdicts |= dict.fromkeys(settled, "global")
-    found: list[Settled] = []
+    verdicts |= dict.fromkeys(unique, "global")
+    found: list[Resolved] = []
     try:
         for _ in range(repeats):
             known = knowledge or Knowledge(random_prime(rng), {})
-            found.append(_settled(question, replace(steps, orders=found[0].steps.orders) if found else steps, rng,
+            found.append(_resolved(question, replace(steps, orders=found[0].steps.orders) if found else steps, rng,
                                   known, budget))  # fmt: skip
     except Undecided as problem:
         return Answer(verdicts, str(problem), {}, steps)
     for name in steps.identifiable:
-        seen = {name in one.fixed for one in found}
-        verdicts[name] = "undecided" if len(seen) > 1 else "global" if seen == {True} else "local"
+        answers = {name in one.fixed for one in found}
+        verdicts[name] = "undecided" if len(answers) > 1 else "global" if answers == {True} else "local"
     first = found[0]
     words = {name: text for name, text in first.words.items() if all(one.words.get(name) == text for one in found)}
     reason = "the random points disagree" if "undecided" in verdicts.values() else ""
     return Answer(verdicts, reason, words, first.steps, first.degree, first.size, repeats)
 
 
-def _settled(
+def _resolved(
     question: Question, steps: Plan, rng: np.random.Generator, knowledge: Knowledge, budget: Budget
-) -> Settled:
+) -> Resolved:
     """The unknowns with one value on the fibre, and words about the others.
 
     From unknown starts the orders of the plan are enough. From given ones no order is, so more coefficients are added
@@ -461,7 +461,7 @@ def _settled(
     """
     draw = drawn(question, rng, knowledge)
 
-    def look(steps: Plan) -> Settled:
+    def look(steps: Plan) -> Resolved:
         budget.check()
         return _look(fibre(question, steps, draw, functions=knowledge.functions), steps, budget)
 
@@ -474,7 +474,7 @@ def _settled(
     return found
 
 
-def _look(at: Fibre, steps: Plan, budget: Budget) -> Settled:
+def _look(at: Fibre, steps: Plan, budget: Budget) -> Resolved:
     """The identifiable unknowns that have one value on the fibre, which must be the true one."""
     algebra, matrices = _values(at, budget)
     fixed, several = set(), {}
@@ -485,6 +485,6 @@ def _look(at: Fibre, steps: Plan, budget: Budget) -> Settled:
             fixed.add(name)
         else:
             several[name] = matrices[name]
-    words = rivals(several, at.truth, at.system.prime)
+    words = alternatives(several, at.truth, at.system.prime)
     size = sum(max(sum(power for _, power in monomial) for monomial in each) for each in at.system.equations)
-    return Settled(frozenset(fixed), words, algebra.degree, size, steps)
+    return Resolved(frozenset(fixed), words, algebra.degree, size, steps)

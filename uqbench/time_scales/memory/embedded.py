@@ -86,8 +86,8 @@ def _truncated(kernel: MemoryKernel, modes: int | None) -> tuple[Affine, Block]:
         raise InputError(
             "embedding",
             [
-                f"{modes!r} auxiliary states cannot be kept: complex pairs, and rates too close to be told apart, stay "
-                f"together; possible are {', '.join(map(str, sizes))}."
+                f"{modes!r} auxiliary states cannot be kept: complex pairs, and rates too close to be distinguished, "
+                f"stay together; possible are {', '.join(map(str, sizes))}."
             ],
         )
     count = int(np.searchsorted(sizes, modes))

@@ -1,6 +1,6 @@
 """Invariant blocks: the fewest directions of a linear system that have to stay together.
 
-x' = D x falls apart into exponentials e^(r t) where the rates r of D are told apart; each is then a block of its own, a
+x' = D x falls apart into exponentials e^(r t) where the rates r of D are distinct; each is then a block of its own, a
 complex pair one of two. Where rates coincide, as in a chain of equal steps, there may be no exponentials but only
 t^k e^(r t); where they nearly do, there are, with coefficients that cancel and take the digits along. So directions are
 separated only as far as their bases are well conditioned together (in the spirit of Bavely & Stewart 1979);
@@ -23,7 +23,7 @@ LARGEST_CONDITION = 1e4
 class Block:
     """Fast directions z that stay together: z' = matrix z + inward y + source, and y' gains outward z.
 
-    One direction is an exponential, two may be a complex pair; more belong to rates too close to be told apart.
+    One direction is an exponential, two may be a complex pair; more belong to rates too close to be distinguished.
 
     Args:
         matrix: `(size, size)`. outward: `(slow, size)`. inward: `(size, slow)`. source, start: `(size,)`.
@@ -83,8 +83,8 @@ def invariant_bases(matrix: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
     """
     # units of the states are no reason to join anything
     balanced, scale = scipy.linalg.matrix_balance(matrix, permute=False)
-    seen = np.linalg.eigvals(balanced)
-    points = np.unique(np.stack([seen.real, np.abs(seen.imag)], axis=1), axis=0)
+    eigenvalues = np.linalg.eigvals(balanced)
+    points = np.unique(np.stack([eigenvalues.real, np.abs(eigenvalues.imag)], axis=1), axis=0)
     groups = [[k] for k in range(len(points))]
     while True:
         bases = [_basis_of(balanced, points, group) for group in groups]

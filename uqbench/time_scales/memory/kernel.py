@@ -134,8 +134,8 @@ class MemoryKernel(eqx.Module):
             values, vectors = np.linalg.eig(block.matrix)
             if np.linalg.cond(vectors) > LARGEST_CONDITION:
                 findings.append(
-                    f"the fast rates {', '.join(f'{value:.4g}' for value in values)} are too close to be told apart as "
-                    "exponentials; use `blocks`, `kernel` or `embedding`, which keep them together."
+                    f"the fast rates {', '.join(f'{value:.4g}' for value in values)} are too close to be distinguished "
+                    "as exponentials; use `blocks`, `kernel` or `embedding`, which keep them together."
                 )
                 continue
             left, right = block.outward @ vectors, np.linalg.solve(vectors, block.inward)
@@ -174,7 +174,7 @@ def memory_kernel(system: Ode, fast: Sequence[str], theta: Theta, inputs: Inputs
     """
     theta, inputs, names = checked("memory_kernel", system, theta, inputs)
     slow, fast, findings = split_states(names, fast)
-    if system.stops:
+    if system.scheduled_events:
         findings.append(
             "the system has a schedule, which a kernel does not know of; leave it out with dataclasses.replace(system, "
             "doses=None, switches=None)."

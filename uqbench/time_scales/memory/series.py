@@ -48,7 +48,7 @@ def prony(samples, step: float, modes: int) -> Prony:
 
     By the matrix pencil (Hua & Sarkar 1990, doi:10.1109/29.56027): the rates are those by which the span of the shifted
     samples moves, shared by all entries of the kernel; the residues follow by least squares. Noise biases rates that
-    decay within a few steps; whether more modes are needed is told by the residual.
+    decay within a few steps; whether more modes are needed is shown by the residual.
 
     Args:
         samples: `(lags, ...)` from lag 0 on. step: between lags, in the time unit. modes: exponentials, complex ones

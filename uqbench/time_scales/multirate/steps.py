@@ -121,7 +121,7 @@ def separated(
         findings += _step_findings(steps, times[-1] - float(design.start))
     if method not in ORDERS:
         findings.append(f"method {method!r}; {nearest(method, [*ORDERS])}")
-    if system.stops:
+    if system.scheduled_events:
         findings.append(
             "the system has a schedule, at which macro steps would have to stop; solve the parts between its times one "
             "after the other, with dataclasses.replace(system, doses=None, switches=None)."
@@ -152,7 +152,7 @@ def _half_counts(design: Design, step: float) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Split:
-    """A system with its states told apart, and the method to step it."""
+    """A system with its states split, and the method to step it."""
 
     system: Ode
     slow: tuple[str, ...]

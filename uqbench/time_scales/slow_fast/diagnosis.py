@@ -26,13 +26,13 @@ from ...initial_value.odes import problem_of, solve_once
 from ...system import Ode, Theta
 from ...systems.reduced import quasi_steady_state, split_states
 from .scales import grid_times, layers, look
-from .verdict import SAME, judged, told
+from .verdict import SAME, as_attributes, separation_verdict
 
 POINTS, STARTS = 20, 24
 # Spread of the starts about the size of the fast states, in powers of ten.
 DECADES = 2.0
 # A design that asks only for the steady state is followed for this many of its slowest time scale.
-SETTLED = 20.0
+RELAXATION_TIMES = 20.0
 # Of the size at which a state counts as nothing, what roots there differ by.
 ROUNDING = 1e-10
 
@@ -80,19 +80,19 @@ def separation(system: Ode, fast: Sequence[str], theta: Theta, design: Design, *
     full = solve_once(system, theta, grid)
     if code := int(full.result):
         none = {"epsilon": np.nan, "layer": np.nan, "error": np.nan}
-        return xr.Dataset(attrs=none | told("unknown", f"the full system cannot be solved: {RESULTS[code]}"))
+        return xr.Dataset(attrs=none | as_attributes("unknown", f"the full system cannot be solved: {RESULTS[code]}"))
     equilibrium = reduced.algebraic
     free = equilibrium.rates(theta, inputs).independent
     x, y = (_columns(full.states, part) for part in (free, slow))
     points = _disturbed(system, free, slow, theta, grid, x, y)
     starts = _starts(np.abs(x).max(axis=0, initial=0.0), x.min(axis=0) < 0, seed)
-    seen = {name: np.asarray(values) for name, values in look(equilibrium, slow, theta, grid, x, y, starts).items()}
+    analysis = {name: np.asarray(values) for name, values in look(equilibrium, slow, theta, grid, x, y, starts).items()}
     shifts = np.asarray(layers(equilibrium, slow, theta, inputs, *points))
     short = solve_once(reduced, theta, grid)
     dataset = _dataset(
-        grid, free, slow, x, y, _columns(short.states, slow), seen, shifts, system.least_atol / system.rtol
+        grid, free, slow, x, y, _columns(short.states, slow), analysis, shifts, system.least_atol / system.rtol
     )
-    return dataset.assign_attrs(judged(dataset, int(short.result)))
+    return dataset.assign_attrs(separation_verdict(dataset, int(short.result)))
 
 
 def _columns(states: dict, names) -> np.ndarray:
@@ -108,7 +108,7 @@ def _grid(system: Ode, theta: Theta, design: Design) -> Design:
     else:
         rates = np.abs(np.linalg.eigvals(np.asarray(_jacobian(system, theta, design))))
         rates = rates[rates > 1e-10 * rates.max(initial=0.0)]
-        end = start + (SETTLED / rates.min() if rates.size else 1.0)
+        end = start + (RELAXATION_TIMES / rates.min() if rates.size else 1.0)
     return Design(grid_times(start, end, finite, POINTS), design.inputs, start=start)
 
 
@@ -136,23 +136,26 @@ def _disturbed(system: Ode, free, slow, theta: Theta, grid: Design, x, y):
     """Times, free fast states and slow states at the start and right after each dose and switch: layers begin there."""
     problem = problem_of(system, (*free, *slow), (theta, grid))
     times, fast, states = [float(grid.start)], [x[0]], [y[0]]
-    if problem.stops is None:
+    if problem.event_times is None:
         return np.array(times), np.stack(fast), np.stack(states)
-    stops, kicks = np.asarray(problem.stops), np.stack([np.asarray(kick) for kick in problem.kicks])
-    inside = np.unique(stops[(stops >= times[0]) & (stops < float(grid.times[-1]))])
+    event_times, dose_amounts = (
+        np.asarray(problem.event_times),
+        np.stack([np.asarray(amount) for amount in problem.dose_amounts]),
+    )
+    inside = np.unique(event_times[(event_times >= times[0]) & (event_times < float(grid.times[-1]))])
     if inside.size:
         before = solve_once(system, theta, Design(inside, grid.inputs, start=times[0])).states
-        for k, stop in enumerate(inside):
-            added = kicks[:, stops == stop].sum(axis=1)
+        for k, event_time in enumerate(inside):
+            added = dose_amounts[:, event_times == event_time].sum(axis=1)
             rows = [np.array([float(before[name][k]) for name in part]) for part in (free, slow)]
-            times.append(np.nextafter(stop, np.inf))
+            times.append(np.nextafter(event_time, np.inf))
             fast.append(rows[0] + added[: len(free)])
             states.append(rows[1] + added[len(free) :])
     return np.array(times), np.stack(fast), np.stack(states)
 
 
-def _dataset(grid: Design, free, slow, x, y, reduced, seen, shifts, floor) -> xr.Dataset:
-    stable, found = seen["stable"], seen["found"]
+def _dataset(grid: Design, free, slow, x, y, reduced, analysis, shifts, floor) -> xr.Dataset:
+    stable, found = analysis["stable"], analysis["found"]
     # the fast states may be at their largest within the first layer, which the grid does not see
     size_x = np.abs(np.vstack([x, np.nan_to_num(found[:, 0])])).max(axis=0)
     size_x, size_y = (np.maximum(size, 1e-300) for size in (size_x, np.abs(y).max(axis=0)))
@@ -163,16 +166,16 @@ def _dataset(grid: Design, free, slow, x, y, reduced, seen, shifts, floor) -> xr
     reachable = stable & np.all(found >= physical, axis=-1)
     reachable[:, 0] = stable[:, 0]
     count = np.array([_distinct(rows[kept], apart) for rows, kept in zip(found, reachable, strict=True)])
-    fast_rate = np.where(stable[:, 0], np.abs(seen["growth"]).min(axis=-1), np.nan)
-    slow_rate = np.abs(seen["slow_spectrum"]).max(axis=-1)
-    for speed, size in ((seen["speed"], size_y), (seen["drift"], size_x)):
+    fast_rate = np.where(stable[:, 0], np.abs(analysis["growth"]).min(axis=-1), np.nan)
+    slow_rate = np.abs(analysis["slow_spectrum"]).max(axis=-1)
+    for speed, size in ((analysis["speed"], size_y), (analysis["drift"], size_x)):
         slow_rate = np.maximum(slow_rate, np.abs(speed / size).max(axis=-1))
     return xr.Dataset(
         {
             "slow_state": (("time", "slow"), y),
             "fast_state": (("time", "fast"), x),
             "equilibrium": (("time", "fast"), np.where(stable[:, :1], found[:, 0], np.nan)),
-            "taken": (("time", "fast"), seen["taken"]),
+            "taken": (("time", "fast"), analysis["taken"]),
             "apart": ("fast", apart),
             "stable_equilibria": ("time", count),
             "fast_rate": ("time", fast_rate),

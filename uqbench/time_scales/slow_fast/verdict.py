@@ -14,14 +14,14 @@ MEANING = (
 )
 
 
-def told(verdict: str, reason: str) -> dict[str, str]:
+def as_attributes(verdict: str, reason: str) -> dict[str, str]:
     """The attributes that say so; `warning` is empty where all is well."""
     advice = {"strong": "", "unknown": ""}.get(verdict, " Keep the fast states.")
     warning = f"{verdict} separation of time scales: {reason.rstrip('.')}.{advice}"
     return {"verdict": verdict, "reason": reason, "warning": "" if verdict == "strong" else warning, "meaning": MEANING}
 
 
-def judged(dataset: xr.Dataset, code: int) -> dict:
+def separation_verdict(dataset: xr.Dataset, code: int) -> dict:
     """Attributes of a diagnosis; `code` is the result of the reduced solve."""
     names = ", ".join(map(str, dataset.fast.values))
     lost = np.isnan(dataset.fast_rate.values)
@@ -31,19 +31,19 @@ def judged(dataset: xr.Dataset, code: int) -> dict:
     if weak := _weakness(dataset, lost, names):
         return numbers | weak
     if code:
-        return numbers | told("weak", f"the reduced system cannot be solved: {RESULTS[code]}")
+        return numbers | as_attributes("weak", f"the reduced system cannot be solved: {RESULTS[code]}")
     for what in (
         f"what is slow moves at {epsilon:.2g} of the rate at which {names} relaxes" if epsilon > SMALL else "",
         f"while {names} relaxes, a slow state moves by {layer:.2g} of its size" if layer > SMALL else "",
         f"the reduced solution errs by {error:.2g} of the size of a slow state" if error > SMALL else "",
     ):
         if what:
-            return numbers | told("absent", f"{what}; this must be small")
+            return numbers | as_attributes("absent", f"{what}; this must be small")
     faster = whole(1 / max(epsilon, 1e-300))
     reason = (
         f"{names} has one stable equilibrium along the way, as far as was found, and relaxes {faster} times as fast "
     )
-    return numbers | told("strong", f"{reason}as what is slow moves")
+    return numbers | as_attributes("strong", f"{reason}as what is slow moves")
 
 
 def _weakness(dataset: xr.Dataset, lost: np.ndarray, names: str) -> dict:
@@ -66,7 +66,10 @@ def _weakness(dataset: xr.Dataset, lost: np.ndarray, names: str) -> dict:
             at = ", ".join(f"{name} = {float(value):.3g}" for name, value in zip(state.slow.values, state, strict=True))
             reasons.append(f"{what}, from time {first:.3g} ({at}) to {last:.3g}")
     first, last = (float(times[weak][k]) for k in (0, -1))
-    return told("weak", f"the fast part ({names}) {'; it '.join(reasons)}") | {"weak_from": first, "weak_to": last}
+    return as_attributes("weak", f"the fast part ({names}) {'; it '.join(reasons)}") | {
+        "weak_from": first,
+        "weak_to": last,
+    }
 
 
 def whole(number: float) -> str:

@@ -1,7 +1,7 @@
 """Is a system stiff, which term and which parameter makes it so, and what does that cost each method?
 
 Two things go by one name. *Numerical stiffness*: an explicit method must take small steps for the sake of stability
-where the solution itself is slow, because some mode decays fast that is no longer to be seen (Curtiss & Hirschfelder
+where the solution itself is slow, because some mode decays fast that is no longer visible (Curtiss & Hirschfelder
 1952). Whether that is so depends on the solution: an oscillation that is excited has to be resolved by every method,
 however fast; one at rest has not. *Physical stiffness*: a material resists deformation, as a spring of many N/m or a
 tissue of many Pa does. Each may come without the other: a stiff spring that swings undamped is not numerically stiff,
@@ -46,8 +46,8 @@ ORDERS = tuple(sorted({method.order for method in METHODS.values()}))
 
 class Trajectory(NamedTuple):
     """What the rough run saw: `time` `(n,)`, `states` `(n, states)`, the size of derivatives in units of the tolerance
-    (order -> `(n,)`), the `piece` from stop to stop that a point is of `(n,)`, and why it ended early ("" when it did
-    not). At a stop there are two points, before and after it."""
+    (order -> `(n,)`), the `piece` between events that a point is of `(n,)`, and why it ended early ("" when it did
+    not). At an event there are two points, before and after it."""
 
     time: np.ndarray
     states: np.ndarray
@@ -72,7 +72,7 @@ def stiffness_report(system: Ode, theta: Theta, design: Design, *, space: Space 
         time `at` in the middle of the stability steps, for the mode that limits them: `entry_share` by `equation` and
         `state`, `term_share` by `term` (each adds up to 1), and `sensitivity` d log abs(lambda) / d log p by
         `parameter`, at fixed states. Attributes: `verdict`, a sentence; `numerical_stiffness` and `physical_stiffness`
-        ("yes", "no", "not resolved"); `not_resolved`, what could not be told, and why. An oscillating mode is asked to
+        ("yes", "no", "not resolved"); `not_resolved`, what could not be resolved, and why. An oscillating mode is to
         grow no more than e-fold over the whole run. Steps of accuracy are those of a linear problem with the same
         derivatives: where the right-hand side is strongly curved the library's solver takes two to three times as many.
         A run that fails is reported up to where it came.
@@ -135,17 +135,17 @@ def _checked(system: Ode, theta: Theta, design: Design, space: Space | None) -> 
 
 
 def _follow(system: Ode, names, theta: Theta, design: Design) -> Trajectory:
-    """The trajectory from stop to stop; a failure ends it, whatever was reached is kept."""
+    """The trajectory from event to event; a failure ends it, whatever was reached is kept."""
     problem = problem_of(system, names, (theta, design))
     start, end = float(design.start), float(np.max(np.asarray(design.times)))
-    stops, kicks = np.array([]), np.zeros((len(names), 0))
-    if problem.stops is not None:
-        stops, kicks = np.asarray(problem.stops), np.asarray(problem.kicks)
-    inside = np.unique(stops[(stops > start) & (stops < end)])
+    event_times, dose_amounts = np.array([]), np.zeros((len(names), 0))
+    if problem.event_times is not None:
+        event_times, dose_amounts = np.asarray(problem.event_times), np.asarray(problem.dose_amounts)
+    inside = np.unique(event_times[(event_times > start) & (event_times < end)])
     y = np.array([float(value) for value in problem.initial])
     pieces, failure, left = [], "", MOST_EVALUATIONS
     for t0, t1 in zip([start, *inside], [*inside, end], strict=True):
-        y = y + kicks[:, stops == t0].sum(axis=1)
+        y = y + dose_amounts[:, event_times == t0].sum(axis=1)
         if not np.all(np.isfinite(y)):
             failure = f"the state at {t0:g} is not finite"
             break
@@ -165,7 +165,7 @@ def _follow(system: Ode, names, theta: Theta, design: Design) -> Trajectory:
 
 def _thinned(piece: np.ndarray) -> np.ndarray:
     """Indices of about `MOST_POINTS` points, among them the first and the last of each piece: between two of one piece
-    a rate may be interpolated, across a stop it may not."""
+    a rate may be interpolated, across an event it may not."""
     share, kept = min(MOST_POINTS / max(len(piece), 1), 1.0), []
     for which in np.unique(piece):
         (inside,) = np.nonzero(piece == which)
@@ -176,7 +176,7 @@ def _thinned(piece: np.ndarray) -> np.ndarray:
 
 def _segment(system: Ode, names, theta: Theta, design: Design, t0: float, t1: float, y, most: int):
     """Times and states of LSODA's steps (Petzold 1983, doi:10.1137/0904010), why it ended early, evaluations."""
-    # at a stop the right-hand side has its value from this side
+    # at an event the right-hand side has its value from this side
     first, last = np.nextafter(t0, np.inf), np.nextafter(t1, -np.inf)
 
     def slope(t, y):
@@ -285,7 +285,7 @@ def _columns(eigenvalue, kind, stability, accuracy, counts) -> dict:
 
 
 def _verdict(columns: dict, cause: Cause | None, failure: str, space: Space | None) -> dict[str, str]:
-    """The attributes: what is stiff, why, and what could not be told."""
+    """The attributes: what is stiff, why, and what could not be resolved."""
     at = [*METHODS].index(REFERENCE)
     stability, accuracy = (float(columns[f"steps_for_{what}"][1][at]) for what in ("stability", "accuracy"))
     numerical = "not resolved" if failure else "yes" if stability >= FAR * max(accuracy, 1.0) else "no"

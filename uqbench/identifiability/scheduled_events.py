@@ -1,8 +1,8 @@
 """What doses and switches mean for the structural question.
 
-Between two stops the equations are smooth, and what identifies a parameter there identifies it. The question is asked
+Between two events the equations are smooth, and what identifies a parameter there identifies it. The question is asked
 of the time after the first dose, from the initial state plus its amount: later doses and switches can only add. So
-"global" and "local" hold for the whole course; what only later stops could show is left undecided.
+"global" and "local" hold for the whole course; what only later events could show is left undecided.
 """
 
 from dataclasses import replace
@@ -15,12 +15,12 @@ from ..design import Design
 from ..model import Model
 from ..system import AnyInput
 
-ONLY_STOPS = "it enters only the times of doses or switches, or later doses, which are not looked at"
-LATER_STOPS = "not from the time up to the second stop; later doses or switches may show it"
+ONLY_EVENTS = "it enters only the times of doses or switches, or later doses, which are not looked at"
+LATER_EVENTS = "not from the time up to the second event; later doses or switches may show it"
 
 
 def after_first_dose(model: Model, design: Design | None) -> Model:
-    """The model without stops, its states beginning after the first dose."""
+    """The model without scheduled events, its states beginning after the first dose."""
     system = model.system
     if system.doses is None:
         return replace(model, system=replace(system, switches=None))
@@ -49,12 +49,12 @@ def _first_doses(model: Model, design: Design | None) -> dict[str, int]:
     return {name: int(row.argmin()) for name, row in times.items() if row.min(initial=np.inf) == earliest}
 
 
-def parameters_of_stops(model: Model, design: Design | None) -> set[str]:
-    """The parameters on which times and amounts of any stop depend."""
+def parameters_of_events(model: Model, design: Design | None) -> set[str]:
+    """The parameters on which times and amounts of scheduled events depend."""
     inputs = design.inputs if design is not None else AnyInput()
     theta, out = model.space.nominal(), set()
-    for stop in model.system.stops:
-        jaxpr = jax.make_jaxpr(lambda theta, stop=stop: stop(theta, inputs))(theta).jaxpr
+    for schedule in model.system.scheduled_events:
+        jaxpr = jax.make_jaxpr(lambda theta, schedule=schedule: schedule(theta, inputs))(theta).jaxpr
         needed = {id(v) for v in jaxpr.outvars}
         for equation in reversed(jaxpr.eqns):
             if any(id(v) in needed for v in equation.outvars):

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import combinations as subsets
+from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
@@ -21,8 +22,13 @@ from sympy.core.sympify import SympifyError
 from ..design import Design
 from ..distributions import Distribution, LogNormal
 from ..errors import InputError, nearest
-from ..model import Model, evaluate_many, output_findings
 from ..space import Parameter, Space, Theta, aleatory, epistemic, fixed
+from ..symbols import read
+from .findings import output_findings
+from .running import evaluate_many
+
+if TYPE_CHECKING:
+    from .description import Model
 
 CHECKS = 16
 # Two solves of the same trajectory differ by about a hundred times the tolerance of a step.
@@ -92,13 +98,13 @@ class WithOutputs:
 
 
 def reparametrised(
-    model: Model,
+    model: "Model",
     combinations: Mapping[str, str],
     *,
     priors: Mapping[str, Parameter | Distribution] | None = None,
     design: Design | None = None,
     seed: int = 0,
-) -> Model:
+) -> "Model":
     """The same model in new parameters that are combinations of old ones.
 
     As many old parameters as there are fewer new ones are held, at their medians (rounded; any value would do); the
@@ -144,7 +150,7 @@ def reparametrised(
     return new
 
 
-def _expressions(subject: str, model: Model, given: Mapping[str, str]):
+def _expressions(subject: str, model: "Model", given: Mapping[str, str]):
     """The combinations that stay as old parameters, and the expressions of the others."""
     space, findings = model.space, []
     symbols = {name: sympy.Symbol(name) for name in space.names}
@@ -295,7 +301,7 @@ def _unit(space: Space, expression: sympy.Expr) -> str:
     return parts[0].strip("()") if len(parts) == 1 and "**" not in parts[0] else "*".join(parts)
 
 
-def _translated(model: Model, space: Space, formulas: Formulas, solved) -> Model:
+def _translated(model: "Model", space: Space, formulas: Formulas, solved) -> "Model":
     """The model with its functions called by the new parameters, and the noise by their names."""
     renamed = {name: str(value) for name, value in solved.items() if value.is_Symbol}
     held = {name: float(value) for name, value in solved.items() if value.is_number}
@@ -315,11 +321,9 @@ def _translated(model: Model, space: Space, formulas: Formulas, solved) -> Model
     return replace(model, space=space, system=system, observe=observe, units=units, noise=noise)
 
 
-def _compare(subject: str, old: Model, new: Model, expressions, design: Design | None, seed: int) -> None:
+def _compare(subject: str, old: "Model", new: "Model", expressions, design: Design | None, seed: int) -> None:
     """Outputs and noise of the old model at random parameters against those of the new one at their combinations."""
     if design is None:
-        from ..symbols import read
-
         inputs = read(old).inputs if "symbolic" in old.dynamics.capabilities else ()
         design = Design.linspace(0.1, 1.0, 10, inputs=dict.fromkeys(inputs, 1.0))
     for model in (old, new):
@@ -352,8 +356,8 @@ def _compare(subject: str, old: Model, new: Model, expressions, design: Design |
         if change > tolerance:
             findings.append(f"the noise of {output!r}")
     if findings:
-        told = ", ".join(f"{name} = {value}" for name, value in expressions.items())
-        raise InputError(subject, [f"{finding} changes though {told} and all other parameters stay the same; "
+        held = ", ".join(f"{name} = {value}" for name, value in expressions.items())
+        raise InputError(subject, [f"{finding} changes though {held} and all other parameters stay the same; "
                                    "the combinations are not sufficient." for finding in findings])  # fmt: skip
 
 

@@ -9,7 +9,7 @@ import pytest
 import uqbench as uq
 from forward_models import product_rate, secretion
 from uqbench.identifiability import fisher_information, structural_identifiability
-from uqbench.identifiability.reparametrisation import reparametrised
+from uqbench.model.reparametrisation import reparametrised
 
 PRIOR = uq.epistemic(uq.LogNormal(median=1.0, sigma=0.4))
 

@@ -1,20 +1,20 @@
-"""Parameter spaces that were written for other packages: what their distributions are called here.
+"""Chaospy joints: read as distributions, written from a space.
 
-SALib describes a problem by parallel lists (names, bounds, dists), in which the meaning of "bounds" depends on the name
-of the distribution; chaospy by objects that wrap a standard family into shifts and scales. Both are read here without
-importing either package. A translation may fail silently: the same word with another parametrisation gives numbers
-that look right. So SALib's table is held to SALib's own scaling by the tests, and every chaospy distribution is
-compared, when it is read, with the quantiles that chaospy itself computes for it.
+Chaospy has objects that wrap a standard family into shifts and scales. They are read without importing the package,
+and each is compared with the quantiles that chaospy itself computes for it: a translation may fail silently, since the
+same word with another parametrisation gives numbers that look right.
 
-What has no counterpart is refused by name, never approximated.
+Only what means exactly the same there is translated; what has no counterpart is refused by name, never approximated. A
+distribution that names other parameters has none, since only joints of independent components are exchanged. Fixed
+parameters are no inputs and are left out.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
-from .distributions import (
+from ..distributions import (
     Beta,
     Cauchy,
     Distribution,
@@ -26,152 +26,15 @@ from .distributions import (
     LogUniform,
     Normal,
     StudentT,
-    TruncatedNormal,
     Uniform,
 )
-from .errors import InputError, nearest
+from ..errors import InputError
+from .families import families_of, truncated_normal
 
+if TYPE_CHECKING:
+    import chaospy
 
-class Family(NamedTuple):
-    """One of SALib's distributions: what its "bounds" mean, in order, and its counterpart (None: there is none)."""
-
-    meaning: tuple[tuple[str, ...], ...]
-    translate: Callable[..., Distribution | None]
-
-
-def _truncated(lower: float, upper: float, mu: float, sigma: float) -> Distribution:
-    """Half of a centred normal has a name of its own."""
-    if mu == 0 == lower and upper == np.inf:
-        return HalfNormal(sigma)
-    return TruncatedNormal(mu, sigma, lower, upper)
-
-
-def _weibull(shape: float, scale: float, location: float = 0.0) -> Distribution | None:
-    return Exponential(1 / scale) if shape == 1 and location == 0 and scale > 0 else None
-
-
-# Meanings as in SALib.util._nonuniform_scale_samples (SALib 1.6).
-SALIB = {
-    "unif": Family((("lower", "upper"),), Uniform),
-    "logunif": Family((("lower", "upper"),), LogUniform),
-    "norm": Family((("mean", "standard deviation"),), Normal),
-    "lognorm": Family((("mean of the logarithm", "standard deviation of the logarithm"),), LogNormal),
-    "truncnorm": Family((("lower", "upper", "mean", "standard deviation"),), _truncated),
-    "triang": Family((("lower", "upper", "peak as a share of the width"), ("upper", "peak")), lambda *values: None),
-    "weibull": Family((("shape", "scale"), ("shape", "scale", "location")), _weibull),
-}
-INSTEAD = {
-    "triang": "there is no triangular family here; give 'unif' with its bounds, or 'truncnorm' around its peak.",
-    "weibull": "of the Weibull family only the exponential exists here (shape 1, location 0); give 'lognorm' or build "
-    "the space from uqbench's Gamma(mu=, sigma=) with the same mean and standard deviation.",
-}
-
-
-def from_salib(problem: Mapping) -> dict[str, Distribution]:
-    """The distributions of a SALib problem.
-
-    Args:
-        problem: a dict, or a `ProblemSpec`, with `names`, `bounds` and optionally `num_vars`, `dists` and `groups`.
-
-    Returns:
-        name -> distribution, in the order of the names.
-
-    Raises:
-        InputError: with every finding.
-
-    Example:
-        >>> from_salib({"names": ["k"], "bounds": [[0.0, 0.5]], "dists": ["lognorm"]})
-        {'k': LogNormal(mu=0, sigma=0.5)}
-    """
-    names, findings = _problem_names(problem)
-    bounds = _entries(problem, "bounds", len(names), findings, None)
-    dists = _entries(problem, "dists", len(names), findings, "unif")
-    _entries(problem, "groups", len(names), findings, None)
-    found = {}
-    # A list of the wrong length leaves the rest of its entries unjudged.
-    for name, values, dist in zip(names, bounds, dists, strict=False):
-        try:
-            found[name] = _from_salib(dist, values)
-        except InputError as error:
-            findings += [f"{name!r}: {finding}" for finding in error.findings]
-    if findings:
-        raise InputError("SALib problem", findings)
-    return found
-
-
-def salib_groups(problem: Mapping) -> dict[str, tuple[str, ...]]:
-    """The groups of a SALib problem as `sobol_plan(groups=...)` takes them; without groups each parameter is one.
-
-    Args:
-        problem: a dict, or a `ProblemSpec`, with `names` and optionally `groups`, one label per name.
-
-    Returns:
-        label -> names, labels in the order in which they first appear.
-
-    Raises:
-        InputError: with every finding.
-
-    Example:
-        >>> salib_groups({"names": ["a", "b", "c"], "groups": ["x", "y", "x"]})
-        {'x': ('a', 'c'), 'y': ('b',)}
-    """
-    names, findings = _problem_names(problem)
-    labels = _entries(problem, "groups", len(names), findings, None)
-    if findings:
-        raise InputError("SALib problem", findings)
-    groups: dict[str, tuple[str, ...]] = {}
-    for name, label in zip(names, labels, strict=True):
-        label = name if label is None else str(label)
-        groups[label] = (*groups.get(label, ()), name)
-    return groups
-
-
-def _problem_names(problem: Mapping) -> tuple[list[str], list[str]]:
-    if not isinstance(problem, Mapping):
-        raise InputError("SALib problem", [f"it is a {type(problem).__name__}; give a dict or a ProblemSpec."])
-    names = [str(name) for name in problem.get("names", ())]
-    findings = [] if names else ["there are no 'names'; list the parameters."]
-    twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
-    findings += [f"the name {name!r} is there {names.count(name)} times; names must differ." for name in twice]
-    if problem.get("num_vars", len(names)) != len(names):
-        findings.append(f"num_vars is {problem['num_vars']}, but there are {len(names)} names; leave num_vars out.")
-    return names, findings
-
-
-def _entries(problem: Mapping, key: str, length: int, findings: list[str], default) -> list:
-    """One entry per name; a list of another length is a finding."""
-    if key not in problem and key == "bounds":
-        findings.append("there are no 'bounds'; give one list of numbers per name.")
-        return []
-    given = problem.get(key)
-    if given is None or len(given) == 0:
-        return [default] * length
-    if len(given) != length:
-        findings.append(f"there are {len(given)} {key} for {length} names; give one per name.")
-    return list(given)
-
-
-def _from_salib(dist: str, values: Sequence) -> Distribution:
-    family, findings = SALIB.get(dist), []
-    if family is None:
-        findings.append(f"the distribution {dist!r} is unknown; {nearest(str(dist), list(SALIB))}")
-    try:
-        numbers = [float(value) for value in values]
-    except (TypeError, ValueError):
-        findings.append(f"its bounds are {values!r}; give a list of numbers.")
-    if findings:
-        raise InputError("", findings)
-    if len(numbers) not in [len(meaning) for meaning in family.meaning]:
-        wanted = " or ".join(f"[{', '.join(meaning)}]" for meaning in family.meaning)
-        raise InputError("", [f"{dist!r} takes {wanted}, but {len(numbers)} numbers were given: {numbers}."])
-    try:
-        found = family.translate(*numbers)
-    except InputError as error:
-        given = dict(zip(family.meaning[0], numbers, strict=True))
-        raise InputError("", [f"{dist!r} with {given}: {finding}." for finding in error.findings]) from None
-    if found is None:
-        raise InputError("", [f"{dist!r} with {numbers}: {INSTEAD[dist]}"])
-    return found
+    from ..space import Space
 
 
 class ChaospyLike(Protocol):
@@ -315,7 +178,7 @@ CHAOSPY: dict[str, Callable[..., Distribution | None]] = {
     "normal": lambda shift, scale: Normal(shift, scale),
     "cauchy": lambda shift, scale: Cauchy(shift, scale),
     "student_t": lambda shift, scale, a: StudentT(a, shift, scale),
-    "trunc_normal": lambda shift, scale, a, b, mu, sigma: _truncated(
+    "trunc_normal": lambda shift, scale, a, b, mu, sigma: truncated_normal(
         shift + scale * a, shift + scale * b, shift + scale * mu, scale * sigma
     ),
     "log_normal": _unshifted(lambda scale, a: LogNormal(float(np.log(scale)), a)),
@@ -326,3 +189,48 @@ CHAOSPY: dict[str, Callable[..., Distribution | None]] = {
     "folded_cauchy": _unshifted(lambda scale, c: HalfCauchy(scale) if c == 0 else None),
     "beta_": _unshifted(lambda scale, a, b: Beta(a, b) if scale == 1 else None),
 }
+
+
+# Family -> chaospy's name and its arguments.
+TO_CHAOSPY: dict[str, Callable[..., tuple[str, dict[str, float]]]] = {
+    "Uniform": lambda lower, upper: ("Uniform", {"lower": lower, "upper": upper}),
+    "LogUniform": lambda lower, upper: ("LogUniform", {"lower": np.log(lower), "upper": np.log(upper)}),
+    "Normal": lambda mu, sigma: ("Normal", {"mu": mu, "sigma": sigma}),
+    "LogNormal": lambda mu, sigma: ("LogNormal", {"mu": mu, "sigma": sigma}),
+    "TruncatedNormal": lambda mu, sigma, lower, upper: (
+        "TruncNormal",
+        {"lower": lower, "upper": upper, "mu": mu, "sigma": sigma},
+    ),
+    # chaospy inverts its FoldedNormal by iteration; half of a normal is also a truncated one, in closed form.
+    "HalfNormal": lambda sigma: ("TruncNormal", {"lower": 0.0, "upper": np.inf, "mu": 0.0, "sigma": sigma}),
+    "Exponential": lambda lam: ("Exponential", {"scale": 1 / lam}),
+    "Gamma": lambda alpha, beta: ("Gamma", {"shape": alpha, "scale": 1 / beta}),
+    "Beta": lambda alpha, beta: ("Beta", {"alpha": alpha, "beta": beta}),
+    "StudentT": lambda nu, mu, sigma: ("StudentT", {"df": nu, "mu": mu, "sigma": sigma}),
+    "Cauchy": lambda alpha, beta: ("Cauchy", {"scale": beta, "shift": alpha}),
+}
+
+
+def to_chaospy(space: "Space") -> "chaospy.J":
+    """A space as a chaospy joint of independent components, in the order of `space.free`.
+
+    Args:
+        space: free parameters of any continuous family but HalfCauchy.
+
+    Returns:
+        `chaospy.J`; its `inv` at points of the unit cube gives the values of `space.from_cube`.
+
+    Raises:
+        InputError: with every finding: families that chaospy does not have, distributions that name parameters.
+
+    Example:
+        >>> from uqbench import Gamma, Space, epistemic
+        >>> to_chaospy(Space(a=epistemic(Gamma(2, 4))))
+        J(Gamma(2.0, scale=0.25))
+    """
+    families, findings = families_of(space, TO_CHAOSPY, "chaospy")
+    if findings:
+        raise InputError("to_chaospy", findings)
+    import chaospy
+
+    return chaospy.J(*(getattr(chaospy, family)(**arguments) for family, arguments in families))

@@ -15,7 +15,7 @@ SIGN = "sign: only its square is known; being positive it has one value"
 NEGATIVE = "; negative and complex ones count"
 
 
-def rivals(matrices: Mapping[str, nmod_mat], truth: Mapping[str, int], prime: int) -> dict[str, str]:
+def alternatives(matrices: Mapping[str, nmod_mat], truth: Mapping[str, int], prime: int) -> dict[str, str]:
     """Unknown with several values -> words about them.
 
     Args:

@@ -211,7 +211,7 @@ def _quantity_variance(study, quantities, draws, runs, confidence, seed, key):
     quantile = np.nanquantile(flat, (0.05, 0.5, 0.95), axis=0)
     drawn = {name: np.asarray(theta[name])[::replicates] for name in study.model.space.epistemic}
     shapley = None if draws is None else _shapley(drawn, values, random, confidence, seed)
-    told = "" if shapley is not None or draws is None else f"left out for {len(drawn)} parameters and {count} draws"
+    reason = "" if shapley is not None or draws is None else f"left out for {len(drawn)} parameters and {count} draws"
     variance = (
         dataset.assign(
             mean=("quantity", np.nanmean(flat, axis=0)),
@@ -227,7 +227,7 @@ def _quantity_variance(study, quantities, draws, runs, confidence, seed, key):
                 "draws": count,
                 "replicates": replicates,
                 "failed_runs": str(y.attrs["failed"]),
-                "shapley": told,
+                "shapley": reason,
             }
         )
     )

@@ -136,7 +136,11 @@ def _decided(study: Study, design: Design, budget: float, seed: int) -> xr.Datas
     except SingularStart:
         # A Hill function of real exponent at zero, say; the attribute `initial` tells which question was answered.
         return structural_identifiability(model, design=design, initial="shifted", **options)
-    if "none" not in found.verdict.values or model.dynamics.stops or len(settings(model, study.experiments, 2)) == 1:
+    if (
+        "none" not in found.verdict.values
+        or model.dynamics.scheduled_events
+        or len(settings(model, study.experiments, 2)) == 1
+    ):
         return found
     model, inputs = together(model, study.experiments)
     found = structural_identifiability(model, design=inputs, **options)

@@ -7,9 +7,8 @@ from SALib import ProblemSpec
 from SALib.util import scale_samples
 
 import uqbench as uq
-from uqbench.decomposition.salib.exchange import to_chaospy, to_salib
 from uqbench.decomposition.sobol import sobol_plan
-from uqbench.foreign import salib_groups
+from uqbench.interop import salib_groups, to_chaospy, to_salib
 
 CUBE = np.random.default_rng(0).uniform(1e-6, 1 - 1e-6, size=(500, 1))
 

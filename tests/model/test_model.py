@@ -8,7 +8,7 @@ import pytest
 import uqbench as uq
 from uqbench import model as model_module
 
-from .conftest import decay_initial, decay_observe, decay_rhs, decay_space
+from ..conftest import decay_initial, decay_observe, decay_rhs, decay_space
 
 DESIGN = uq.Design([0.5, 1.0, 3.0], inputs={"dose": 2.0})
 
