@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 CORE = [
     "errors",
+    "defaults",
     "units",
     "progress",
     "distributions",
@@ -23,8 +24,8 @@ CORE = [
     "numerics",
     "systems",
     "model",
-    "observation",
     "study",
+    "likelihoods",
     "results",
     "time_scales",
     "symbols",
@@ -34,6 +35,7 @@ DYNAMICS = ("system", "systems")
 # package -> the rooms that it may use
 ALLOWED = {
     "errors": set(),
+    "defaults": set(),
     "units": {"errors"},
     "progress": {"errors"},
     "distributions": {"errors"},
@@ -50,7 +52,7 @@ ALLOWED = {
     # identifiability: only for the method `reparametrised`, and only when it is called
     "model": {"design", "distributions", "errors", "identifiability", "numerics", "space", "units", *DYNAMICS},
     "study": {"design", "errors", "model", "units"},
-    "observation": {"design", "distributions", "errors", "model", "numerics", "space", "study"},
+    "likelihoods": {"design", "distributions", "errors", "model", "space", "study", "systems"},
     "results": {"errors", "study"},
     "time_scales": {"design", "errors", "model", "numerics", "results", "study"},
     "check": {"design", "errors", "model", "numerics", "symbols"},
@@ -58,7 +60,7 @@ ALLOWED = {
     "calibration": {*CORE},
     "decomposition": {*CORE},
     "reporting": {"results", "errors"},
-    "workflow": {"errors", "study", "calibration", "decomposition", "identifiability", "reporting"},
+    "workflow": {"defaults", "errors", "study", "calibration", "decomposition", "identifiability", "reporting"},
     "cli": {*CORE, "workflow", "calibration", "decomposition", "identifiability", "reporting"},
 }
 OWNERS = {
