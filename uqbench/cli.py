@@ -135,7 +135,7 @@ def studies() -> None:
 
 
 def _open(name: str, folder: Path):
-    """The study and the place of its results; a folder that cannot be written is told before any work."""
+    """The study and the place of its results; a folder that cannot be written is an error before any work."""
     from .study import load_study
 
     study = load_study(name)

@@ -45,7 +45,7 @@ def run(
     from .identifiability import identify
     from .reporting import report
 
-    # told before the first of the long verbs
+    # before the first of the long verbs
     findings = check_decompose(n=n, runs=runs)
     if study.data is not None:
         findings += check_settings(draws=draws, tune=tune, chains=chains)

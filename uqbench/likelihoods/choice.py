@@ -35,7 +35,7 @@ def likelihood_of(study: Study) -> Likelihood:
         return found
     measured = pd.unique(study.table["output"])
     with_noise = [output for output in measured if output in model.noise]
-    if not len(with_noise) and len(measured):
+    if len(measured) and not with_noise:
         return Snapshots.of(study)
     if len(with_noise) < len(measured):
         others = ", ".join(repr(str(output)) for output in measured if output not in model.noise)
@@ -56,10 +56,8 @@ def log_likelihood(study: Study) -> Callable[..., Array]:
         gradient where a solve fails.
 
     Example:
-        >>> from studies.theophylline import study
-        >>> space = study.model.space
-        >>> units = {name: [0.0] * len(study.units) for name in space.aleatory}
-        >>> log_likelihood(study)(space.nominal()).shape
+        >>> from studies.receptor_tf import study
+        >>> log_likelihood(study)(study.model.space.nominal()).shape
         ()
     """
     likelihood = likelihood_of(study)

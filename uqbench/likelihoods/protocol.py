@@ -105,13 +105,13 @@ class Likelihood:
     def pointwise(self, theta: Theta, key: Array | None = None) -> dict[str, Float[Array, " terms"]]:
         """Log densities that add up to `log_density`, one for each `term` (capability "terms").
 
-        Terms are independent given the parameters, so that one of them can be left out. Their names and what tells
-        them apart are those of `terms`.
+        Terms are independent given the parameters, so that one of them can be left out: rows, under the names of
+        their outputs, or the data of a run or a unit, whose rows depend on one another, under one name.
         """
         raise NotImplementedError
 
     def terms(self) -> dict[str, pd.DataFrame]:
-        """What the terms of `pointwise` are: name -> a table with a line for each; here the rows of each output."""
+        """What tells the terms of `pointwise` apart: name -> a table with a line for each; here of the rows."""
         return rows_by_output(self.study)
 
     def simulate(self, theta: Theta, key: Array) -> dict[str, Float[Array, " rows"]]:
