@@ -68,11 +68,14 @@ def centering(likelihood: Likelihood) -> dict[str, np.ndarray]:
     """Weight of each latent between non-centred (0) and centred (1), `(units,)` per aleatory parameter.
 
     It is the share of a latent's prior variance that its unit's data remove: 1 - diag (I + F)^-1, with F the
-    information on the standardised latents at the prior medians.
+    information on the standardised latents at the prior medians. Non-centred where the likelihood has no information.
     """
-    space, names = likelihood.study.model.space, likelihood.study.model.space.aleatory
+    space = likelihood.study.model.space
+    names = space.aleatory
     if not names:
         return {}
+    if "information" not in likelihood.capabilities:
+        return {name: np.zeros(len(likelihood.study.units)) for name in names}
     information = np.asarray(_latent_information(likelihood, space.nominal()))
     finite = np.all(np.isfinite(information), axis=(1, 2), keepdims=True)
     information = np.where(finite, information, 0.0)
