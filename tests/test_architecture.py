@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 CORE = [
     "errors",
+    "defaults",
     "units",
     "progress",
     "distributions",
@@ -25,8 +26,8 @@ CORE = [
     "dynamics",
     "systems",
     "model",
-    "observation",
     "study",
+    "likelihoods",
     "results",
     "time_scales",
     "symbols",
@@ -35,6 +36,7 @@ CORE = [
 # package -> the rooms that it may use
 ALLOWED = {
     "errors": set(),
+    "defaults": set(),
     "units": {"errors"},
     "progress": {"errors"},
     "distributions": {"errors"},
@@ -57,7 +59,7 @@ ALLOWED = {
         "units",
     },
     "study": {"design", "errors", "model", "units"},
-    "observation": {"design", "distributions", "errors", "model", "space", "study"},
+    "likelihoods": {"design", "distributions", "errors", "model", "space", "study", "systems"},
     "results": {"errors", "study"},
     "time_scales": {
         *("design", "dynamics", "errors", "initial_value", "model", "results", "solvers", "space", "study", "system"),
@@ -68,7 +70,7 @@ ALLOWED = {
     "calibration": {*CORE},
     "decomposition": {*CORE},
     "reporting": {"results", "errors"},
-    "workflow": {"errors", "study", "calibration", "decomposition", "identifiability", "reporting"},
+    "workflow": {"defaults", "errors", "study", "calibration", "decomposition", "identifiability", "reporting"},
     "cli": {*CORE, "workflow", "calibration", "decomposition", "identifiability", "reporting"},
 }
 OWNERS = {

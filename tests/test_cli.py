@@ -74,3 +74,39 @@ def test_verbs_store_and_add_to_results(tmp_path):
     assert {"structure", "variance", "sobol"} <= set(uq.load(tmp_path / "secretion.zarr").children)
     # piped output has lines, not a bar
     assert "decompose: 3/3" in second.stderr and "\x1b[" not in second.stderr
+
+
+STOCHASTIC = """
+import jax
+import pandas as pd
+import uqbench as uq
+
+def noisy(theta, design, key):
+    return {"y": theta["m"] + jax.random.normal(key, design.times.shape)}
+
+model = uq.Model.from_function(
+    uq.Space(m=uq.epistemic(uq.Normal(0.0, 1.0))), noisy, {"y": ""}, {"y": uq.Normal("y", 0.1)}, stochastic=True
+)
+data = pd.DataFrame({"experiment": "e", "output": "y", "time": [1.0, 2.0], "value": [0.1, 0.3]})
+study = uq.Study("noisy", model, {"e": uq.Design()}, data)
+"""
+
+
+def test_a_missing_capability_is_a_sentence_and_status_2(tmp_path):
+    (tmp_path / "noisy.py").write_text(STOCHASTIC)
+    out = uqbench("calibrate", tmp_path / "noisy.py", "--results", tmp_path)
+    assert out.returncode == 2 and "Traceback" not in out.stderr
+    assert "a simulator without a system has no density of its outputs; give a deterministic form" in out.stderr
+
+
+def test_the_verb_run_and_the_command_line_sample_as_long():
+    import inspect
+
+    import uqbench as uq
+    from uqbench import cli
+
+    defaults = [
+        {name: inspect.signature(verb).parameters[name].default for name in ("draws", "tune")}
+        for verb in (uq.calibrate, uq.run, cli.calibrate, cli.run)
+    ]
+    assert all(each == defaults[0] for each in defaults)

@@ -11,9 +11,11 @@ import pytest
 from scipy import stats
 
 import uqbench as uq
-from uqbench import distributions, observation
+from uqbench import distributions
 from uqbench.calibration.pymc_model import pymc_model
 from uqbench.identifiability import fisher_information
+from uqbench.likelihoods import likelihood_of, log_likelihood, simulate_data
+from uqbench.likelihoods.solve_error import SOLVE_ERROR, noise_values, output_errors
 
 # Arguments that are possible together, and a value that is possible at each edge.
 ARGUMENTS = {
@@ -74,15 +76,15 @@ def edge_study(noise, value):
 @pytest.mark.parametrize("noise, edge, side, value", list(edge_cases()), ids=lambda each: str(each).replace(" ", ""))
 def test_an_argument_outside_by_rounding_is_at_the_edge(noise, edge, side, value):
     study, others = edge_study(noise, value)
-    seen, total = observation.observations(study), observation.log_likelihood(study)
+    likelihood, total = likelihood_of(study), log_likelihood(study)
 
     def density(v):
-        return observation.pointwise_log_likelihood(study, seen, {"v": v, **others})["y"][0]
+        return likelihood.pointwise({"v": v, **others})["y"][0]
 
     points = edge + side * np.array([ROUNDING, CLEARLY, 1e-2])
     within, *beyond = np.asarray(jax.jit(jax.vmap(density))(points))
     (argument,) = [name for name, given in noise.arguments.items() if given == "y"]
-    error = observation.SOLVE_ERROR * np.finfo(float).eps
+    error = SOLVE_ERROR * np.finfo(float).eps
     domain = noise.domains[argument]
     closed = domain.whole or (domain.includes_lower if side < 0 else domain.includes_upper)
     at_edge = edge if closed and argument not in ("lower", "upper") else edge - side * error
@@ -119,7 +121,7 @@ def test_only_outputs_are_moved():
     space = uq.Space(v=uq.epistemic(uq.Normal(0.0, 1.0)), s=uq.epistemic(uq.Normal(1.0, 1.0)))
     model = uq.Model.from_function(space, from_one, {"y": "", "z": ""}, {"y": uq.Normal("y", "s")})
     data = pd.DataFrame({"experiment": "a", "output": "y", "time": [0.0, 1.0], "value": [1.0, 0.0]})
-    density = observation.log_likelihood(uq.Study("exact", model, {"a": uq.Design()}, data))
+    density = log_likelihood(uq.Study("exact", model, {"a": uq.Design()}, data))
     assert float(density({"v": 0.0, "s": -1e-15})) == -np.inf
 
 
@@ -152,7 +154,7 @@ def sir_study(noise):
     )
     model = uq.Model(space, uq.Ode(sir_initial, sir_rhs), sir_observe, {"I": "", "R": ""}, noise)
     plan = uq.Study("sir", model, {"a": uq.Design(np.arange(0.0, 151.0, 5.0))})
-    data = observation.simulate_data(plan, {"b": 1.05, "g": 0.28}, jax.random.key(0))
+    data = simulate_data(plan, {"b": 1.05, "g": 0.28}, jax.random.key(0))
     return uq.Study("sir", model, {"a": uq.Design()}, data)
 
 
@@ -166,7 +168,7 @@ def test_counts_of_an_epidemic_can_be_simulated_to_its_end(epidemic):
 
 
 def test_counts_of_an_epidemic_have_a_density_around_the_truth(epidemic):
-    density = observation.log_likelihood(epidemic)
+    density = log_likelihood(epidemic)
     draws = np.array([1.05, 0.28]) * np.exp(0.1 * np.random.default_rng(0).standard_normal((60, 2)))
     thetas = {"b": draws[:, 0], "g": draws[:, 1]}
     values, gradient = jax.jit(jax.vmap(jax.value_and_grad(density)))(thetas)
@@ -184,12 +186,12 @@ def test_counts_of_an_epidemic_have_a_density_around_the_truth(epidemic):
 def test_counts_that_begin_at_zero_have_a_gradient_for_the_sampler(noise):
     """R(0) = 0 exactly, and I ends at the edge: the density that is sampled, and its slope, are those of the study."""
     study = sir_study(noise)
-    model = pymc_model(study, observation.observations(study))
+    model = pymc_model(likelihood_of(study))
     truth = {"b": 1.1, "g": 0.27}
     at = {f"{name}_log__": np.log(value) for name, value in truth.items()}
     value = model.compile_logp(jacobian=False)(at)
     prior = sum(float(study.model.space[name].dist.logpdf(value)) for name, value in truth.items())
-    density = observation.log_likelihood(study)
+    density = log_likelihood(study)
     assert value == pytest.approx(prior + float(density(truth)), rel=1e-9)
     slope = model.compile_dlogp(jacobian=False)(at)
     expected = jax.grad(lambda p: density(p) + study.model.space.log_prior(p))(
@@ -242,7 +244,7 @@ TODAY = "automatic absolute tolerances leave an error of 40 % in C where it has 
 def test_log_likelihood_of_a_long_decay_is_the_closed_form(settings):
     times = np.linspace(1.0, 30.0, 12)
     values = 4.0 * np.exp(-times + 0.4 * np.random.default_rng(0).standard_normal(12))
-    density = jax.jit(jax.vmap(observation.log_likelihood(decay_study(
+    density = jax.jit(jax.vmap(log_likelihood(decay_study(
         uq.LogNormal(median="C", sigma=0.4), times, values, **settings))))  # fmt: skip
     k = np.linspace(0.7, 1.3, 41)
     expected = stats.lognorm.logpdf(values, 0.4, scale=4.0 * np.exp(-k[:, None] * times)).sum(axis=1)
@@ -254,15 +256,15 @@ def test_the_error_of_an_output_is_that_of_its_solve():
     for settings, absolute in (({}, 0.0), ({"atol": 1e-5}, 1e-5), ({"atol": {"C": 1e-5}}, 0.0)):
         model = decay_study(uq.Poisson("C"), [20.0], **settings).model
         design, outputs = uq.Design([20.0]), {"C": jnp.array([1e-9])}
-        error = observation.output_errors(model, {"k": jnp.asarray(1.0)}, design, outputs)["C"]
-        assert float(error) == pytest.approx(observation.SOLVE_ERROR * (1e-8 * 4.0 + absolute))
+        error = output_errors(model, {"k": jnp.asarray(1.0)}, design, outputs)["C"]
+        assert float(error) == pytest.approx(SOLVE_ERROR * (1e-8 * 4.0 + absolute))
 
 
 def test_a_failed_solve_moves_nothing():
     model = decay_study(uq.Poisson("C"), [20.0]).model
     outputs = {"C": jnp.array([jnp.nan])}
-    error = observation.output_errors(model, {"k": jnp.asarray(1.0)}, uq.Design([20.0]), outputs)
-    assert np.isnan(float(observation.noise_values(model, "C", outputs, {}, error)["C"][0]))
+    error = output_errors(model, {"k": jnp.asarray(1.0)}, uq.Design([20.0]), outputs)
+    assert np.isnan(float(noise_values(model, "C", outputs, {}, error)["C"][0]))
 
 
 # --- predictions keep the draws with the smallest values ----------------------------------------------------------

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import cyclopts
 
+from .defaults import CHAINS, DRAWS, TUNE
 from .errors import InputError
 
 app = cyclopts.App(
@@ -30,8 +31,8 @@ Runs = Annotated[int, cyclopts.Parameter(help="Runs of the model for the law of 
 def run(
     study: Name,
     *,
-    draws: Draws = 600,
-    tune: Tune = 500,
+    draws: Draws = DRAWS,
+    tune: Tune = TUNE,
     n: Base = 512,
     runs: Runs = 8192,
     seed: Seed = 0,
@@ -76,9 +77,9 @@ def identify(study: Name, *, seed: Seed = 0, results: Results = Path("results"))
 def calibrate(
     study: Name,
     *,
-    draws: Draws = 1000,
-    tune: Tune = 600,
-    chains: int = 4,
+    draws: Draws = DRAWS,
+    tune: Tune = TUNE,
+    chains: int = CHAINS,
     target_accept: float = 0.8,
     seed: Seed = 0,
     results: Results = Path("results"),
@@ -134,7 +135,7 @@ def studies() -> None:
 
 
 def _open(name: str, folder: Path):
-    """The study and the place of its results; a folder that cannot be written is reported before any work."""
+    """The study and the place of its results; a folder that cannot be written is an error before any work."""
     from .study import load_study
 
     study = load_study(name)

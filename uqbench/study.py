@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import re
 import sys
 import traceback
 from collections.abc import Callable, Mapping
@@ -52,6 +53,8 @@ class Study:
         quantities: name -> `Quantity`; a plain function stands for one under the first experiment.
         unit: the column that says which unit (subject, cell) a row belongs to; aleatory parameters have one value for
             each. Without it every experiment is a unit of its own.
+        likelihood: `likelihood(study)` -> `likelihoods.Likelihood`, such as `Independent.of`; None: the one that
+            follows from what the system can do.
 
     Raises:
         InputError: with everything that is wrong in the table and between the parts.
@@ -63,6 +66,7 @@ class Study:
     data: pd.DataFrame | str | Path | None = None
     quantities: Mapping[str, Quantity] = field(default_factory=dict)
     unit: str | None = None
+    likelihood: Callable | None = None
 
     def __post_init__(self):
         subject = f"study {self.name!r}"
@@ -81,6 +85,8 @@ class Study:
             for name, quantity in (self.quantities or {}).items()
         }
         findings = _study_findings(self.model, experiments, quantities)
+        if self.likelihood is not None and not callable(self.likelihood):
+            findings.append(f"the likelihood is {self.likelihood!r}; give a function from the study to a Likelihood.")
         if findings:
             raise InputError(subject, findings)
         object.__setattr__(self, "experiments", experiments)
@@ -105,7 +111,7 @@ class Study:
         rows = [
             (experiment, output, float(time), np.nan)
             for experiment, design in self.experiments.items()
-            for output in self.model.noise
+            for output in self.model.measured
             for time in design.times
         ]
         table = pd.DataFrame(rows, columns=COLUMNS)
@@ -118,7 +124,7 @@ class Study:
 
     @property
     def data_digest(self) -> str:
-        """Hash of the table and the designs."""
+        """Hash of the table, the designs and the likelihood that the study names."""
         hasher = sha256()
         for name, design in self.experiments.items():
             hasher.update(name.encode())
@@ -127,6 +133,9 @@ class Study:
             hasher.update(repr(sorted(design.inputs)).encode())
         if self.data is not None:
             hasher.update(self.data.to_csv(index=False).encode())
+        if self.likelihood is not None:
+            # addresses of Python objects are not content
+            hasher.update(re.sub(r"0x[0-9a-f]+", "", repr(self.likelihood)).encode())
         return hasher.hexdigest()[:16]
 
 
@@ -156,7 +165,7 @@ def _data_findings(data: pd.DataFrame, model: Model, experiments: Mapping, unit:
     findings = [f"no column {name!r}; {nearest(name, [*data.columns])}" for name in needed if name not in data]
     if not len(data):
         findings.append("the table has no rows.")
-    for column, known in (("experiment", [*experiments]), ("output", [*model.noise])):
+    for column, known in (("experiment", [*experiments]), ("output", [*model.measured])):
         if column in data:
             for value in pd.unique(data[column]):
                 if value not in known and str(value) not in known:

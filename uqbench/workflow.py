@@ -4,6 +4,7 @@ from pathlib import Path
 
 import xarray as xr
 
+from .defaults import CHAINS, DRAWS, TUNE
 from .errors import InputError
 from .study import Study
 
@@ -12,9 +13,9 @@ def run(
     study: Study,
     tree: xr.DataTree | None = None,
     *,
-    draws: int = 600,
-    tune: int = 500,
-    chains: int = 4,
+    draws: int = DRAWS,
+    tune: int = TUNE,
+    chains: int = CHAINS,
     n: int = 512,
     runs: int = 8192,
     seed: int = 0,
@@ -44,7 +45,7 @@ def run(
     from .identifiability import identify
     from .reporting import report
 
-    # reported before the first of the long verbs
+    # before the first of the long verbs
     findings = check_decompose(n=n, runs=runs)
     if study.data is not None:
         findings += check_settings(draws=draws, tune=tune, chains=chains)

@@ -7,7 +7,7 @@ from scipy import stats
 import uqbench as uq
 from uqbench.calibration import log_likelihood
 from uqbench.calibration.pymc_model import centering, pymc_model
-from uqbench.observation import observations
+from uqbench.likelihoods import likelihood_of
 
 from ..conftest import decay_observe
 
@@ -60,7 +60,7 @@ def hierarchical_study(per_unit):
 
 
 def test_latents_are_centred_by_what_the_data_know():
-    poor, rich = (centering(study, observations(study)) for study in map(hierarchical_study, (1, 40)))
+    poor, rich = (centering(likelihood_of(study)) for study in map(hierarchical_study, (1, 40)))
     assert poor["a"].shape == (6,)
     # n measurements of sd s on a latent of sd w: 1 - 1 / (1 + n w^2 / s^2) at the prior median of w
     w = float(uq.HalfNormal(2.0).ppf(0.5))
@@ -71,11 +71,10 @@ def test_latents_are_centred_by_what_the_data_know():
 def test_the_pymc_model_has_the_density_of_the_study():
     """Log density up to a constant, whatever the centring: prior times likelihood at random points."""
     study = hierarchical_study(3)
-    seen = observations(study)
-    model = pymc_model(study, seen)
+    model = pymc_model(likelihood_of(study))
     compiled = model.compile_logp(jacobian=False)
     density = log_likelihood(study)
-    weight = centering(study, seen)["a"]
+    weight = centering(likelihood_of(study))["a"]
     rng = np.random.default_rng(0)
     differences = []
     for _ in range(3):
@@ -140,7 +139,7 @@ def test_a_solve_that_fails_at_the_start_is_told():
         space, uq.Ode(explosive_initial, explosive_rhs), decay_observe, {"C": ""}, {"C": uq.Normal("C", 3.0)}
     )
     data = pd.DataFrame({"experiment": "e", "output": "C", "time": [0.5, 1.0], "value": [2.0, 20.0]})
-    with pytest.raises(uq.InputError, match="1 of 1 runs fail at the prior medians"):
+    with pytest.raises(uq.InputError, match="at the prior medians:\n  - 1 of 1 runs fail"):
         uq.calibrate(uq.Study("explosive", model, {"e": uq.Design()}, data))
 
 

@@ -1,4 +1,4 @@
-"""Simulation-based calibration: uniform where all fits together, and seen where it does not."""
+"""Simulation-based calibration: uniform where all fits together, and not where it does not."""
 
 from dataclasses import replace
 

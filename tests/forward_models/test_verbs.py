@@ -13,7 +13,7 @@ from forward_models import (
     relaxation_oscillator,
     stiff_linear,
 )
-from uqbench.observation import simulate_data
+from uqbench.likelihoods import simulate_data
 
 # model, times, inputs, and how many parameters its outputs determine (noise included)
 CASES = {

@@ -16,7 +16,7 @@ from scipy.integrate import solve_ivp
 
 import uqbench as uq
 from uqbench.calibration import log_likelihood
-from uqbench.observation import observations, run_all
+from uqbench.likelihoods import likelihood_of
 
 pytest.importorskip("libsbml", reason="python-libsbml is in the dependency group bench")
 petab = pytest.importorskip("tests.solves.petab_problems")
@@ -46,10 +46,10 @@ def problem(name: str, **settings):
 
 def codes(study: uq.Study, theta) -> dict[str, str]:
     """Experiment -> why its run failed."""
-    runs = run_all(study, observations(study), study.model.space.complete(theta))
+    results = likelihood_of(study).results(study.model.space.complete(theta))
     return {
         name: uq.RESULTS[int(code)]
-        for name, code in zip(study.experiments, np.asarray(runs.result), strict=False)
+        for name, code in zip(study.experiments, np.asarray(results), strict=False)
         if int(code)
     }
 

@@ -1,7 +1,8 @@
 """Models that explain the same data: which predicts better, and at what cost.
 
-Predictions are judged by the expected log density of one measurement left out (Vehtari, Gelman & Gabry 2017,
-doi:10.1007/s11222-016-9696-4), and differences by the paired terms, whose error is far smaller than that of each sum.
+Predictions are compared by the expected log density of one term of the likelihood left out, a measurement or the data
+of a unit (Vehtari, Gelman & Gabry 2017, doi:10.1007/s11222-016-9696-4), and differences by the paired terms, whose
+error is far smaller than that of each sum.
 """
 
 from collections.abc import Mapping
@@ -11,6 +12,7 @@ import numpy as np
 import xarray as xr
 
 from ..errors import InputError
+from ..likelihoods import CAPABILITIES
 
 # Differences of fewer standard errors are no differences.
 CLEAR = 2.0
@@ -25,13 +27,14 @@ def compare_models(trees: Mapping[str, xr.DataTree]) -> xr.Dataset:
     Returns:
         by `model`, best first: `elpd` expected log predictive density by leave-one-out and its `elpd_standard_error`,
         `effective_parameters`, `difference` to the first and `difference_standard_error`, `resolved` whether that
-        differs by two standard errors, `doubtful` how many measurements the importance sampling cannot leave out
+        differs by two standard errors, `doubtful` how many terms the importance sampling cannot leave out
         (Pareto k above its limit: the figure is then too good); `seconds` of calibration, compilation included,
         `gradients` evaluated after warm-up, `effective_draws`, the smallest bulk ESS, and `gradients_per_draw` what
         one of these costs.
 
     Raises:
-        InputError: fewer than two trees, trees without calibration, or of different measurements.
+        InputError: fewer than two trees, trees without calibration, or of different measurements; likelihoods
+            without terms, or with terms of different kinds.
     """
     _check(trees)
     rows = {name: _row(tree) for name, tree in trees.items()}
@@ -60,7 +63,9 @@ def _check(trees: Mapping[str, xr.DataTree]) -> None:
     needed = ("log_likelihood", "posterior", "sample_stats", "convergence", "observed_data")
     for name, tree in trees.items():
         missing = [f"/{group}" for group in needed if group not in tree.children]
-        if missing:
+        if missing == ["/log_likelihood"]:
+            findings.append("the likelihood of {!r} has no {}; {}.".format(name, *CAPABILITIES["terms"]))
+        elif missing:
             findings.append(f"the tree of {name!r} has no {', '.join(missing)}; calibrate that study first.")
     if not findings:
         (first, one), *others = trees.items()
@@ -72,6 +77,9 @@ def _check(trees: Mapping[str, xr.DataTree]) -> None:
             .drop_attrs()
             .equals(one["observed_data"].to_dataset().drop_attrs())
         ]
+        kinds = {name: tree["log_likelihood"].attrs.get("term", "row") for name, tree in trees.items()}
+        if len(set(kinds.values())) > 1:
+            findings.append(f"one term of the likelihoods is not the same; it is {kinds}. Give them one `likelihood`.")
     if findings:
         raise InputError("compare_models", findings)
 

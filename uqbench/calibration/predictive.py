@@ -1,14 +1,14 @@
 """What prior and posterior draws say about data: predictive samples, pointwise log-likelihood, bands over time."""
 
-from functools import partial
+from collections.abc import Mapping
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import xarray as xr
 
-from ..model import evaluate_many
-from ..observation import Observations, at_rows, noise_values, output_errors, pointwise_log_likelihood
+from ..likelihoods import Likelihood, Observations, rows_by_output
 from ..space import Theta
 from ..study import Study
 
@@ -31,62 +31,44 @@ def prior(study: Study, key) -> xr.Dataset:
 
 def observed(study: Study) -> xr.Dataset:
     """The table in the ArviZ schema: one variable per output, its rows with experiment, unit and time."""
-    variables, coordinates = {}, {}
-    for output, rows in study.data.groupby("output", sort=False):
-        variables[output] = (_dim(output), rows["value"].to_numpy())
-        coordinates |= _row_coordinates(study, output, rows)
-    return xr.Dataset(variables, coordinates)
+    values = {output: rows["value"].to_numpy() for output, rows in study.data.groupby("output", sort=False)}
+    return _dataset(values, rows_by_output(study), "row")
 
 
-def pointwise(study: Study, seen: Observations, posterior: xr.Dataset) -> xr.Dataset:
-    """Log density of each row at each draw."""
-    return _per_row(study, posterior, partial(pointwise_log_likelihood, study, seen))
+def pointwise(likelihood: Likelihood, posterior: xr.Dataset) -> xr.Dataset:
+    """Log density of each term at each draw; the attribute `term` says what a term is."""
+    values = _at_draws(likelihood, posterior, likelihood.pointwise)
+    return _dataset(values, likelihood.terms(), likelihood.term, posterior).assign_attrs(term=likelihood.term)
 
 
-def predictive(study: Study, seen: Observations, posterior: xr.Dataset, key) -> xr.Dataset:
+def predictive(likelihood: Likelihood, posterior: xr.Dataset, key) -> xr.Dataset:
     """Simulated measurements at the data's times, for an even selection of draws (at most `PREDICTIVE_DRAWS`)."""
     step = -(-posterior.sizes["draw"] * posterior.sizes["chain"] // PREDICTIVE_DRAWS)
     chosen = posterior.isel(draw=slice(None, None, step))
-
-    def simulate(theta, key):
-        known, ok = at_rows(study, seen, theta)
-        keys = dict(zip(known, jax.random.split(key, len(known)), strict=True))
-        noise = study.model.noise
-        return {
-            output: jnp.where(ok[output], noise[output].sample(keys[output], (), known[output]), jnp.nan)
-            for output in known
-        }
-
     keys = jax.random.split(key, chosen.sizes["chain"] * chosen.sizes["draw"])
-    return _per_row(study, chosen, simulate, keys)
+    values = _at_draws(likelihood, chosen, likelihood.simulate, keys)
+    return _dataset(values, rows_by_output(likelihood.study), "row", chosen)
 
 
-def band(study: Study, seen: Observations, posterior: xr.Dataset, key) -> xr.Dataset:
+def band(likelihood: Likelihood, posterior: xr.Dataset, key) -> xr.Dataset:
     """Quantiles over time of what would be measured in each unit, on a grid fine enough to draw.
 
     Where everything is measured at one instant and one input tells the runs apart, the coordinate `setting` holds its
     value in each run: what there is to draw is a curve over that input.
     """
+    study, observations = likelihood.study, likelihood.observations
     flat = posterior.stack(sample=("chain", "draw"))
     picked = flat.isel(sample=np.linspace(0, flat.sizes["sample"] - 1, BAND_DRAWS).astype(int))
-    noise = study.model.noise
-    variables = {output: [] for output in seen.rows}
+    variables = {output: [] for output in observations.rows}
     grids = []
-    for run, unit in enumerate(seen.unit):
-        design = jax.tree.map(lambda leaf, run=run: leaf[run], seen.design)
+    for run, unit in enumerate(observations.unit):
+        design = jax.tree.map(lambda leaf, run=run: leaf[run], observations.design)
         grid = _grid(design)
         theta = {name: jnp.broadcast_to(value, (BAND_DRAWS,)) for name, value in _theta(study, picked, unit).items()}
-        design = _at(design, grid)
-        outputs = evaluate_many(study.model, theta, design).outputs
-        errors = jax.vmap(partial(output_errors, study.model), (0, None, 0))(theta, design, outputs)
-        columns, errors = ({name: values[:, None] for name, values in each.items()} for each in (theta, errors))
+        samples = likelihood.predict(theta, _at(design, grid), jax.random.fold_in(key, run))
         grids.append(np.asarray(grid))
-        for output in seen.rows:
-            key, now = jax.random.split(key)
-            known = noise_values(study.model, output, outputs, columns, errors)
-            samples = noise[output].sample(now, (), known)
-            samples = jnp.where(jnp.isfinite(outputs[output]), samples, jnp.nan)
-            variables[output].append(np.nanquantile(np.asarray(samples), QUANTILES, axis=0))
+        for output, values in samples.items():
+            variables[output].append(np.nanquantile(np.asarray(values), QUANTILES, axis=0))
     runs = list(dict.fromkeys(zip(study.data["experiment"], study.data[study.unit_column], strict=True)))
     return xr.Dataset(
         {output: (("run", "quantile", "grid"), np.stack(values)) for output, values in variables.items()},
@@ -97,7 +79,7 @@ def band(study: Study, seen: Observations, posterior: xr.Dataset, key) -> xr.Dat
             "unit": ("run", [unit for _, unit in runs]),
         },
         attrs={"draws": BAND_DRAWS, "meaning": "quantiles of a new measurement in the same unit"},
-    ).assign_coords(_setting(seen))
+    ).assign_coords(_setting(observations))
 
 
 def _grid(design):
@@ -108,10 +90,11 @@ def _grid(design):
     return jnp.linspace(design.start, times[np.isfinite(times)].max(), BAND_TIMES)
 
 
-def _setting(seen: Observations) -> dict:
+def _setting(observations: Observations) -> dict:
     """The input in which the runs differ, where time is none of their differences."""
-    varying = {name: np.asarray(value) for name, value in seen.design.inputs.items() if len(np.unique(value)) > 1}
-    if len(np.unique(seen.design.times)) > 1 or len(varying) != 1:
+    design = observations.design
+    varying = {name: np.asarray(value) for name, value in design.inputs.items() if len(np.unique(value)) > 1}
+    if len(np.unique(design.times)) > 1 or len(varying) != 1:
         return {}
     ((name, values),) = varying.items()
     return {"setting": ("run", values, {"name": name})} if values.ndim == 1 else {}
@@ -133,9 +116,9 @@ def _theta(study: Study, flat: xr.Dataset, unit: int) -> Theta:
     return space.complete(values)
 
 
-def _per_row(study: Study, posterior: xr.Dataset, function, keys=None) -> xr.Dataset:
-    """Applies `function(theta[, key])` -> output -> `(rows,)` to every draw, vectorised over draws."""
-    space = study.model.space
+def _at_draws(likelihood: Likelihood, posterior: xr.Dataset, function, keys=None) -> dict[str, np.ndarray]:
+    """`function(theta[, key])` -> name -> values, at every draw: name -> `(chain, draw, ...)`."""
+    space = likelihood.study.model.space
     shape = (posterior.sizes["chain"], posterior.sizes["draw"])
     thetas = {
         name: jnp.asarray(posterior[name].transpose("chain", "draw", ...).values).reshape(
@@ -143,26 +126,27 @@ def _per_row(study: Study, posterior: xr.Dataset, function, keys=None) -> xr.Dat
         )
         for name in space.free
     }
-    arguments = (thetas,) if keys is None else (thetas, keys)
-    values = _map(lambda theta, *key: function(space.complete(theta), *key), arguments)
-    variables, coordinates = {}, {}
-    for output, rows in study.data.groupby("output", sort=False):
-        variables[output] = (("chain", "draw", _dim(output)), np.asarray(values[output]).reshape(*shape, -1))
-        coordinates |= _row_coordinates(study, output, rows)
-    return xr.Dataset(variables, {"chain": posterior["chain"], "draw": posterior["draw"], **coordinates})
+
+    @jax.jit
+    def at_all(thetas, *keys):
+        return jax.lax.map(lambda each: function(space.complete(each[0]), *each[1:]), (thetas, *keys), batch_size=64)
+
+    values = at_all(thetas, *([] if keys is None else [keys]))
+    return {name: np.asarray(each).reshape(*shape, -1) for name, each in values.items()}
 
 
-def _map(function, arguments):
-    return jax.jit(lambda args: jax.lax.map(lambda each: function(*each), args, batch_size=64))(arguments)
+def _dataset(values, tables: Mapping[str, pd.DataFrame], kind: str, posterior: xr.Dataset | None = None) -> xr.Dataset:
+    """Values `([chain, draw,] entries)` by name, with the columns of a table for each as coordinates.
 
-
-def _dim(output: str) -> str:
-    return f"{output}_row"
-
-
-def _row_coordinates(study: Study, output: str, rows) -> dict:
-    dim = _dim(output)
-    return {dim: np.arange(len(rows))} | {
-        f"{output}_{column}": (dim, rows[column].to_numpy())
-        for column in dict.fromkeys(("experiment", study.unit_column, "time"))
-    }
+    Args:
+        kind: what an entry is; the dimension of y is called y_row where it is a row.
+        posterior: whose draws lead, if any do.
+    """
+    leading = () if posterior is None else ("chain", "draw")
+    variables, coordinates = {}, {name: posterior[name] for name in leading}
+    for name, table in tables.items():
+        dim = f"{name}_{kind}"
+        variables[name] = ((*leading, dim), values[name])
+        coordinates[dim] = np.arange(len(table))
+        coordinates |= {f"{name}_{column}": (dim, table[column].to_numpy()) for column in table}
+    return xr.Dataset(variables, coordinates)

@@ -1,4 +1,4 @@
-"""The PyMC model of a study: the same priors, hierarchy and noise, with the simulator inside as one operation.
+"""The PyMC model of a study: the same priors and hierarchy, with the likelihood as one operation.
 
 An aleatory parameter becomes one latent per unit. How far a latent is centred decides whether the sampler sees a
 funnel: with little data on a unit the standardised deviation is the better coordinate (non-centred), with much data
@@ -7,6 +7,10 @@ doi:10.1214/088342307000000014) whose weight is taken here from the Fisher infor
 the prior medians.
 """
 
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pymc as pm
@@ -16,7 +20,8 @@ from jax.scipy.special import ndtr
 
 from ..distributions import Distribution, LogNormal, LogUniform, Normal
 from ..errors import InputError
-from ..observation import Observations, at_rows, latent_information
+from ..likelihoods import Likelihood
+from ..space import Theta
 from ..study import Study
 
 # Families whose units are an affine map of a standard normal, after a logarithm where named.
@@ -25,17 +30,24 @@ AFFINE = {Normal: False, LogNormal: True}
 DATA = "_data"
 
 
-def pymc_model(study: Study, seen: Observations) -> pm.Model:
-    """The study as a `pymc.Model`: free variables, one latent per unit, and the data observed.
+def pymc_model(likelihood: Likelihood, values: Mapping[str, np.ndarray] | None = None) -> pm.Model:
+    """The study as a `pymc.Model`: free variables, one latent per unit, and the data.
 
-    The potential `rejected` is -inf where a solve failed, so that a failed solve is a rejected point.
+    The potential `log_likelihood` is -inf where a solve failed, so that a failed solve is a rejected point.
+
+    Args:
+        likelihood: of the data, differentiable.
+        values: output -> values that stand for the measured ones, `(rows,)`.
 
     Raises:
         InputError: naming each family that cannot stand where it does.
     """
+    study = likelihood.study
     _check_families(study)
     space = study.model.space
-    weights = centering(study, seen)
+    weights = centering(likelihood)
+    if values is None:
+        values = {output: rows.value for output, rows in likelihood.observations.rows.items()}
     with pm.Model(coords={study.unit_column: list(study.units)}) as model:
         variables = {}
         for name in space.names:
@@ -46,24 +58,43 @@ def pymc_model(study: Study, seen: Observations) -> pm.Model:
                 variables[name] = _epistemic(name, parameter.dist, variables)
             else:
                 variables[name] = _aleatory(name, parameter.dist, variables, weights[name], study.unit_column)
-        _observe(study, seen, variables)
+        data = {output: pm.Data(f"{output}{DATA}", column) for output, column in values.items()}
+        known = {name: variables[name] for name in space.free}
+        pm.Potential("log_likelihood", _log_density(likelihood)(known, data))
     return model
 
 
-def centering(study: Study, seen: Observations) -> dict[str, np.ndarray]:
+def centering(likelihood: Likelihood) -> dict[str, np.ndarray]:
     """Weight of each latent between non-centred (0) and centred (1), `(units,)` per aleatory parameter.
 
     It is the share of a latent's prior variance that its unit's data remove: 1 - diag (I + F)^-1, with F the
-    information on the standardised latents at the prior medians.
+    information on the standardised latents at the prior medians. Non-centred where the likelihood has no information.
     """
-    names = study.model.space.aleatory
+    space = likelihood.study.model.space
+    names = space.aleatory
     if not names:
         return {}
-    information = np.asarray(latent_information(study, seen))
+    if "information" not in likelihood.capabilities:
+        return {name: np.zeros(len(likelihood.study.units)) for name in names}
+    information = np.asarray(_latent_information(likelihood, space.nominal()))
     finite = np.all(np.isfinite(information), axis=(1, 2), keepdims=True)
     information = np.where(finite, information, 0.0)
     left = np.linalg.inv(np.eye(len(names)) + information)
     return {name: 1.0 - left[:, index, index] for index, name in enumerate(names)}
+
+
+@partial(jax.jit, static_argnames="likelihood")
+def _latent_information(likelihood: Likelihood, theta: Theta):
+    """Information of each unit's data on its latents z, with x = ppf(Phi(z)) for each aleatory parameter x."""
+    space = likelihood.study.model.space
+
+    def place(z):
+        values = dict(theta)
+        for index, name in enumerate(space.aleatory):
+            values[name] = space[name].dist.ppf(ndtr(z[index]), values)
+        return values
+
+    return likelihood.information(place, jnp.zeros(len(space.aleatory)))
 
 
 def _check_families(study: Study) -> None:
@@ -71,11 +102,6 @@ def _check_families(study: Study) -> None:
         f"the prior of {name!r} is discrete ({parameter.dist!r}); gradient sampling needs continuous parameters."
         for name, parameter in study.model.space.items()
         if isinstance(parameter.dist, Distribution) and parameter.dist.discrete
-    ]
-    findings += [
-        f"the noise of {output!r} cannot be LogUniform; give a density that follows the output."
-        for output, dist in study.model.noise.items()
-        if isinstance(dist, LogUniform)
     ]
     if findings:
         raise InputError(f"study {study.name!r}: calibrate", findings)
@@ -111,49 +137,14 @@ def _by_quantile(name: str, dist: Distribution, variables: dict, dim: str):
     return pm.Deterministic(name, quantile({name: latent, **known}), dims=dim)
 
 
-def _observe(study: Study, seen: Observations, variables: dict) -> None:
-    space, noise = study.model.space, study.model.noise
+def _log_density(likelihood: Likelihood) -> Callable:
+    """`function(theta, values)` of variables: the log density of values of the outputs given the free parameters."""
 
     @pytensor.wrap_jax
-    def simulator(theta):
-        known, ok = at_rows(study, seen, space.complete(theta))
-        failed = ~jnp.all(jnp.stack([jnp.all(rows) for rows in ok.values()]))
-        arguments = {
-            f"{output}:{name}": values
-            for output, names in known.items()
-            for name, values in names.items()
-            if name in study.model.units
-        }
-        return {"failed": jnp.where(failed, 1.0, 0.0), **arguments}
+    def function(theta, values):
+        return likelihood.log_density(likelihood.study.model.space.complete(theta), values=values)
 
-    result = simulator({name: variables[name] for name in space.free})
-    pm.Potential("rejected", pt.switch(result["failed"] > 0, -np.inf, 0.0))
-    for output, (run, _, values) in seen.rows.items():
-        known = {}
-        for name in noise[output].names:
-            if name in study.model.units:
-                known[name] = result[f"{output}:{name}"]
-            else:
-                known[name] = variables[name][seen.unit[run]] if name in space.aleatory else variables[name]
-        data = pm.Data(f"{output}{DATA}", values)
-        if noise[output].discrete:
-            pm.Potential(output, _log_probability(noise[output], data, known))
-        else:
-            _family(noise[output])(output, **_arguments(noise[output], known), observed=data)
-
-
-def _log_probability(dist: Distribution, data, known: dict):
-    """Log-probability of counts by the family's own formula.
-
-    Theirs are the arguments that may lie on the edge (an expected number of zero, as at the start of an epidemic),
-    where PyMC has the value but its derivative, that of 0 log 0, is not a number.
-    """
-
-    @pytensor.wrap_jax
-    def function(data, known):
-        return jnp.sum(dist.logpdf(data, known))
-
-    return function(data, known)
+    return function
 
 
 def _family(dist: Distribution):

@@ -8,7 +8,7 @@ simulator, likelihood and sampler fit together (Cook, Gelman & Rubin 2006, doi:1
 
 import os
 import time
-from dataclasses import replace
+from functools import partial
 
 import arviz as az
 import jax
@@ -20,12 +20,12 @@ import xarray as xr
 from scipy import stats
 
 from ..errors import InputError
-from ..observation import Observations, at_rows, observations, simulate_data
+from ..likelihoods import Likelihood, Observations, likelihood_of, simulate_data
 from ..progress import progress
 from ..space import Theta
 from ..study import Study
+from .calibrate import check_settings
 from .pymc_model import DATA, pymc_model
-from .sampling import check_settings
 
 SUBJECT = "simulation_based_calibration"
 LIKELIHOOD = "log-likelihood"
@@ -73,34 +73,33 @@ def simulation_based_calibration(
     simulator = simulator or study
     _check(study, simulator, repetitions, draws, tune, chains, ranks)
     began = time.monotonic()
-    seen, space = observations(study), study.model.space
-    names, likelihood = space.epistemic, _likelihood(study, seen)
+    likelihood = likelihood_of(study)
+    likelihood.require("gradient", SUBJECT)
+    space, names, observations = study.model.space, study.model.space.epistemic, likelihood.observations
     # data that may be exchanged keep the density compiled for all tables; a plan without data has none to begin with
-    blank = {output: (run, when, np.ones(len(run))) for output, (run, when, _) in seen.rows.items()}
+    blank = {output: np.ones(len(rows.run)) for output, rows in observations.rows.items()}
     compiled = nutpie.compile_pymc_model(
-        pymc_model(study, replace(seen, rows=blank)), backend="jax", gradient_backend="jax", freeze_model=False
+        pymc_model(likelihood, blank), backend="jax", gradient_backend="jax", freeze_model=False
     )
-    rows, failed, apart = [], 0, 0
+    rows, failed, not_converged = [], 0, 0
     with progress("simulation-based calibration", repetitions) as update:
         for k in range(repetitions):
             key = jax.random.fold_in(jax.random.key(seed), k)
             truth = _truth(simulator, key)
-            values = _values(simulate_data(simulator, truth, jax.random.fold_in(key, 1)), seen)
+            values = _values(simulate_data(simulator, truth, jax.random.fold_in(key, 1)), observations)
             update(k + 1)
             if not all(np.all(np.isfinite(column)) for column in values.values()):
                 failed += 1
                 continue
             posterior = _sample(compiled, values, list(space.free), draws, tune, chains, seed + k)
             if not max(map(float, az.rhat(posterior[list(names)]).data_vars.values())) <= CONVERGED:
-                apart += 1
+                not_converged += 1
                 continue
-            rows.append(_ranked(study, likelihood, posterior, truth, values, ranks, np.random.default_rng([seed, k])))
+            rows.append(_ranked(likelihood, posterior, truth, values, ranks, np.random.default_rng([seed, k])))
     if not rows:
         raise InputError(SUBJECT, ["no repetition gave converged chains; take more draws, or narrower priors."])
     dataset = _dataset(rows, (*names, LIKELIHOOD), ranks, _prior_variance(study, seed))
-    return dataset.assign_attrs(
-        {**dataset.attrs, "failed": failed, "not_converged": apart, "seed": seed, "seconds": time.monotonic() - began}
-    )
+    return dataset.assign_attrs(failed=failed, not_converged=not_converged, seed=seed, seconds=time.monotonic() - began)
 
 
 def _check(study, simulator, repetitions, draws, tune, chains, ranks) -> None:
@@ -131,25 +130,20 @@ def _truth(study: Study, key) -> Theta:
     return theta
 
 
-def _values(table: pd.DataFrame, seen: Observations) -> dict[str, np.ndarray]:
+def _values(table: pd.DataFrame, observations: Observations) -> dict[str, np.ndarray]:
     """Output -> its values, in the order of the table."""
-    return {output: table.loc[table["output"] == output, "value"].to_numpy(float) for output in seen.rows}
+    return {output: table.loc[table["output"] == output, "value"].to_numpy(float) for output in observations.rows}
 
 
-def _likelihood(study: Study, seen: Observations):
-    """`function(thetas, values)`: log-likelihood of other values in the same places, `(draws,)`."""
-    noise = study.model.noise
+@partial(jax.jit, static_argnames="likelihood")
+def _log_densities(likelihood: Likelihood, thetas: Theta, values: dict[str, np.ndarray]) -> jax.Array:
+    """Log-likelihood of other values in the same places, `(draws,)`."""
+    complete = likelihood.study.model.space.complete
 
-    def one(theta, values):
-        known, ok = at_rows(study, seen, theta)
-        terms = [jnp.where(ok[name], noise[name].logpdf(values[name], known[name]), -jnp.inf).sum() for name in known]
-        return sum(terms, jnp.zeros(()))
+    def one(theta):
+        return likelihood.log_density(complete(theta), values=values)
 
-    @jax.jit
-    def many(thetas, values):
-        return jax.lax.map(lambda theta: one(study.model.space.complete(theta), values), thetas, batch_size=64)
-
-    return many
+    return jax.lax.map(one, thetas, batch_size=64)
 
 
 def _sample(compiled, values, names, draws, tune, chains, seed) -> xr.Dataset:
@@ -166,19 +160,19 @@ def _sample(compiled, values, names, draws, tune, chains, seed) -> xr.Dataset:
     return trace["posterior"].to_dataset()[names]
 
 
-def _ranked(study, likelihood, posterior, truth, values, ranks, rng) -> dict[str, np.ndarray]:
+def _ranked(likelihood: Likelihood, posterior, truth, values, ranks, rng) -> dict[str, np.ndarray]:
     """Rank, truth, posterior mean and sd of each quantity, and the ends of its central intervals."""
-    space = study.model.space
+    space = likelihood.study.model.space
     flat = posterior.stack(sample=("chain", "draw")).transpose("sample", ...)
     picked = np.linspace(0, flat.sizes["sample"] - 1, ranks).astype(int)
     thetas = {name: jnp.asarray(flat[name].values[picked]) for name in space.free}
     truths = {name: jnp.asarray(truth[name])[None] for name in space.free}
     drawn = [flat[name].values for name in space.epistemic]
     true = [float(truth[name]) for name in space.epistemic]
-    seen, here = (np.asarray(likelihood(part, values)) for part in (thetas, truths))
-    thinned = [*(column[picked] for column in drawn), seen]
-    true.append(float(here[0]))
-    drawn.append(seen)
+    at_draws, at_truth = (np.asarray(_log_densities(likelihood, part, values)) for part in (thetas, truths))
+    thinned = [*(column[picked] for column in drawn), at_draws]
+    true.append(float(at_truth[0]))
+    drawn.append(at_draws)
     tails = [np.quantile(column, (1 + np.array([-1, 1])[:, None] * np.array(LEVELS)) / 2) for column in drawn]
     return {
         # equal values, as of a parameter that no data move and the sampler repeats, are split at random

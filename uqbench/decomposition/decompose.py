@@ -10,7 +10,6 @@ within that one input is a Shapley effect, which asks for no independence, from 
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -20,8 +19,8 @@ import xarray as xr
 from .. import results
 from ..design import Design
 from ..errors import InputError
+from ..likelihoods import noise_values_of_runs
 from ..model import evaluate_many
-from ..observation import noise_values, output_errors
 from ..progress import progress
 from ..space import Space, Theta
 from ..study import Quantity, Study
@@ -284,14 +283,12 @@ def _variance_over_time(study, quantities, draws, runs, confidence, seed, key) -
     theta = _new_units(study, draws, count, replicates, new_key)
     outputs = _evaluate(study, theta, design, run_key).outputs
     picked = finite[np.unique(np.linspace(0, finite.size - 1, TIMES).astype(int))]
-    # Without them draws whose outputs fall below zero by rounding would drop out: those with the smallest values.
-    errors = jax.jit(jax.vmap(partial(output_errors, study.model), (0, None, 0)))(theta, design, outputs)
-    columns, errors = ({name: values[:, None] for name, values in each.items()} for each in (theta, errors))
-    at_picked = {name: values[:, picked] for name, values in outputs.items()}
+    # Inside their domains: else draws whose outputs fall below zero by rounding drop out, those of the smallest values.
+    known_of = noise_values_of_runs(study.model, theta, design, outputs)
     parts = []
     for name in measured:
         noise = study.model.noise[name]
-        known = noise_values(study.model, name, at_picked, columns, errors)
+        known = {of: each[:, picked] if each.shape[1] > 1 else each for of, each in known_of[name].items()}
         shape = (count, replicates, len(picked))
         y = np.asarray(noise.mean(known) + 0 * outputs[name][:, picked]).reshape(shape)
         noise_variance = np.broadcast_to(np.asarray(noise.variance(known)), (count * replicates, len(picked))).reshape(

@@ -9,18 +9,15 @@ the linearisation has just dropped, and standard errors come out too small (Nybe
 seen here as well: .09 against .22 for log ka of theophylline).
 """
 
-from functools import partial
-
 import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jax.scipy.special import ndtr
 
-from ..errors import RESULTS, InputError, nearest
-from ..model import simulate
-from ..observation import Observations, at_rows, noise_arguments, noise_information, observations, per_run
-from ..space import Theta
+from ..errors import InputError, nearest
+from ..likelihoods import Likelihood, likelihood_of
+from ..space import Space, Theta
 from ..study import Study
 
 SCALES = ("log", "natural")
@@ -64,130 +61,66 @@ def fisher_information(study: Study, theta: Theta | None = None, *, scale: str =
     known = space.nominal() | {name: jnp.asarray(value, float) for name, value in (theta or {}).items()}
     value = jnp.stack([jnp.asarray(known[name], float) for name in names])
     logarithmic = np.array([scale == "log" and float(space[name].dist.support(known)[0]) >= 0 for name in names])
-    observed = observations(study)
+    likelihood = likelihood_of(study)
+    likelihood.require("moments" if space.aleatory else "information", f"fisher_information of study {study.name!r}")
 
     def place(vector):
         natural = jnp.where(logarithmic, jnp.exp(jnp.where(logarithmic, vector, 0.0)), vector)
         return {**known, **dict(zip(names, natural, strict=True))}
 
     start = jnp.where(logarithmic, jnp.log(jnp.where(logarithmic, value, 1.0)), value)
-    findings = _run_findings(study, observed, place(start))
+    findings = _findings(likelihood, place(start))
     information = _population if space.aleatory else _exact
-    matrix = None if findings else np.asarray(information(study, observed, place, start))
+    matrix = None if findings else np.asarray(information(likelihood, place, start))
     if matrix is not None and not np.all(np.isfinite(matrix)):
-        findings = ["the information is not finite at these parameter values; give other values of `theta`."]
+        findings = ["the information is not finite; give other values of `theta`."]
     if findings:
-        raise InputError(f"fisher_information of study {study.name!r}", findings)
+        raise InputError(f"fisher_information of study {study.name!r} at these parameter values", findings)
     return _dataset(names, matrix, np.asarray(value), logarithmic, scale)
 
 
-def _run_findings(study: Study, observed: Observations, theta: Theta) -> list[str]:
-    """Why there is no information at `theta`, for median units: failed solves, slopes that are not finite."""
-    space = study.model.space
-    if space.aleatory:
-        units = _units(study, theta, jnp.zeros(len(space.aleatory)))
-        theta = {**theta, **dict(zip(space.aleatory, units, strict=True))}
-    codes, slopes = _result_and_slopes(study, observed, theta)
-    codes = np.asarray(codes)
-    findings = [
-        f"{np.sum(codes == code)} of {len(codes)} runs fail at these parameter values: {RESULTS[int(code)]}"
-        for code in np.unique(codes)
-        if code
-    ]
-    for output, (run, when, _) in observed.rows.items():
-        named = [other for other in study.model.noise[output].names if other in slopes]
-        for name in observed.active:
-            rows = np.stack([np.asarray(slopes[other][name])[run, when] for other in named])
-            lost = ~np.all(np.isfinite(rows), axis=0) & (codes[run] == 0)
-            if lost.any():
-                findings.append(
-                    f"the derivative with respect to {name!r} of what the noise of {output!r} refers to is not finite "
-                    f"at {lost.sum()} of {len(run)} measurements (a root or a power of zero?); give other values of "
-                    "`theta`."
-                )
-    return findings
+def _findings(likelihood: Likelihood, theta: Theta) -> list[str]:
+    """Why there is no information at `theta`, for median units."""
+    space = likelihood.study.model.space
+    units = _units(space, theta, jnp.zeros(len(space.aleatory)))
+    return likelihood.information_findings({**theta, **units})
 
 
-@partial(jax.jit, static_argnames=("study", "observed"))
-def _result_and_slopes(study: Study, observed: Observations, theta: Theta):
-    """Result code of each run `(runs,)`, and output -> active parameter -> slope `(runs, times)` as the solve gives it.
-
-    The derivative of a likelihood cannot be asked: where a slope is not finite it may have been replaced, so that a
-    sampler can go on.
-    """
-
-    def one(theta, design):
-        def outputs(moving):
-            run = simulate(study.model, {**theta, **moving}, design, method=observed.method)
-            return run.outputs, run.result
-
-        slopes, result = jax.jacfwd(outputs, has_aux=True)({name: theta[name] for name in observed.active})
-        return result, slopes
-
-    return jax.vmap(one)(per_run(study, observed, theta), observed.design)
+def _exact(likelihood: Likelihood, place, vector):
+    """Sum over units, all being alike."""
+    return jax.jit(lambda vector: likelihood.information(place, vector).sum(axis=0))(vector)
 
 
-def _exact(study: Study, observed: Observations, place, vector):
-    """Sum over measurements of J' I J, all units being alike."""
-
-    @jax.jit
-    def information(vector):
-        jacobian = jax.jacfwd(lambda v: noise_arguments(study, observed, place(v)))(vector)
-        weights = noise_information(study, observed, place(vector))
-        return sum(
-            jnp.einsum("rki,rkl,rlj->ij", jacobian[output], weights[output], jacobian[output]) for output in jacobian
-        )
-
-    return information(vector)
-
-
-def _population(study: Study, observed: Observations, place, vector):
+def _population(likelihood: Likelihood, place, vector):
     """First-order information on the population, unit by unit: locations from the mean, spreads from the covariance."""
-    members, present = _rows_by_unit(study, observed)
-    noise = study.model.noise
+    space = likelihood.study.model.space
 
-    def rows(vector, units):
-        """Outputs and parameters behind each row, in a unit whose aleatory parameters are `units`."""
-        known, _ = at_rows(
-            study, observed, {**place(vector), **dict(zip(study.model.space.aleatory, units, strict=True))}
-        )
-        return known
+    def unit(vector, z):
+        """Aleatory parameters `(aleatory,)` of a unit whose standardised latents are `z`."""
+        return jnp.stack(list(_units(space, place(vector), z).values()))
 
-    def mean(vector, units):
-        known = rows(vector, units)
-        return _by_row(observed, {output: noise[output].mean(known[output]) for output in observed.rows})
-
-    def covariance(vector, slope, frozen):
-        """Covariance of the rows given how the outputs answer to a unit's parameters: only spreads and noise vary."""
-        values = place(vector)
-        known = {
-            output: {
-                name: jnp.broadcast_to(values[name], at.shape) if name in study.model.space.epistemic else at
-                for name, at in frozen[output].items()
-            }
-            for output in observed.rows
-        }
-        variance = _by_row(observed, {output: noise[output].variance(known[output]) for output in observed.rows})
-        spread = slope @ jax.jacfwd(lambda z: _units(study, values, z))(jnp.zeros(len(study.model.space.aleatory)))
-        spread = jnp.where(present[..., None], spread[members], 0.0)
-        diagonal = jnp.where(present, variance[members], 1.0)
-        return jnp.einsum("uri,usi->urs", spread, spread) + jax.vmap(jnp.diag)(diagonal)
+    def moments(vector, unit):
+        return likelihood.moments({**place(vector), **dict(zip(space.aleatory, unit, strict=True))})
 
     @jax.jit
     def information(vector):
-        median = _units(study, place(vector), jnp.zeros(len(study.model.space.aleatory)))
-        direct, slope = jax.jacfwd(mean, argnums=(0, 1))(vector, median)
-        d_median = jax.jacfwd(lambda v: _units(study, place(v), jnp.zeros_like(median)))(vector)
-        d_mean = direct + slope @ d_median
-        frozen = rows(vector, median)
-        matrix = covariance(vector, slope, frozen)
-        d_matrix = jnp.moveaxis(jax.jacfwd(covariance)(vector, slope, frozen), -1, 1)
+        centre = jnp.zeros(len(space.aleatory))
+        median, d_median = unit(vector, centre), jax.jacfwd(unit)(vector, centre)
+        covariance = moments(vector, median).covariance
+        (d_mean, slope), (d_noise, _) = jax.jacfwd(moments, argnums=(0, 1))(vector, median)
+
+        def between(vector):
+            """Covariance of a unit's rows because its parameters vary, given how the outputs answer to them."""
+            spread = slope @ jax.jacfwd(unit, argnums=1)(vector, centre)
+            return jnp.einsum("uri,usi->urs", spread, spread)
+
+        matrix = covariance + between(vector)
+        d_matrix = d_noise + jax.jacfwd(between)(vector)
         # A location moves the outputs of the median unit; what it does to the covariance is left out.
-        location = jnp.any(d_median != 0, axis=0) | jnp.array(
-            [name in observed.active for name in study.model.space.epistemic]
-        )
-        d_matrix = jnp.where(location[None, :, None, None], 0.0, d_matrix)
-        d_mean = jnp.where(present[..., None], d_mean[members], 0.0)
+        active = jnp.array([name in likelihood.observations.active for name in space.epistemic])
+        location = jnp.any(d_median != 0, axis=0) | active
+        d_matrix = jnp.moveaxis(jnp.where(location, 0.0, d_matrix), -1, 1)
+        d_mean = d_mean + slope @ d_median
         solved = jnp.linalg.solve(matrix[:, None], d_matrix)
         from_mean = jnp.einsum("uri,urj->ij", d_mean, jnp.linalg.solve(matrix, d_mean))
         return from_mean + 0.5 * jnp.einsum("uirs,ujsr->ij", solved, solved)
@@ -195,27 +128,12 @@ def _population(study: Study, observed: Observations, place, vector):
     return information(vector)
 
 
-def _units(study: Study, theta: Theta, z):
-    """Aleatory parameters `(aleatory,)` of a unit whose standardised latents are `z`."""
-    space, values = study.model.space, dict(theta)
+def _units(space: Space, theta: Theta, z) -> Theta:
+    """Aleatory parameters of a unit whose standardised latents are `z`, `(aleatory,)`."""
+    values = dict(theta)
     for index, name in enumerate(space.aleatory):
         values[name] = space[name].dist.ppf(ndtr(z[index]), values)
-    return jnp.stack([values[name] for name in space.aleatory])
-
-
-def _by_row(observed: Observations, values: dict):
-    return jnp.concatenate(
-        [jnp.broadcast_to(values[output], (len(run),)) for output, (run, _, _) in observed.rows.items()]
-    )
-
-
-def _rows_by_unit(study: Study, observed: Observations) -> tuple[np.ndarray, np.ndarray]:
-    """Row indices of each unit `(units, most)`, padded, and which of them are there."""
-    unit = np.concatenate([observed.unit[run] for run, _, _ in observed.rows.values()])
-    lists = [np.flatnonzero(unit == index) for index in range(len(study.units))]
-    most = max(map(len, lists))
-    members = np.stack([np.append(rows, np.zeros(most - len(rows), int)) for rows in lists])
-    return members, np.stack([np.arange(most) < len(rows) for rows in lists])
+    return {name: values[name] for name in space.aleatory}
 
 
 def _dataset(names, matrix, value, logarithmic, scale) -> xr.Dataset:

@@ -53,7 +53,7 @@ def identify(
     tree = with_separation(study, results.check_tree(study, tree))
     began = time.monotonic()
     groups = {"structure": _structure(study, budget, seed)}
-    if study.model.noise:
+    if study.model.measured:
         at = "theta" if theta is not None else "posterior medians" if "posterior" in tree.children else "prior medians"
         if at == "posterior medians":
             posterior = tree["posterior"].to_dataset()

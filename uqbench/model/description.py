@@ -145,6 +145,11 @@ class Model:
         """Names of the outputs, in the order of `units`."""
         return tuple(self.units)
 
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """Outputs that data may be of: those with noise, and those whose distribution the dynamics give."""
+        return tuple(dict.fromkeys((*self.noise, *self.dynamics.random_outputs(self))))
+
     def __repr__(self) -> str:
         return f"Model({self.name or 'unnamed'}: outputs {', '.join(self.outputs)}; gradient {self.gradient})"
 

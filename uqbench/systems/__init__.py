@@ -2,6 +2,7 @@
 
 from .choice import system_of as system_of
 from .protocol import CAPABILITIES as CAPABILITIES
+from .protocol import Density as Density
 from .protocol import Outcome as Outcome
 from .protocol import Run as Run
 from .protocol import System as System

@@ -25,6 +25,10 @@ CAPABILITIES = {
     "tolerance": ("tolerance", "its outputs are taken as exact to rounding"),
     "quasi_steady": ("fast states in a quasi-steady state", "`Model.reduced` makes such a model"),
     "stochastic": ("random outputs", "its runs need no key"),
+    "density": (
+        "density of its outputs",
+        "give a deterministic form of the model with noise, or give the study a `likelihood` of its own",
+    ),
 }
 
 
@@ -44,6 +48,18 @@ class Outcome(NamedTuple):
     result: Array
     steps: Array
     implicit_steps: Array
+
+
+class Density(NamedTuple):
+    """The distribution of an output: what one measurement of it may be.
+
+    Args:
+        values: that are possible, rising, in the unit of the output; the same whatever the parameters.
+        probability: of each value at each time.
+    """
+
+    values: Float[Array, " values"]
+    probability: Float[Array, "times values"]
 
 
 class Functions(NamedTuple):
@@ -142,6 +158,14 @@ class System:
             return in_one_array(model, self.run(model, theta, design, key, plan))
 
         return jax.vmap(one, in_axes=axes)(thetas, designs, keys)
+
+    def random_outputs(self, model) -> tuple[str, ...]:
+        """The outputs whose distribution `density` gives, so that data may be draws from it."""
+        return ()
+
+    def density(self, model, theta: Theta, design: Design, plan: str) -> tuple[dict[str, Density], Outcome]:
+        """The distribution of each of `random_outputs`, and how the solve went, traceable (capability "density")."""
+        raise NotImplementedError
 
     def keeps_sensitivities(self, model, design: Design) -> bool:
         """Whether `run` carries sensitivities under its own error control."""

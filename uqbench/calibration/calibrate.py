@@ -7,13 +7,13 @@ import time
 import arviz as az
 import jax
 import jax.numpy as jnp
-import numpy as np
 import nutpie
 import xarray as xr
 
 from .. import results
-from ..errors import RESULTS, InputError
-from ..observation import Observations, observations, pointwise_log_likelihood, run_all
+from ..defaults import CHAINS, DRAWS, TUNE
+from ..errors import InputError
+from ..likelihoods import Likelihood, likelihood_of
 from ..progress import progress
 from ..study import Study
 from ..time_scales.study_separation import separation_of_study, warn, with_separation
@@ -29,15 +29,15 @@ def calibrate(
     study: Study,
     tree: xr.DataTree | None = None,
     *,
-    draws: int = 1000,
-    tune: int = 600,
-    chains: int = 4,
+    draws: int = DRAWS,
+    tune: int = TUNE,
+    chains: int = CHAINS,
     target_accept: float = 0.8,
     seed: int = 0,
 ) -> xr.DataTree:
     """Samples the posterior of a study and predicts its data.
 
-    PyMC states the model, the simulator enters as one JAX operation with forward sensitivities, nutpie samples.
+    PyMC states the priors and the hierarchy, the likelihood enters as one JAX operation, nutpie samples.
 
     Args:
         study: with data.
@@ -49,11 +49,13 @@ def calibrate(
 
     Returns:
         the tree with /prior, /posterior, /posterior_predictive, /log_likelihood, /sample_stats, /observed_data in the
-        ArviZ schema, /posterior_band for figures and /convergence: R-hat, ESS and whether they suffice, by parameter;
-        of a reduced model /separation once more, at posterior draws.
+        ArviZ schema (/log_likelihood where the likelihood has terms; its attribute `term` says what one is),
+        /posterior_band for figures and /convergence: R-hat, ESS and whether they suffice, by parameter; of a reduced
+        model /separation once more, at posterior draws.
 
     Raises:
-        InputError: a study without data, or settings out of range.
+        InputError: a study without data, settings out of range, a likelihood without a gradient, no density at the
+            prior medians.
     """
     tree = with_separation(study, results.check_tree(study, tree))
     findings = [] if study.data is not None else ["the study has no data; calibrate needs a table."]
@@ -61,9 +63,10 @@ def calibrate(
     if findings:
         raise InputError(f"calibrate {study.name!r}", findings)
     began = time.monotonic()
-    seen = observations(study)
-    _check_start(study, seen)
-    compiled = nutpie.compile_pymc_model(pymc_model(study, seen), backend="jax", gradient_backend="jax")
+    likelihood = likelihood_of(study)
+    likelihood.require("gradient", f"calibrate {study.name!r}")
+    _check_start(likelihood)
+    compiled = nutpie.compile_pymc_model(pymc_model(likelihood), backend="jax", gradient_backend="jax")
     with progress("calibrate: sampling", chains * (draws + tune)) as update:
         trace = nutpie.sample(
             compiled,
@@ -88,10 +91,11 @@ def calibrate(
         "sample_stats": _stats(trace),
         "observed_data": observed(study),
         "convergence": convergence(study, posterior),
-        "log_likelihood": pointwise(study, seen, posterior),
-        "posterior_predictive": predictive(study, seen, posterior, jax.random.fold_in(key, 1)),
-        "posterior_band": band(study, seen, posterior, jax.random.fold_in(key, 2)),
+        "posterior_predictive": predictive(likelihood, posterior, jax.random.fold_in(key, 1)),
+        "posterior_band": band(likelihood, posterior, jax.random.fold_in(key, 2)),
     }
+    if "terms" in likelihood.capabilities:
+        groups["log_likelihood"] = pointwise(likelihood, posterior)
     if "quasi_steady" in study.model.dynamics.capabilities:
         known = {name: posterior[name].values.ravel() for name in study.model.space.epistemic}
         groups["separation"] = separation_of_study(study, known, seed=seed)
@@ -127,28 +131,13 @@ def check_settings(*, draws: int, tune: int, chains: int, target_accept: float =
     return findings
 
 
-def _check_start(study: Study, seen: Observations) -> None:
+def _check_start(likelihood: Likelihood) -> None:
     """Raises InputError where the data have no density at the prior medians: no chain could start near them."""
-    space = study.model.space
+    study, space = likelihood.study, likelihood.study.model.space
     theta = space.nominal()
     theta |= {name: jnp.full(len(study.units), theta[name]) for name in space.aleatory}
-    both = jax.jit(lambda theta: (pointwise_log_likelihood(study, seen, theta), run_all(study, seen, theta).result))
-    terms, codes = both(theta)
-    codes = np.asarray(codes)
-    findings = [
-        f"{int(np.sum(codes == code))} of {len(codes)} runs fail at the prior medians: {RESULTS[int(code)]}"
-        for code in np.unique(codes)
-        if code
-    ]
-    for output, values in terms.items():
-        bad = np.flatnonzero(~np.isfinite(np.asarray(values)))
-        if len(bad) and not findings:
-            findings.append(
-                f"{len(bad)} values of {output!r} (the first is {seen.rows[output][2][bad[0]]:g}) have no density "
-                f"under {study.model.noise[output]!r} at the prior medians; change the noise, the prior or the data."
-            )
-    if findings:
-        raise InputError(f"calibrate {study.name!r}", findings)
+    if findings := likelihood.density_findings(theta):
+        raise InputError(f"calibrate {study.name!r} at the prior medians", findings)
 
 
 def _counts(trace: xr.DataTree) -> dict:

@@ -1,0 +1,4 @@
+"""Defaults of settings that several verbs and the command line share; the command line has them without the verbs."""
+
+# Posterior draws kept of each chain, draws of each chain for adaptation, and chains.
+DRAWS, TUNE, CHAINS = 1000, 600, 4

@@ -1,0 +1,13 @@
+"""Likelihoods: the density of a study's table. A new kind is one file with one class."""
+
+from .choice import likelihood_of as likelihood_of
+from .choice import log_likelihood as log_likelihood
+from .choice import simulate_data as simulate_data
+from .independent import Independent as Independent
+from .layout import Observations as Observations
+from .protocol import CAPABILITIES as CAPABILITIES
+from .protocol import Likelihood as Likelihood
+from .protocol import Moments as Moments
+from .protocol import rows_by_output as rows_by_output
+from .snapshots import Snapshots as Snapshots
+from .solve_error import noise_values_of_runs as noise_values_of_runs

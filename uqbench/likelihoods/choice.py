@@ -1,0 +1,83 @@
+"""The likelihood of a study: the one that it names, else the one that follows from what its system can do."""
+
+from collections.abc import Callable
+from functools import lru_cache, partial
+
+import jax
+import numpy as np
+import pandas as pd
+from jaxtyping import Array
+
+from ..errors import InputError
+from ..space import Theta
+from ..study import Study
+from .independent import Independent
+from .protocol import Likelihood
+from .snapshots import Snapshots
+
+
+@lru_cache(maxsize=16)
+def likelihood_of(study: Study) -> Likelihood:
+    """The likelihood of a study; one object for each, so that compiled functions are found again.
+
+    Where the study names none: outputs with noise are rows of their own around a deterministic run (`Independent`),
+    outputs whose distribution the system gives are draws from it (`Snapshots`).
+
+    Raises:
+        InputError: nothing is measured; outputs that no one likelihood serves; a system whose outputs are random and
+            have no density.
+    """
+    subject, model = f"study {study.name!r}", study.model
+    if study.likelihood is not None:
+        found = study.likelihood(study)
+        if not isinstance(found, Likelihood):
+            raise InputError(subject, [f"its `likelihood` returns {found!r}; it must return a likelihoods.Likelihood."])
+        return found
+    measured = pd.unique(study.table["output"])
+    with_noise = [output for output in measured if output in model.noise]
+    if len(measured) and not with_noise:
+        return Snapshots.of(study)
+    if len(with_noise) < len(measured):
+        others = ", ".join(repr(str(output)) for output in measured if output not in model.noise)
+        raise InputError(
+            subject,
+            [f"{others} are measured without noise and other outputs with it; give the study a `likelihood` of both."],
+        )
+    if model.stochastic:
+        raise InputError(subject, [model.dynamics.lacks("density")])
+    return Independent.of(study)
+
+
+def log_likelihood(study: Study) -> Callable[..., Array]:
+    """The log-likelihood of a study's data as a function of theta (aleatory parameters `(units,)`).
+
+    Returns:
+        a traceable function `(theta, key=None)`, with a key where the likelihood is pseudo-marginal; -inf with a zero
+        gradient where a solve fails.
+
+    Example:
+        >>> from studies.receptor_tf import study
+        >>> log_likelihood(study)(study.model.space.nominal()).shape
+        ()
+    """
+    likelihood = likelihood_of(study)
+
+    @jax.jit
+    def function(theta: Theta, key: Array | None = None) -> Array:
+        return likelihood.log_density(study.model.space.complete(theta), key)
+
+    return function
+
+
+def simulate_data(study: Study, theta: Theta, key: Array) -> pd.DataFrame:
+    """A table like the study's own with values drawn from the model at `theta` (aleatory parameters `(units,)`)."""
+    values = _simulate(likelihood_of(study), study.model.space.complete(theta), key)
+    data = study.table.copy()
+    for output, column in values.items():
+        data.loc[data["output"] == output, "value"] = np.asarray(column)
+    return data
+
+
+@partial(jax.jit, static_argnames="likelihood")
+def _simulate(likelihood: Likelihood, theta: Theta, key: Array) -> dict[str, Array]:
+    return likelihood.simulate(theta, key)

@@ -1,0 +1,217 @@
+"""The likelihood of measurements with independent errors: the product over rows of the densities of their noise."""
+
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from ..design import Design
+from ..model import evaluate_many, simulate, simulate_stacked
+from ..space import Theta
+from ..study import Study
+from .layout import each_run, lay_out, of_runs, per_run
+from .noise_groups import NoiseGroup, noise_groups
+from .protocol import Likelihood, Moments, failures
+from .rows import information_by_unit, moments_of_rows
+from .solve_error import noise_values_of_runs, stacked_errors
+
+
+@dataclass(frozen=True, eq=False)
+class Independent(Likelihood):
+    """Each row is an output of a deterministic run with noise of its own; made by `Independent.of(study)`.
+
+    Args:
+        groups: the rows that are evaluated together.
+    """
+
+    groups: tuple[NoiseGroup, ...]
+
+    kind = "a product over independent measurements"
+
+    @classmethod
+    def of(cls, study: Study) -> "Independent":
+        """The likelihood of a study whose model is deterministic and has noise.
+
+        Raises:
+            InputError: where no output is measured.
+        """
+        observations = lay_out(study)
+        return cls(study, observations, noise_groups(study.model, observations.rows))
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        derived = () if self.study.model.gradient == "none" else ("gradient", "information", "moments")
+        return frozenset({"terms", *derived})
+
+    def log_density(self, theta: Theta, key=None, values: dict[str, Array] | None = None) -> Float[Array, ""]:
+        terms = self._log_densities(theta, values)
+        return sum((jnp.sum(each) for each in terms), jnp.zeros(()))
+
+    def pointwise(self, theta: Theta, key=None) -> dict[str, Float[Array, " rows"]]:
+        return self._by_output(self._log_densities(theta))
+
+    def simulate(self, theta: Theta, key: Array) -> dict[str, Float[Array, " rows"]]:
+        values = {}
+        for output, (known, ok) in self.known(theta).items():
+            key, now = jax.random.split(key)
+            values[output] = jnp.where(ok, self.study.model.noise[output].sample(now, (), known), jnp.nan)
+        return values
+
+    def predict(self, thetas: Theta, design: Design, key: Array) -> dict[str, Float[Array, "draws times"]]:
+        model, values = self.study.model, {}
+        outputs = evaluate_many(model, thetas, design).outputs
+        known = noise_values_of_runs(model, thetas, design, outputs)
+        for output in self.observations.rows:
+            key, now = jax.random.split(key)
+            samples = model.noise[output].sample(now, (), known[output])
+            values[output] = jnp.where(jnp.isfinite(outputs[output]), samples, jnp.nan)
+        return values
+
+    def information(self, place, x: Float[Array, " k"]) -> Float[Array, "units k k"]:
+        """J' I J, with J the derivatives of all arguments of the noise and I the information of its family.
+
+        From the mean alone a noise parameter would look unknown.
+        """
+        slopes = jax.jacfwd(lambda x: self._arguments(place(x)))(x)
+        weights = self._noise_information(place(x))
+        return sum(
+            information_by_unit(self.observations, group.run, slope, weight)
+            for group, slope, weight in zip(self.groups, slopes, weights, strict=True)
+        )
+
+    def moments(self, theta: Theta) -> Moments:
+        noise, known = self.study.model.noise, self.known(theta)
+        mean = {output: noise[output].mean(values) for output, (values, _) in known.items()}
+        variance = {output: noise[output].variance(values) for output, (values, _) in known.items()}
+        return moments_of_rows(self.observations, mean, variance)
+
+    def results(self, theta: Theta, key=None) -> Int[Array, " runs"]:
+        run = partial(simulate, self.study.model, method=self.observations.plan)
+        return each_run(self.observations, theta, run).result
+
+    def density_findings(self, theta: Theta, key=None) -> list[str]:
+        codes, terms = _results_and_terms(self, theta)
+        findings = failures(self.study, codes)
+        for output, each in terms.items():
+            bad = np.flatnonzero(~np.isfinite(np.asarray(each)))
+            if len(bad) and not np.any(codes):
+                first, noise = self.observations.rows[output].value[bad[0]], self.study.model.noise[output]
+                findings.append(
+                    f"{len(bad)} values of {output!r} (the first is {first:g}) have no density under {noise!r}; "
+                    "change the noise, the prior or the data."
+                )
+        return findings
+
+    def information_findings(self, theta: Theta) -> list[str]:
+        """Failed solves, and slopes that are not finite.
+
+        The derivative of a likelihood cannot be asked: where a slope is not finite it may have been replaced, so that
+        a sampler can go on.
+        """
+        codes, slopes = (jax.tree.map(np.asarray, each) for each in _results_and_slopes(self, theta))
+        findings = failures(self.study, codes)
+        for output, (run, when, _) in self.observations.rows.items():
+            named = [other for other in self.study.model.noise[output].names if other in slopes]
+            for name in self.observations.active:
+                rows = np.stack([slopes[other][name][run, when] for other in named])
+                lost = ~np.all(np.isfinite(rows), axis=0) & (codes[run] == 0)
+                if lost.any():
+                    findings.append(
+                        f"the derivative with respect to {name!r} of what the noise of {output!r} refers to is not "
+                        f"finite at {lost.sum()} of {len(run)} measurements (a root or a power of zero?); give other "
+                        "values of `theta`."
+                    )
+        return findings
+
+    # --- rows of a group, and of an output
+
+    def known(self, theta: Theta) -> dict[str, tuple[dict[str, Float[Array, " rows"]], Array]]:
+        """What the noise of each row refers to, name -> values, and whether its solve succeeded; by output.
+
+        Where a solve failed the values are 1, so that a `where` around what is computed from them keeps a finite
+        gradient. Outputs outside the domain of an argument by no more than the error of the solve are at its edge.
+        """
+        found = {}
+        for group, (values, ok) in zip(self.groups, self._evaluated(theta), strict=True):
+            for output, rows in group.rows.items():
+                named = {name: values[alias][rows] for name, alias in group.aliases[output].items()}
+                found[output] = named, ok[rows]
+        return {output: found[output] for output in self.observations.rows}
+
+    def _evaluated(self, theta: Theta) -> list[tuple[dict[str, Array], Array]]:
+        """For each group what its noise refers to, name -> `(rows,)`, and whether the solves succeeded; see `known`."""
+        model, observations = self.study.model, self.observations
+        run = partial(simulate_stacked, model, method=observations.plan, active=observations.active)
+        values = each_run(observations, theta, run)
+        ok = jnp.all(jnp.isfinite(values), axis=(1, 2))
+        safe, errors = jnp.where(ok[:, None, None], values, 1.0), None
+        if any(group.bounded for group in self.groups):
+            errors = each_run(observations, theta, partial(stacked_errors, model, names=model.outputs), safe)
+        found = []
+        for group in self.groups:
+            known = {name: safe[group.run, group.when, index] for name, index in group.outputs.items()}
+            for name, (parameters, index) in group.parameters.items():
+                columns = [jnp.asarray(theta[parameter], float) for parameter in parameters]
+                if any(jnp.ndim(column) for column in columns):
+                    known[name] = jnp.stack([of_runs(observations, column) for column in columns])[index, group.run]
+                else:
+                    known[name] = jnp.stack(columns)[index]
+            known |= {name: jnp.asarray(numbers) for name, numbers in group.constants.items()}
+            uncertain = {name: errors[group.run, group.outputs[name]] for name in group.bounded}
+            found.append((group.noise.moved_inside(known, uncertain), ok[group.run]))
+        return found
+
+    def _log_densities(self, theta: Theta, values: dict[str, Array] | None = None) -> list[Float[Array, " rows"]]:
+        """Log density of each row of each group."""
+        terms = []
+        for group, (known, ok) in zip(self.groups, self._evaluated(theta), strict=True):
+            value = group.value if values is None else jnp.concatenate([values[output] for output in group.rows])
+            terms.append(jnp.where(ok, group.noise.logpdf(value, known), -jnp.inf))
+        return terms
+
+    def _arguments(self, theta: Theta) -> list[Float[Array, "rows arguments"]]:
+        """Arguments of the noise at each row of each group; NaN where a solve failed."""
+        stacked = []
+        for group, (known, ok) in zip(self.groups, self._evaluated(theta), strict=True):
+            columns = [jnp.broadcast_to(value, (len(group.run),)) for value in group.noise.resolve(known).values()]
+            stacked.append(jnp.where(ok[:, None], jnp.stack(columns, axis=1), jnp.nan))
+        return stacked
+
+    def _noise_information(self, theta: Theta) -> list[Float[Array, "rows arguments arguments"]]:
+        """Information of one measurement on the arguments of its noise; zero where it is not defined."""
+        found = zip(self.groups, self._evaluated(theta), strict=True)
+        matrices = [group.noise.fisher_information(known) for group, (known, _) in found]
+        return [jnp.where(jnp.isfinite(matrix), matrix, 0.0) for matrix in matrices]
+
+    def _by_output(self, each: list[Array]) -> dict[str, Array]:
+        """Arrays `(rows, ...)` of the groups by output, in the order of the table."""
+        found = {
+            output: values[rows]
+            for group, values in zip(self.groups, each, strict=True)
+            for output, rows in group.rows.items()
+        }
+        return {output: found[output] for output in self.observations.rows}
+
+
+@partial(jax.jit, static_argnames="likelihood")
+def _results_and_terms(likelihood: Independent, theta: Theta) -> tuple[Array, dict[str, Array]]:
+    return likelihood.results(theta), likelihood.pointwise(theta)
+
+
+@partial(jax.jit, static_argnames="likelihood")
+def _results_and_slopes(likelihood: Independent, theta: Theta):
+    """Result code of each run `(runs,)`, and output -> active parameter -> slope `(runs, times)` as solved for."""
+    model, observations = likelihood.study.model, likelihood.observations
+
+    def one(theta, design):
+        def outputs(moving):
+            run = simulate(model, {**theta, **moving}, design, method=observations.plan)
+            return run.outputs, run.result
+
+        slopes, result = jax.jacfwd(outputs, has_aux=True)({name: theta[name] for name in observations.active})
+        return result, slopes
+
+    return jax.vmap(one)(per_run(observations, theta), observations.design)

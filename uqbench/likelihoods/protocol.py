@@ -1,0 +1,183 @@
+"""What every likelihood is asked for, and what one says that cannot do it.
+
+A likelihood is the density of a study's table given parameters. A kind of it is a subclass of `Likelihood` that
+overrides what it can do and names it in `capabilities`; calibration, Fisher information, simulation-based calibration
+and model comparison ask for a capability, never for a type. All methods but those that return findings can be traced;
+where a method takes `theta`, it is the value of every parameter: a number, or `(units,)` for each unit its own.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import numpy as np
+import pandas as pd
+from jaxtyping import Array, Float, Int
+
+from ..design import Design
+from ..errors import InputError
+from ..space import Theta
+from ..study import Study
+from .layout import Observations
+
+# capability -> what is missing without it, and what to do instead
+CAPABILITIES = {
+    "gradient": (
+        "gradient with respect to the parameters",
+        "give a model whose outputs can be differentiated, or the study a `likelihood` that can be",
+    ),
+    "terms": ("terms that can be left out one by one", "compare models by predictions of data that were kept back"),
+    "information": (
+        "Fisher information",
+        "give a model whose outputs can be differentiated, or the study a `likelihood` that has one",
+    ),
+    "moments": (
+        "mean and covariance of a unit's data",
+        "make the parameters that differ between units epistemic, or give the study a `likelihood` that has them",
+    ),
+    "pseudo_marginal": ("noise of its own", "it needs no key"),
+}
+
+
+class Moments(NamedTuple):
+    """Mean and covariance of the data of each unit, whose rows are padded to the most that a unit has.
+
+    Args:
+        mean: in the order of the outputs, then of the table; 0 where there is no row.
+        covariance: that of the identity where there is no row.
+    """
+
+    mean: Float[Array, "units most"]
+    covariance: Float[Array, "units most most"]
+
+
+@dataclass(frozen=True, eq=False)
+class Likelihood:
+    """The density of one study's table; what is not overridden is refused.
+
+    The capability "pseudo_marginal" says that `log_density` is the logarithm of an unbiased estimate of the density:
+    it then takes a key, and another key gives another value.
+
+    Args:
+        study: whose data these are.
+        observations: the table as one batch of runs.
+    """
+
+    study: Study
+    observations: Observations
+
+    kind = "a likelihood"
+    capabilities = frozenset()
+    # what one term of `pointwise` is: "row", "run" or "unit"
+    term = "row"
+
+    def require(self, capability: str, subject: str) -> None:
+        """Raises where the capability is missing.
+
+        Raises:
+            InputError: with what is missing and what would do instead.
+        """
+        if capability not in self.capabilities:
+            raise InputError(subject, [self.lacks(capability)])
+
+    def lacks(self, capability: str) -> str:
+        """The sentence about a missing capability."""
+        missing, instead = CAPABILITIES[capability]
+        return f"the likelihood, {self.kind}, has no {missing}; {instead}."
+
+    def log_density(
+        self, theta: Theta, key: Array | None = None, values: dict[str, Float[Array, " rows"]] | None = None
+    ) -> Float[Array, ""]:
+        """Logarithm of the density of all data, in the units of the data.
+
+        Args:
+            key: a JAX key, where the likelihood is pseudo-marginal.
+            values: output -> other values in the same places; default those of the study.
+
+        Returns:
+            -inf, with a zero gradient, where a solve fails or the data are impossible.
+        """
+        raise NotImplementedError
+
+    def pointwise(self, theta: Theta, key: Array | None = None) -> dict[str, Float[Array, " terms"]]:
+        """Log densities that add up to `log_density`, one for each `term` (capability "terms").
+
+        Terms are independent given the parameters, so that one of them can be left out: rows, under the names of
+        their outputs, or the data of a run or a unit, whose rows depend on one another, under one name.
+        """
+        raise NotImplementedError
+
+    def terms(self) -> dict[str, pd.DataFrame]:
+        """What tells the terms of `pointwise` apart: name -> a table with a line for each; here of the rows."""
+        return rows_by_output(self.study)
+
+    def simulate(self, theta: Theta, key: Array) -> dict[str, Float[Array, " rows"]]:
+        """Draws a value for every row: output -> values in the order of the table, NaN where a solve fails."""
+        raise NotImplementedError
+
+    def predict(self, thetas: Theta, design: Design, key: Array) -> dict[str, Float[Array, "draws times"]]:
+        """What would be measured in one unit under another design.
+
+        Args:
+            thetas: value of every parameter, `(draws,)` each.
+
+        Returns:
+            measured output -> one draw for each `theta`, NaN where a solve fails.
+        """
+        raise NotImplementedError
+
+    def information(self, place: Callable[[Array], Theta], x: Float[Array, " k"]) -> Float[Array, "units k k"]:
+        """Fisher information of each unit's data on coordinates of its parameters (capability "information").
+
+        Args:
+            place: from coordinates to `theta`.
+            x: where to evaluate.
+
+        Returns:
+            in units of 1 / (coordinate x coordinate); the sum over units is the information of all data.
+        """
+        raise NotImplementedError
+
+    def moments(self, theta: Theta) -> Moments:
+        """Mean and covariance of each unit's data given its parameters (capability "moments")."""
+        raise NotImplementedError
+
+    def results(self, theta: Theta, key: Array | None = None) -> Int[Array, " runs"]:
+        """How each solve behind the density went: a code of `RESULTS`."""
+        raise NotImplementedError
+
+    def density_findings(self, theta: Theta, key: Array | None = None) -> list[str]:
+        """Why the data have no density at `theta`; empty where they have one."""
+        codes, density = _results_and_density(self, theta, key)
+        findings = failures(self.study, codes)
+        if not findings and not np.isfinite(float(density)):
+            findings.append(f"the data have no density under {self.kind}; change the model, the prior or the data.")
+        return findings
+
+    def information_findings(self, theta: Theta) -> list[str]:
+        """Why there is no information at `theta`; empty where there is one."""
+        return failures(self.study, _results(self, theta))
+
+
+@partial(jax.jit, static_argnames="likelihood")
+def _results_and_density(likelihood: Likelihood, theta: Theta, key: Array | None) -> tuple[Array, Array]:
+    return likelihood.results(theta, key), likelihood.log_density(theta, key)
+
+
+@partial(jax.jit, static_argnames="likelihood")
+def _results(likelihood: Likelihood, theta: Theta) -> Array:
+    return likelihood.results(theta)
+
+
+def failures(study: Study, codes: Int[Array, " runs"]) -> list[str]:
+    """How many runs fail, for each reason."""
+    reasons = study.model.dynamics.failures(self.study, codes)
+    return [f"{count} of {len(codes)} runs fail: {reason}" for reason, count in reasons.items()]
+
+
+def rows_by_output(study: Study) -> dict[str, pd.DataFrame]:
+    """The rows of each output, in the order of the table, with the columns that tell them apart."""
+    columns = list(dict.fromkeys(("experiment", study.unit_column, "time")))
+    return {str(output): rows[columns] for output, rows in study.table.groupby("output", sort=False)}

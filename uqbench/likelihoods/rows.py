@@ -1,0 +1,41 @@
+"""What independent rows make up together: the information and the moments of each unit's data."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from .layout import Observations, rows_by_unit
+from .protocol import Moments
+
+
+def information_by_unit(
+    observations: Observations,
+    run: np.ndarray,
+    slopes: Float[Array, "rows arguments k"],
+    weights: Float[Array, "rows arguments arguments"],
+) -> Float[Array, "units k k"]:
+    """The sum of J' I J over the rows of each unit.
+
+    Args:
+        run: of each row, `(rows,)`.
+        slopes: derivatives J of the arguments of each row's distribution.
+        weights: information I of each row on its arguments.
+    """
+    members, present = rows_by_unit(observations.unit[run], observations.units)
+    slopes = jnp.where(present[..., None, None], slopes[members], 0.0)
+    return jnp.einsum("urki,urkl,urlj->uij", slopes, weights[members], slopes)
+
+
+def moments_of_rows(
+    observations: Observations, mean: dict[str, Float[Array, " rows"]], variance: dict[str, Float[Array, " rows"]]
+) -> Moments:
+    """Moments of each unit's data from those of its rows, by output."""
+    run = np.concatenate([rows.run for rows in observations.rows.values()])
+    members, present = rows_by_unit(observations.unit[run], observations.units)
+
+    def of_units(each, absent):
+        columns = [jnp.broadcast_to(each[name], rows.run.shape) for name, rows in observations.rows.items()]
+        return jnp.where(present, jnp.concatenate(columns)[members], absent)
+
+    return Moments(of_units(mean, 0.0), jax.vmap(jnp.diag)(of_units(variance, 1.0)))

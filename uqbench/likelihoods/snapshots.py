@@ -1,0 +1,149 @@
+"""The likelihood of snapshots: each row is one draw from the distribution that the system gives for its output.
+
+Such are the copy numbers of a molecule in cells that were fixed and counted, each once, or the places of particles that
+nobody has followed. Rows are independent given the parameters; data that follow one cell over time are not such rows.
+"""
+
+from dataclasses import dataclass
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from ..design import Design
+from ..model import Model, method_for
+from ..space import Theta
+from ..study import Study
+from ..systems import Density, Outcome
+from .layout import each_run, lay_out
+from .protocol import Likelihood, Moments
+from .rows import moments_of_rows
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshots(Likelihood):
+    """Rows that are independent draws from the system's own density; made by `Snapshots.of(study)`."""
+
+    kind = "a product over independent snapshots"
+
+    @classmethod
+    def of(cls, study: Study) -> "Snapshots":
+        """The likelihood of a study whose system has the capability "density".
+
+        Raises:
+            InputError: where no output is measured, or the system has no density.
+        """
+        study.model.dynamics.require("density", f"study {study.name!r}")
+        return cls(study, lay_out(study))
+
+    @property
+    def capabilities(self) -> frozenset[str]:
+        derived = () if self.study.model.gradient == "none" else ("gradient", "information", "moments")
+        return frozenset({"terms", *derived})
+
+    def log_density(self, theta: Theta, key=None, values: dict[str, Array] | None = None) -> Float[Array, ""]:
+        return sum((jnp.sum(terms) for terms in self._log_densities(theta, values).values()), jnp.zeros(()))
+
+    def pointwise(self, theta: Theta, key=None) -> dict[str, Float[Array, " rows"]]:
+        return self._log_densities(theta)
+
+    def simulate(self, theta: Theta, key: Array) -> dict[str, Float[Array, " rows"]]:
+        densities, ok = self._densities(theta)
+        values = {}
+        for output, (run, when, _) in self.observations.rows.items():
+            key, now = jax.random.split(key)
+            support, probability = densities[output]
+            values[output] = jnp.where(ok[run], _sample(now, support, probability[run, when]), jnp.nan)
+        return values
+
+    def predict(self, thetas: Theta, design: Design, key: Array) -> dict[str, Float[Array, "draws times"]]:
+        model, values = self.study.model, {}
+        densities, outcome = _densities_of_draws(model, thetas, design, method_for(model, design))
+        for output in self.observations.rows:
+            key, now = jax.random.split(key)
+            samples = _sample(now, densities[output].values[0], densities[output].probability)
+            values[output] = jnp.where(outcome.result[:, None] == 0, samples, jnp.nan)
+        return values
+
+    def information(self, place, x: Float[Array, " k"]) -> Float[Array, "units k k"]:
+        """The expected outer product of the score of each row: the sum over values of dp dp' / p."""
+        unit = self.observations.unit
+
+        def probabilities(x):
+            densities, ok = self._densities(place(x))
+            found = {output: densities[output].probability for output in self.observations.rows}
+            return {output: jnp.where(ok[:, None, None], each, jnp.nan) for output, each in found.items()}
+
+        probability, slopes = probabilities(x), jax.jacfwd(probabilities)(x)
+        total = jnp.zeros((self.observations.units, len(x), len(x)))
+        for output, (run, when, _) in self.observations.rows.items():
+            p, slope = probability[output], slopes[output]
+            rows = np.zeros(p.shape[:2])
+            np.add.at(rows, (run, when), 1.0)
+            # times without a row and values that are impossible add nothing
+            counted = (rows[..., None] > 0) & ~(p <= 0)
+            weight = jnp.where(counted, rows[..., None] / jnp.where(counted, p, 1.0), 0.0)
+            slope = jnp.where(counted[..., None], slope, 0.0)
+            total = total.at[unit].add(jnp.einsum("rtvi,rtv,rtvj->rij", slope, weight, slope))
+        return total
+
+    def moments(self, theta: Theta) -> Moments:
+        densities, _ = self._densities(theta)
+        mean, variance = {}, {}
+        for output, (run, when, _) in self.observations.rows.items():
+            support, probability = densities[output]
+            centre = probability @ support
+            around = jnp.sum(probability * (support - centre[..., None]) ** 2, axis=-1)
+            mean[output], variance[output] = centre[run, when], around[run, when]
+        return moments_of_rows(self.observations, mean, variance)
+
+    def results(self, theta: Theta, key=None) -> Int[Array, " runs"]:
+        return self._solved(theta)[1].result
+
+    def _solved(self, theta: Theta) -> tuple[dict[str, Density], Outcome]:
+        run = partial(_densities_of_run, self.study.model, plan=self.observations.plan)
+        return each_run(self.observations, theta, run)
+
+    def _densities(self, theta: Theta) -> tuple[dict[str, Density], Bool[Array, " runs"]]:
+        """Output -> values `(values,)` and probability `(runs, times, values)`; and whether the solves succeeded.
+
+        Where a solve failed the probabilities are 1, so that a `where` around what is computed from them keeps a
+        finite gradient.
+        """
+        densities, outcome = self._solved(theta)
+        ok = outcome.result == 0
+        return {
+            output: Density(values[0], jnp.where(ok[:, None, None], probability, 1.0))
+            for output, (values, probability) in densities.items()
+        }, ok
+
+    def _log_densities(self, theta: Theta, values: dict[str, Array] | None = None) -> dict[str, Array]:
+        """Log probability of each row, by output; -inf where a solve failed or the value is impossible."""
+        densities, ok = self._densities(theta)
+        terms = {}
+        for output, (run, when, measured) in self.observations.rows.items():
+            support, probability = densities[output]
+            value = measured if values is None else values[output]
+            index = jnp.clip(jnp.searchsorted(support, value), 0, len(support) - 1)
+            p = probability[run, when, index]
+            possible = ok[run] & (support[index] == value) & (p > 0)
+            terms[output] = jnp.where(possible, jnp.log(jnp.where(possible, p, 1.0)), -jnp.inf)
+        return terms
+
+
+def _densities_of_run(model: Model, theta: Theta, design: Design, plan: str) -> tuple[dict[str, Density], Outcome]:
+    return model.dynamics.density(model, theta, design, plan)
+
+
+@partial(jax.jit, static_argnames=("model", "plan"))
+def _densities_of_draws(model: Model, thetas: Theta, design: Design, plan: str) -> tuple[dict[str, Density], Outcome]:
+    """The same for many parameter values `(draws,)` under one design."""
+    return jax.vmap(lambda theta: _densities_of_run(model, theta, design, plan))(thetas)
+
+
+def _sample(key: Array, support: Float[Array, " values"], probability: Float[Array, "*shape values"]) -> Array:
+    """One of the values for each probability vector."""
+    logarithm = jnp.where(probability > 0, jnp.log(jnp.where(probability > 0, probability, 1.0)), -jnp.inf)
+    return support[jax.random.categorical(key, logarithm)]
