@@ -173,7 +173,7 @@ def _results(likelihood: Likelihood, theta: Theta) -> Array:
 
 def failures(study: Study, codes: Int[Array, " runs"]) -> list[str]:
     """How many runs fail, for each reason."""
-    reasons = study.model.dynamics.failures(self.study, codes)
+    reasons = study.model.dynamics.failures(codes)
     return [f"{count} of {len(codes)} runs fail: {reason}" for reason, count in reasons.items()]
 
 

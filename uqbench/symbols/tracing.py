@@ -75,7 +75,7 @@ def operations(function: Callable, *arguments) -> tuple[tuple, ...] | None:
     recorder = Recorder()
     interpreter = Interpreter(recorder, "function")
     symbols = [_symbols(recorder, str(number), np.shape(leaf)) for number, leaf in enumerate(leaves)]
-    found = [[interpreter.settled(entry) for entry in array.ravel()] for array in interpreter.run(jaxpr, symbols)]
+    found = [[interpreter.decided(entry) for entry in array.ravel()] for array in interpreter.run(jaxpr, symbols)]
     if interpreter.findings or not all(isinstance(entry, Fraction | Node) for entries in found for entry in entries):
         return None
     paths = [path for path, _ in jax.tree_util.tree_flatten_with_path(returned)[0]]
