@@ -56,9 +56,9 @@ def trials(case: Prepared) -> tuple[int, float]:
     operands = compiled._adjoint_operands(task, case.model.system.method, active, theta, case.design, weights)
     _, _, stops, _ = compiled._start(task, theta, case.design.inputs, case.design.start)
     size = len(active) + len(task.states) + 1 + len(stops) * (1 + len(task.states))
-    shapes = [weights.shape, (records.REPORT + 2,), (size, 2)]
+    shapes = [weights.shape, (records.REPORT + len(task.states) + 2,), (size, 2)]
     _, report, _ = foreign_call.call_model(compiled.compiled(task, active).target, operands, shapes)
-    return int(report[records.REPORT]), float(report[records.REPORT + 1])
+    return int(report[-2]), float(report[-1])
 
 
 @pytest.mark.parametrize("name", CASES)

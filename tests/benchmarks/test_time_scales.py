@@ -69,17 +69,27 @@ def test_reduced_against_full_enzyme(mechanism, reduced):
     assert ratio > 1
 
 
-def test_a_reduced_model_costs_hardly_more_to_evaluate_than_the_full_one():
-    """A whole call of `evaluate`: the reduced one is solved in JAX, the full one by the engine; seen: 1.03 to 1.14."""
-    theta = {"L": 2.0, "Kd": 1.0, "beta": 1.0, "delta": 0.5, "sigma": 0.1}
-    design = uq.Design.linspace(0.5, 10.0, 20)
+ENZYME = {"kon": 1e3, "koff": 1e3, "kcat": 1e2, "E0": 1e-3}
+EVALUATED = {
+    "receptor": (receptor_tf.model, receptor_tf.reduced, {"eps": 1e-2}, {}),
+    "enzyme, standard": (michaelis_menten.model, michaelis_menten.standard, ENZYME, {"S0": 1.0}),
+    "enzyme, total": (michaelis_menten.total_mechanism, michaelis_menten.total, ENZYME, {"S0": 1.0}),
+}
+
+
+@pytest.mark.parametrize("name", EVALUATED)
+def test_a_reduced_model_is_never_slower_to_evaluate(name):
+    """A whole call of `evaluate`, most of which is the way there and back; seen: 0.89 to 0.98."""
+    full, reduced, theta, inputs = EVALUATED[name]
+    design = uq.Design.linspace(0.5, 10.0, 20, inputs=inputs)
+    given = {model: model.space.nominal() | theta for model in (full, reduced)}
     ratio = ratio_of_times(
-        lambda: uq.evaluate(receptor_tf.reduced, theta, design).outputs,
-        lambda: uq.evaluate(receptor_tf.model, theta | {"eps": 1e-2}, design).outputs,
-        repeats=101,
+        lambda: uq.evaluate(reduced, given[reduced], design).outputs,
+        lambda: uq.evaluate(full, given[full], design).outputs,
+        repeats=301,
     )
-    print(f"\nevaluate, receptor: reduced / full {ratio:.2f}")
-    assert ratio < 1.25
+    print(f"\nevaluate, {name}: reduced / full {ratio:.2f}")
+    assert ratio <= 1
 
 
 def quintic_start(p, inputs):

@@ -19,7 +19,7 @@ PERIODS = {0.01: 1.907836956694, 0.001: 1.680071490496}
 @cache
 def solver():
     def period(eps, tau):
-        return oscillator.cycle({"eps": eps, "tau": tau}, uq.Design([0.0]), None)["period"][0]
+        return oscillator.cycle({"eps": eps, "tau": tau}, uq.Design([0.0]), None)[0]["period"]
 
     return jax.jit(period), jax.jit(jax.jacfwd(period, argnums=(0, 1)))
 

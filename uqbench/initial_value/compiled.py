@@ -58,12 +58,28 @@ class Task(NamedTuple):
 
 
 class Rows(NamedTuple):
-    """Outputs `(times, outputs)` in the order of the task, code, steps, and accepted implicit steps."""
+    """Outputs `(times, outputs)` in the order of the task, and how the solve went.
+
+    Args:
+        result, steps, implicit_steps: code, steps, and accepted implicit steps.
+        time, state: where it ended, which says why where it failed; `(states,)`, without derivative.
+    """
 
     values: Float[Array, "times outputs"]
     result: Int[Array, ""]
     steps: Int[Array, ""]
     implicit_steps: Int[Array, ""]
+    time: Float[Array, ""]
+    state: Float[Array, " states"]
+
+
+def _outcome(values, report) -> Rows:
+    code, steps, _, implicit_steps = report[:4].astype(int)
+    return Rows(values, code, steps, implicit_steps, report[4], report[records.REPORT :])
+
+
+def _report_size(task: "Task") -> int:
+    return records.REPORT + len(task.states)
 
 
 def engine_runs() -> bool:
@@ -323,13 +339,13 @@ def solve_compiled(task: Task, theta: Theta, design: Design, method: str) -> Row
         values that are NaN from where the solve failed.
     """
     rows, report = _rows(task, method, dict(theta), design)
-    return Rows(rows, report[0].astype(int), report[1].astype(int), report[3].astype(int))
+    return _outcome(rows, report)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1))
 def _rows(task: Task, method: str, theta: Theta, design: Design):
     operands = _operands(task, method, theta, design)
-    shapes = [(len(design.times), len(task.outputs)), (records.REPORT,)]
+    shapes = [(len(design.times), len(task.outputs)), (_report_size(task),)]
     return tuple(foreign_call.call_model(compiled(task, ()).target, operands, shapes))
 
 
@@ -362,7 +378,7 @@ def _slopes(task: Task, method: str, moved: tuple[str, ...], theta: Theta, desig
     count, outputs = len(design.times), len(task.outputs)
     if p:
         operands = _operands(task, method, theta, design, _start_slopes(task, active, theta, design))
-        results = [(count, outputs), (records.REPORT,), (count, outputs, p)]
+        results = [(count, outputs), (_report_size(task),), (count, outputs, p)]
         rows, report, slopes = foreign_call.call_model(compiled(task, active).target, operands, results)
     else:
         rows, report = _rows(task, method, theta, design)
@@ -525,7 +541,7 @@ def solve_adjoint(task: Task, theta: Theta, design: Design, method: str) -> Rows
     if task.system.delays:
         return solve_compiled(task, theta, design, method)
     rows, report = _reversible_rows(task, method, dict(theta), design)
-    return Rows(rows, report[0].astype(int), report[1].astype(int), report[3].astype(int))
+    return _outcome(rows, report)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
@@ -553,7 +569,7 @@ def _reversible_forward(task, method, theta, design):
     active = active_entries(task, tuple(moved))
     if not active:
         return _rows(task, method, theta, design), (_Moved(moved), theta, design, jnp.zeros(()))
-    shapes = [(len(design.times), len(task.outputs)), (records.REPORT,)]
+    shapes = [(len(design.times), len(task.outputs)), (_report_size(task),)]
     # an operand for the adjoint with nothing in it: the solve says whether it has a derivative
     operands = _adjoint_operands(task, method, active, theta, design, jnp.zeros(0))
     rows, report = foreign_call.call_model(compiled(task, active).target, operands, shapes)
@@ -597,7 +613,7 @@ def _reversible_backward(task, method, saved, cotangents):
     (_, _, event_times, _), pull = jax.vjp(begin, dict(theta), dict(design.inputs))
     count = len(event_times)
     sizes = np.cumsum([p, n, 1, count])
-    shapes = [(len(design.times), len(task.outputs)), (records.REPORT + 2,), (sizes[-1] + count * n, 2)]
+    shapes = [(len(design.times), len(task.outputs)), (_report_size(task) + 2,), (sizes[-1] + count * n, 2)]
     # no NaN of a caller may come from times that a failed solve has not reached
     rows_bar = jnp.where(code == Result.SUCCESS, rows_bar, 0.0)
     operands = _adjoint_operands(task, method, active, theta, design, rows_bar)
@@ -655,7 +671,7 @@ def advance(
     """
     n, p = len(task.states), len(active)
     operands = [_parameter_row(task, theta, inputs), y, atol, jnp.asarray(span)[None], jnp.zeros(0), jnp.zeros((0, n))]
-    results = [(1, n), (records.REPORT,)]
+    results = [(1, n), (_report_size(task),)]
     if p:
         operands += [y_d, jnp.zeros(p), jnp.zeros((0, p)), jnp.zeros((0, n, p))]
         results += [(1, n, p)]

@@ -60,9 +60,10 @@ def solve(
     names, stepper, define = _prepare(system, theta, design, method, sharper)
     if reverse:
         rows, code, steps = integrate_reversible(stepper, define, (theta, design), system.max_steps)
-        return _solution(names, rows, _stays(system, names, (theta, design), rows, code), steps, method)
+        states = dict(zip(names, rows, strict=True))
+        return _solution(names, rows, unless_it_leaves(system, (theta, design), states, code), steps, method)
     carry = stepping.integrate(stepper, define((theta, design)), system.max_steps)
-    code = _reason(system, names, (theta, design), carry)
+    code = _code(system, names, (theta, design), carry)
     return _solution(names, carry["rows"], code, carry["steps"], method)
 
 
@@ -86,32 +87,45 @@ def solve_many(system: Ode, thetas: Theta, designs: Design, *, method: str) -> S
     first = jax.tree.map(lambda leaf: leaf[0], (thetas, designs))
     names, stepper, define = _prepare(system, *first, method)
     carry = stepping.integrate_batch(stepper, define, (thetas, designs), system.max_steps)
-    code = jax.vmap(partial(_reason, system, names))((thetas, designs), carry)
+    code = jax.vmap(partial(_code, system, names))((thetas, designs), carry)
     return _solution(names, carry["rows"], code, carry["steps"], method)
 
 
-def _reason(system: Ode, names, given: tuple[Theta, Design], carry) -> Array:
-    """The code of a solve, where what is algebraic has no value, or where a quasi-steady state is not stable."""
+def _code(system: Ode, names, given: tuple[Theta, Design], carry) -> Array:
+    """The code of a solve that has ended."""
     if system.algebraic is None:
         return carry["code"]
+    states, rows = (dict(zip(names, carry[part], strict=True)) for part in ("y", "rows"))
+    return unless_it_leaves(system, given, rows, failure(system, given, carry["t"], states, carry["code"]))
+
+
+def failure(system: Ode, given: tuple[Theta, Design], time, states: dict[str, Array], code) -> Array:
+    """The code of a solve that ended at `time` in `states`; its own where what is algebraic has no value any more.
+
+    Args:
+        states: name -> scalar.
+    """
     theta, design = given
-    t, y = carry["t"], dict(zip(names, carry["y"], strict=True))
     span = AHEAD * (design.times[-1] - design.start)
-    rates = system.rhs(t, y, theta, design.inputs)
-    ahead = {name: y[name] + span * jnp.where(jnp.isfinite(rates[name]), rates[name], 0.0) for name in names}
-    found = [*system.algebraic(t, y, theta, design.inputs).values()]
-    found += [*system.algebraic(t + span, ahead, theta, design.inputs).values()]
-    missing = ~jnp.all(jnp.isfinite(jnp.stack(found))) & (carry["code"] != Result.SUCCESS)
-    return _stays(system, names, given, carry["rows"], jnp.where(missing, Result.NO_EQUILIBRIUM, carry["code"]))
+    rates = system.rhs(time, states, theta, design.inputs)
+    ahead = {name: y + span * jnp.where(jnp.isfinite(rates[name]), rates[name], 0.0) for name, y in states.items()}
+    found = [*system.algebraic(time, states, theta, design.inputs).values()]
+    found += [*system.algebraic(time + span, ahead, theta, design.inputs).values()]
+    missing = ~jnp.all(jnp.isfinite(jnp.stack(found))) & (code != Result.SUCCESS)
+    return jnp.where(missing, Result.NO_EQUILIBRIUM, code)
 
 
-def _stays(system: Ode, names, given: tuple[Theta, Design], rows, code) -> Array:
-    """The code, or that the quasi-steady state which a system takes is not one at which it would stay."""
+def unless_it_leaves(system: Ode, given: tuple[Theta, Design], states: dict[str, Array], code) -> Array:
+    """The code, or that the quasi-steady state which a system takes is not one at which it would stay.
+
+    Args:
+        states: name -> `(times,)`.
+    """
     stable = getattr(system.algebraic, "stable", None)
     if stable is None:
         return code
-    (theta, design), rows = lax.stop_gradient((given, rows))
-    stays = jax.vmap(lambda t, y: stable(t, y, theta, design.inputs))(design.times, dict(zip(names, rows, strict=True)))
+    (theta, design), states = lax.stop_gradient((given, states))
+    stays = jax.vmap(lambda t, y: stable(t, y, theta, design.inputs))(design.times, states)
     return jnp.where((code == Result.SUCCESS) & ~jnp.all(stays), Result.NO_EQUILIBRIUM, code)
 
 

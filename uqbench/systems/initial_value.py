@@ -14,6 +14,7 @@ from ..design import Design
 from ..dynamics.steady_state import steady_state
 from ..errors import Result
 from ..initial_value.compiled import (
+    Rows,
     Task,
     compiled,
     obstacle,
@@ -143,9 +144,17 @@ class InitialValueProblem(System):
     def task(self, model, design: Design) -> Task | None:
         """What the engine solves; None where the solver in JAX has to (see `initial_value.compiled`)."""
         shapes = tuple((name, value.shape) for name, value in design.inputs.items())
-        # a steady state is put in among the states, and observed with them
-        observe, outputs = (None, ()) if design.settles else (model.observed, model.outputs)
+        observe, outputs = (None, ()) if self._gives_states(design) else (model.observed, model.outputs)
         return task_of(self.ode, observe, outputs, model.space.names, shapes)
+
+    def _gives_states(self, design: Design) -> bool:
+        """Whether the engine solves for the states, which are observed afterwards: with a steady state among them."""
+        return design.settles
+
+    def _solution(self, task: Task, theta: Theta, design: Design, rows: Rows) -> Solution:
+        """What the engine has found for a task whose outputs are the states."""
+        states = dict(zip(task.outputs, rows.values.T, strict=True))
+        return Solution(states, rows.result, rows.steps, rows.implicit_steps)
 
     def plan(self, model, design: Design) -> str:
         if self.task(model, _one(design)) is not None:
@@ -160,7 +169,7 @@ class InitialValueProblem(System):
         shapes = tuple((name, value.shape) for name, value in design.inputs.items())
         states = state_names(self.ode, model.space.names, shapes)
         task = Task(self.ode, model.observed, model.space.names, shapes, states, model.outputs)
-        return f"JAX: {obstacle(task) or 'a quasi-steady state chooses among equilibria'}", ()
+        return f"JAX: {obstacle(task)}", ()
 
     def keeps_sensitivities(self, model, design: Design) -> bool:
         return self.task(model, design) is not None
@@ -170,16 +179,16 @@ class InitialValueProblem(System):
         if task is None:
             solution = solve(self.ode, theta, _finite_times(design), method=plan, reverse=reverse, sharper=sharper)
             return self._observed(model, theta, design, self._with_steady_state(theta, design, solution))
-        if design.settles:
+        if self._gives_states(design):
             rows = (solve_adjoint if reverse else solve_compiled)(task, theta, _finite_times(design), plan)
-            solution = Solution(dict(zip(task.outputs, rows.values.T, strict=True)), *rows[1:])
+            solution = self._solution(task, theta, _finite_times(design), rows)
             return self._observed(model, theta, design, self._with_steady_state(theta, design, solution))
         values, outcome = self._rows(task, theta, design, plan, reverse)
         return Run({name: values[:, k] for k, name in enumerate(task.outputs)}, *outcome)
 
     def stacked(self, model, theta: Theta, design: Design, plan: str) -> tuple[Array, Outcome] | None:
         task = self.task(model, design)
-        return None if task is None or design.settles else self._rows(task, theta, design, plan)
+        return None if task is None or self._gives_states(design) else self._rows(task, theta, design, plan)
 
     def run_many(self, model, thetas: Theta, designs: Design, keys, plan: str, shared: bool):
         if shared:
@@ -200,7 +209,7 @@ class InitialValueProblem(System):
         return in_one_array(model, runs(thetas, designs, solutions))
 
     def parameters_used(self, model, design: Design) -> tuple[str, ...]:
-        task = None if design.settles else self.task(model, design)
+        task = None if self._gives_states(design) else self.task(model, design)
         if task is None:
             return super().parameters_used(model, design)
         # the engine has found them already

@@ -2,8 +2,13 @@
 
 from dataclasses import dataclass
 
+import jax.numpy as jnp
+
 from ..design import Design
-from ..initial_value.compiled import Task
+from ..errors import Result
+from ..initial_value.compiled import Rows, Task
+from ..initial_value.odes import Solution, failure, unless_it_leaves
+from ..space import Theta
 from ..system import Ode
 from .initial_value import InitialValueProblem
 from .reduced import is_implicit
@@ -11,7 +16,7 @@ from .reduced import is_implicit
 
 @dataclass(frozen=True)
 class QuasiSteadyState(InitialValueProblem):
-    """The dynamics of what `quasi_steady_state` has made; always solved in JAX, as it chooses among equilibria."""
+    """The dynamics of what `quasi_steady_state` has made; solved in JAX where the fast states have no formula."""
 
     kind = "a reduced Ode"
     capabilities = InitialValueProblem.capabilities | {"quasi_steady"}
@@ -30,5 +35,15 @@ class QuasiSteadyState(InitialValueProblem):
         """Whether the fast states are known only as the root of an equation, so that no formula can be read."""
         return is_implicit(self.ode, model.space.nominal(), design)
 
-    def task(self, model, design: Design) -> Task | None:
-        return None
+    def _gives_states(self, design: Design) -> bool:
+        """Always: whether the fast states would stay where they are is asked of the states."""
+        return True
+
+    def _solution(self, task: Task, theta: Theta, design: Design, rows: Rows) -> Solution:
+        solution, given = super()._solution(task, theta, design, rows), (theta, design)
+        last = dict(zip(task.states, rows.state, strict=True))
+        code = unless_it_leaves(
+            self.ode, given, solution.states, failure(self.ode, given, rows.time, last, solution.result)
+        )
+        states = {name: jnp.where(code == Result.SUCCESS, values, jnp.nan) for name, values in solution.states.items()}
+        return Solution(states, code, solution.steps, solution.implicit_steps)

@@ -217,7 +217,7 @@ def solve_adjoint(model: Model, given: Given) -> None:
         tape.longest = 0.0
         given.distrust = adjoint.UNKNOWN
         solve(model, given)
-        given.report[REPORT] = float(trial + 1)
+        given.report[REPORT + model.states] = float(trial + 1)
         if trial == 0:
             first_code = given.report[0]
         # what is no number stays so
@@ -226,7 +226,7 @@ def solve_adjoint(model: Model, given: Given) -> None:
         shorter = SHORTENING * pow(given.distrust, -0.25)
         settings[1] = min(settings[1], max(FINER * settings[1], FINEST))
         settings[2] = tape.longest * min(max(shorter, MOST_SHORTENING), LEAST_SHORTENING)
-    given.report[REPORT + 1] = given.worst_distrust
+    given.report[REPORT + model.states + 1] = given.worst_distrust
     # what a shorter solve could not better stands, where it is good enough
     given.report[0] = first_code
     release(tape.values)

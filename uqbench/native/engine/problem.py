@@ -18,7 +18,7 @@ from . import adjoint, member, past
 from .adjoint import COLUMNS, Adjoint
 from .codes import BAD_DELAY, NOT_DIFFERENTIABLE, SUCCESS
 from .evaluation import finite
-from .records import Model, Tape, Work
+from .records import REPORT, Model, Tape, Work
 
 
 class Given(Record):
@@ -43,7 +43,7 @@ class Given(Record):
     kicks_d: Vector
     # (SETTINGS,)
     settings: Vector
-    # (times, outputs), (REPORT,), (times, outputs, p)
+    # (times, outputs), (REPORT + n,), (times, outputs, p)
     rows: Vector
     report: Vector
     rows_d: Vector
@@ -321,6 +321,7 @@ def close_problem(problem: Problem) -> None:
     given.report[2] = float(work.explicit_steps)
     given.report[3] = float(work.implicit_steps)
     given.report[4] = work.t
+    copy(given.report[REPORT:], work.y, work.n)
     given.global_error = work.global_error
     given.regrown = work.regrown
     release(problem.pool)

@@ -10,7 +10,8 @@ from ..language import Indices, Kernel, Record, Vector
 # are one.
 SETTINGS = 6
 AUTO, EXPLICIT, IMPLICIT = 0, 1, 2
-# Numbers that a solve reports: code, steps, accepted explicit steps, accepted implicit steps, time reached.
+# Numbers that a solve reports before its last state `(n,)`: code, steps, accepted explicit and implicit steps, time
+# reached.
 REPORT = 5
 
 
