@@ -110,6 +110,7 @@ def assert_wide_kernels_agree(case: Case) -> None:
     """Wide kernels at several points, one of them without numbers, against the others: to the same bits."""
     kernels = case.kernels
     sizes = {"rate": case.n, "linearise": case.n + case.count("jacobian") + (case.n if kernels.uses_time else 0)}
+    sizes["rounding"] = case.n
     addresses, _engines = kernels.compile_wide()
     assert set(addresses) == set(sizes)
     points = np.tile(case.x, (WIDTH, 1))

@@ -46,6 +46,17 @@ def growing(t, y, p, inputs):
     return {"a": p["k"] * y["a"] ** 2 - p["d"] * y["a"], "b": y["a"] - p["d"] * y["b"]}
 
 
+def fading(t, y, p, inputs):
+    """Falls far below what is resolved."""
+    return {"a": -60.0 * p["k"] * y["a"], "b": p["k"] * y["a"] - p["d"] * y["b"] / (1e-3 + y["b"])}
+
+
+def returning(t, y, p, inputs):
+    """Grows again from below what is resolved."""
+    growth = 200.0 * p["k"] * y["a"]
+    return {"a": growth * (y["b"] - 0.5), "b": p["d"] - growth * y["b"]}
+
+
 def injections(p, inputs):
     return {"a": (jnp.array([0.5, 2.0]), jnp.stack([p["a0"], 3.0 * p["d"]]))}
 
@@ -68,6 +79,8 @@ MODELS = {
     "forced": (driven, {}),
     "curve": (fed_by_a_curve, {}),
     "poles": (growing, {}),
+    "fading": (fading, {}),
+    "returning": (returning, {}),
     "few steps": (driven, {"max_steps": 90}),
     "doses": (chain, {"doses": injections}),
 }

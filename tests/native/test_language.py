@@ -31,12 +31,15 @@ from uqbench.native.language import (
     atomic_add,
     call_address,
     copy,
+    exponent,
     fill,
     is_null,
     is_wide,
     native,
+    power_of_two,
     record_fields,
     release,
+    significand,
     translate,
     wide,
     yield_thread,
@@ -210,6 +213,30 @@ def extremes_compiled(a, b, made=[]):  # noqa: B006  compiled once, not for each
     if not made:
         made.append(compiled(extremes))
     return made[0](a, b)
+
+
+@native
+def parts(x: Vector, out: Vector, n: int) -> None:
+    for k in range(n):
+        e = exponent(x[k])
+        out[3 * k] = e
+        out[3 * k + 1] = significand(x[k])
+        out[3 * k + 2] = power_of_two(e)
+
+
+@native
+def wide_parts(x: Vector, out: Vector, n: int) -> None:
+    wide(parts)(x, out, n)
+
+
+def test_parts_of_floats():
+    x = np.array([1.0, 1.5, 2.0, 3.0, 0.75, 2.0**-1022, 1e300, np.nextafter(2.0, 0.0)])
+    out, wide_out = np.zeros((len(x), 3)), np.zeros((3, WIDTH))
+    compiled(parts)(x, out, len(x))
+    e = np.frexp(x)[1] - 1.0
+    np.testing.assert_array_equal(out.T, [e, x / 2.0**e, 2.0**e])
+    compiled(wide_parts)(np.resize(x, WIDTH), wide_out, 1)
+    np.testing.assert_array_equal(wide_out, np.resize(out, (WIDTH, 3)).T)
 
 
 @native

@@ -24,9 +24,10 @@ from jaxtyping import Array, Float, Int
 from ..design import Design
 from ..errors import Result
 from ..kernels import NotAKernel, Sources, build
+from ..kernels.elimination_code import elimination_kernels
 from ..native import foreign_call
 from ..native.engine import calls, group, point, records
-from ..native.engine.elimination import eliminate
+from ..native.engine.elimination import Elimination, eliminate
 from ..native.language import record_fields
 from ..native.library import PackedRecord, compile_library, pack
 from ..system import METHODS, Ode, Theta
@@ -159,8 +160,9 @@ def compiled(task: Task, active: tuple[tuple[str, int], ...]) -> Compiled | None
     target = f"uqbench_{kernels.digest}{directions and '_' + directions}"
     # XLA keeps a name for ever, and with it the first kernels under that name
     if target not in _named:
-        record = _record(task, kernels, active)
-        _named[target] = Compiled(target, record, kernels, _offer_wide(record, kernels))
+        elimination = eliminate(len(task.states), _entries(kernels))
+        record = _record(task, kernels, active, elimination)
+        _named[target] = Compiled(target, record, kernels, _offer_wide(record, kernels, elimination))
         foreign_call.register(target, _named[target].record.address, engine())
     return _named[target]
 
@@ -168,7 +170,7 @@ def compiled(task: Task, active: tuple[tuple[str, int], ...]) -> Compiled | None
 _named: dict[str, Compiled] = {}
 
 
-def _offer_wide(record: PackedRecord, kernels) -> object:
+def _offer_wide(record: PackedRecord, kernels, elimination: Elimination) -> object:
     """Lets the engine have kernels for several members at once, compiled when a batch first asks for them.
 
     Returns:
@@ -181,7 +183,8 @@ def _offer_wide(record: PackedRecord, kernels) -> object:
     def make() -> None:
         with lock:
             if not kept:
-                addresses, engines = kernels.compile_wide()
+                places = [elimination.places[entry] for entry in _entries(kernels)]
+                addresses, engines = kernels.compile_wide(elimination_kernels(elimination, places))
                 words = record.words.copy()
                 for name, address in addresses.items():
                     words[fields.index(name)] = address
@@ -260,13 +263,14 @@ INPUT = "input "
 PAST = "past "
 
 
-def _record(task: Task, kernels, active) -> PackedRecord:
+def _entries(kernels) -> list[tuple[int, int]]:
+    """Rows and columns of the entries of the Jacobian."""
+    return list(zip(kernels.jacobian_rows.tolist(), kernels.jacobian_columns.tolist(), strict=True))
+
+
+def _record(task: Task, kernels, active, elimination: Elimination) -> PackedRecord:
     n = len(task.states)
-    elimination = eliminate(n, zip(kernels.jacobian_rows.tolist(), kernels.jacobian_columns.tolist(), strict=True))
-    places = [
-        elimination.places[entry]
-        for entry in zip(kernels.jacobian_rows.tolist(), kernels.jacobian_columns.tolist(), strict=True)
-    ]
+    places = [elimination.places[entry] for entry in _entries(kernels)]
     offsets, position = {}, 0
     for name, shape in [(name, ()) for name in task.parameters] + [(INPUT + name, s) for name, s in task.inputs]:
         offsets[name] = position
@@ -280,6 +284,8 @@ def _record(task: Task, kernels, active) -> PackedRecord:
         "busy": foreign_call.CALLS_UNDER_WAY,
         "wide": None,
         "side_by_side": None,
+        "factors": None,
+        "substitution": None,
         "make_wide": None,
         "states": n,
         "parameters": position + 2 * len(task.system.delays),

@@ -84,7 +84,7 @@ line:
   ret double %result
 }"""
 
-_WIDE = f"<{WIDTH} x double>"
+WIDE_NUMBERS = f"<{WIDTH} x double>"
 
 
 def _wide_name(name: str) -> str:
@@ -92,7 +92,7 @@ def _wide_name(name: str) -> str:
 
 
 def _declaration(name: str, operands: int, wide: bool = False) -> str:
-    kind = _WIDE if wide else "double"
+    kind = WIDE_NUMBERS if wide else "double"
     return f"declare {kind} {_wide_name(name) if wide else name}({', '.join([kind] * operands)}) #0"
 
 
@@ -255,7 +255,7 @@ class _Writer:
         self.fused = fused
         self.products = set(fused.values())
         self.wide = wide
-        self.double = _WIDE if wide else "double"
+        self.double = WIDE_NUMBERS if wide else "double"
         self.bit = f"<{WIDTH} x i1>" if wide else "i1"
         # definitions of arrays of known numbers
         self.tables: list[str] = []
@@ -320,9 +320,9 @@ class _Writer:
             parts = []
             for j, each in enumerate(values):
                 parts.append(f"%e{a}.{j}.{k}")
-                self.lines.append(f"{parts[-1]} = extractelement {_WIDE} {each}, i64 {k}")
+                self.lines.append(f"{parts[-1]} = extractelement {WIDE_NUMBERS} {each}, i64 {k}")
             self.lines.append(f"%o{a}.{k} = {instruction.format(*parts, k=f'.{k}')}")
-            text = f"insertelement {_WIDE} {result}, double %o{a}.{k}, i64 {k}"
+            text = f"insertelement {WIDE_NUMBERS} {result}, double %o{a}.{k}, i64 {k}"
             result = f"%i{a}.{k}"
             if k < WIDTH - 1:
                 self.lines.append(f"{result} = {text}")
@@ -399,7 +399,7 @@ class _Writer:
             row = f"{name}.{lane}"
             self.lines.append(f"{row} = alloca double, i64 {len(entries)}")
             for k, value in enumerate(values):
-                self.lines.append(f"{row}.{k}.value = extractelement {_WIDE} {value}, i64 {lane}")
+                self.lines.append(f"{row}.{k}.value = extractelement {WIDE_NUMBERS} {value}, i64 {lane}")
                 self.lines.append(f"{row}.{k} = getelementptr double, ptr {row}, i64 {k}")
                 self.lines.append(f"store double {row}.{k}.value, ptr {row}.{k}")
         return name + "{k}"

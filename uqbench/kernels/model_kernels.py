@@ -17,7 +17,7 @@ from .reading import as_array, read
 
 TIME = 0
 # Kernels that have a wide form; the others are called once for a step or less often.
-WIDE = ("rate", "linearise")
+WIDE = ("rate", "linearise", "rounding")
 
 
 @dataclass(frozen=True)
@@ -85,8 +85,8 @@ class ModelKernels:
         jumps: a sentence about each condition and each switch.
         digest: a hash of the machine code's text, its layout and the active directions.
         engines: own the machine code.
-        compile_wide: compiles the kernels of `WIDE` for several problems at once and returns their addresses by name,
-            and what owns the machine code.
+        compile_wide: compiles the kernels of `WIDE` for several problems at once, together with others that it is
+            given, and returns their addresses by name, and what owns the machine code.
     """
 
     states: int
@@ -104,7 +104,7 @@ class ModelKernels:
     digest: str
     operations: Mapping[str, int]
     engines: tuple = field(repr=False)
-    compile_wide: Callable[[], tuple[Mapping[str, int], tuple]] = field(repr=False)
+    compile_wide: Callable[..., tuple[Mapping[str, int], tuple]] = field(repr=False)
     rate: int = 0
     linearise: int = 0
     variation: int = 0
@@ -336,8 +336,9 @@ class _Builder:
         addresses, engines, texts = _machine_code(kernels)
         graph, wide = self.graph, {name: self.kernels[name] for name in WIDE}
 
-        def compile_wide():
-            return _machine_code([emit(graph, name, nodes, chunk, wide=True) for name, nodes in wide.items()])[:2]
+        def compile_wide(others: Sequence[Kernel] = ()):
+            kernels = [emit(graph, name, nodes, chunk, wide=True) for name, nodes in wide.items()]
+            return _machine_code([*kernels, *others])[:2]
 
         sizes = {
             "states": self.n, "parameters": self.m, "directions": len(self.active), "outputs": len(self.observed),

@@ -83,6 +83,7 @@ __all__ = [
     "copysign",
     "cos",
     "exp",
+    "exponent",
     "fill",
     "floor",
     "is_null",
@@ -92,8 +93,10 @@ __all__ = [
     "log",
     "native",
     "nextafter",
+    "power_of_two",
     "record_fields",
     "release",
+    "significand",
     "sin",
     "sqrt",
     "translate",
@@ -102,6 +105,8 @@ __all__ = [
 ]
 
 
+# Of an IEEE double.
+SIGNIFICAND_BITS, EXPONENT_BIAS = 52, 1023
 # Numbers that a wide function works on at once: those of one register of AVX-512, of two of AVX2.
 WIDTH = 8
 
@@ -256,6 +261,21 @@ def wide(function: NativeFunction) -> Callable:
 def is_wide() -> bool:
     """Whether the function is translated as a wide one; known then, alone or in a condition with `and`."""
     _only_native("is_wide")
+
+
+def exponent(x: float) -> float:
+    """The whole number e in x = m 2^e with 1 <= m < 2, of a normal x > 0."""
+    _only_native("exponent")
+
+
+def significand(x: float) -> float:
+    """The number m in x = m 2^e with 1 <= m < 2, of a normal x > 0."""
+    _only_native("significand")
+
+
+def power_of_two(e: float) -> float:
+    """2^e of a whole number -1022 <= e <= 1023."""
+    _only_native("power_of_two")
 
 
 def yield_thread() -> None:
@@ -1350,6 +1370,34 @@ class _Function:
         (value,) = self.arguments(node, float)
         return self.value(f"fcmp uno {self.double} {value}, {value}", self.comparison)
 
+    def bits(self, instruction: str, bits: str, constant: int) -> str:
+        """An operation of the 64 bits of each float with a constant."""
+        text = f"<{WIDTH} x i64>" if self.is_wide else "i64"
+        return self.emit(f"{instruction} {text} {bits}, {f'splat (i64 {constant})' if self.is_wide else constant}")
+
+    def convert_bits(self, instruction: str, value: str, back: bool = False) -> str:
+        """The 64 bits of each float from the float, or `back`."""
+        kinds = [self.double, f"<{WIDTH} x i64>" if self.is_wide else "i64"]
+        first, second = kinds[::-1] if back else kinds
+        return self.emit(f"{instruction} {first} {value} to {second}")
+
+    def call_exponent(self, node: ast.Call) -> _Value:
+        (value,) = self.arguments(node, float)
+        biased = self.bits("lshr", self.convert_bits("bitcast", value), SIGNIFICAND_BITS)
+        return _Value(self.convert_bits("sitofp", self.bits("sub", biased, EXPONENT_BIAS), back=True), float)
+
+    def call_significand(self, node: ast.Call) -> _Value:
+        (value,) = self.arguments(node, float)
+        kept = self.bits("and", self.convert_bits("bitcast", value), (1 << SIGNIFICAND_BITS) - 1)
+        one = self.bits("or", kept, EXPONENT_BIAS << SIGNIFICAND_BITS)
+        return _Value(self.convert_bits("bitcast", one, back=True), float)
+
+    def call_power_of_two(self, node: ast.Call) -> _Value:
+        (value,) = self.arguments(node, float)
+        biased = self.bits("add", self.convert_bits("fptosi", value), EXPONENT_BIAS)
+        shifted = self.bits("shl", biased, SIGNIFICAND_BITS)
+        return _Value(self.convert_bits("bitcast", shifted, back=True), float)
+
     def call_len(self, node: ast.Call) -> _Value:
         table = self.static(node.args[0]) if len(node.args) == 1 else None
         if not isinstance(table, tuple):
@@ -1463,6 +1511,9 @@ _METHODS: dict[object, Callable[[_Function, ast.Call], _Value]] = {
     is_null: _Function.call_is_null,
     address: _Function.call_address,
     call_address: _Function.call_call_address,
+    exponent: _Function.call_exponent,
+    significand: _Function.call_significand,
+    power_of_two: _Function.call_power_of_two,
     yield_thread: _Function.call_yield_thread,
     is_wide: _Function.call_is_wide,
 }

@@ -2,66 +2,28 @@
 
 A group has `WIDTH` places. In each round every member plans its next step as it would alone. Those that are to take a
 step of the same method have it taken at once, in vector registers, from arrays in which the numbers of all places stand
-side by side; then each of them keeps or rejects it. A member that ends gives its place to the next one of the batch, so
+side by side; then each of them keeps or rejects it, together with the others where nothing else is to be done
+(`kept_together`). A member that ends gives its place to the next one of the batch, so
 that none waits for the slowest. The functions that take a step are the same as for one problem (`wide` in `language`),
 and so are all bits of the results.
 """
 
 from ..foreign_call import Call, count_as_finished, next_member
-from ..language import (
-    WIDTH,
-    Indices,
-    Vector,
-    address,
-    allocate,
-    allocate_indices,
-    allocate_record,
-    as_record,
-    as_vector,
-    isfinite,
-    native,
-    release,
-    wide,
-)
+from ..language import WIDTH, address, as_record, copy, isfinite, native, release, wide
 from . import member, rodas5p, steps, tolerance, tsit5
 from .calls import read_call, solve_without_floor
 from .evaluation import between, linearise_at
+from .kept_together import bring_back, keep_quiet, take_in
 from .member import RUNNING
+from .places import ALONE, EMPTY, EXPLICIT_STEP, IMPLICIT_STEP, Group, new_group
 from .problem import Problem, close_problem, open_problem
-from .records import Model, Step, Work
+from .records import Model, Work
 from .steps import gather, scatter
 
-# What a place is for in a round.
-EMPTY, ALONE, EXPLICIT_STEP, IMPLICIT_STEP = 0, 1, 2, 3
 # Steps of one method that are worth a wide one.
 FEW = 2
-# Bytes of a cache line.
-LINE = 64
 # Operands of a call without derivatives.
 OPERANDS_OF_VALUES = 7
-STAGES = rodas5p.STAGES
-
-
-class Group(Step):
-    """Arrays `(., WIDTH)` of the steps that are taken at once, and who stands where."""
-
-    # (WIDTH,) each: tolerance, time and length of the step, first and last time of the right-hand side; then what is
-    # found: 0 where the slopes are numbers, NaN elsewhere, an estimate of the fastest rate, and the error
-    rtol: Vector
-    t: Vector
-    h: Vector
-    first: Vector
-    last: Vector
-    sound: Vector
-    fastest: Vector
-    state_error: Vector
-    # where residuals are wanted
-    theta: Vector
-    # (WIDTH,) addresses of problems, what they are for, and at how many points their steps are checked
-    problems: Indices
-    kinds: Indices
-    probes: Indices
-    memory: Vector
 
 
 @native
@@ -94,59 +56,13 @@ def solve_group(model: Model, call: Call) -> None:
 
 
 @native
-def new_group(model: Model) -> Group:
-    """A group without members."""
-    group = allocate_record(Group)
-    n = model.states
-    x = 2 + 2 * n + model.parameters + model.conditions
-    memory = allocate(
-        WIDTH * (x + model.scratch + 10 * n + 2 * STAGES * n + model.jacobian_count + model.factor_size + 9) + LINE // 8
-    )
-    group.memory = memory
-    # rows begin with a cache line
-    free = as_vector(LINE * ((address(memory) + LINE - 1) // LINE))
-    group.model = as_record(Model, model.wide)
-    group.n = n
-    group.x = free
-    group.scratch = group.x[WIDTH * x :]
-    group.y = group.scratch[WIDTH * model.scratch :]
-    group.new = group.y[WIDTH * n :]
-    group.error = group.new[WIDTH * n :]
-    group.scale = group.error[WIDTH * n :]
-    group.atol = group.scale[WIDTH * n :]
-    group.noise = group.atol[WIDTH * n :]
-    group.f = group.noise[WIDTH * n :]
-    group.jacobian = group.f[WIDTH * n :]
-    group.slope_time = group.jacobian[WIDTH * model.jacobian_count :]
-    group.stages = group.slope_time[WIDTH * n :]
-    group.arguments = group.stages[WIDTH * STAGES * n :]
-    group.factors = group.arguments[WIDTH * STAGES * n :]
-    group.buffer = group.factors[WIDTH * model.factor_size :]
-    group.point = group.buffer[WIDTH * n :]
-    group.t = group.point[WIDTH * n :]
-    group.h = group.t[WIDTH:]
-    group.first = group.h[WIDTH:]
-    group.last = group.first[WIDTH:]
-    group.sound = group.last[WIDTH:]
-    group.fastest = group.sound[WIDTH:]
-    group.theta = group.fastest[WIDTH:]
-    group.rtol = group.theta[WIDTH:]
-    group.state_error = group.rtol[WIDTH:]
-    group.problems = allocate_indices(3 * WIDTH)
-    group.kinds = group.problems[WIDTH:]
-    group.probes = group.kinds[WIDTH:]
-    for place in range(WIDTH):
-        # so that no place divides by zero
-        group.h[place] = 1.0
-    return group
-
-
-@native
 def fill_places(model: Model, group: Group, call: Call) -> int:
     """Every place gets a member with a planned step as long as there are any; how many have one."""
     count = 0
     for place in range(WIDTH):
-        group.kinds[place] = EMPTY
+        if group.kinds[place] != EMPTY:
+            count += 1
+            continue
         while True:
             if group.problems[place] == 0 and start_next(model, group, call, place) == 0:
                 break
@@ -157,6 +73,7 @@ def fill_places(model: Model, group: Group, call: Call) -> int:
             if work.code == RUNNING:
                 count += 1
                 group.kinds[place] = kind_of_step(work)
+                group.given[place] = 0
                 break
             given = problem.given
             close_problem(problem)
@@ -200,6 +117,7 @@ def step_alone(group: Group) -> None:
                 if group.kinds[place] == kind:
                     group.kinds[place] = EMPTY
                     work = as_record(Problem, group.problems[place]).work
+                    bring_back(group, place, work)
                     steps.attempt(work, work.h)
                     member.judge(work)
 
@@ -208,7 +126,8 @@ def step_alone(group: Group) -> None:
 def give_kind(group: Group, kind: int) -> None:
     """What the planned steps of one kind start from goes into the arrays of the group."""
     for place in range(WIDTH):
-        if group.kinds[place] == kind:
+        if group.kinds[place] == kind and group.given[place] == 0:
+            group.given[place] = 1
             give(group, place, as_record(Problem, group.problems[place]).work)
 
 
@@ -219,7 +138,7 @@ def give(group: Group, place: int, work: Work) -> None:
     model = work.model
     if work.implicit == 0:
         tsit5.first_slope(work)
-        scatter(group.stages[place:], work.stages, n)
+        scatter(group.slope[place:], work.stages, n)
     group.t[place] = work.t
     group.h[place] = work.h
     group.first[place] = work.least_time
@@ -232,31 +151,38 @@ def give(group: Group, place: int, work: Work) -> None:
     if model.conditions > 0:
         modes = 1 + n + model.parameters
         scatter(group.x[WIDTH * modes + place :], work.x[modes:], model.conditions)
+    if group.keeps_together == 1:
+        take_in(group, place, work)
 
 
 @native
 def judge_kind(group: Group, kind: int) -> None:
-    """Every member of a kind keeps its step or rejects it."""
+    """Every member of a kind keeps its step or rejects it, together where they can."""
+    for place in range(WIDTH):
+        group.heard[place] = 1 if group.kinds[place] == kind else 0
+    if group.keeps_together == 1:
+        keep_quiet(group, kind)
     reading = 0
     for place in range(WIDTH):
         group.probes[place] = 0
-        if group.kinds[place] == kind:
+        if group.heard[place] == 1:
             work = as_record(Problem, group.problems[place]).work
-            taken = 1
+            bring_back(group, place, work)
+            group.kinds[place] = EMPTY
             if kind == EXPLICIT_STEP or group.sound[place] == 0.0:
                 take_over(group, place, work)
             else:
                 steps.attempt(work, work.h)
-                taken = 0
             if member.within_tolerance(work) == 0:
-                group.kinds[place] = EMPTY
-            elif taken == 1 and member.needs_residual(work):
+                group.heard[place] = 0
+            elif work.stages_place >= 0 and member.needs_residual(work):
+                # the step is still the one of the group
                 group.probes[place] = steps.count_probes(work)
                 reading += 1
     if reading >= FEW:
         compare(group, kind)
     for place in range(WIDTH):
-        if group.kinds[place] == kind:
+        if group.heard[place] == 1:
             member.keep(as_record(Problem, group.problems[place]).work)
 
 
@@ -343,6 +269,7 @@ def take_implicit_step(group: Group) -> None:
 @native
 def take_explicit_step(group: Group) -> None:
     """A step of Tsitouras' method in all places."""
+    copy(group.stages, group.slope, group.n)
     tsit5.advance(group, group.t[0], group.h[0], group.first[0], group.last[0])
     group.fastest[0] = tsit5.stiffness(group)
     group.state_error[0] = tolerance.plain_error(group, group.rtol[0], group.h[0])

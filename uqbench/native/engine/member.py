@@ -5,7 +5,9 @@ tolerances; where the right-hand side depends on time, also only if the interpol
 stages. Steps end at stops and crossings; output inside them is read from the interpolant.
 """
 
-from ..language import ceil, copy, exp, fill, floor, is_null, isfinite, log, native
+from math import log
+
+from ..language import ceil, copy, exponent, fill, floor, is_null, isfinite, native, power_of_two, significand
 from . import global_error, jumps, output, past, steps, tape, tolerance, tsit5
 from .codes import BAD_START, BLOW_UP, NO_STEP, NOT_DIFFERENTIABLE, STEP_LIMIT, SUCCESS
 from .evaluation import finite, inside_step, linearise_at, measure_noise, rate_at, same_time
@@ -16,6 +18,11 @@ SAFETY, SHRINK, GROW = 0.9, 0.2, 6.0
 # Step control of Gustafsson 1991, doi:10.1145/210232.210242
 PROPORTIONAL, INTEGRAL = 0.3 / 5.0, 0.7 / 5.0
 LEAST_LOG_ERROR = -9.2
+LOG_OF_TWO, ROOT_OF_TWO = log(2.0), 2.0**0.5
+# A step that comes this close to where it may go at most goes there; what a step leaves of the longest one before it.
+NEARLY_THERE, FORGOTTEN = 1.001, 0.9
+# Steps between two measurements of what rounding leaves undetermined.
+STEPS_OF_NOISE = 8
 MAX_REJECTIONS = 30
 # Refused steps without numbers after which conditions are no longer frozen: their branch may end at its border.
 THAW = 6
@@ -98,20 +105,44 @@ def gap_around(work: Work) -> float:
     return max(after - before, after - work.t)
 
 
+@native(inline=True)
+def log_of_error(error: float) -> float:
+    """The logarithm of an error, within limits, to seven digits: a series in (m - sqrt(2)) / (m + sqrt(2))."""
+    size = min(max(error, 1e-10), 1e10)
+    m = significand(size)
+    z = (m - ROOT_OF_TWO) / (m + ROOT_OF_TWO)
+    q = z * z
+    return (exponent(size) + 0.5) * LOG_OF_TWO + 2.0 * z * (1.0 + q * (1.0 / 3.0 + q * (1.0 / 5.0 + q * (1.0 / 7.0))))
+
+
+@native(inline=True)
+def exponential(x: float) -> float:
+    """exp(x) to seven digits: what is left of a power of two by Taylor's series."""
+    e = floor(x * (1.0 / LOG_OF_TWO) + 0.5)
+    r = x - e * LOG_OF_TWO
+    tail = 1.0 / 24.0 + r * (1.0 / 120.0 + r * (1.0 / 720.0))
+    return power_of_two(e) * (1.0 + r * (1.0 + r * (0.5 + r * (1.0 / 6.0 + r * tail))))
+
+
+@native(inline=True)
+def exponent_after(before: float, now: float) -> float:
+    """Logarithm of the factor after an accepted step from those of the errors of the last two."""
+    return PROPORTIONAL * before - (PROPORTIONAL + INTEGRAL) * now
+
+
 @native
 def next_factor(work: Work, error: float, accepted: int) -> float:
     """Factor of the next step."""
-    log_error = log(1e10)
-    if isfinite(error):
-        log_error = log(min(max(error, 1e-10), 1e10))
+    log_error = log_of_error(error if isfinite(error) else 1e10)
+    exponent_of_factor = -0.2 * log_error
     if accepted == 1:
-        factor = SAFETY * exp(PROPORTIONAL * work.log_error - (PROPORTIONAL + INTEGRAL) * log_error)
+        exponent_of_factor = exponent_after(work.log_error, log_error)
+    factor = SAFETY * exponential(exponent_of_factor)
+    if accepted == 1:
         if work.rejections > 0:
             # the step before a rejection was too long, so its error is no guide to a longer one
             factor = min(factor, 1.0)
         work.log_error = max(log_error, LEAST_LOG_ERROR)
-    else:
-        factor = SAFETY * exp(-0.2 * log_error)
     return min(max(factor, SHRINK), GROW)
 
 
@@ -162,7 +193,7 @@ def plan(work: Work) -> None:
         h = jumps.limit_by_roots(work, min(h, limit - work.t))
     remaining = limit - work.t
     work.lands = 0
-    if h * 1.001 >= remaining:
+    if h * NEARLY_THERE >= remaining:
         h = remaining
         work.lands = 1
     work.planned = work.h
@@ -299,7 +330,7 @@ def accept(work: Work, h: float, end: float, error: float, lands: int, crossed: 
     copy(work.y, work.new, n)
     copy(work.s, work.s_new, n * p)
     work.t = end
-    work.recent_step = max(h, 0.9 * work.recent_step)
+    work.recent_step = max(h, FORGOTTEN * work.recent_step)
     work.rejections = 0
     # the last stage of an explicit step is the first of the next, unless a sign was put right since
     work.fresh = 0 if work.step_implicit == 1 or work.signs_moved == 1 else tsit5.LAST_STAGE
@@ -317,7 +348,7 @@ def accept(work: Work, h: float, end: float, error: float, lands: int, crossed: 
     tolerance.remember(work)
     if work.floor > 0.0:
         tolerance.watch_troughs(work)
-    if (work.steps % 8) == 0:
+    if (work.steps % STEPS_OF_NOISE) == 0:
         if work.model.uses_time == 1:
             linearise_at(work, inside_step(work, work.t), work.y)
         measure_noise(work)

@@ -33,6 +33,9 @@ class Model(Record):
     uses_time: int
     unlocated: int
     scratch: int
+    # of a wide record alone, null where the elimination is long: the factors of the row `Step.linear`; a substitution
+    factors: Kernel
+    substitution: Kernel
     rate: Kernel
     linearise: Kernel
     variation: Kernel
@@ -159,7 +162,8 @@ class Step(Record):
     arguments: Vector
     # 1 where the arguments of all stages are kept: for derivatives of the step
     keeps_arguments: int
-    # one row: right-hand side, Jacobian and slope in time at the start
+    # one row: right-hand side, Jacobian and slope in time at the start; of a group alone, 1 / (gamma h) before them
+    linear: Vector
     f: Vector
     jacobian: Vector
     slope_time: Vector

@@ -9,7 +9,7 @@ The derivative of a step with respect to a parameter is the same method applied 
 needs the same factors and one product with d(J u_i) for each stage.
 """
 
-from ..language import Indices, Vector, copy, fill, isfinite, native
+from ..language import Indices, Vector, copy, fill, is_null, is_wide, isfinite, native
 from . import rodas5p_tableau as tableau
 from .evaluation import at, between, finite, inside_step, linearise_at, rate_at_argument
 from .records import Step, Work
@@ -58,14 +58,18 @@ def advance(step: Step, t: float, h: float, first: float, last: float) -> None:
     model = step.model
     n = step.n
     w = step.factors
-    fill(w, 0.0, model.factor_size)
     shift = 1.0 / (GAMMA * h)
-    for k in range(n):
-        w[k] = shift
-    for e in range(model.jacobian_count):
-        place = model.jacobian_places[e]
-        w[place] = w[place] - step.jacobian[e]
-    factorize(model, w)
+    if is_wide() and not is_null(model.factors):
+        step.linear[0] = shift
+        model.factors(step.linear, w, step.scratch)
+    else:
+        fill(w, 0.0, model.factor_size)
+        for k in range(n):
+            w[k] = shift
+        for e in range(model.jacobian_count):
+            place = model.jacobian_places[e]
+            w[place] = w[place] - step.jacobian[e]
+        factorize(model, w)
     copy(step.arguments, step.y, n)
     copy(step.stages, step.f, n)
     finish_stage(step, h, 0)

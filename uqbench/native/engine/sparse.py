@@ -4,7 +4,7 @@ Pivots are those of the diagonal, in an order of little fill (Markowitz 1957, do
 numerical pivoting: the matrix is I / (gamma h) - J, whose diagonal a shorter step makes as large as need be.
 """
 
-from ..language import Indices, Table, Vector, isfinite, native
+from ..language import Indices, Table, Vector, is_null, is_wide, isfinite, native
 from .records import Model
 
 
@@ -42,6 +42,9 @@ def substitute(model: Model, w: Vector, x: Vector) -> None:
     Each triangle is one list of entries: a loop within a loop, of a few turns each, would have a processor guess where
     it ends.
     """
+    if is_wide() and not is_null(model.substitution):
+        model.substitution(w, x, w)
+        return
     n = model.states
     rows: Indices = model.lower_rows
     sources: Indices = model.lower_sources
