@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 
 import uqbench as uq
+from uqbench.initial_value.compiled import group_engine
+from uqbench.native.engine import group
 from uqbench.native.language import WIDTH
 
 from ..initial_value.stiff_problems import HIRES_PROBLEM, ROBERTSON, VAN_DER_POL, Problem
@@ -172,3 +174,8 @@ def test_the_order_of_a_batch_changes_nothing():
     )
     for name in run.outputs:
         np.testing.assert_array_equal(np.asarray(run.outputs[name])[order], moved.outputs[name])
+
+
+def test_the_engine_of_groups_can_be_compiled():
+    """Where it cannot, members are solved one by one, and all other tests of this file would pass."""
+    assert group_engine().address(group.solve_group.__name__)

@@ -4,6 +4,7 @@ A stage of a long step carries such a state across zero, where the power has no 
 every stage to stay positive follow a decay that matters to nobody.
 """
 
+import jax
 import numpy as np
 import pytest
 
@@ -67,3 +68,17 @@ def test_members_of_a_batch_vanish_as_they_do_alone():
     assert (np.asarray(together.result) == 0).all()
     alone = [np.asarray(uq.evaluate(decaying, {**THETA, "r": rate}, design).outputs["z"]) for rate in rates]
     np.testing.assert_array_equal(np.asarray(together.outputs["z"]), alone)
+
+
+@pytest.mark.parametrize("seed", [500006, 500012])
+def test_members_of_a_batch_of_networks_vanish_as_they_do_alone(seed):
+    """States below 1e-154, whose products underflow: some were zero alone and 1e-178 in a batch."""
+    drawn = network(seed)
+    design = uq.Design(drawn.times)
+    thetas = drawn.model.space.sample(jax.random.key(seed), (32,))
+    together = uq.evaluate_many(drawn.model, thetas, design)
+    for member in range(0, 32, 8):
+        alone = uq.evaluate(drawn.model, {name: values[member] for name, values in thetas.items()}, design)
+        assert int(alone.result) == int(together.result[member])
+        for name in drawn.states:
+            np.testing.assert_array_equal(together.outputs[name][member], alone.outputs[name])

@@ -123,7 +123,8 @@ def look(group: Group, kind: int) -> None:
         after = group.new[k]
         size = abs(after)
         total = total + size
-        quiet = 0.0 if before * after < 0.0 or (before == 0.0 and after < 0.0) else quiet
+        # `tolerance.left_sign`, in a form that can be decided for several at once
+        quiet = 0.0 if (after < 0.0 and before >= 0.0) or (after > 0.0 and before < 0.0) else quiet
         unresolved = tolerance.UNRESOLVED_SHARE * max(group.scale[k], size)
         trough = min(group.troughs[k], size) if size < unresolved else group.troughs[k]
         back = size if size > unresolved and not group.atol[k] > 0.0 else 0.0
