@@ -92,17 +92,18 @@ def largest_eigenvalue(work: Work) -> float:
         sign = 1.0 if k % 2 == 0 else -1.0
         vector[k] = sign * (1.0 + 0.37 * float(k % 7))
         size = max(size, abs(vector[k]))
+        product[k] = 0.0
     for _ in range(PRODUCTS):
         if not (size > 0.0 and isfinite(size)):
             return 0.0
         scaling = 1.0 / size
         size = 0.0
-        fill(product, 0.0, n)
         for e in range(model.jacobian_count):
             row = model.jacobian_rows[e]
             product[row] = product[row] + entries[e] * vector[model.jacobian_columns[e]]
         for k in range(n):
             vector[k] = product[k] * scaling
+            product[k] = 0.0
             size = max(size, abs(vector[k]))
     return size
 
