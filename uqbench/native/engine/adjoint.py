@@ -41,7 +41,7 @@ class Adjoint(Record):
     initial: Vector
     start: Vector
     stops: Vector
-    kicks: Vector
+    dose_amounts: Vector
     # (n,) of the present state; (n,) before the step, of its end, of one argument, of another state; (8, n) of stages
     state: Vector
     before: Vector
@@ -350,7 +350,7 @@ def go_back(work: Work, adjoint: Adjoint, initial: Vector) -> None:
             take_shift_back(work, adjoint, tape.values[end:])
         elif kind == KICK:
             end = end - 2
-            add_pair(adjoint.kicks[COLUMNS * n * int(tape.values[end]) :], 1.0, adjoint.state, n)
+            add_pair(adjoint.dose_amounts[COLUMNS * n * int(tape.values[end]) :], 1.0, adjoint.state, n)
         else:
             end = end - (3 + 3 * n + c + 1)
             take_jump_back(work, adjoint, tape.values[end:])

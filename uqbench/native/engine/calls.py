@@ -107,7 +107,7 @@ def solve_forward(model: Model, given: Given, factor: float) -> None:
     """The problem again, with sensitivities under error control; `factor` times as many steps are allowed.
 
     Rows and report are those of this solve; its sensitivities, times the cotangents of the rows, are the gradient, and
-    nothing is left for initial state, start, stops and kicks.
+    nothing is left for initial state, start, stops and dose_amounts.
     """
     if given.has_few == 0:
         given.report[0] = float(NOT_DIFFERENTIABLE)
@@ -135,16 +135,16 @@ def solve_forward(model: Model, given: Given, factor: float) -> None:
     wide.time_count = given.time_count
     wide.stops = given.stops
     wide.stop_count = stops
-    wide.kicks = given.kicks
+    wide.dose_amounts = given.dose_amounts
     wide.initial_d = take(pool, used, n * p)
     wide.start_d = take(pool, used, p)
     wide.stops_d = take(pool, used, stops * p)
-    wide.kicks_d = take(pool, used, stops * n * p)
+    wide.dose_amounts_d = take(pool, used, stops * n * p)
     wide.rows_d = take(pool, used, values * p)
     spread(given, given.initial_few, wide.initial_d, n, p)
     spread(given, given.start_few, wide.start_d, 1, p)
     spread(given, given.stops_few, wide.stops_d, stops, p)
-    spread(given, given.kicks_few, wide.kicks_d, stops * n, p)
+    spread(given, given.dose_amounts_few, wide.dose_amounts_d, stops * n, p)
     wide.settings = settings
     wide.rows = given.rows
     wide.report = given.report
@@ -177,7 +177,7 @@ def solve_checked(model: Model, given: Given) -> None:
     if code == SUCCESS and given.has_few == 1:
         sound = finite(given.initial_few, n * few) + finite(given.start_few, few)
         sound = sound + finite(given.stops_few, given.stop_count * few)
-        sound = sound + finite(given.kicks_few, given.stop_count * n * few)
+        sound = sound + finite(given.dose_amounts_few, given.stop_count * n * few)
         if sound < 4:
             code = NOT_DIFFERENTIABLE
     if code == NOT_DIFFERENTIABLE:
@@ -257,14 +257,14 @@ def read_call(model: Model, call: Call, b: int) -> Given:
     given.time_count = call.operand_sizes[3]
     given.stops = operand(call, 4, b)
     given.stop_count = call.operand_sizes[4]
-    given.kicks = operand(call, 5, b)
+    given.dose_amounts = operand(call, 5, b)
     if last > 6 and not reverses(call):
         given.differentiates = 1
         given.p = call.operand_sizes[6] // n
         given.initial_d = operand(call, 6, b)
         given.start_d = operand(call, 7, b)
         given.stops_d = operand(call, 8, b)
-        given.kicks_d = operand(call, 9, b)
+        given.dose_amounts_d = operand(call, 9, b)
         given.rows_d = result(call, 2, b)
     given.settings = operand(call, last, b)
     given.rows = result(call, 0, b)
@@ -291,7 +291,7 @@ def solve_member(model: Model, call: Call, b: int) -> None:
     given.initial_few = operand(call, 8, b)
     given.start_few = operand(call, 9, b)
     given.stops_few = operand(call, 10, b)
-    given.kicks_few = operand(call, 11, b)
+    given.dose_amounts_few = operand(call, 11, b)
     # cotangents of the rows, or nothing: then only whether there is a gradient
     if call.count_results > 2:
         given.rows_bar = operand(call, 6, b)

@@ -15,7 +15,7 @@ from .evaluation import at, finite, inside_step, rate_at, same_time
 from .records import Work
 from .sparse import add_scaled
 from .steps import attempt, state_inside
-from .tape import CROSSING, START, note_after, note_jump, note_kick, note_shift
+from .tape import CROSSING, START, note_after, note_dose, note_jump, note_shift
 from .tolerance import NEVER
 
 # Fractions of a step at which crossings are looked for.
@@ -98,15 +98,15 @@ def cross_stops(work: Work) -> None:
     f_plus = work.f
     if work.differentiates == 1:
         rate_at(work, before_time, work.y, f_minus)
-    # those with kicks
+    # those with dose_amounts
     for position in range(first, last):
         stop = work.stop_order[position]
-        kick = work.stop_kicks[stop]
-        if kick >= 0:
-            add_scaled(work.y, 1.0, work.kicks[kick * n :], n)
-            note_kick(work, kick)
+        dose = work.stop_doses[stop]
+        if dose >= 0:
+            add_scaled(work.y, 1.0, work.dose_amounts[dose * n :], n)
+            note_dose(work, dose)
             if work.differentiates == 1:
-                add_scaled(work.s, 1.0, work.kick_dots[kick * n * p :], n * p)
+                add_scaled(work.s, 1.0, work.dose_dots[dose * n * p :], n * p)
                 copy(work.tau_dot, work.stop_dots[stop * p :], p)
                 rate_at(work, before_time, work.y, f_plus)
                 jump(work, f_minus, f_plus, 1)
@@ -121,11 +121,11 @@ def cross_stops(work: Work) -> None:
     fill(work.root_marks, 0.0, work.model.events + work.model.conditions)
     after_jump(work)
     if work.differentiates == 1:
-        # what switches there: the jump belongs to the last of the stops without a kick, or to the last of all
+        # what switches there: the jump belongs to the last of the stops without a dose, or to the last of all
         chosen = work.stop_order[last - 1]
         for position in range(first, last):
             stop = work.stop_order[position]
-            if work.stop_kicks[stop] < 0 and (work.stop_kicks[chosen] >= 0 or stop > chosen):
+            if work.stop_doses[stop] < 0 and (work.stop_doses[chosen] >= 0 or stop > chosen):
                 chosen = stop
         copy(work.tau_dot, work.stop_dots[chosen * p :], p)
         rate_at(work, after_time, work.y, f_plus)

@@ -395,7 +395,7 @@ def gather_switches(work: Work, count_only: int, offset: int) -> int:
                 if count_only == 0:
                     index = offset + count
                     work.stop_times[index] = time
-                    work.stop_kicks[index] = -1
+                    work.stop_doses[index] = -1
                     dots = work.stop_dots[index * p :]
                     fill(dots, 0.0, p)
                     if p > 0:
@@ -463,9 +463,9 @@ def begin(work: Work) -> None:
         if isfinite(work.f[k]):
             size = size + (work.end - work.start) * abs(work.f[k])
     for k in range(work.stop_count):
-        if work.stop_kicks[k] >= 0:
+        if work.stop_doses[k] >= 0:
             for i in range(n):
-                size = size + abs(work.kicks[work.stop_kicks[k] * n + i])
+                size = size + abs(work.dose_amounts[work.stop_doses[k] * n + i])
     work.size_limit = min(max(GROWTH * size, SURELY_FINE), LARGEST)
 
 

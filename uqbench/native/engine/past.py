@@ -279,7 +279,7 @@ def add_stops(work: Work, count: int) -> int:
             for k in range(-1, count):
                 # 0: several delays; 1: one delay after the start or a switch; 2: one delay after a dose
                 wanted = 1
-                if k >= 0 and work.stop_kicks[k] >= 0:
+                if k >= 0 and work.stop_doses[k] >= 0:
                     wanted = 2
                 if rank == 0 or rank == wanted:
                     added = added + add_stop(work, number, k, count + added, rank)
@@ -306,7 +306,7 @@ def add_stop(work: Work, number: int, k: int, place: int, rank: int) -> int:
     if not (time > work.start and time < work.end):
         return 0
     work.stop_times[place] = time
-    work.stop_kicks[place] = -1
+    work.stop_doses[place] = -1
     if p > 0:
         dots = work.stop_dots[place * p :]
         if k >= 0:

@@ -35,12 +35,12 @@ class Given(Record):
     # (stops,), (stops, n)
     stops: Vector
     stop_count: int
-    kicks: Vector
+    dose_amounts: Vector
     # (n, p), (p,), (stops, p), (stops, n, p)
     initial_d: Vector
     start_d: Vector
     stops_d: Vector
-    kicks_d: Vector
+    dose_amounts_d: Vector
     # (SETTINGS,)
     settings: Vector
     # (times, outputs), (REPORT + n,), (times, outputs, p)
@@ -50,7 +50,7 @@ class Given(Record):
     # 1 where there have to be derivatives; what an adjoint is for, null where there is none
     differentiates: int
     tape: Tape
-    # (times, outputs), (cotangents, 2): by directions, initial state, start, stops and kicks, of order 5 and 4
+    # (times, outputs), (cotangents, 2): by directions, initial state, start, stops and dose_amounts, of order 5 and 4
     rows_bar: Vector
     cotangents: Vector
     # for sensitivities where an adjoint is not enough: whether what follows is given; those directions (few,) on which
@@ -61,7 +61,7 @@ class Given(Record):
     initial_few: Vector
     start_few: Vector
     stops_few: Vector
-    kicks_few: Vector
+    dose_amounts_few: Vector
     # difference of the two in units of what is aimed at, and of what is trusted at most; the relative tolerance that
     # was asked for
     distrust: float
@@ -151,7 +151,7 @@ def set_up(work: Work, given: Given) -> None:
     work.rows = given.rows
     work.s_rows = given.rows_d
     work.atol = given.atol
-    work.kicks = given.kicks
+    work.dose_amounts = given.dose_amounts
     work.differentiates = given.differentiates
     work.tape = given.tape
     work.keeps_arguments = 1 if work.p > 0 or given.differentiates == 1 else 0
@@ -165,7 +165,7 @@ def lay_out(problem: Problem) -> None:
     n = work.n
     p = work.p
     size = n * p
-    kicks = problem.given.stop_count * n
+    dose_amounts = problem.given.stop_count * n
     total = model.events + model.conditions
     sparse = n + model.jacobian_count + n + model.forcing_count + model.curvature_count
     sparse = sparse + model.observe_count + model.outputs + total + model.roots_count
@@ -182,7 +182,7 @@ def lay_out(problem: Problem) -> None:
         + sparse
         + wide
         + size * (9 + 8)
-        + p * (5 + model.outputs + kicks)
+        + p * (5 + model.outputs + dose_amounts)
         + n
         + 4 * total
     )
@@ -225,7 +225,7 @@ def lay_out(problem: Problem) -> None:
     work.s_row = take(pool, used, model.outputs * p)
     work.s_sizes = take(pool, used, n)
     work.start_dots = take(pool, used, p)
-    work.kick_dots = take(pool, used, kicks * p)
+    work.dose_dots = take(pool, used, dose_amounts * p)
     problem.pool = pool
     problem.used = used
 
@@ -248,7 +248,7 @@ def set_start(work: Work, given: Given) -> None:
     if work.p > 0:
         widen(given.initial_d, work.s, n, given.p)
         widen(given.start_d, work.start_dots, 1, given.p)
-        widen(given.kicks_d, work.kick_dots, given.stop_count * n, given.p)
+        widen(given.dose_amounts_d, work.dose_dots, given.stop_count * n, given.p)
         for c in range(given.p):
             work.s_floor[c] = given.q[work.model.direction_parameters[c]]
 
@@ -280,10 +280,10 @@ def gather_stops(problem: Problem, sound: int) -> None:
     work.stop_times = problem.stop_pool
     work.stop_dots = problem.stop_pool[room:]
     work.stop_order = problem.stop_indices
-    work.stop_kicks = problem.stop_indices[room:]
+    work.stop_doses = problem.stop_indices[room:]
     for k in range(given.stop_count):
         work.stop_times[k] = given.stops[k]
-        work.stop_kicks[k] = k
+        work.stop_doses[k] = k
         if p > 0:
             copy(work.stop_dots[k * p :], given.stops_d[k * given.p :], given.p)
     if model.switches > 0:
@@ -351,7 +351,7 @@ def take_back(work: Work, given: Given) -> None:
     bars.directions = out
     bars.initial = out[COLUMNS * p :]
     bars.start = out[COLUMNS * (p + n) :]
-    bars.kicks = out[COLUMNS * (p + n + 1 + given.stop_count) :]
+    bars.dose_amounts = out[COLUMNS * (p + n + 1 + given.stop_count) :]
     bars.stops = take(pool, used, COLUMNS * work.stop_count)
     bars.state = take(pool, used, COLUMNS * n)
     bars.before = take(pool, used, COLUMNS * n)
@@ -379,7 +379,7 @@ def take_back(work: Work, given: Given) -> None:
 
 @native
 def start_difference(work: Work, given: Given, pairs: Vector) -> float:
-    """Largest relative difference of the two gradients in what comes from initial state, start, stops and kicks.
+    """Largest relative difference of the two gradients in what comes from initial state, start, stops and dose_amounts.
 
     Each direction by itself, relative to the sizes of what it is summed from: a parameter may be zero, and so may the
     state that it moves.
@@ -391,7 +391,7 @@ def start_difference(work: Work, given: Given, pairs: Vector) -> float:
     initial = pairs[COLUMNS * p :]
     start = initial[COLUMNS * n :]
     at_stops = start[COLUMNS:]
-    kicks = at_stops[COLUMNS * stops :]
+    dose_amounts = at_stops[COLUMNS * stops :]
     worst = 0.0
     for c in range(few):
         place = COLUMNS * int(given.places[c])
@@ -413,10 +413,10 @@ def start_difference(work: Work, given: Given, pairs: Vector) -> float:
             second = second + slope * at_stops[COLUMNS * k + 1]
             size = size + abs(slope * at_stops[COLUMNS * k])
         for k in range(stops * n):
-            slope = given.kicks_few[k * few + c]
-            first = first + slope * kicks[COLUMNS * k]
-            second = second + slope * kicks[COLUMNS * k + 1]
-            size = size + abs(slope * kicks[COLUMNS * k])
+            slope = given.dose_amounts_few[k * few + c]
+            first = first + slope * dose_amounts[COLUMNS * k]
+            second = second + slope * dose_amounts[COLUMNS * k + 1]
+            size = size + abs(slope * dose_amounts[COLUMNS * k])
         if size > 0.0:
             ratio = abs(first - second) / size
             worst = max(worst, ratio if isfinite(ratio) else adjoint.UNKNOWN)

@@ -276,9 +276,9 @@ class Work(Step):
     stop_times: Vector
     stop_order: Indices
     stop_next: int
-    stop_kicks: Indices
-    kicks: Vector
-    kick_dots: Vector
+    stop_doses: Indices
+    dose_amounts: Vector
+    dose_dots: Vector
     stop_dots: Vector
     # roots
     root_values: Vector

@@ -150,12 +150,12 @@ def note_shift(work: Work, stop: int, before: Vector, after: Vector) -> None:
 
 
 @native
-def note_kick(work: Work, kick: int) -> None:
-    """A dose: y += kick."""
+def note_dose(work: Work, dose: int) -> None:
+    """The dose of that number is added to the state."""
     tape = work.tape
     if is_null(tape) or room(tape, 2) == 0:
         return
-    tape.values[tape.used] = float(kick)
+    tape.values[tape.used] = float(dose)
     tape.values[tape.used + 1] = float(KICK)
     tape.used = tape.used + 2
 
