@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 CORE = [
     "errors",
+    "names",
     "defaults",
     "units",
     "progress",
@@ -36,16 +37,17 @@ CORE = [
 # package -> the rooms that it may use
 ALLOWED = {
     "errors": set(),
+    "names": set(),
     "defaults": set(),
     "units": {"errors"},
     "progress": {"errors"},
     "distributions": {"errors"},
     # spaces only to name them in annotations
     "interop": {"distributions", "errors", "space"},
-    "space": {"distributions", "errors", "interop", "units"},
+    "space": {"distributions", "errors", "interop", "names", "units"},
     "design": {"errors"},
     "system": {"errors"},
-    "symbols": {"design", "errors", "system"},
+    "symbols": {"design", "errors", "names", "system"},
     "native": {"errors"},
     "kernels": {"errors", "interpolation", "native", "symbols"},
     "interpolation": {"errors"},
@@ -53,12 +55,12 @@ ALLOWED = {
     "solvers": {"errors", "native"},
     "initial_value": {"design", "errors", "kernels", "native", "solvers", "system"},
     "dynamics": {"design", "errors", "initial_value", "solvers", "system"},
-    "systems": {"design", "dynamics", "errors", "initial_value", "solvers", "space", "system"},
+    "systems": {"design", "dynamics", "errors", "initial_value", "names", "solvers", "space", "system"},
     "model": {
         *("design", "distributions", "dynamics", "errors", "initial_value", "space", "symbols", "system", "systems"),
-        "units",
+        *("names", "units"),
     },
-    "study": {"design", "errors", "model", "units"},
+    "study": {"design", "errors", "model", "names", "units"},
     "likelihoods": {"design", "distributions", "errors", "model", "space", "study", "systems"},
     "results": {"errors", "study"},
     "time_scales": {

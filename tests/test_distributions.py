@@ -449,7 +449,7 @@ def test_names_broadcast_to_the_right_numbers():
         np.testing.assert_allclose(row, evaluate(LogNormal(median=float(output), sigma=0.3), "ppf", U), rtol=1e-13)
 
 
-def test_counts_are_solved_for_each_lane():
+def test_counts_are_solved_for_each_member():
     u, outputs = jnp.array([0.2, 0.9]), np.array([0.5, 2.0, 900.0])
     mapped = jax.jit(jax.vmap(lambda output: Poisson("C").ppf(u, {"C": output})))(outputs)
     np.testing.assert_array_equal(mapped, scipy.stats.poisson(outputs[:, None]).ppf(u))

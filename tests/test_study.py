@@ -45,7 +45,7 @@ def broken(**columns):
         (broken().iloc[:0], ["no rows"]),
     ],
 )
-def test_a_broken_table_is_told_completely(decay, tmp_path, table, parts):
+def test_a_broken_table_is_reported_completely(decay, tmp_path, table, parts):
     path = tmp_path / "data.csv"
     table.to_csv(path, index=False)
     with pytest.raises(uq.InputError) as caught:
@@ -81,7 +81,7 @@ def test_quantities_are_tried_before_anything_is_run(decay, decay_table):
         assert part in str(caught.value)
 
 
-def test_a_missing_unit_column_and_file_are_told(decay, tmp_path):
+def test_a_missing_unit_column_and_file_are_reported(decay, tmp_path):
     with pytest.raises(uq.InputError, match="no column 'subject'"):
         uq.Study("decay", decay, EXPERIMENTS, broken(), unit="subject")
     with pytest.raises(uq.InputError, match=r"there is no file 'none\.csv'"):

@@ -20,6 +20,7 @@ from .distributions import Distribution
 from .errors import InputError, nearest
 from .interop.chaospy import ChaospyLike, from_chaospy
 from .interop.salib import from_salib
+from .names import DRAWS, variable_findings
 from .units import unit_finding
 
 Theta = dict[str, Array]
@@ -67,7 +68,8 @@ class Space(Mapping[str, Parameter]):
         parameters: one mapping, or keywords. A distribution may name only entries that stand before it.
 
     Raises:
-        InputError: with every finding: unknown or later names, roles, units that do not parse.
+        InputError: with every finding: names that cannot be stored, unknown or later names, roles, units that do not
+            parse.
 
     Example:
         >>> from uqbench import Normal, Space, epistemic
@@ -78,7 +80,8 @@ class Space(Mapping[str, Parameter]):
 
     def __init__(self, parameters: Mapping[str, Parameter] | None = None, /, **more: Parameter):
         self._parameters = {**(parameters or {}), **more}
-        findings = [finding for name in self._parameters for finding in self._findings(name)]
+        findings = variable_findings("a parameter", self._parameters, DRAWS)
+        findings += [finding for name in self._parameters for finding in self._findings(name)]
         if findings:
             raise InputError("space", findings)
         self.names = tuple(self._parameters)

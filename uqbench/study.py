@@ -18,6 +18,7 @@ import pandas as pd
 from .design import Design
 from .errors import InputError, nearest
 from .model import Model, digest, output_findings
+from .names import DRAWS, variable_findings
 from .units import unit_finding
 
 COLUMNS = ("experiment", "output", "time", "value")
@@ -84,7 +85,7 @@ class Study:
             name: Quantity(quantity, next(iter(experiments.values()))) if _plain(quantity) and experiments else quantity
             for name, quantity in (self.quantities or {}).items()
         }
-        findings = _study_findings(self.model, experiments, quantities)
+        findings = _study_findings(self.model, experiments, quantities) + _unit_findings(self.model, self.unit)
         if self.likelihood is not None and not callable(self.likelihood):
             findings.append(f"the likelihood is {self.likelihood!r}; give a function from the study to a Likelihood.")
         if findings:
@@ -239,6 +240,21 @@ def _study_findings(model: Model, experiments: Mapping, quantities: Mapping) -> 
             findings.append(f"quantity {name!r}: {finding}")
         findings += _quantity_findings(model, name, quantity)
     return findings
+
+
+def _unit_findings(model: Model, unit: str | None) -> list[str]:
+    """What is wrong with the name of the column of units, which becomes a dimension beside the parameters."""
+    if unit is None:
+        return []
+    findings = variable_findings("the column of units", [unit], (*DRAWS, "output", "row", "time", "value"))
+    if unit in model.space:
+        findings.append(f"{unit!r} is both a parameter and the column of units; rename one of them.")
+    return findings + [
+        f"the output {name!r} is called like a coordinate of the output {output!r}, made of the column of units "
+        f"{unit!r}; rename one of them."
+        for output in model.outputs
+        if (name := f"{output}_{unit}") in model.outputs
+    ]
 
 
 def _quantity_findings(model: Model, name: str, quantity: Quantity) -> list[str]:

@@ -54,8 +54,8 @@ def trials(case: Prepared) -> tuple[int, float]:
     active = compiled.active_entries(task, task.parameters)
     weights = jnp.asarray(np.random.default_rng(1).normal(size=(len(case.design.times), len(task.outputs))))
     operands = compiled._adjoint_operands(task, case.model.system.method, active, theta, case.design, weights)
-    _, _, stops, _ = compiled._start(task, theta, case.design.inputs, case.design.start)
-    size = len(active) + len(task.states) + 1 + len(stops) * (1 + len(task.states))
+    _, _, event_times, _ = compiled._start(task, theta, case.design.inputs, case.design.start)
+    size = len(active) + len(task.states) + 1 + len(event_times) * (1 + len(task.states))
     shapes = [weights.shape, (records.REPORT + len(task.states) + 2,), (size, 2)]
     _, report, _ = foreign_call.call_model(compiled.compiled(task, active).target, operands, shapes)
     return int(report[-2]), float(report[-1])

@@ -1,8 +1,8 @@
 """The engine at 5 to 300 states: what values, gradients and batches cost beside CVODES, and how long compiling takes.
 
-CVODES runs through CasADi's buffers with symbolic sparse Jacobians, see `rivals`. Times are compared at equal error:
-both solve at several tolerances, and the rival's time is read at the error that ours has. Sensitivities are under error
-control on both sides. Run one at a time on a machine with nothing else to do.
+CVODES runs through CasADi's buffers with symbolic sparse Jacobians, see `reference_solvers`. Times are compared at
+equal error: both solve at several tolerances, and the time of CVODES is read at the error that ours has. Sensitivities
+are under error control on both sides. Run one at a time on a machine with nothing else to do.
 """
 
 import json
@@ -20,7 +20,7 @@ import pytest
 import uqbench as uq
 
 from ..initial_value.stiff_problems import Problem
-from .rivals import (
+from .reference_solvers import (
     Call,
     _buffered,
     _fastest,
@@ -39,8 +39,8 @@ pytestmark = pytest.mark.bench
 
 ROOT = Path(__file__).parents[2]
 TOLERANCES = (1e-4, 1e-6, 1e-8)
-# The rival is up to a hundred times less accurate at the same tolerance: its error has to reach ours.
-RIVAL_TOLERANCES = (*TOLERANCES, 1e-10)
+# The reference is up to a hundred times less accurate at the same tolerance: its error has to reach ours.
+REFERENCE_TOLERANCES = (*TOLERANCES, 1e-10)
 SIZES = {f"{states} states": (cascade, states, CASCADES[states]) for states in (5, 8, 15, 33, 100)} | {
     "300 cells": (line_of_cells, 300)
 }
@@ -80,13 +80,13 @@ def test_a_value_costs_at_most_the_time_of_cvodes(size, capsys):
         assert int(run.result) == 0
         calls["ours", rtol] = lambda compiled=compiled, theta=theta: jax.block_until_ready(compiled(theta))
         errors["ours", rtol] = problem.error(problem.rows(run), exact)
-    for rtol in RIVAL_TOLERANCES:
-        calls["CVODES", rtol] = rival = cvodes(problem, rtol)
-        rival()
-        errors["CVODES", rtol] = problem.error(rival.out.reshape(exact.shape), exact)
+    for rtol in REFERENCE_TOLERANCES:
+        calls["CVODES", rtol] = reference = cvodes(problem, rtol)
+        reference()
+        errors["CVODES", rtol] = problem.error(reference.out.reshape(exact.shape), exact)
     seconds = best(calls, budget=1.0)
-    rivals = {errors["CVODES", rtol]: seconds["CVODES", rtol] for rtol in RIVAL_TOLERANCES}
-    ratios = {rtol: seconds["ours", rtol] / time_at_error(rivals, errors["ours", rtol]) for rtol in TOLERANCES}
+    references = {errors["CVODES", rtol]: seconds["CVODES", rtol] for rtol in REFERENCE_TOLERANCES}
+    ratios = {rtol: seconds["ours", rtol] / time_at_error(references, errors["ours", rtol]) for rtol in TOLERANCES}
     with capsys.disabled():
         print(f"\n{size:10s} value: ours / CVODES in us (errors), and the ratio at our error")
         for rtol in TOLERANCES:
@@ -142,7 +142,7 @@ def of_variational(problem: Problem, out: np.ndarray) -> np.ndarray:
     return out.reshape(shape)[:, 1:].transpose(0, 2, 1)
 
 
-RIVALS = {"sensitivities": (own_sensitivities, of_own), "variational": (variational_equations, of_variational)}
+REFERENCES = {"sensitivities": (own_sensitivities, of_own), "variational": (variational_equations, of_variational)}
 
 
 def deviation(derivatives: np.ndarray, exact: np.ndarray, problem: Problem) -> float:
@@ -162,21 +162,21 @@ def test_a_gradient_costs_at_most_a_fifth_of_cvodes(size, capsys):
         compiled = jax.jit(jax.jacfwd(states))
         errors["ours", rtol] = deviation(compiled(at), exact, problem)
         calls["ours", rtol] = lambda compiled=compiled, at=at: jax.block_until_ready(compiled(at))
-        for name, (solver, reader) in RIVALS.items():
-            calls[name, rtol] = rival = solver(problem, rtol)
-            rival()
-            errors[name, rtol] = deviation(reader(problem, rival.out), exact, problem)
+        for name, (solver, reader) in REFERENCES.items():
+            calls[name, rtol] = reference = solver(problem, rtol)
+            reference()
+            errors[name, rtol] = deviation(reader(problem, reference.out), exact, problem)
     states, at = states_of(problem, 1e-6)
     value = jax.jit(states)
     calls["value", 1e-6] = lambda: jax.block_until_ready(value(at))
     seconds = best(calls, rounds=5, budget=2.0)
     gains = {}
-    for name in RIVALS:
+    for name in REFERENCES:
         points = {errors[name, rtol]: seconds[name, rtol] for rtol in (1e-4, 1e-6)}
         gains[name] = time_at_error(points, errors["ours", 1e-6]) / seconds["ours", 1e-6]
     with capsys.disabled():
         print(f"\n{size:10s} by {len(problem.free)} parameters; a value takes {1e3 * seconds['value', 1e-6]:.2f} ms")
-        for name in ("ours", *RIVALS):
+        for name in ("ours", *REFERENCES):
             cells = (
                 f"{1e3 * seconds[name, rtol]:8.2f} ms at {rtol:.0e} (error {errors[name, rtol]:.1e})"
                 for rtol in (1e-4, 1e-6)

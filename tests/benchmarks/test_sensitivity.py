@@ -1,8 +1,8 @@
 """Sobol indices side by side with SALib and OpenTURNS on the same runs: time of an analysis, and its error.
 
-Times are the best of several in one process; the runs are those of our plan, put into each rival's order. Errors are
-root mean squares over indices and scramblings against closed forms or long runs, once on the same runs, and once with
-as many runs from SALib's own sampler.
+Times are the best of several in one process; the runs are those of our plan, put into the order of each package. Errors
+are root mean squares over indices and scramblings against closed forms or long runs, once on the same runs, and once
+with as many runs from SALib's own sampler.
 """
 
 import time
@@ -17,7 +17,7 @@ from ..decomposition.test_sobol import A8, A20, borehole, ishigami, ishigami_ind
 
 pytestmark = pytest.mark.bench
 salib = pytest.importorskip("SALib.analyze.sobol")
-openturns = pytest.importorskip("openturns", reason="the rivals are in the dependency group bench")
+openturns = pytest.importorskip("openturns", reason="the reference solvers are in the dependency group bench")
 
 RESAMPLES = 100
 PI = np.pi
@@ -130,7 +130,7 @@ def test_an_analysis_against_openturns(d, n, capsys):
     x, out = openturns.Sample(plan.inputs), openturns.Sample(y[:, None])
     ours, mine = best(lambda: sobol_indices(plan, y, resamples=RESAMPLES), 9)
 
-    def rival():
+    def reference():
         algorithm = openturns.SaltelliSensitivityAlgorithm(x, out, plan.n)
         algorithm.setUseAsymptoticDistribution(False)
         algorithm.setBootstrapSize(RESAMPLES)
@@ -138,7 +138,7 @@ def test_an_analysis_against_openturns(d, n, capsys):
         intervals = algorithm.getFirstOrderIndicesInterval(), algorithm.getTotalOrderIndicesInterval()
         return indices, intervals
 
-    theirs, ((first, _), _) = best(rival)
+    theirs, ((first, _), _) = best(reference)
     with capsys.disabled():
         print(f"\nd={d} n={n}: uqbench {ours * 1e3:.2f} ms, OpenTURNS {theirs * 1e3:.2f} ms, ratio {theirs / ours:.1f}")
     np.testing.assert_allclose(mine.S1, np.array(first), atol=0.2)
@@ -181,8 +181,8 @@ def test_errors_against_salib(n, capsys):
         same[name], own[name] = error["ours"] / error["same"], error["ours"] / error["own"]
     with capsys.disabled():
         for what, ratios in (("the same runs", same), ("its own sampler", own)):
-            told = ", ".join(f"{name} {r[0]:.2f} {r[1]:.2f}" for name, r in ratios.items())
-            print(f"\nn={n}: RMSE over SALib's on {what}, S1 and ST: {told}")
+            text = ", ".join(f"{name} {r[0]:.2f} {r[1]:.2f}" for name, r in ratios.items())
+            print(f"\nn={n}: RMSE over SALib's on {what}, S1 and ST: {text}")
     for name in own:
         limit = 0.5 if name.startswith("g") else 1.1
         assert same[name][0] <= limit, (name, same[name])
@@ -199,15 +199,15 @@ def test_chaos_against_chaospy(capsys):
     y = borehole(x)
     seconds, mine = best(lambda: polynomial_chaos(space, x, y), 2)
     joint = chaospy.J(*(chaospy.Uniform(*map(float, each)) for each in BOREHOLE))
-    rivals = {}
+    references = {}
     for degree in (1, 2, 3):
         began = time.perf_counter()
         expansion = chaospy.generate_expansion(degree, joint, normed=True)
         fitted = chaospy.fit_regression(expansion, x.T, y)
         total = chaospy.Sens_t(fitted, joint)
-        rivals[degree] = np.max(np.abs(total - truth[1])), time.perf_counter() - began
+        references[degree] = np.max(np.abs(total - truth[1])), time.perf_counter() - began
     error = float(np.max(np.abs(mine.ST.values - truth[1])))
     with capsys.disabled():
         print(f"\nBorehole, 200 runs: largest error of ST {error:.1e} in {seconds:.2f} s; chaospy by degree "
-              + ", ".join(f"{degree}: {e:.1e} in {s:.2f} s" for degree, (e, s) in rivals.items()))  # fmt: skip
-    assert error < min(e for e, _ in rivals.values())
+              + ", ".join(f"{degree}: {e:.1e} in {s:.2f} s" for degree, (e, s) in references.items()))  # fmt: skip
+    assert error < min(e for e, _ in references.values())

@@ -1,4 +1,4 @@
-"""Batches of stiff solves: cheaper by the piece than one by one, and not held up by lanes that fail.
+"""Batches of stiff solves: cheaper by the piece than one by one, and not held up by members that fail.
 
 256 parameter vectors, each constant log-normal with a spread of 20 % about the values of the reference. Times are those
 of the processor, all threads together: a batch takes so long that a busy machine interrupts it.
@@ -24,28 +24,28 @@ from ..initial_value.stiff_problems import (
     VAN_DER_POL,
     Problem,
 )
-from .rivals import best
+from .reference_solvers import best
 
 pytestmark = pytest.mark.bench
 
-LANES = 256
-EVERY_TENTH = np.arange(0, LANES, 10)
+MEMBERS = 256
+EVERY_TENTH = np.arange(0, MEMBERS, 10)
 RECEPTOR = RECEPTORS[2]
-# Few enough steps between two observations that a lane gives up soon, enough for the well-behaved ones.
+# Few enough steps between two observations that a member gives up soon, enough for the well-behaved ones.
 LIMIT = 1024
 
 
-def lanes(problem: Problem) -> dict[str, np.ndarray]:
-    """Parameter values, `(lanes,)` each; those that the problem does not vary keep one value."""
+def members(problem: Problem) -> dict[str, np.ndarray]:
+    """Parameter values, `(members,)` each; those that the problem does not vary keep one value."""
     rng = np.random.default_rng(0)
-    factors = np.exp(0.2 * rng.normal(size=(len(problem.free), LANES)))
-    values = {name: np.full(LANES, float(value)) for name, value in problem.theta.items()}
+    factors = np.exp(0.2 * rng.normal(size=(len(problem.free), MEMBERS)))
+    values = {name: np.full(MEMBERS, float(value)) for name, value in problem.theta.items()}
     return values | {name: values[name] * row for name, row in zip(problem.free, factors, strict=True)}
 
 
 @cache
 def limited(problem: Problem) -> uq.Model:
-    """A tight tolerance with a step limit that the well-behaved lanes do not meet."""
+    """A tight tolerance with a step limit that the well-behaved members do not meet."""
     model = problem.at(1e-8)
     return dataclasses.replace(model, system=dataclasses.replace(model.system, max_steps=LIMIT))
 
@@ -58,11 +58,11 @@ def batch(model: uq.Model, problem: Problem, values: dict[str, np.ndarray]):
 
 @pytest.mark.parametrize("problem", [RECEPTOR, ROBERTSON, HIRES_PROBLEM, CASCADE_PROBLEM, POLLUTION_PROBLEM], ids=str)
 def test_a_batch_is_three_times_faster_by_the_piece(problem, capsys):
-    model, values = problem.at(1e-6), lanes(problem)
+    model, values = problem.at(1e-6), members(problem)
     together = batch(model, problem, values)
     run = together()
     compiled = jax.jit(partial(uq.evaluate, model, design=problem.design))
-    pieces = [{name: jnp.asarray(row[k]) for name, row in values.items()} for k in range(LANES)]
+    pieces = [{name: jnp.asarray(row[k]) for name, row in values.items()} for k in range(MEMBERS)]
 
     def one_by_one():
         return jax.block_until_ready([compiled(theta) for theta in pieces])
@@ -72,8 +72,8 @@ def test_a_batch_is_three_times_faster_by_the_piece(problem, capsys):
     factor = seconds["one by one"] / seconds["together"]
     steps = np.asarray(run.steps)
     with capsys.disabled():
-        print(f"\n{problem.name:14s} 256 solves: one by one {1e6 * seconds['one by one'] / LANES:.1f} us each, "
-              f"in a batch {1e6 * seconds['together'] / LANES:.1f} us each, {factor:.1f} times faster; "
+        print(f"\n{problem.name:14s} 256 solves: one by one {1e6 * seconds['one by one'] / MEMBERS:.1f} us each, "
+              f"in a batch {1e6 * seconds['together'] / MEMBERS:.1f} us each, {factor:.1f} times faster; "
               f"steps {steps.min()} to {steps.max()}, mean {steps.mean():.0f}")  # fmt: skip
     assert np.all(np.asarray(run.result) == 0)
     for name in problem.states:
@@ -83,13 +83,13 @@ def test_a_batch_is_three_times_faster_by_the_piece(problem, capsys):
 
 
 def changed(values: dict[str, np.ndarray], name: str, change) -> dict[str, np.ndarray]:
-    """The same lanes with one parameter changed in every tenth."""
+    """The same members with one parameter changed in every tenth."""
     row = values[name].copy()
     row[EVERY_TENTH] = change(row[EVERY_TENTH])
     return values | {name: row}
 
 
-# what fails: problem, parameter, what becomes of it in every tenth lane, model
+# what fails: problem, parameter, what becomes of it in every tenth member, model
 FAILURES = {
     "receptor, NaN": (RECEPTOR, "L", lambda row: np.nan * row, None),
     "HIRES, NaN": (HIRES_PROBLEM, "k_plus", lambda row: np.nan * row, None),
@@ -102,21 +102,21 @@ FAILURES = {
 
 
 @pytest.mark.parametrize("failure", FAILURES)
-def test_a_tenth_of_failing_lanes_costs_at_most_half_as_much_again(failure, capsys):
+def test_a_tenth_of_failing_members_costs_at_most_half_as_much_again(failure, capsys):
     problem, name, change, model = FAILURES[failure]
     model = problem.at(1e-6) if model is None else model(problem)
-    values = lanes(problem)
+    values = members(problem)
     sound = batch(model, problem, values)
     failing = batch(model, problem, changed(values, name, change))
     before, after = sound(), failing()
     seconds = best({"sound": sound, "failing": failing}, rounds=20, burst=2, budget=4.0, clock=process_time)
     ratio = seconds["failing"] / seconds["sound"]
     codes, steps = np.asarray(after.result), np.asarray(after.steps)
-    rest = np.setdiff1d(np.arange(LANES), EVERY_TENTH)
+    rest = np.setdiff1d(np.arange(MEMBERS), EVERY_TENTH)
     with capsys.disabled():
         kinds = ", ".join(f"{np.sum(codes == code)} with code {code}" for code in np.unique(codes))
-        print(f"\n{failure:30s} sound {1e6 * seconds['sound'] / LANES:.1f} us each, with failing lanes "
-              f"{1e6 * seconds['failing'] / LANES:.1f}, ratio {ratio:.2f}; {kinds}; steps of the sound "
+        print(f"\n{failure:30s} sound {1e6 * seconds['sound'] / MEMBERS:.1f} us each, with failing members "
+              f"{1e6 * seconds['failing'] / MEMBERS:.1f}, ratio {ratio:.2f}; {kinds}; steps of the sound "
               f"{steps[rest].mean():.0f}, of the failing {steps[EVERY_TENTH].mean():.0f}")  # fmt: skip
     assert np.all(np.asarray(before.result) == 0)
     assert np.all(codes[EVERY_TENTH] != 0)

@@ -18,13 +18,13 @@ import pytest
 import uqbench as uq
 
 from ..initial_value.stiff_problems import PROBLEMS, RECEPTORS, SYSTEMS, Problem, receptor_states
-from .rivals import best, by_diffrax, cvodes, time_at_error, trajectory
+from .reference_solvers import best, by_diffrax, cvodes, time_at_error, trajectory
 
 pytestmark = pytest.mark.bench
 
 TOLERANCES = (1e-4, 1e-6, 1e-8, 1e-10)
 # CVODES is up to a hundred times less accurate at the same tolerance: its error has to reach ours.
-RIVAL_TOLERANCES = (*TOLERANCES, 1e-12)
+REFERENCE_TOLERANCES = (*TOLERANCES, 1e-12)
 CLAIMED = TOLERANCES[:3]
 KVAERNO_TOLERANCES = (1e-2, 1e-3, 1e-4, 1e-6, 1e-8)
 # An explicit method that needs more is called off.
@@ -61,7 +61,7 @@ def points(problem: Problem) -> tuple[Point, ...]:
     for rtol in TOLERANCES:
         model = problem.at(rtol)
         compiled = jax.jit(partial(uq.evaluate, model, design=problem.design))
-        # as the rivals get them: arrays of JAX, not numbers that each call would have to convert
+        # as the references get them: arrays of JAX, not numbers that each call would have to convert
         theta = jax.tree.map(jnp.asarray, model.space.complete(problem.theta))
         run = uq.evaluate(model, problem.theta, problem.design)
         calls["compiled", rtol] = lambda compiled=compiled, theta=theta: jax.block_until_ready(compiled(theta))
@@ -69,11 +69,11 @@ def points(problem: Problem) -> tuple[Point, ...]:
             uq.evaluate(model, problem.theta, problem.design)
         )
         results["compiled", rtol] = results["evaluate", rtol] = (problem.rows(run), str(int(run.steps)))
-    for rtol in RIVAL_TOLERANCES:
-        rival = cvodes(problem, rtol)
-        rival()
-        calls["CVODES", rtol] = rival
-        results["CVODES", rtol] = (rival.out.reshape(truth.shape), "")
+    for rtol in REFERENCE_TOLERANCES:
+        reference = cvodes(problem, rtol)
+        reference()
+        calls["CVODES", rtol] = reference
+        results["CVODES", rtol] = (reference.out.reshape(truth.shape), "")
     for rtol in KVAERNO_TOLERANCES:
         calls["Kvaerno5", rtol] = by_diffrax(problem, diffrax.Kvaerno5, rtol)
     for rtol in TOLERANCES[:2]:
@@ -98,7 +98,7 @@ def by_tolerance(problem: Problem, method: str, rtol: float) -> Point:
 
 
 def times_at_our_error(problem: Problem, rtol: float, method: str) -> tuple[float, float]:
-    """Seconds of ours at one tolerance, and of a rival at the error that ours has there."""
+    """Seconds of ours at one tolerance, and of a reference at the error that ours has there."""
     ours = by_tolerance(problem, "compiled", rtol)
     return ours.seconds, time_at_error({point.error: point.seconds for point in pick(problem, method)}, ours.error)
 
@@ -147,11 +147,11 @@ def test_a_solve_costs_at_most_the_time_of_cvodes(problem, capsys):
     ratios = {}
     for rtol in TOLERANCES:
         ours, equal = times_at_our_error(problem, rtol, "CVODES")
-        whole, rival = (by_tolerance(problem, method, rtol).seconds for method in ("evaluate", "CVODES"))
+        whole, reference = (by_tolerance(problem, method, rtol).seconds for method in ("evaluate", "CVODES"))
         ratios[rtol] = ours / equal
         lines.append(
             f"    at {rtol:.0e}: at equal error compiled / CVODES {ratios[rtol]:.2f}; at equal tolerance compiled / "
-            f"CVODES {ours / rival:.2f}, evaluate / CVODES {whole / rival:.2f}"
+            f"CVODES {ours / reference:.2f}, evaluate / CVODES {whole / reference:.2f}"
         )
     with capsys.disabled():
         print("\n".join(lines))
@@ -163,8 +163,8 @@ def test_a_solve_costs_at_most_the_time_of_cvodes(problem, capsys):
 def test_a_call_of_evaluate_costs_at_most_the_time_of_cvodes(problem):
     """With everything that happens in Python at each call, at the default tolerance."""
     points = {rtol: by_tolerance(problem, "evaluate", rtol) for rtol in CLAIMED[2:]}
-    rivals = {point.error: point.seconds for point in pick(problem, "CVODES")}
-    ratios = {rtol: point.seconds / time_at_error(rivals, point.error) for rtol, point in points.items()}
+    references = {point.error: point.seconds for point in pick(problem, "CVODES")}
+    ratios = {rtol: point.seconds / time_at_error(references, point.error) for rtol, point in points.items()}
     assert max(ratios.values()) <= 1, ratios
 
 

@@ -81,10 +81,10 @@ def by_strikepy(model, name):
     options.modelname, options.checkObser, options.maxLietime = name, 1, 100
     options.nnzDerU, options.nnzDerW, options.prev_ident_pars = [], [], []
     sys.modules |= {description.__name__: description, options.__name__: options}
-    told = io.StringIO()
-    with contextlib.redirect_stdout(told):
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
         strike_goldd.strike_goldd(f"options_{name}")
-    text = told.getvalue()
+    text = printed.getvalue()
     if "All its parameters are" in text:
         return {str(symbol) for symbol in unknown}
     listed = re.search(r"These parameters are identifiable:\s*\[(.*?)\]", text, re.DOTALL)

@@ -14,11 +14,10 @@ import pytest
 from uqbench.identifiability import structural_identifiability
 from uqbench.identifiability.fibres.groebner import find_msolve
 
-from ..identifiability.test_structural import PUBLISHED, from_strings, published_only
+from ..identifiability.test_structural import PUBLISHED, from_strings
 
 pytestmark = [
     pytest.mark.bench,
-    published_only,
     pytest.mark.skipif(find_msolve() is None, reason="msolve is not installed: no global verdicts"),
 ]
 

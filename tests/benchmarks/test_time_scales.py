@@ -19,7 +19,7 @@ from forward_models import michaelis_menten, receptor_tf
 from uqbench.initial_value.odes import solve
 
 pytestmark = pytest.mark.bench
-LANES = 100
+MEMBERS = 100
 PRIOR = uq.epistemic(uq.LogNormal(0.0, 0.2))
 
 
@@ -36,8 +36,8 @@ def ratio_of_times(slow, fast, repeats=31):
 
 
 def one_by_one(function, value):
-    """`LANES` solves in one call, each with its own value of one parameter, so that not the dispatch is timed."""
-    values = value * (1 + 0.1 * jnp.linspace(0.0, 1.0, LANES))
+    """`MEMBERS` solves in one call, each with its own value of one parameter, so that not the dispatch is timed."""
+    values = value * (1 + 0.1 * jnp.linspace(0.0, 1.0, MEMBERS))
     run = jax.jit(lambda values: jax.lax.map(function, values))
     return lambda: run(values)
 

@@ -125,7 +125,7 @@ def test_noise_may_name_a_fixed_parameter():
     assert tree["posterior_band"]["y"].notnull().all()
 
 
-def test_a_start_without_density_is_told():
+def test_a_start_without_density_is_reported():
     space = uq.Space(m=uq.epistemic(uq.LogNormal(0.0, 1.0)))
     model = uq.Model.from_function(space, level, {"y": ""}, {"y": uq.LogNormal(median="y", sigma=0.2)})
     study = uq.Study("zero", model, {"e": uq.Design()}, table([1.0, 0.0]))
@@ -133,7 +133,7 @@ def test_a_start_without_density_is_told():
         uq.calibrate(study)
 
 
-def test_a_solve_that_fails_at_the_start_is_told():
+def test_a_solve_that_fails_at_the_start_is_reported():
     space = uq.Space(k=uq.epistemic(uq.Normal(5.0, 0.5)))
     model = uq.Model(
         space, uq.Ode(explosive_initial, explosive_rhs), decay_observe, {"C": ""}, {"C": uq.Normal("C", 3.0)}
@@ -143,7 +143,7 @@ def test_a_solve_that_fails_at_the_start_is_told():
         uq.calibrate(uq.Study("explosive", model, {"e": uq.Design()}, data))
 
 
-def test_wrong_numbers_of_units_are_told():
+def test_wrong_numbers_of_units_are_reported():
     study = hierarchical_study(1)
     with pytest.raises(uq.InputError, match="6 units"):
         log_likelihood(study)({"m": 0.0, "w": 1.0, "a": np.ones(4)})

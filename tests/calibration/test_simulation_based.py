@@ -33,7 +33,7 @@ def test_a_conjugate_model_is_calibrated():
     assert np.all(np.abs(coverage - coverage.level) < 3.5 * found.coverage_standard_error)
 
 
-def test_a_wrong_noise_is_seen():
+def test_a_wrong_noise_is_detected():
     """Data twice as noisy as the model believes: intervals are too narrow, ranks pile up at the ends."""
     found = simulation_based_calibration(
         level_study(0.25), simulator=level_study(1.0), repetitions=40, draws=150, tune=200, ranks=31
@@ -42,7 +42,7 @@ def test_a_wrong_noise_is_seen():
     assert float(found.coverage.sel(level=0.5, quantity="m")) < 0.4
 
 
-def test_bad_settings_and_simulators_are_told_at_once():
+def test_bad_settings_and_simulators_are_reported_at_once():
     other = replace(level_study(0.5), experiments={"e": uq.Design([9.0])})
     with pytest.raises(uq.InputError) as caught:
         simulation_based_calibration(level_study(0.5), simulator=other, repetitions=1, ranks=0)

@@ -2,9 +2,6 @@
 noise, failed runs and functions that are not smooth do to them."""
 
 import functools
-import json
-import os
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -37,7 +34,7 @@ from uqbench.decomposition.chaos import chaos_predict, polynomial_chaos
 from uqbench.decomposition.chaos.bases import OrthonormalBasis, basis_of, to_germ
 from uqbench.decomposition.chaos.pursuit import candidate_terms
 
-REFERENCES = Path(os.environ.get("UQBENCH_REFERENCES", Path(__file__).parents[3] / "shared" / "references"))
+from ..references import reference
 
 
 def space_of(*dists) -> Space:
@@ -323,18 +320,15 @@ def test_product_of_log_normals(gradients):
 
 
 def test_references_agree():
-    path = REFERENCES / "sensitivity.json"
-    if not path.exists():
-        pytest.skip(f"{path} is not here; set UQBENCH_REFERENCES")
-    reference = json.loads(path.read_text())
+    known = reference("sensitivity")
     first, total, variance = ishigami_indices()
-    np.testing.assert_allclose(first, reference["ishigami"]["S1"], atol=1e-14)
-    np.testing.assert_allclose(total, reference["ishigami"]["ST"], atol=1e-14)
-    np.testing.assert_allclose(variance, reference["ishigami"]["var"], rtol=1e-14)
-    np.testing.assert_allclose(BOREHOLE_FIRST, reference["borehole_numeric"]["S1"], atol=1e-7)
-    np.testing.assert_allclose(BOREHOLE_TOTAL, reference["borehole_numeric"]["ST"], atol=1e-7)
+    np.testing.assert_allclose(first, known["ishigami"]["S1"], atol=1e-14)
+    np.testing.assert_allclose(total, known["ishigami"]["ST"], atol=1e-14)
+    np.testing.assert_allclose(variance, known["ishigami"]["var"], rtol=1e-14)
+    np.testing.assert_allclose(BOREHOLE_FIRST, known["borehole_numeric"]["S1"], atol=1e-7)
+    np.testing.assert_allclose(BOREHOLE_TOTAL, known["borehole_numeric"]["ST"], atol=1e-7)
     v = np.expm1(np.array([0.4, 0.25, 0.8]) ** 2)
-    full = reference["cstar_lognormal_ratio"]["full"]
+    full = known["cstar_lognormal_ratio"]["full"]
     for found, kind in zip(product_indices(v), ("S1", "ST"), strict=True):
         np.testing.assert_allclose(found, [full[kind][name] for name in "skq"], rtol=1e-12)
 
@@ -561,7 +555,7 @@ def test_gradients_pay_off():
     assert covers(without, first, total) and float(without.ST_upper.max()) == 1.0
 
 
-def test_bad_settings_and_shapes_are_told_at_once():
+def test_bad_settings_and_shapes_are_reported_at_once():
     space = uniform_space(2)
     x = draw(space, 16)
     with pytest.raises(InputError) as error:

@@ -35,7 +35,7 @@ def test_the_interaction_belongs_to_the_aleatory_part_not_to_its_first_order_ind
         assert float(index["ST_lower"]) < truth + 0.0273085187 < float(index["ST_upper"])
 
 
-def test_the_measured_coverage_is_told(tree):
+def test_the_measured_coverage_is_reported(tree):
     assert "%" in str(tree["variance"].attrs["coverage"])
 
 
@@ -126,6 +126,6 @@ def test_dependent_posterior_draws_have_shapley_effects():
     assert "S2" in tree["sobol"]
     assert json.loads(tree["shapley"].attrs["settings"])["second_order"] is True
     page = sections.sections(tree, "added")
-    told = next(section for section in page if section.name == "inputs")
-    assert any("Shapley" in getattr(block, "text", "") for block in told.blocks)
-    assert any(getattr(block, "rows", [[""]])[0][0] == "a" for block in told.blocks)
+    inputs = next(section for section in page if section.name == "inputs")
+    assert any("Shapley" in getattr(block, "text", "") for block in inputs.blocks)
+    assert any(getattr(block, "rows", [[""]])[0][0] == "a" for block in inputs.blocks)

@@ -18,7 +18,7 @@ from uqbench.decomposition.derivatives.measures import dgsm, output_gradients
 from uqbench.decomposition.derivatives.poincare import poincare_constant
 from uqbench.model import evaluate_many
 
-ISHIGAMI_NU = np.array([7.719587940719257, 24.5, 10.98730506943205])  # closed form, shared/references
+ISHIGAMI_NU = np.array([7.719587940719257, 24.5, 10.98730506943205])  # closed form, see tests/references
 ISHIGAMI_ST = np.array([0.5575888552099592, 0.4424111447900408, 0.24368366406214773])
 ISHIGAMI_VARIANCE = 13.844587940719256
 
@@ -299,7 +299,7 @@ def test_bad_input(case, parts):
         assert part in str(error.value)
 
 
-def test_bad_settings_are_told_at_once():
+def test_bad_settings_are_reported_at_once():
     with pytest.raises(InputError) as error:
         active_subspace(normal_space(1.0), np.zeros((9, 1)), np.full((9, 1), np.nan), confidence=0.95, resamples=3)
     assert len(error.value.findings) == 2 and "9 of 9 runs have no gradient" in str(error.value)

@@ -92,7 +92,7 @@ def test_many_branches_and_the_ends_of_the_support():
     assert edge.density.values.tolist() == [np.inf, pytest.approx(1.0)]
 
 
-def test_what_a_flat_map_keeps_from_the_density_is_told():
+def test_what_a_flat_map_keeps_from_the_density_is_reported():
     result = pushforward_density(jax.nn.relu, NORMAL, [0.5, np.nan])
     assert float(result.density[0]) == pytest.approx(stats.norm.pdf(0.5))
     assert np.isnan(result.density[1])
@@ -198,17 +198,17 @@ def test_rounding_is_not_taken_for_modes():
     assert np.trapezoid(np.abs(result.density - stats.norm.pdf(result.y)), result.y) < 0.08
 
 
-def test_what_the_grid_cannot_show_is_told():
+def test_what_the_grid_cannot_show_is_reported():
     runs = np.random.default_rng(0).normal(size=1000) + np.repeat([0.0, 1e6], 500)
     assert abs(float(pushforward(runs, resamples=40).density_mass) - 1) > 0.1
 
 
-def test_an_atom_is_told():
+def test_an_atom_is_reported():
     runs = np.maximum(np.random.default_rng(0).normal(size=1000), 0.0)
     assert float(pushforward(runs, resamples=40).largest_tie) == pytest.approx(np.mean(runs == 0))
 
 
-def test_a_tail_too_heavy_to_draw_is_told():
+def test_a_tail_too_heavy_to_draw_is_reported():
     result = pushforward(np.random.default_rng(0).standard_cauchy(4000), resamples=40)
     assert 0.95 < float(result.density_mass) < 0.995
 
@@ -362,7 +362,7 @@ def test_every_seed_is_one_and_the_same_again():
     assert float(first["mean_lower"]) != float(other["mean_lower"])
 
 
-def test_all_settings_are_judged_at_once():
+def test_all_settings_are_checked_at_once():
     with pytest.raises(InputError) as caught:
         pushforward(
             np.zeros((3, 2)), confidence=2.0, max_failed=1.0, points=3, probability=(0.0, 0.5), bounds=(1.0, 0.0)
@@ -370,7 +370,7 @@ def test_all_settings_are_judged_at_once():
     assert len(caught.value.findings) == 6
 
 
-def test_all_outputs_are_judged_at_once():
+def test_all_outputs_are_checked_at_once():
     runs = np.random.default_rng(0).normal(size=(50, 4))
     runs[:, 0] = 7.0
     runs[3, 1] = np.inf

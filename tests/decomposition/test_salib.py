@@ -210,7 +210,7 @@ def test_any_distribution_will_do(method):
         assert (found.mu > -1e-12).all()
 
 
-def test_unseen_moves_of_counts_count_as_no_effect():
+def test_unobserved_moves_of_counts_count_as_no_effect():
     space = uq.Space(a=uq.epistemic(uq.Poisson(0.001)), b=uq.epistemic(uq.Uniform(0.0, 1.0)))
     x = salib_sample(space, "morris", 30)
     found = salib_analysis(space, "morris", x, 5 * x[:, 0] + x[:, 1])
@@ -261,7 +261,7 @@ def test_bad_outputs(change, parts):
         assert part in str(caught.value)
 
 
-def test_everything_wrong_is_told_at_once():
+def test_everything_wrong_is_reported_at_once():
     with pytest.raises(uq.InputError) as caught:
         salib_sample(SPACE, "morris", 10, seed=-1, levels=3, groups={"g": ["x1", "y"]}, slices=4)
     text = str(caught.value)

@@ -1,9 +1,7 @@
 """Shapley effects from given data against closed forms, and what ties, noise, copies and failed runs do to them."""
 
 import itertools
-import json
 import math
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -14,6 +12,8 @@ from hypothesis import strategies as st
 
 from uqbench import InputError
 from uqbench.decomposition.shapley import grouped_variance, shapley_effects
+
+from ..references import reference
 
 KINDS = ("shapley", "S1", "ST")
 
@@ -131,17 +131,13 @@ def test_an_input_without_influence_stands_for_those_it_goes_with():
     assert float(np.mean(np.abs(errors))) < 0.007
 
 
-REFERENCES = Path(__file__).resolve().parents[3] / "shared" / "references" / "sensitivity.json"
-
-
-@pytest.mark.skipif(not REFERENCES.exists(), reason="the table of references is not beside the checkout")
-def test_closed_forms_agree_with_the_shared_references():
-    reference = json.loads(REFERENCES.read_text())
+def test_closed_forms_agree_with_the_references():
+    known = reference("sensitivity")
     (_, truth), _ = CASES["ishigami"]
-    np.testing.assert_allclose(truth["shapley"], reference["ishigami"]["shapley"], rtol=1e-12)
+    np.testing.assert_allclose(truth["shapley"], known["ishigami"]["shapley"], rtol=1e-12)
     product = independent_product(1 / (3 * (1 + A8) ** 2), sobol_g8)[1]
-    np.testing.assert_allclose(product["shapley"], reference["sobol_g8"]["shapley"], rtol=1e-9)
-    three = reference["linear_gaussian_d3_rho0.5"]
+    np.testing.assert_allclose(product["shapley"], known["sobol_g8"]["shapley"], rtol=1e-9)
+    three = known["linear_gaussian_d3_rho0.5"]
     for kind, name in (("shapley", "shapley"), ("S1", "S1_full"), ("ST", "ST_ind")):
         np.testing.assert_allclose(LINEAR3[1][kind], three[name], atol=1e-12)
 
@@ -294,7 +290,7 @@ def test_seeds_including_zero_are_respected():
     assert zero.identical(same) and not zero.shapley.equals(other.shapley)
 
 
-def test_bad_settings_and_groups_are_told_at_once():
+def test_bad_settings_and_groups_are_reported_at_once():
     x, y = LINEAR3[0](np.random.default_rng(0), 100)
     with pytest.raises(InputError) as error:
         shapley_effects(
@@ -345,7 +341,7 @@ def test_bad_input(change, parts):
         assert part in str(error.value)
 
 
-def test_bad_noise_and_names_are_told_at_once():
+def test_bad_noise_and_names_are_reported_at_once():
     x, y = LINEAR3[0](np.random.default_rng(0), 100)
     with pytest.raises(InputError) as error:
         shapley_effects(x, y, names=["a", "a", "b"], noise_variance=-1.0)

@@ -32,8 +32,8 @@ def observe(y, p):
     return {"b": y["b"]}
 
 
-def model(rhs, **stops):
-    return uq.Model(SPACE, uq.Ode(initial, rhs, **stops), observe, {"b": "nM"}, time_unit="h")
+def model(rhs, **schedule):
+    return uq.Model(SPACE, uq.Ode(initial, rhs, **schedule), observe, {"b": "nM"}, time_unit="h")
 
 
 CYCLE = model(cycle)
@@ -61,7 +61,7 @@ def test_derivatives_at_rest_in_both_modes(mode):
         assert float(slopes[name]) == pytest.approx(value, rel=1e-6)
 
 
-def test_a_batch_in_which_one_lane_never_rests():
+def test_a_batch_in_which_one_member_never_rests():
     run = uq.evaluate_many(model(grow), {"k": jnp.array([-1.0, 1.0, -2.0]), "r": 0.5, "total": 3.0}, DESIGN)
     assert np.asarray(run.result).tolist() == [0, uq.Result.NO_STEADY_STATE, 0]
     assert np.all(np.isnan(run.outputs["b"][1]))

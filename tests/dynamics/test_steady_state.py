@@ -428,7 +428,7 @@ def test_oscillation_and_growth_are_a_code_with_advice(system, theta):
 @pytest.mark.parametrize(
     "theta, code", [(given(x0=1.0, source=0.0, k=np.nan), 2), (given(x0=np.nan, source=0.0, k=1.0), 3)]
 )
-def test_what_is_no_number_from_the_start_is_told_apart(theta, code):
+def test_what_is_no_number_from_the_start_is_distinguished(theta, code):
     assert int(rest(DECAY)(theta, {}).result) == code
     assert code in uq.RESULTS
 
@@ -440,7 +440,7 @@ def test_a_damped_oscillation_is_waited_for(quality):
     assert numbers(found) == pytest.approx({"x": 1.0, "y": 0.0}, abs=1e-9)
 
 
-def test_a_failing_lane_leaves_the_others_right():
+def test_a_failing_member_leaves_the_others_right():
     b = jnp.array([0.5, 3.0, 1.2, jnp.nan])
 
     def height(b):

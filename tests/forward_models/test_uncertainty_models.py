@@ -23,7 +23,7 @@ def verdicts(result):
 # product_rate ---------------------------------------------------------------------------------------------------------
 
 
-def test_the_product_is_all_that_is_seen():
+def test_the_product_is_all_that_is_identifiable():
     result = structural_identifiability(product_rate.model)
     assert verdicts(result) == {"k": "none", "g": "none"}
     assert result.combination.values.tolist() == ["k*g", "k*g"]

@@ -45,7 +45,6 @@ from .test_structural import (
     goodwin,
     hill,
     make,
-    published_only,
     see_both,
     table,
 )
@@ -150,9 +149,9 @@ def test_functions_are_never_called_local(name):
     result = structural_identifiability(models[name], budget=3.0)
     verdicts, reasons = table(result), table(result, "reason")
     # the coefficients of the input-output equation of Goodwin's loop with z^n as a state
-    told = {"b", "c", "n"} if name == "Goodwin" else set()
-    assert {key for key, verdict in verdicts.items() if verdict == "global"} <= told
-    assert {key for key, verdict in verdicts.items() if verdict == "undecided"} >= {*verdicts} - told
+    known = {"b", "c", "n"} if name == "Goodwin" else set()
+    assert {key for key, verdict in verdicts.items() if verdict == "global"} <= known
+    assert {key for key, verdict in verdicts.items() if verdict == "undecided"} >= {*verdicts} - known
     assert result.locally.values.all()
     assert all("finitely many values" in reasons[key] for key, verdict in verdicts.items() if verdict == "undecided")
 
@@ -275,7 +274,7 @@ def test_doses():
     assert "later doses or switches may show it" in table(result, "reason")["ka"]
 
 
-def test_without_the_doses_nothing_would_be_seen():
+def test_without_the_doses_nothing_would_be_observed():
     result = structural_identifiability(dosing("ka k lag second", None), level="local")
     assert set(table(result).values()) == {"none"}
 
@@ -288,7 +287,6 @@ SOLVED = [name for name, system in PUBLISHED.items() if "identifiable_functions"
 
 
 @with_msolve
-@published_only
 @pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in LONG)) for n in SOLVED])
 def test_published_systems(name):
     """Global parameters and states are the published ones, and the combinations generate the published field."""
@@ -319,7 +317,6 @@ def fields(names, *lists, budget=30.0):
 
 
 @with_msolve
-@published_only
 @pytest.mark.parametrize("seed", [1, 2, 3])
 @pytest.mark.parametrize("name", ["Modified LV for testing", "SEIR 34", "SIAN/SEIR", "SIAN/DAISY_ex3", "p53"])
 def test_seeds_agree(name, seed):
@@ -419,7 +416,7 @@ def calibrated(y, p):
     return {"o": y["y"], "u": p["a"] * y["y"] + p["b"]}
 
 
-def test_several_experiments_are_told():
+def test_several_experiments_are_reported():
     """u = a y + b at a steady y: one experiment gives one number, several with different y give a line."""
     model = make("a b", lambda t, y, p, i: {"y": 0.0 * y["y"]}, {"y": 1.0}, calibrated)
     question = pose("", model, None, "unknown")
@@ -509,7 +506,7 @@ def test_reading_of_the_report():
 
 
 @with_msolve
-def test_odd_models_are_told_from_bad_ones():
+def test_odd_models_are_distinguished_from_bad_ones():
     """An output without parameters, a state that nothing reads, a parameter that nothing reads."""
     model = make(
         "k m u", lambda t, y, p, i: {"y": -p["k"] * y["y"], "z": p["m"] * y["z"]}, {"y": 1.0, "z": 1.0},
@@ -523,7 +520,7 @@ def test_odd_models_are_told_from_bad_ones():
 
 
 @with_msolve
-def test_a_state_that_vanishes_for_ever_is_told():
+def test_a_state_that_vanishes_for_ever_is_reported():
     def rhs(t, y, p, inputs):
         return {"x": p["k"] * y["x"], "y": p["a"] * y["x"] - p["b"] * y["y"]}
 

@@ -90,9 +90,9 @@ def test_verdicts_are_those_of_the_general_test(name):
     assert linear.parameter.values.tolist() == general.unknown.values.tolist()
     assert linear.attrs["rank"] == general.attrs["rank"]
     for parameter in linear.parameter.values:
-        seen = [str(result.verdict.sel(parameter=parameter).item()) for result in (linear, general)]
-        assert (seen[0] == "none") == (seen[1] == "none"), parameter
-        assert seen[1] in (seen[0], "undecided"), parameter
+        verdicts = [str(result.verdict.sel(parameter=parameter).item()) for result in (linear, general)]
+        assert (verdicts[0] == "none") == (verdicts[1] == "none"), parameter
+        assert verdicts[1] in (verdicts[0], "undecided"), parameter
 
 
 @pytest.mark.parametrize("seed", range(6))

@@ -1,11 +1,9 @@
 """Local structural identifiability against closed forms, published answers and the laws of exp and log."""
 
-import json
 import statistics
 import time
 from dataclasses import replace
 from fractions import Fraction
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -24,8 +22,9 @@ from uqbench.identifiability.structural import pose
 from uqbench.identifiability.symmetries import integer_basis, linear, monomial, null_space, rational
 from uqbench.symbols import trace
 
+from ..references import reference
+
 PRIOR = epistemic(LogNormal(0.0, 1.0))
-REFERENCES = Path(__file__).parents[3] / "shared" / "references" / "structural_systems.json"
 
 
 def structural_identifiability(model, **settings):
@@ -295,14 +294,7 @@ def test_nothing_unknown():
 # published systems ---------------------------------------------------------------------------------------------------
 
 
-def published():
-    if not REFERENCES.exists():
-        return {}
-    return {system["name"]: system for system in json.loads(REFERENCES.read_text())["systems"]}
-
-
-PUBLISHED = published()
-published_only = pytest.mark.skipif(not PUBLISHED, reason="the table of published systems is not beside the checkout")
+PUBLISHED = {system["name"]: system for system in reference("structural_systems")["systems"]}
 
 
 def from_strings(system):
@@ -325,7 +317,6 @@ def from_strings(system):
     return Model(space, ode, lambda y, p: outputs({**unseen, **y, **p}), dict.fromkeys(system["outputs"], ""))
 
 
-@published_only
 @pytest.mark.parametrize("name", [name for name, system in PUBLISHED.items() if "identifiable_functions" in system])
 def test_published_systems(name):
     """The null space is exactly what the published generators of the identifiable functions leave free."""
@@ -366,7 +357,6 @@ def _modulo(polynomial, values, prime):
     return int(total.p) * pow(int(total.q), -1, prime) % prime
 
 
-@published_only
 def test_fast_enough():
     """Median processor time per published system, tracing included."""
     models = [from_strings(system) for system in PUBLISHED.values()]

@@ -38,8 +38,8 @@ def observe(y, p):
     return {"x": y["x"]}
 
 
-def model(rhs, method, **stops):
-    system = uq.Ode(nothing, rhs, rtol=1e-9, atol=1e-12, method=method, **stops)
+def model(rhs, method, **schedule):
+    system = uq.Ode(nothing, rhs, rtol=1e-9, atol=1e-12, method=method, **schedule)
     return uq.Model(SPACE, system, observe, {"x": "mg"}, time_unit="h")
 
 
@@ -90,7 +90,7 @@ def test_derivatives_follow_a_stop_that_moves(method):
     np.testing.assert_allclose(jax.jacrev(lambda on: x(on, "reverse"))(jnp.asarray(1.3)), exact, rtol=1e-6)
 
 
-def test_a_batch_has_stops_of_its_own_in_each_lane():
+def test_a_batch_has_event_times_of_its_own_in_each_member():
     on = np.array([0.3, 1.3, 2.9])
     design = uq.Design([1.0, 4.0], inputs={"rate": 5.0})
     run = uq.evaluate_many(model(infusion, "implicit", switches=switches), {"k": 0.7, "on": on}, design)

@@ -57,7 +57,7 @@ def test_new_values_trace_nothing():
     assert len(traced) == before
 
 
-def test_a_failed_lane_is_nan_with_a_reason_and_leaves_the_others():
+def test_a_failed_member_is_nan_with_a_reason_and_leaves_the_others():
     model = uq.Model(decay_space(), uq.Ode(decay_initial, blow_up_rhs), decay_observe, {"C": "mg/L"})
     # C = 1 / (1/dose - k t) blows up at t = .5 / k
     run = uq.evaluate_many(model, {"k": jnp.array([0.01, 5.0, 0.05]), "sigma": 1.0}, DESIGN)

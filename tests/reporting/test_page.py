@@ -39,7 +39,7 @@ def test_every_parameter_stands_with_its_unit(page):
         assert re.search(rf"<tr><td>(?:<span>)?{name}\b.*?</td><td>{re.escape(unit)}</td>", page), name
 
 
-def test_every_divergence_and_failed_solve_is_told(page):
+def test_every_divergence_and_failed_solve_is_reported(page):
     text = plain(page)
     assert "During warm-up, 17 transitions diverged, 5 of them because a solve failed" in text
     assert "Among the kept draws, 3 of 400 transitions diverged, 1 of them because a solve failed" in text
@@ -114,7 +114,7 @@ def test_a_part_that_may_be_zero_is_not_claimed(page, groups, tmp_path):
     assert "not resolved from zero" not in written(build(groups), tmp_path)
 
 
-def test_rank_and_condition_are_told_in_words(tree, groups):
+def test_rank_and_condition_are_reported_in_words(tree, groups):
     assert "all three directions" in sentences.information(tree)
     assert "5.0 times better than the worst (condition number 25)" in sentences.information(tree)
     groups["fisher"].attrs["rank"] = 2
@@ -172,7 +172,7 @@ def test_the_tree_comes_back_as_it_was(tree, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "kept, told, silent",
+    "kept, missing, silent",
     [
         (("structure", "fisher"), ("calibrate", "decompose"), ("identify",)),
         (("prior", "posterior", "convergence", "sample_stats"), ("identify", "decompose", "calibrate"), ()),
@@ -180,9 +180,9 @@ def test_the_tree_comes_back_as_it_was(tree, tmp_path):
         (("structure",), ("calibrate", "decompose"), ("identify",)),
     ],
 )
-def test_missing_groups_are_told_with_their_verb(groups, kept, told, silent, tmp_path):
+def test_missing_groups_are_reported_with_their_verb(groups, kept, missing, silent, tmp_path):
     page = written(build({name: groups[name] for name in kept}), tmp_path)
-    for verb in told:
+    for verb in missing:
         assert f"<code>uqbench {verb} toy</code>" in page
     for verb in silent:
         assert f"<code>uqbench {verb} toy</code>" not in page
@@ -222,7 +222,7 @@ def test_an_output_that_is_a_state_is_not_written_twice(groups, tmp_path):
     assert re.findall(r'aria-label="([^"]*=[^"]*)"', page) == [r"\mathrm{C} = 2 x"]
 
 
-def test_failed_runs_of_a_decomposition_are_told(groups, tmp_path):
+def test_failed_runs_of_a_decomposition_are_reported(groups, tmp_path):
     groups["sobol"].attrs["failed_runs"] = str({"the step size became too small": 7})
     assert "7 because of “the step size became too small”" in plain(written(build(groups), tmp_path))
 
@@ -296,5 +296,5 @@ def test_an_equation_that_mathtext_does_not_know_is_shown_as_code():
         (r"k_{on} R", r"k_{\mathrm{on}}\,R"),
     ],
 )
-def test_products_of_names_can_be_told_from_names(latex, readable):
+def test_products_of_names_can_be_distinguished_from_names(latex, readable):
     assert svg._readable(latex) == readable

@@ -83,7 +83,7 @@ def test_bars_are_the_indices_the_strongest_first():
     np.testing.assert_allclose(ends[:2], [[0.6, 0.8], [0.2, 0.4]])
 
 
-def test_an_index_that_rounds_to_nothing_is_told_apart_from_none():
+def test_an_index_that_rounds_to_nothing_is_distinguished_from_none():
     axis = shown(figures.index_bars(indices(total=(0.3, 0.001, 0.0))))[0]
     assert [text.get_text() for text in axis.texts] == ["0.30", "<0.01", "0.00"]
 

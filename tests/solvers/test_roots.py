@@ -1,4 +1,4 @@
-"""Roots and equilibria against closed forms, with derivatives in both modes and lanes that fail alone."""
+"""Roots and equilibria against closed forms, with derivatives in both modes and members that fail alone."""
 
 import jax
 import jax.numpy as jnp
@@ -34,7 +34,7 @@ def test_newton_finds_the_root_and_its_derivatives():
     assert float(jax.jacfwd(second)(2.0)) == pytest.approx(-1.875 * 2**-3.5, rel=1e-12)
 
 
-def test_a_lane_without_root_fails_alone():
+def test_a_member_without_root_fails_alone():
     found = jax.vmap(lambda a: newton(circle, jnp.array([1.0, 1.0]), a))(jnp.array([4.0, -1.0, 9.0]))
     assert found.converged.tolist() == [True, False, True]
     np.testing.assert_allclose(found.value[::2, 0], [2.0, 3.0], rtol=1e-13)
@@ -60,7 +60,7 @@ def test_relaxation_without_equilibrium_says_so():
     assert not bool(found.converged) and np.isnan(found.value[0])
 
 
-def test_rates_of_any_unit_and_stiffness_are_settled():
+def test_rates_of_any_unit_and_stiffness_are_solved():
     """A chain with rates from 1e-9 to 1e13: twenty-two decades from the fastest to the slowest."""
     rates = jnp.array([1e-9, 1.0, 1e13])
 

@@ -564,7 +564,7 @@ def test_a_pulse_that_begins_at_rest(rhs, k):
 
 
 @pytest.mark.parametrize("k", PULSE_VALUES)
-def test_a_pulse_is_not_skipped_where_only_its_aftermath_is_seen(k):
+def test_a_pulse_is_not_skipped_where_only_its_aftermath_is_observed(k):
     theta, times = PULSED | {"k": k}, np.array([50.0])
     found = solved(model(rest, pulse_by_where, PULSED, "y"), theta, uq.Design(times))
     np.testing.assert_allclose(found, pulsed(theta, times), rtol=RTOL, atol=1e-10)

@@ -42,7 +42,7 @@ def gauss(t, y, p, inputs):
 
 @pytest.mark.parametrize("times", [[1000.0], [500.0, 1000.0]])
 @pytest.mark.parametrize("width", [50.0, 5.0, 1.0])
-def test_a_smooth_pulse_from_rest_is_seen(width, times):
+def test_a_smooth_pulse_from_rest_is_detected(width, times):
     theta, times = {"k": 0.01, "w": width}, np.array(times)
     found = solved(model(from_nothing, gauss, theta, "x"), theta, uq.Design(times))
     k, since = 0.01, times - 437.0

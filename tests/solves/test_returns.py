@@ -171,7 +171,7 @@ def test_the_slope_by_an_amount_of_zero(way):
 
 @every_way
 @pytest.mark.parametrize("distance", [0.0, 1e-10, 1e-9, 1e-8, 1e-6])
-def test_the_slope_at_a_steady_state_seen_early(distance, way):
+def test_the_slope_at_a_steady_state_observed_early(distance, way):
     """One step leads over all of it, and only what lies within that step was asked about."""
     theta, times = {"x0": 4.0 * (1 + distance), "a": 2.0}, np.array([2.0, 5.0, 10.0, 20.0, 40.0])
     still = model(lambda p, inputs: {"x": p["x0"]}, lambda t, y, p, inputs: {"x": p["a"] - 0.5 * y["x"]}, theta, "x")

@@ -50,11 +50,11 @@ def uptake(y):
 
 
 def beating(t, y, p, inputs):
-    """A fast pacemaker (a, b) that keeps going, felt a little by a slow concentration, which sets its pace."""
-    growth, pace = 1 - y["a"] ** 2 - y["b"] ** 2, 1 + 0.2 * y["y"]
+    """A fast pacemaker (a, b) that keeps going, felt a little by a slow concentration, which sets its speed."""
+    growth, speed = 1 - y["a"] ** 2 - y["b"] ** 2, 1 + 0.2 * y["y"]
     return {
-        "a": (growth * y["a"] - pace * y["b"]) / p["eps"],
-        "b": (growth * y["b"] + pace * y["a"]) / p["eps"],
+        "a": (growth * y["a"] - speed * y["b"]) / p["eps"],
+        "b": (growth * y["b"] + speed * y["a"]) / p["eps"],
         "y": 1.0 - uptake(y["y"]) + 0.01 * y["a"],
     }
 

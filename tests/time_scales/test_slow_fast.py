@@ -287,7 +287,7 @@ def test_a_simulator_cannot_be_reduced():
         steady.reduced(["C"])
 
 
-def test_another_root_than_that_of_the_system_is_seen():
+def test_another_root_than_that_of_the_system_is_detected():
     """x (1 - x) (x + 3): Newton's steps from .4 lead to 1, as the flow; a fast state that starts at -2 sinks to -3."""
 
     def start(p, inputs):
@@ -333,7 +333,7 @@ def driven(t, y, p, inputs):
     return {"x": (jnp.sin(t / 0.01) - y["x"]) / 0.01, "y": y["x"] ** 2 - y["y"]}
 
 
-def test_a_drive_as_fast_as_the_fast_states_is_seen():
+def test_a_drive_as_fast_as_the_fast_states_is_detected():
     found = separation(uq.Ode(rest_at_zero, driven), ["x"], {}, uq.Design([5.0]))
     assert found.attrs["verdict"] == "absent" and found.attrs["epsilon"] > 0.5
 
@@ -437,13 +437,13 @@ def switched(t, y, p, inputs):
     return {"x": (y["y"] + 3 * x**2 / (1 + x**2) - x) / 1e-3, "y": 0.3 * jnp.cos(t)}
 
 
-def test_where_it_is_weak_is_told_to_its_end():
+def test_where_it_is_weak_is_reported_to_its_end():
     """The slow state turns: from then on the reduced system is on the other branch, below zero, until the end."""
     found = separation(uq.Ode(rest_at_zero, switched), ["x"], {}, uq.Design([6.0]))
     assert found.attrs["verdict"] == "weak" and found.attrs["weak_to"] > 5.5
 
 
-def test_what_is_missing_is_told():
+def test_what_is_missing_is_reported():
     with pytest.raises(uq.InputError, match="the system reads 'delta'"):
         separation(receptor_tf.model.system, ["x"], {"eps": 1.0, "L": 1.0, "Kd": 1.0, "beta": 1.0}, uq.Design([1.0]))
     with pytest.raises(uq.InputError, match="has the shape"):

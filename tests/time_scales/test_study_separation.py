@@ -79,7 +79,7 @@ def test_check_model_says_that_a_separation_is_weak():
     assert uq.check_model(receptor_tf.reduced.model).separation == ""
 
 
-def test_a_strong_separation_is_told_with_its_error(tmp_path):
+def test_a_strong_separation_is_reported_with_its_error(tmp_path):
     tree = uq.identify(receptor_tf.reduced)
     found = tree["separation"].to_dataset()
     assert found.attrs["verdict"] == "strong" and found.attrs["warning"] == ""

@@ -9,6 +9,7 @@ import pandas as pd
 import xarray as xr
 
 from ..likelihoods import Likelihood, Observations, rows_by_output
+from ..names import DRAWS
 from ..space import Theta
 from ..study import Study
 
@@ -16,6 +17,8 @@ PRIOR_DRAWS = 1000
 PREDICTIVE_DRAWS = 400
 BAND_DRAWS = 400
 BAND_TIMES = 81
+# Chains and draws as one dimension, under a name that no parameter can have.
+SAMPLE = "chain/draw"
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
@@ -57,8 +60,8 @@ def band(likelihood: Likelihood, posterior: xr.Dataset, key) -> xr.Dataset:
     value in each run: what there is to draw is a curve over that input.
     """
     study, observations = likelihood.study, likelihood.observations
-    flat = posterior.stack(sample=("chain", "draw"))
-    picked = flat.isel(sample=np.linspace(0, flat.sizes["sample"] - 1, BAND_DRAWS).astype(int))
+    flat = posterior.stack({SAMPLE: DRAWS})
+    picked = flat.isel({SAMPLE: np.linspace(0, flat.sizes[SAMPLE] - 1, BAND_DRAWS).astype(int)})
     variables = {output: [] for output in observations.rows}
     grids = []
     for run, unit in enumerate(observations.unit):
@@ -112,7 +115,7 @@ def _theta(study: Study, flat: xr.Dataset, unit: int) -> Theta:
     values = {}
     for name in space.free:
         column = flat[name].isel({study.unit_column: unit}) if name in space.aleatory else flat[name]
-        values[name] = jnp.asarray(column.transpose("sample").values)
+        values[name] = jnp.asarray(column.transpose(SAMPLE).values)
     return space.complete(values)
 
 

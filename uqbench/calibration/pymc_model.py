@@ -26,8 +26,6 @@ from ..study import Study
 
 # Families whose units are an affine map of a standard normal, after a logarithm where named.
 AFFINE = {Normal: False, LogNormal: True}
-# Marks the values of an output, which may be replaced by others once the model is compiled.
-DATA = "_data"
 
 
 def pymc_model(likelihood: Likelihood, values: Mapping[str, np.ndarray] | None = None) -> pm.Model:
@@ -55,13 +53,26 @@ def pymc_model(likelihood: Likelihood, values: Mapping[str, np.ndarray] | None =
             if parameter.role == "fixed":
                 variables[name] = pt.as_tensor_variable(float(parameter.dist))
             elif parameter.role == "epistemic":
-                variables[name] = _epistemic(name, parameter.dist, variables)
+                variables[name] = _epistemic(name, parameter.dist, variables, study)
             else:
-                variables[name] = _aleatory(name, parameter.dist, variables, weights[name], study.unit_column)
-        data = {output: pm.Data(f"{output}{DATA}", column) for output, column in values.items()}
+                inner = unused(f"{name}_latent", study)
+                variables[name] = _aleatory(name, inner, parameter.dist, variables, weights[name], study.unit_column)
+        data = {output: pm.Data(data_name(output, study), column) for output, column in values.items()}
         known = {name: variables[name] for name in space.free}
-        pm.Potential("log_likelihood", _log_density(likelihood)(known, data))
+        pm.Potential(unused("log_likelihood", study), _log_density(likelihood)(known, data))
     return model
+
+
+def data_name(output: str, study: Study) -> str:
+    """The variable with the values of an output, which may be replaced by others once the model is compiled."""
+    return unused(f"{output}_data", study)
+
+
+def unused(name: str, study: Study) -> str:
+    """`name`, or with underscores before it where the study has that name: a PyMC model has one scope for all."""
+    while name in study.model.space or name == study.unit_column:
+        name = f"_{name}"
+    return name
 
 
 def centering(likelihood: Likelihood) -> dict[str, np.ndarray]:
@@ -107,27 +118,27 @@ def _check_families(study: Study) -> None:
         raise InputError(f"study {study.name!r}: calibrate", findings)
 
 
-def _epistemic(name: str, dist: Distribution, variables: dict):
+def _epistemic(name: str, dist: Distribution, variables: dict, study: Study):
     if isinstance(dist, LogUniform):
         bounds = dist.arguments
-        log = pm.Uniform(f"{name}_log", np.log(bounds["lower"]), np.log(bounds["upper"]))
+        log = pm.Uniform(unused(f"{name}_log", study), np.log(bounds["lower"]), np.log(bounds["upper"]))
         return pm.Deterministic(name, pt.exp(log))
     return _family(dist)(name, **_arguments(dist, variables))
 
 
-def _aleatory(name: str, dist: Distribution, variables: dict, weight: np.ndarray, dim: str):
+def _aleatory(name: str, inner: str, dist: Distribution, variables: dict, weight: np.ndarray, dim: str):
     if type(dist) not in AFFINE:
-        return _by_quantile(name, dist, variables, dim)
+        return _by_quantile(name, inner, dist, variables, dim)
     arguments = _arguments(dist, variables)
     mu, sigma = arguments["mu"], arguments["sigma"]
-    latent = pm.Normal(f"{name}_latent", weight * mu, sigma**weight, dims=dim)
+    latent = pm.Normal(inner, weight * mu, sigma**weight, dims=dim)
     value = mu + sigma ** (1 - weight) * (latent - weight * mu)
     return pm.Deterministic(name, pt.exp(value) if AFFINE[type(dist)] else value, dims=dim)
 
 
-def _by_quantile(name: str, dist: Distribution, variables: dict, dim: str):
+def _by_quantile(name: str, inner: str, dist: Distribution, variables: dict, dim: str):
     """Any other family: a standard normal latent through the quantile function."""
-    latent = pm.Normal(f"{name}_latent", 0.0, 1.0, dims=dim)
+    latent = pm.Normal(inner, 0.0, 1.0, dims=dim)
 
     @pytensor.wrap_jax
     def quantile(values):

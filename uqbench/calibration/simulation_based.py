@@ -21,11 +21,13 @@ from scipy import stats
 
 from ..errors import InputError
 from ..likelihoods import Likelihood, Observations, likelihood_of, simulate_data
+from ..names import DRAWS
 from ..progress import progress
 from ..space import Theta
 from ..study import Study
 from .calibrate import check_settings
-from .pymc_model import DATA, pymc_model
+from .predictive import SAMPLE
+from .pymc_model import data_name, pymc_model
 
 SUBJECT = "simulation_based_calibration"
 LIKELIHOOD = "log-likelihood"
@@ -75,7 +77,7 @@ def simulation_based_calibration(
     began = time.monotonic()
     likelihood = likelihood_of(study)
     likelihood.require("gradient", SUBJECT)
-    space, names, observations = study.model.space, study.model.space.epistemic, likelihood.observations
+    names, observations = study.model.space.epistemic, likelihood.observations
     # data that may be exchanged keep the density compiled for all tables; a plan without data has none to begin with
     blank = {output: np.ones(len(rows.run)) for output, rows in observations.rows.items()}
     compiled = nutpie.compile_pymc_model(
@@ -91,7 +93,7 @@ def simulation_based_calibration(
             if not all(np.all(np.isfinite(column)) for column in values.values()):
                 failed += 1
                 continue
-            posterior = _sample(compiled, values, list(space.free), draws, tune, chains, seed + k)
+            posterior = _sample(compiled, study, values, draws, tune, chains, seed + k)
             if not max(map(float, az.rhat(posterior[list(names)]).data_vars.values())) <= CONVERGED:
                 not_converged += 1
                 continue
@@ -146,8 +148,8 @@ def _log_densities(likelihood: Likelihood, thetas: Theta, values: dict[str, np.n
     return jax.lax.map(one, thetas, batch_size=64)
 
 
-def _sample(compiled, values, names, draws, tune, chains, seed) -> xr.Dataset:
-    data = {f"{output}{DATA}": jnp.asarray(column) for output, column in values.items()}
+def _sample(compiled, study: Study, values, draws, tune, chains, seed) -> xr.Dataset:
+    data = {data_name(output, study): jnp.asarray(column) for output, column in values.items()}
     trace = nutpie.sample(
         compiled.with_data(**data),
         draws=draws,
@@ -157,14 +159,14 @@ def _sample(compiled, values, names, draws, tune, chains, seed) -> xr.Dataset:
         seed=seed,
         progress_bar=False,
     )
-    return trace["posterior"].to_dataset()[names]
+    return trace["posterior"].to_dataset()[list(study.model.space.free)]
 
 
 def _ranked(likelihood: Likelihood, posterior, truth, values, ranks, rng) -> dict[str, np.ndarray]:
     """Rank, truth, posterior mean and sd of each quantity, and the ends of its central intervals."""
     space = likelihood.study.model.space
-    flat = posterior.stack(sample=("chain", "draw")).transpose("sample", ...)
-    picked = np.linspace(0, flat.sizes["sample"] - 1, ranks).astype(int)
+    flat = posterior.stack({SAMPLE: DRAWS}).transpose(SAMPLE, ...)
+    picked = np.linspace(0, flat.sizes[SAMPLE] - 1, ranks).astype(int)
     thetas = {name: jnp.asarray(flat[name].values[picked]) for name in space.free}
     truths = {name: jnp.asarray(truth[name])[None] for name in space.free}
     drawn = [flat[name].values for name in space.epistemic]

@@ -9,6 +9,7 @@ import jax
 
 from ..distributions import Distribution
 from ..errors import InputError, nearest
+from ..names import BAND, DRAWS, MEASUREMENT, variable_findings
 from ..space import Space
 from ..system import AnyInput, Ode
 from ..systems import Simulator, System, system_of
@@ -36,7 +37,7 @@ class Model:
         time_unit: unit of the times in designs and data.
 
     Raises:
-        InputError: with every unit that does not parse and every name that does not exist.
+        InputError: with every unit that does not parse, every name that does not exist or cannot be stored.
     """
 
     space: Space
@@ -64,6 +65,13 @@ class Model:
                 if other not in known
             ]
         findings += [f"{name!r} is both a parameter and an output." for name in self.units if name in self.space]
+        findings += variable_findings("an output", self.units, (*DRAWS, *BAND))
+        findings += [
+            f"the output {name!r} is called like a coordinate of the output {other!r}; rename one of them."
+            for other in self.units
+            for name in (f"{other}_{column}" for column in MEASUREMENT)
+            if name in self.units
+        ]
         if self.gradient not in GRADIENTS:
             findings.append(f"gradient status {self.gradient!r}; known are {', '.join(GRADIENTS)}.")
         if findings:

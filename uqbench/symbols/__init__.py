@@ -1,6 +1,6 @@
 """The symbolic form of a model, read from the jaxpr of the author's own functions."""
 
-from .program import TIME as TIME
+from ..names import TIME as TIME
 from .program import Algebra as Algebra
 from .program import DivisionByZero as DivisionByZero
 from .program import Program as Program

@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Protocol
 
-TIME = "t"
+from ..names import TIME
+
 # A shortest decimal with more digits than this is the rounded result of a division, not what somebody wrote.
 WRITTEN_DIGITS = 15
 LARGEST_DENOMINATOR = 1000

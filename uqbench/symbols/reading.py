@@ -11,7 +11,7 @@ from fractions import Fraction
 import sympy
 
 from ..design import Design
-from .program import TIME
+from ..names import TIME
 from .tracing import trace
 
 DIGITS = 30

@@ -10,9 +10,10 @@ import numpy as np
 
 from ..design import Design
 from ..errors import InputError, nearest
+from ..names import TIME, symbol_findings
 from .interpreter import Interpreter
 from .primitives import SWITCH
-from .program import TIME, Node, Program, Recorder
+from .program import Node, Program, Recorder
 
 
 def trace(model, design: Design | None = None) -> Program:
@@ -49,7 +50,8 @@ def trace(model, design: Design | None = None) -> Program:
 
         outputs = read("observe", observe, time, states, p, inputs)
     input_names = tuple(recorder.operations[node.index][1] for array in inputs.values() for node in array.ravel())
-    findings.update(dict.fromkeys(_name_findings(p, states, input_names)))
+    shared = symbol_findings({"a parameter": p, "a state": states, "an input": input_names})
+    findings.update(dict.fromkeys(shared))
     if findings or not states:
         raise InputError(subject, list(findings) or ["initial returns no state; give each state its start value."])
     if unmatched := _state_findings(initial, rhs):
@@ -155,14 +157,6 @@ def _input_shapes(model, design: Design | None) -> dict[str, tuple[int, ...]]:
         state = jax.eval_shape(lambda p: model.system.initial(p, reads), p)
         jax.eval_shape(lambda y, p: model.system.rhs(jnp.zeros(()), y, p, reads), state, p)
     return dict.fromkeys(reads.names, ())
-
-
-def _name_findings(parameters, states, inputs) -> list[str]:
-    kinds = {TIME: ["the time"]}
-    for kind, names in (("a parameter", parameters), ("a state", states), ("an input", inputs)):
-        for name in names:
-            kinds.setdefault(name, []).append(kind)
-    return [f"{name!r} is {' and '.join(kind)}; rename one of them." for name, kind in kinds.items() if len(kind) > 1]
 
 
 def _state_findings(initial, rhs) -> list[str]:

@@ -19,7 +19,7 @@ from scipy.integrate import solve_ivp
 
 from ..initial_value.stiff_problems import Problem
 
-casadi = pytest.importorskip("casadi", reason="the rivals are in the dependency group bench")
+casadi = pytest.importorskip("casadi", reason="the reference solvers are in the dependency group bench")
 
 MOST_STEPS = 10**6
 
