@@ -45,8 +45,8 @@ class Event:
     Args:
         root: `root(t, y, p, inputs)`: a scalar; the event fires where it crosses zero.
         change: `change(t, y, p, inputs)`: state -> its value after the event (`y["A"] + 1.0` adds, `0.0` assigns);
-            states that it does not name keep theirs. None: the solve only stops there, for a right-hand side that
-            jumps.
+            states that it does not name keep theirs, and one number is the value of a whole array. None: the solve
+            only stops there, for a right-hand side that jumps.
         direction: "rising" (from negative to positive), "falling" or "both".
 
     Raises:
@@ -106,11 +106,13 @@ class Delay:
 class Ode:
     """An initial value problem y' = rhs(t, y, p, inputs), y(start) = initial(p, inputs).
 
-    Both functions belong at module level (a fresh lambda would compile afresh) and return a dict state -> scalar.
+    Both functions belong at module level (a fresh lambda would compile afresh) and return a dict state -> scalar or
+    array. Shapes of arrays are the same for all designs. A model solves and names arrays by their entries, `u_0`,
+    `u_1` ...; what is said below of a state holds for a whole array.
 
     Args:
         initial: `initial(p, inputs)`: the state at the start of the design.
-        rhs: `rhs(t, y, p, inputs)`: its time derivative, the same names.
+        rhs: `rhs(t, y, p, inputs)`: its time derivative, the same names and shapes.
         rtol: local error per step, relative.
         atol: the same, absolute in the units of the states: one number for all, or state -> number. Default: what is
             small against the largest value that a state has had so far, for each state by itself, so that no unit is
@@ -120,8 +122,9 @@ class Ode:
         max_step: longest step, in the unit of time.
         switches: `switches(p, inputs)`: times `(m,)` at which the right-hand side jumps (an infusion ends, a light is
             turned on). Solves step to them exactly; derivatives follow them where they depend on parameters.
-        doses: `doses(p, inputs)`: state -> (times `(m,)`, amounts `(m,)`) added to that state. One before the start of
-            the design is passed over; an observation at the time of a dose sees the state before it.
+        doses: `doses(p, inputs)`: state -> (times `(m,)`, amounts `(m,)`, of an array `(m, *shape)`) added to that
+            state. One before the start of the design is passed over; an observation at the time of a dose sees the
+            state before it.
         events: changes of the states where something crosses zero, see `Event`.
         start: `start(p, inputs)`: the time at which `initial` holds, where that is a parameter; default the start of
             the design. Before it the states are those of `initial`.

@@ -110,6 +110,21 @@ def arrays(t, y, q):
     return named(left + sums + chosen + pick + jnp.outer(v, q["w"])[1] + rows.sum() + jnp.triu(q["m"]) @ v)
 
 
+def convolutions(t, y, q):
+    v = stack(y)
+    line = jnp.convolve(jnp.pad(v, 1, mode="edge"), q["w"], mode="valid")
+    wide = lax.conv_general_dilated(
+        jnp.stack([jnp.outer(v, v), q["m"]])[None],
+        jnp.stack([q["m"], q["m"].T])[:, None, :2],
+        (1, 2),
+        [(1, 1), (2, 0)],
+        (1, 2),
+        (2, 1),
+        feature_group_count=2,
+    )
+    return named(line + wide[0].sum((0, 2)) + wide[0, 0, 0, 0])
+
+
 def functions(t, y, q):
     a, b, c = (y[name] for name in STATES)
     f = jnp.log1p(a) + jnp.expm1(b) + jnp.cbrt(c) + jnp.arctan2(a, b) + jax.scipy.special.erf(c) + jnp.exp2(b)
@@ -127,7 +142,7 @@ def nested(t, y, q):
 
 
 RATES = [scalars, matrices, scanned, switched, conditional, hill, pulses, periodic, interpolated, networks, arrays,
-         functions, nested]  # fmt: skip
+         convolutions, functions, nested]  # fmt: skip
 
 
 def points(count: int):

@@ -31,6 +31,7 @@ from jaxtyping import Array, Bool, Complex, Float, Int
 
 from ..design import Design
 from ..errors import InputError, Result, nearest
+from ..initial_value.array_states import in_scalars
 from ..initial_value.given import checked, stacked
 from ..solvers.roots import solve
 from ..solvers.sparse_lu import structure
@@ -102,6 +103,7 @@ def limit_cycle(
         >>> round(float(limit_cycle(model.system, theta, {}, transient=4.0).period), 6)
         1.907837
     """
+    system = in_scalars(system, tuple(theta))
     theta, inputs, names = checked("limit_cycle", system, theta, inputs)
     longest = transient if longest is None else longest
     _check(system, names, theta, inputs, guess, {"transient": transient, "longest": longest})

@@ -28,6 +28,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from ..design import Design
 from ..errors import InputError, Result, nearest
+from ..initial_value.array_states import in_scalars
 from ..initial_value.compiled import (
     INPUT,
     Task,
@@ -88,7 +89,8 @@ def steady_state(system: Ode, theta: Theta, inputs: Inputs, *, guess: State | No
             start but the guess has chosen between several attractors; otherwise the guess is passed over.
 
     Returns:
-        states, scalars in the units of the model, to about the tolerances of the system; NaN where `result` is not 0.
+        states, scalars in the units of the model (of an array its entries by name), to about the tolerances of the
+        system; NaN where `result` is not 0.
 
     Raises:
         InputError: while tracing, with everything that is wrong: a right-hand side that uses time, a schedule of doses
@@ -101,6 +103,7 @@ def steady_state(system: Ode, theta: Theta, inputs: Inputs, *, guess: State | No
         1.333333
     """
     theta, inputs = ({name: jnp.asarray(value, float) for name, value in part.items()} for part in (theta, inputs))
+    system = in_scalars(system, tuple(theta))
     names = tuple(system.initial(theta, inputs))
     task = _task(system, names, theta, inputs)
     _check(system, names, theta, inputs, guess, task)

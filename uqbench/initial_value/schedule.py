@@ -17,10 +17,18 @@ def schedule(
     if system.switches is not None:
         times.append(_row(system.switches(theta, inputs)))
         dose_amounts.append(jnp.zeros((len(times[-1]), len(names))))
-    for name, (when, amount) in ({} if system.doses is None else system.doses(theta, inputs)).items():
+    doses = {} if system.doses is None else system.doses(theta, inputs)
+    # states that are dosed by one row of times (the entries of an array are) share its events
+    rows = {id(when): when for when, _ in doses.values()}
+    for row, when in rows.items():
         times.append(_row(when))
-        amounts = jnp.broadcast_to(jnp.asarray(amount, float), times[-1].shape)
-        dose_amounts.append(jnp.zeros((len(amounts), len(names))).at[:, names.index(name)].set(amounts))
+        nothing = jnp.zeros(times[-1].shape)
+        amounts = {
+            name: jnp.broadcast_to(jnp.asarray(amount, float), nothing.shape)
+            for name, (own, amount) in doses.items()
+            if id(own) == row
+        }
+        dose_amounts.append(jnp.stack([amounts.get(name, nothing) for name in names], axis=1))
     if not times:
         return jnp.zeros(0), jnp.zeros((0, len(names)))
     return jnp.concatenate(times), jnp.concatenate(dose_amounts)

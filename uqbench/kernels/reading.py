@@ -18,7 +18,7 @@ from ..symbols.arrays import REARRANGEMENTS, reduce_axes, scan_axis
 from ..symbols.interpreter import needed_equations
 from . import graph as g
 from .graph import Graph, NotAKernel
-from .indexing import GATHERS
+from .indexing import GATHERS, pad
 
 CALLS = {
     "jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "core_call": "call_jaxpr", "remat2": "jaxpr",
@@ -181,9 +181,9 @@ class Reader:
             raise NotAKernel(f"`{name}` has no kernel of fixed length.")
         return method(equation, operands)
 
-    _METHODS = frozenset(("cond", "while", "scan", "dot_general", "argmax", "argmin", "polynomial",
-                          "div", "round", "integer_pow", "convert_element_type", "and", "or", "xor", "not",
-                          "select_n"))  # fmt: skip
+    _METHODS = frozenset(("cond", "while", "scan", "dot_general", "conv_general_dilated", "argmax", "argmin",
+                          "polynomial", "div", "round", "integer_pow", "convert_element_type", "and", "or", "xor",
+                          "not", "select_n"))  # fmt: skip
 
     def _joining(self, operation: int) -> Callable[[int, int], int]:
         return lambda a, b: self.graph.binary(operation, a, b)
@@ -369,6 +369,32 @@ class Reader:
                 for column in columns:
                     out.append(reduce(add, (mul(a, column[k]) for k, a in entries if column[k] != zero), zero))
         return [self._shaped(out, equation.outvars[0].aval.shape)]
+
+    def _conv_general_dilated(self, equation: JaxprEqn, operands: list) -> list:
+        params, graph = equation.params, self.graph
+        if params["batch_group_count"] != 1:
+            raise NotAKernel("`conv_general_dilated` with groups of batches has no kernel.")
+        numbers = params["dimension_numbers"]
+        # batch, feature, places; feature out, feature in, offsets
+        left = np.transpose(as_array(operands[0]), numbers.lhs_spec)
+        right = np.transpose(as_array(operands[1]), numbers.rhs_spec)
+        gaps = [(low, high, every - 1) for (low, high), every in
+                zip(params["padding"], params["lhs_dilation"], strict=True)]  # fmt: skip
+        left = pad(graph, {"padding_config": [(0, 0, 0), (0, 0, 0), *gaps]}, left, as_array(graph.zero))
+        shape = [equation.outvars[0].aval.shape[axis] for axis in numbers.out_spec]
+        group = right.shape[0] // params["feature_group_count"]
+        out = np.empty(shape, dtype=object)
+        for feature, kernel in enumerate(right):
+            first = feature // group * right.shape[1]
+            weights = [(first + index[0], index[1:], w) for index, w in np.ndenumerate(kernel) if w != graph.zero]
+            for batch, *place in np.ndindex(shape[0], *shape[2:]):
+                starts = np.multiply(place, params["window_strides"])
+                terms = (
+                    graph.mul(w, left[(batch, source, *(starts + np.multiply(offset, params["rhs_dilation"])))])
+                    for source, offset, w in weights
+                )
+                out[(batch, feature, *place)] = reduce(graph.add, terms, graph.zero)
+        return [np.transpose(out, np.argsort(numbers.out_spec))]
 
     @staticmethod
     def _shaped(entries: list, shape: tuple[int, ...]):

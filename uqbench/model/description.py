@@ -5,13 +5,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
 
-import jax
-
 from ..distributions import Distribution
 from ..errors import InputError, nearest
+from ..initial_value.array_states import in_scalars, observe_arrays, state_shapes
 from ..names import BAND, DRAWS, MEASUREMENT, variable_findings
 from ..space import Space
-from ..system import AnyInput, Ode
+from ..system import Ode
 from ..systems import Simulator, System, system_of
 from ..systems.reduced import quasi_steady_state, split_states
 from ..units import unit_finding
@@ -25,7 +24,9 @@ class Model:
 
     Args:
         space: its parameters.
-        system: the dynamics: an `Ode`, or any `systems.System`.
+        system: the dynamics: an `Ode`, or any `systems.System`. An `Ode` with arrays among its states is kept as the
+            same system in scalars (see `initial_value.array_states`): `u` of shape (3,) is `u_0`, `u_1` and `u_2` in
+            everything that is said about states, while the author's functions get and return `u`.
         observe: `observe(y, p)` -> dict of outputs, at one instant. It may also read the time and the inputs, under
             these names: `observe(y, p, t)`, `observe(y, p, inputs)`, `observe(y, p, t, inputs)`. None: the dynamics
             give the outputs themselves, as a simulator does.
@@ -76,6 +77,9 @@ class Model:
             findings.append(f"gradient status {self.gradient!r}; known are {', '.join(GRADIENTS)}.")
         if findings:
             raise InputError(f"model {self.name!r}" if self.name else "model", findings)
+        if isinstance(self.system, Ode):
+            object.__setattr__(self, "system", in_scalars(self.system, self.space.names))
+            object.__setattr__(self, "observe", observe_arrays(self.observe, self.system))
 
     @classmethod
     def from_function(
@@ -126,7 +130,8 @@ class Model:
         """
         subject = f"model {self.name!r}: reduced"
         self.dynamics.require("states", subject)
-        if (states := _state_names(self.system, self.space)) and (findings := split_states(states, fast)[-1]):
+        states = tuple(state_shapes(self.system, self.space.names))
+        if states and (findings := split_states(states, fast)[-1]):
             raise InputError(subject, findings)
         system = quasi_steady_state(self.system, fast)
         name = f"{self.name} reduced".strip() if name is None else name
@@ -160,13 +165,3 @@ class Model:
 
     def __repr__(self) -> str:
         return f"Model({self.name or 'unnamed'}: outputs {', '.join(self.outputs)}; gradient {self.gradient})"
-
-
-def _state_names(system: Ode, space: Space) -> tuple[str, ...]:
-    """Names of the states, as far as they can be known before a design is known; empty where they cannot."""
-    number = jax.ShapeDtypeStruct((), float)
-    try:
-        return tuple(jax.eval_shape(lambda p: dict(system.initial(p, AnyInput())), dict.fromkeys(space.names, number)))
-    except (KeyError, TypeError, IndexError, ValueError, AttributeError):
-        # whatever is wrong here is reported when the model is first used with a design
-        return ()

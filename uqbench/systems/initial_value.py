@@ -13,6 +13,7 @@ from jaxtyping import Array
 from ..design import Design
 from ..dynamics.steady_state import steady_state
 from ..errors import Result
+from ..initial_value.array_states import as_written
 from ..initial_value.compiled import (
     Rows,
     Task,
@@ -121,12 +122,13 @@ class InitialValueProblem(System):
     # --- what is wrong with it
 
     def output_shapes(self, model, theta: Theta, design: Design) -> tuple[dict, list[str]]:
-        ode = self.ode
-        state = jax.eval_shape(lambda theta: ode.initial(theta, design.inputs), theta)
-        if wrong := findings(ode, theta, design, state, observe_findings(model.observe)):
-            return {}, wrong
+        # first the arrays that the author knows of, then the scalars that are solved
+        for ode in dict.fromkeys((as_written(self.ode), self.ode)):
+            state = jax.eval_shape(lambda theta, ode=ode: ode.initial(theta, design.inputs), theta)
+            if wrong := findings(ode, theta, design, state, observe_findings(model.observe)):
+                return {}, wrong
         outputs = jax.eval_shape(
-            lambda y, theta: model.observed(design.start, ode.at_rest(y), theta, design.inputs), state, theta
+            lambda y, theta: model.observed(design.start, self.ode.at_rest(y), theta, design.inputs), state, theta
         )
         return outputs, []
 

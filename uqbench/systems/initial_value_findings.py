@@ -8,6 +8,7 @@ import jax.numpy as jnp
 
 from ..design import Design
 from ..errors import nearest
+from ..initial_value.array_states import state_shapes
 from ..names import symbol_findings
 from ..space import Theta
 from ..system import Ode
@@ -20,7 +21,7 @@ def findings(ode: Ode, theta: Theta, design: Design, state: dict, more: list[str
         theta, state: shapes of parameters and states.
         more: what is known to be wrong besides.
     """
-    if wrong := _delay_findings(ode, theta, design, state):
+    if wrong := _shape_findings(ode, theta, state) + _delay_findings(ode, theta, design, state):
         return wrong
     slope = jax.eval_shape(
         lambda y, theta: jax.tree.map(jnp.asarray, dict(ode.rhs(design.start, ode.at_rest(y), theta, design.inputs))),
@@ -43,17 +44,23 @@ def _symbol_findings(theta: Theta, design: Design, state: dict) -> list[str]:
     return symbol_findings({"a parameter": theta, "a state": state, "an input": inputs})
 
 
+def _shape_findings(ode: Ode, theta: Theta, state: dict) -> list[str]:
+    """States whose shape a design decides, so that it was not known when the model was made."""
+    known = state_shapes(ode, tuple(theta))
+    return [
+        f"the state {name!r} has the shape {value.shape} with this design, which cannot be known without it; let "
+        f"`initial` say the shape whatever the inputs are, as in jnp.broadcast_to(..., {value.shape})."
+        for name, value in state.items()
+        if value.shape != known.get(name, ())
+    ]
+
+
 def _state_findings(state: dict, slope: dict) -> list[str]:
     findings = [f"`rhs` returns no derivative for the state {name!r}." for name in state if name not in slope]
     findings += [
         f"`rhs` returns {name!r}, which `initial` does not start; {nearest(name, [*state])}"
         for name in slope
         if name not in state
-    ]
-    findings += [
-        f"the state {name!r} has shape {value.shape}; states are scalars."
-        for name, value in state.items()
-        if value.shape != ()
     ]
     findings += [
         f"`rhs` returns the shape {slope[name].shape} for {name!r}, whose state has the shape {value.shape}."
@@ -86,7 +93,11 @@ def _delay_findings(system: Ode, theta: Theta, design: Design, state: dict) -> l
         before = jax.eval_shape(
             lambda y, theta, delay=delay: delay.before(design.start, y, theta, design.inputs), state, theta
         )
-        findings += _scalar_finding(f"the delay {name!r}", length) + _scalar_finding(f"the history of {name!r}", before)
+        findings += _scalar_finding(f"the delay {name!r}", length)
+        if before.shape != (shape := state[delay.state].shape):
+            findings.append(
+                f"the history of {name!r} has shape {before.shape}; the state {delay.state!r} has the shape {shape}."
+            )
     if system.delays and design.settles:
         findings.append("the steady state of a system with delays is not found; give finite times.")
     return findings
@@ -135,15 +146,16 @@ def _event_findings(system: Ode, theta: Theta, design: Design, state: dict) -> l
                     f"`change`{of} returns the state {name!r}, which does not exist; {nearest(name, [*state])}"
                 )
             else:
-                findings += _scalar_finding(f"`change`{of}: state {name!r}", value)
+                findings += _scalar_finding(f"`change`{of}: state {name!r}", value, state[name].shape)
     return findings
 
 
-def _scalar_finding(subject: str, returned) -> list[str]:
+def _scalar_finding(subject: str, returned, shape: tuple[int, ...] = ()) -> list[str]:
+    """What is no scalar, nor an array of the `shape` that would do too."""
+    allowed = f"it must be a scalar or have the shape {shape}" if shape else "it must be a scalar"
     if isinstance(returned, jax.ShapeDtypeStruct):
-        shape = returned.shape
-        return [f"{subject} has shape {shape}; it must be a scalar."] if shape != () else []
-    return [f"{subject} is no number; it must be a scalar."]
+        return [f"{subject} has shape {returned.shape}; {allowed}."] if returned.shape not in ((), shape) else []
+    return [f"{subject} is no number; {allowed}."]
 
 
 def _algebraic_findings(system: Ode, theta: Theta, design: Design, state: dict) -> list[str]:
@@ -180,6 +192,12 @@ def _event_time_findings(system: Ode, theta: Theta, design: Design, state: dict)
                 findings.append(f"`doses` names the state {name!r}, which does not exist; {nearest(name, [*state])}")
             if not (isinstance(row, tuple) and len(row) == 2):
                 findings.append(f"`doses` of {name!r} must be a pair (times, amounts).")
+            elif name in state and (shape := state[name].shape):
+                if row[1].shape != row[0].shape + shape or len(row[0].shape) > 1:
+                    findings.append(
+                        f"`doses` of {name!r} has times {row[0].shape} and amounts {row[1].shape}; give one row of "
+                        f"times, and for each an array of the shape {shape}, that of the state."
+                    )
             elif row[1].shape not in ((), row[0].shape) or len(row[0].shape) > 1:
                 findings.append(
                     f"`doses` of {name!r} has times {row[0].shape} and amounts {row[1].shape}; give one row of each."

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array
 
 from ...errors import InputError, nearest
+from ...initial_value.array_states import in_scalars
 from ...initial_value.given import checked
 from ...solvers.sparse_lu import dependencies
 from ...system import Inputs, Ode, Theta
@@ -88,6 +89,7 @@ def balance_of(
         InputError: with the findings of the caller and all that is wrong besides.
     """
     findings, names, balance = [*findings], (), None
+    system = in_scalars(system, tuple(theta))
     try:
         theta, inputs, names = checked(subject, system, theta, inputs)
     except InputError as error:
