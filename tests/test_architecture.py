@@ -26,6 +26,7 @@ CORE = [
     "dynamics",
     "systems",
     "model",
+    "shipped",
     "study",
     "likelihoods",
     "results",
@@ -58,7 +59,8 @@ ALLOWED = {
         *("design", "distributions", "dynamics", "errors", "initial_value", "space", "symbols", "system", "systems"),
         "units",
     },
-    "study": {"design", "errors", "model", "units"},
+    "shipped": set(),
+    "study": {"design", "errors", "model", "shipped", "units"},
     "likelihoods": {"design", "distributions", "errors", "model", "space", "study", "systems"},
     "results": {"errors", "study"},
     "time_scales": {
