@@ -27,6 +27,7 @@ CORE = [
     "dynamics",
     "systems",
     "model",
+    "shipped",
     "study",
     "likelihoods",
     "results",
@@ -60,7 +61,8 @@ ALLOWED = {
         *("design", "distributions", "dynamics", "errors", "initial_value", "space", "symbols", "system", "systems"),
         *("names", "units"),
     },
-    "study": {"design", "errors", "model", "names", "units"},
+    "shipped": set(),
+    "study": {"design", "errors", "model", "names", "shipped", "units"},
     "likelihoods": {"design", "distributions", "errors", "model", "space", "study", "systems"},
     "results": {"errors", "study"},
     "time_scales": {

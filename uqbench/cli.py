@@ -128,7 +128,8 @@ def check(study: Name) -> None:
 
 @app.command
 def studies() -> None:
-    """List the studies that can be run by name."""
+    """List the studies that can be run by name: those that come with uqbench and those in the folder `studies` of the
+    working folder. Where both have a name it means the first; your own is then run by its path, as it is listed."""
     from .study import known_studies
 
     print("\n".join(known_studies()))

@@ -9,16 +9,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
+from types import ModuleType
 
 import jax
 import numpy as np
 import pandas as pd
 
+from . import shipped
 from .design import Design
 from .errors import InputError, nearest
 from .model import Model, digest, output_findings
 from .names import DRAWS, variable_findings
+from .shipped import STUDIES, shipped_studies, study_names
 from .units import unit_finding
 
 COLUMNS = ("experiment", "output", "time", "value")
@@ -273,10 +277,15 @@ def _quantity_findings(model: Model, name: str, quantity: Quantity) -> list[str]
 
 # Before the names of modules that are study files.
 FILE_PREFIX = "uqbench_study_"
+# The folder of a user's own studies, in the working folder.
+OWN = "studies"
 
 
 def load_study(name: str) -> Study:
-    """The study of that name: a module of the package `studies`, or the path of a Python file; it exports `study`.
+    """The study of that name, or in the Python file of that path, which exports `study`.
+
+    Names are those of the studies that come with uqbench, and of the files in the folder `studies` of the working
+    folder. Where both have a name it means the shipped study; one's own is `studies/<name>.py`.
 
     Raises:
         InputError: with the nearest known name where there is none, or where the file has no `study`.
@@ -285,14 +294,11 @@ def load_study(name: str) -> Study:
     if path.suffix == ".py":
         if not path.is_file():
             raise InputError(f"study {name!r}", ["there is no such file."])
-        # registered, so that its functions can be pickled, under a name that is nobody else's: a study may be queue.py
-        own = f"{FILE_PREFIX}{path.stem}"
-        specification = importlib.util.spec_from_file_location(own, path)
-        module = importlib.util.module_from_spec(specification)
-        sys.modules[own] = module
-        _execute(module, specification, name)
+        module = _from_file(path, name)
+    elif name in shipped_studies():
+        module = importlib.import_module(f"{shipped.__name__}.studies.{name}")
     elif name in (known := known_studies()):
-        module = importlib.import_module(f"studies.{name}")
+        module = _from_working_folder(name)
     else:
         raise InputError(f"study {name!r}", [f"there is no such study; {nearest(name, known)}"])
     study = getattr(module, "study", None)
@@ -301,18 +307,49 @@ def load_study(name: str) -> Study:
     return study
 
 
-def _execute(module, specification, name: str) -> None:
+def _from_file(path: Path, name: str) -> ModuleType:
+    # registered, so that its functions can be pickled, under a name that is nobody else's: a study may be queue.py
+    own = f"{FILE_PREFIX}{path.stem}"
+    loader = SourceFileLoader(own, str(path))
+    specification = importlib.util.spec_from_file_location(own, path, loader=loader)
+    assert specification is not None  # a loader was given
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[own] = module
     try:
-        specification.loader.exec_module(module)
+        _execute(lambda: loader.exec_module(module), name)
+    except InputError:
+        del sys.modules[own]
+        raise
+    return module
+
+
+def _from_working_folder(name: str) -> ModuleType:
+    """The module `studies.<name>` where Python finds the working folder's, which other processes can import as well;
+    where another package has the name `studies`, the file."""
+    folder = Path.cwd() / OWN
+    package = importlib.util.find_spec(OWN)
+    found = package.submodule_search_locations if package else None
+    if folder.resolve() in [Path(place).resolve() for place in found or ()]:
+        return _execute(lambda: importlib.import_module(f"{OWN}.{name}"), name)
+    return _from_file(folder / f"{name}.py", name)
+
+
+def _execute[T](load: Callable[[], T], name: str) -> T:
+    try:
+        return load()
     except (ImportError, SyntaxError, NameError, AttributeError, KeyError, TypeError) as error:
-        del sys.modules[module.__name__]
         where = traceback.extract_tb(error.__traceback__)[-1]
         place = f"{Path(where.filename).name}, line {where.lineno}"
         raise InputError(f"study {name!r}", [f"{type(error).__name__} in {place}: {error}"]) from error
 
 
 def known_studies() -> tuple[str, ...]:
-    """Names of the modules in the package `studies`, without importing them."""
-    package = importlib.util.find_spec("studies")
-    folders = package.submodule_search_locations if package else []
-    return tuple(sorted(p.stem for folder in folders for p in Path(folder).glob("*.py") if not p.stem.startswith("_")))
+    """The studies that `load_study` knows by name, without importing them, in alphabetical order.
+
+    One of the working folder whose name a shipped study has is listed by its path.
+    """
+    folder, known = Path.cwd() / OWN, shipped_studies()
+    if folder.resolve() == STUDIES.resolve():
+        return known
+    own = (f"{OWN}/{name}.py" if name in known else name for name in study_names(folder))
+    return tuple(sorted((*known, *own)))
