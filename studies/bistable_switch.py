@@ -8,15 +8,13 @@ matter of b alone; the stimulus that switches off moves with b far more than the
 switches on, and one that was on and stays so without any. Both parameters can be known from it.
 """
 
-import numpy as np
-import pandas as pd
+from pathlib import Path
 
 from forward_models.bistable_switch import folds, model
 from uqbench import Design, Quantity, Study
 
 truth = {"b": 3.0, "basal": 0.05}
 sigma = 0.05
-times = np.linspace(0.5, 8.0, 16)
 conditions = {"switched_on": {"a": 0.2, "x0": 0.0}, "kept_on": {"a": 0.0, "x0": 3.0}}
 # folds belong to no time
 timeless = Design([0.0])
@@ -34,33 +32,6 @@ def width(outputs, design):
     return outputs["switch_on"][0] - outputs["switch_off"][0]
 
 
-def trajectory(times, a, x0, b, basal, steps=4000):
-    """x at the times, by the classical Runge-Kutta method on an even grid, interpolated linearly."""
-    grid, step = np.linspace(0.0, times[-1], steps + 1, retstep=True)
-    x = np.full(steps + 1, x0)
-
-    def rate(x):
-        return basal + a + b * x**2 / (1 + x**2) - x
-
-    for k in range(steps):
-        k1 = rate(x[k])
-        k2 = rate(x[k] + step / 2 * k1)
-        k3 = rate(x[k] + step / 2 * k2)
-        k4 = rate(x[k] + step * k3)
-        x[k + 1] = x[k] + step / 6 * (k1 + 2 * k2 + 2 * k3 + k4)
-    return np.interp(times, grid, x)
-
-
-def simulated(seed):
-    rng = np.random.default_rng(seed)
-    rows = [
-        pd.DataFrame({"experiment": name, "output": "x", "time": times,
-                      "value": trajectory(times, **given, **truth) + sigma * rng.standard_normal(times.size)})
-        for name, given in conditions.items()
-    ]  # fmt: skip
-    return pd.concat(rows, ignore_index=True)
-
-
 study = Study(
     name="bistable_switch",
     model=folds,
@@ -75,5 +46,5 @@ time_course = Study(
     name="bistable_switch time course",
     model=model,
     experiments={name: Design(inputs=given) for name, given in conditions.items()},
-    data=simulated(seed=0),
+    data=Path(__file__).with_suffix(".csv"),
 )
