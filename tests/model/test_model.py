@@ -180,6 +180,54 @@ def test_digest_sees_the_time_and_the_inputs():
     assert len({model_module.digest(one, design) for one in given}) == len(given)
 
 
+def simulated(simulate, **more):
+    return uq.Model.from_function(decay_space(), simulate, {"C": "mg/L"}, name="simulated", **more)
+
+
+def test_digest_sees_what_an_algebra_does_not():
+    """A cube root is no power, a callback is its code, and random outputs are others."""
+
+    def called(factor):
+        def simulate(theta, design, key):
+            shape = jax.ShapeDtypeStruct(design.times.shape, float)
+            return {"C": jax.pure_callback(lambda k, t: np.asarray(factor * k * t), shape, theta["k"], design.times)}
+
+        return simulated(simulate)
+
+    def plain(theta, design, key):
+        return {"C": theta["k"] * design.times}
+
+    design = uq.Design([1.0, 2.0], inputs={"dose": 1.0})
+    root = variant(lambda t, y, p, inputs: {"C": -p["k"] * jnp.cbrt(y["C"])})
+    power = variant(lambda t, y, p, inputs: {"C": -p["k"] * y["C"] ** (1 / 3)})
+    given = [root, power, called(1.0), called(5.0), simulated(plain), simulated(plain, stochastic=True)]
+    assert len({model_module.digest(one, design) for one in given}) == len(given)
+    assert model_module.digest(called(1.0), design) == model_module.digest(called(1.0), design)
+
+
+def test_a_simulator_hands_its_code_on():
+    def simulate(theta, design, key):
+        return {"C": theta["k"] * design.times}, jnp.where(theta["k"] > 1.0, 137, 0)
+
+    model = simulated(simulate, results={137: "k is too large."})
+    runs = uq.evaluate_many(model, {"k": np.array([0.5, 2.0]), "sigma": np.ones(2)}, uq.Design([1.0]))
+    assert runs.result.tolist() == [0, 137] and np.isnan(runs.outputs["C"][1]).all()
+    assert model.dynamics.failures(runs.result) == {"k is too large.": 1}
+
+
+@pytest.mark.parametrize("code", [np.nan, 0.5, True, np.array([0, 1])], ids=str)
+def test_what_is_no_code_is_refused(code):
+    model = simulated(lambda theta, design, key: ({"C": theta["k"] * design.times}, code))
+    with pytest.raises(uq.InputError, match="one integer"):
+        uq.evaluate(model, {"k": 1.0, "sigma": 1.0}, uq.Design([1.0]))
+
+
+@pytest.mark.parametrize("results", [{1: "mine"}, {"100": "mine"}, {100.5: "mine"}], ids=str)
+def test_own_codes_are_integers_from_a_hundred_on(results):
+    with pytest.raises(uq.InputError, match="from 100 on"):
+        simulated(lambda theta, design, key: {"C": theta["k"]}, results=results)
+
+
 def test_the_method_follows_the_time_scales_while_solving():
     from forward_models.receptor_tf import model
 

@@ -179,3 +179,26 @@ def test_the_order_of_a_batch_changes_nothing():
 def test_the_engine_of_groups_can_be_compiled():
     """Where it cannot, members are solved one by one, and all other tests of this file would pass."""
     assert group_engine().address(group.solve_group.__name__)
+
+
+def oscillator_rhs(t, y, p, inputs):
+    return {"a": y["b"], "b": p["k"] * (1 - y["a"] ** 2) * y["b"] - p["d"] * y["a"]}
+
+
+def oscillator_doses(p, inputs):
+    return {"a": (jnp.array([0.5, 1.0, 2.0, 3.7]), jnp.stack([p["a0"], p["d"], p["k"], p["a0"]]))}
+
+
+def test_the_limit_of_steps_is_the_same_alone_and_together():
+    """Outputs at the times of doses; where a stretch began was a matter of rounding, for single members only."""
+    thetas = {name: np.exp(0.7 * np.random.default_rng(k).normal(size=64)) for k, name in enumerate(("a0", "k", "d"))}
+    dosed = model(
+        lambda p, inputs: {"a": p["a0"], "b": 0.0},
+        oscillator_rhs,
+        dict.fromkeys(thetas, 1.0),
+        "ab",
+        doses=oscillator_doses,
+        max_steps=40,
+    )
+    run = compare(dosed, thetas, uq.Design([0.5, 1.0, 2.0, 3.7, 5.0]), (64,))
+    assert set(np.asarray(run.result).tolist()) == {0, 1}

@@ -6,6 +6,7 @@ from hashlib import sha256
 
 import jax
 import numpy as np
+from jax.extend.core import jaxprs_in_params
 
 from ..design import Design
 from ..symbols import TRACING_ERRORS, operations
@@ -33,12 +34,45 @@ def digest(model: Model, design: Design) -> str:
 def _content(function: Callable, *arguments) -> bytes:
     """What a function does at arguments of these names and shapes, the first of which are parameters."""
     try:
-        if (known := operations(function, *arguments)) is not None:
-            return repr(known).encode()
         traced = jax.make_jaxpr(function)(*arguments)
+        if (known := operations(function, *arguments)) is not None:
+            return repr((known, _more_than_formulas(traced.jaxpr))).encode()
     except TRACING_ERRORS:  # a simulator may use the numbers of its design in NumPy or in Python
         theta, *others = arguments
         traced = jax.make_jaxpr(lambda theta: function(theta, *others))(theta)
     # addresses of Python objects are not content
     text = re.sub(r"0x[0-9a-f]+", "", str(traced))
-    return b"".join([text.encode(), *(np.asarray(constant).tobytes() for constant in traced.consts)])
+    code = [repr(_callbacks(traced.jaxpr)).encode()]
+    return b"".join([text.encode(), *code, *(np.asarray(constant).tobytes() for constant in traced.consts)])
+
+
+# What is the same formula to an algebra and another thing to a solve: cbrt(-8) is -2, (-8)^(1/3) no number.
+NO_MERE_FORMULAS = ("cbrt", "stop_gradient", "reduce_precision")
+
+
+def _more_than_formulas(jaxpr) -> list[str]:
+    """What of that a function has, by name."""
+    return sorted(name for equation in _equations(jaxpr) if (name := equation.primitive.name) in NO_MERE_FORMULAS)
+
+
+def _callbacks(jaxpr) -> list:
+    """Code and constants of the Python functions that are called back, of which JAX shows only the address."""
+    found = []
+    for equation in _equations(jaxpr):
+        for value in equation.params.values():
+            called = getattr(value, "callback_func", None)
+            code = getattr(called, "__code__", None)
+            if code is not None:
+                inside = [cell.cell_contents for cell in called.__closure__ or ()]
+                found.append(
+                    (code.co_code, code.co_names, [c for c in code.co_consts if not hasattr(c, "co_code")], inside)
+                )
+    return found
+
+
+def _equations(jaxpr):
+    """All equations of a jaxpr, those of the functions that it calls too."""
+    for equation in jaxpr.eqns:
+        yield equation
+        for inner in jaxprs_in_params(equation.params):
+            yield from _equations(inner)

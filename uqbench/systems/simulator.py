@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..design import Design
-from ..errors import Result
+from ..errors import FIRST_OWN, InputError, Result
 from ..space import Theta
 from .protocol import Functions, Outcome, Run, System, finished
 
@@ -29,6 +29,13 @@ class Simulator(System):
 
     kind = "a simulator without a system"
 
+    def __post_init__(self):
+        wrong = [code for code in self.results if type(code) is not int or code < FIRST_OWN]
+        if wrong:
+            raise InputError(
+                "results", [f"{code!r} is no code of one's own; give integers from {FIRST_OWN} on." for code in wrong]
+            )
+
     @property
     def capabilities(self) -> frozenset[str]:
         return frozenset({"stochastic"} if self.stochastic else ())
@@ -37,7 +44,8 @@ class Simulator(System):
         def outputs(theta, design):
             return self.simulate(theta, design, jax.random.key(0))
 
-        return Functions({"simulate": self.simulate}, {"simulate": (outputs, (design,))})
+        settings = ("stochastic",) if self.stochastic else ()
+        return Functions({"simulate": self.simulate}, {"simulate": (outputs, (design,))}, settings)
 
     def output_shapes(self, model, theta: Theta, design: Design) -> tuple[dict, list[str]]:
         key = jax.random.key(0)
@@ -53,5 +61,18 @@ class Simulator(System):
 
     def _outputs(self, model, theta: Theta, design: Design, key) -> tuple[dict, Array]:
         returned = self.simulate(theta, design, key)
-        outputs, code = returned if isinstance(returned, tuple) else (returned, Result.SUCCESS)
-        return outputs if model.observe is None else model.observe(outputs, theta), jnp.asarray(code, int)
+        outputs, code = returned if _is_pair(returned) else (returned, Result.SUCCESS)
+        if not isinstance(outputs, Mapping):
+            raise InputError(
+                f"model {model.name!r}",
+                [f"`simulate` returns {type(returned).__name__}; give outputs by name, or `(outputs, code)`."],
+            )
+        code = jnp.asarray(code)
+        if code.shape or not jnp.issubdtype(code.dtype, jnp.integer):
+            given = f"`simulate` returns a code of type {code.dtype} and shape {code.shape}"
+            raise InputError(f"model {model.name!r}", [f"{given}; give one integer, 0 for success."])
+        return outputs if model.observe is None else model.observe(outputs, theta), code.astype(int)
+
+
+def _is_pair(returned) -> bool:
+    return isinstance(returned, tuple) and len(returned) == 2

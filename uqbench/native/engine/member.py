@@ -363,7 +363,7 @@ def accept(work: Work, h: float, end: float, error: float, lands: int, crossed: 
     elif crossed == 1:
         jumps.cross_roots(work)
         restart(work)
-    elif work.written > 0 and work.times[work.written - 1] > end - h:
+    elif work.written > written:
         # the limit of steps holds between observations
         work.stretch_steps = 0
 
