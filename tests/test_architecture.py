@@ -56,7 +56,7 @@ ALLOWED = {
     "solvers": {"errors", "native"},
     "initial_value": {"design", "errors", "kernels", "native", "solvers", "system"},
     "dynamics": {"design", "errors", "initial_value", "solvers", "system"},
-    "systems": {"design", "dynamics", "errors", "initial_value", "names", "solvers", "space", "system"},
+    "systems": {"design", "dynamics", "errors", "initial_value", "solvers", "space", "system"},
     "model": {
         *("design", "distributions", "dynamics", "errors", "initial_value", "space", "symbols", "system", "systems"),
         *("names", "units"),

@@ -21,7 +21,7 @@ from . import shipped
 from .design import Design
 from .errors import InputError, nearest
 from .model import Model, digest, output_findings
-from .names import DRAWS, variable_findings
+from .names import DRAWS, symbol_findings, variable_findings
 from .shipped import STUDIES, shipped_studies, study_names
 from .units import unit_finding
 
@@ -236,6 +236,8 @@ def _study_findings(model: Model, experiments: Mapping, quantities: Mapping) -> 
     designs = [*experiments.values(), *(q.design for q in quantities.values() if isinstance(q, Quantity))]
     for design in designs:
         findings += [f for f in output_findings(model, design) if f not in findings] if design.times.size else []
+    if designs and not findings:
+        findings += _symbol_findings(model, designs[0])
     for name, quantity in quantities.items():
         if not isinstance(quantity, Quantity):
             findings.append(f"quantity {name!r} is {type(quantity).__name__}; give Quantity(function, design, unit).")
@@ -244,6 +246,16 @@ def _study_findings(model: Model, experiments: Mapping, quantities: Mapping) -> 
             findings.append(f"quantity {name!r}: {finding}")
         findings += _quantity_findings(model, name, quantity)
     return findings
+
+
+def _symbol_findings(model: Model, design: Design) -> list[str]:
+    """Names that would be one symbol of the equations and mean two things."""
+    if "symbolic" not in model.dynamics.capabilities:
+        return []
+    number = jax.ShapeDtypeStruct((), float)
+    theta = dict.fromkeys(model.space.names, number)
+    states = jax.eval_shape(lambda p: dict(model.system.initial(p, design.inputs)), theta)
+    return symbol_findings({"a parameter": theta, "a state": states, "an input": design.inputs})
 
 
 def _unit_findings(model: Model, unit: str | None) -> list[str]:

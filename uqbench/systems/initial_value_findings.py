@@ -9,7 +9,6 @@ import jax.numpy as jnp
 from ..design import Design
 from ..errors import nearest
 from ..initial_value.array_states import state_shapes
-from ..names import symbol_findings
 from ..space import Theta
 from ..system import Ode
 
@@ -29,19 +28,10 @@ def findings(ode: Ode, theta: Theta, design: Design, state: dict, more: list[str
         theta,
     )
     wrong = _state_findings(state, slope) + _event_time_findings(ode, theta, design, state)
-    wrong += _tolerance_findings(ode, state) + _symbol_findings(theta, design, state) + more
+    wrong += _tolerance_findings(ode, state) + more
     if wrong := wrong + _event_findings(ode, theta, design, state):
         return wrong
     return _algebraic_findings(ode, theta, design, state)
-
-
-def _symbol_findings(theta: Theta, design: Design, state: dict) -> list[str]:
-    inputs = [
-        name if not value.ndim else f"{name}_{index}"
-        for name, value in design.inputs.items()
-        for index in range(value.size)
-    ]
-    return symbol_findings({"a parameter": theta, "a state": state, "an input": inputs})
 
 
 def _shape_findings(ode: Ode, theta: Theta, state: dict) -> list[str]:
