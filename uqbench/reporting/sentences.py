@@ -108,16 +108,16 @@ def structural(tree: xr.DataTree) -> str:
         return f"Whether the parameters can be identified at all is {NOT_RESOLVED}"
     if open_:
         said.append(f"for {listed(open_)} the question is {NOT_RESOLVED}")
-    kinds = [(one, "globally"), (some, "only locally"), (half, "at least locally")]
-    *named, last = sorted([kind for kind in kinds if kind[0]], key=lambda kind: len(kind[0])) or [([], "")]
-    said += [f"{listed(names)} {'is' if len(names) == 1 else 'are'} {how} identifiable" for names, how in named]
+    # how it is said beside others, and by itself
+    kinds = [(one, "globally", "globally"), (some, "only locally", "locally"), (half, "at least locally", "locally")]
+    *named, last = sorted([kind for kind in kinds if kind[0]], key=lambda kind: len(kind[0])) or [([], "", "")]
+    said += [f"{listed(names)} {'is' if len(names) == 1 else 'are'} {how} identifiable" for names, how, _ in named]
     if last[0]:
-        names, how = last
+        names, beside, alone = last
         who = f"{'the other' if said else 'all'} {counted(len(names), 'parameter')}"
         if len(names) == 1 or (not lost and not open_ and len(verdict) <= 3):
             who = listed(names)
-        how = how if named else how.split()[-1]
-        said.append(f"{who} {'is' if len(names) == 1 else 'are'} {how} identifiable")
+        said.append(f"{who} {'is' if len(names) == 1 else 'are'} {beside if named else alone} identifiable")
     if half:
         which = "them" if len(half) == len(verdict) else listed(half)
         said.append(f"whether other values of {which} give the same outputs is {NOT_RESOLVED}")
@@ -332,22 +332,27 @@ def failures(tree: xr.DataTree, name: str) -> str | None:
 def split(tree: xr.DataTree) -> str:
     """Which part of each quantity's variance dominates, where the interval tells."""
     dataset = group(tree, "variance")
-    kinds: dict[str, list[str]] = {}
+    dominant: dict[str, list[tuple[str, str]]] = {}
     open_ = []
-    for quantity in dataset["quantity"].values:
+    for quantity in map(str, dataset["quantity"].values):
         share = dataset.sel(quantity=quantity)
         most = max(parts(dataset), key=lambda part, share=share: float(share[f"{part}_share"]))
         if float(share[f"{most}_share_lower"]) > 0.5:
-            size = percent(float(share[f"{most}_share"]))
-            amount = "the whole variance of" if size == percent(1.0) else f"{size} of the variance of"
-            kinds.setdefault(most, []).append(f"{amount} {quantity}")
+            dominant.setdefault(most, []).append((quantity, percent(float(share[f"{most}_share"]))))
         else:
-            open_.append(str(quantity))
+            open_.append(quantity)
+    unit = unit_name(tree)
+    between = f"is between {unit}s" if unit != "unit" else "is between units or is random"
+    meaning = {"epistemic": "is not known yet", "aleatory": between, "measurement": "is measurement"}
     said = []
-    for part, members in kinds.items():
-        repeated = [members[0], *(member.replace("the variance of ", "that of ") for member in members[1:])]
-        label = {"epistemic": "is not known yet", "measurement": "is measurement"}.get(part, part_label(part, tree))
-        said.append(f"{listed(repeated)} {label.replace('differs between', 'is between')}")
+    for part, members in dominant.items():
+        amounts = [
+            f"the whole variance of {quantity}"
+            if size == percent(1.0)
+            else f"{size} of {'that' if place else 'the variance'} of {quantity}"
+            for place, (quantity, size) in enumerate(members)
+        ]
+        said.append(f"{listed(amounts)} {meaning[part]}")
     if open_:
         said.append(f"which part dominates the variance of {listed(open_)} is {NOT_RESOLVED}")
     return sentence("; ".join(said))
@@ -392,8 +397,7 @@ def inputs(tree: xr.DataTree) -> str:
         order = np.argsort(-chosen["ST"].values)
         first, others = order[0], order[1:]
         competing = [i for i in others if float(chosen["ST_upper"][i]) > float(chosen["ST_lower"][first])]
-        label = [input_label(str(name)) for name in chosen["parameter"].values]
-        label = ["what is not known yet" if name == "not known yet" else name for name in label]
+        label = ["what is not known yet" if name == "epistemic" else str(name) for name in chosen["parameter"].values]
         if competing:
             either = listed([label[i] for i in (first, *competing)], "or")
             said.append(f"{either} for {quantity} (which of them is {NOT_RESOLVED})")
