@@ -31,11 +31,16 @@ def tree(decay_study):
 
 
 def test_a_verb_adds_its_groups_and_touches_nothing_else(tree):
-    draws = xr.Dataset({"k": (("chain", "draw"), [[1.0, 2.0]])}, {"chain": [0], "draw": [0, 1]})
-    more = attached(tree, {"prior": draws})
-    assert "prior" not in tree.children
+    more = attached(tree, {"fisher": every_group()["fisher"]}, verb="identify")
+    assert "fisher" not in tree.children
     xr.testing.assert_identical(more["convergence"].to_dataset(), tree["convergence"].to_dataset())
-    assert more["prior"].attrs == {"verb": "calibrate", "settings": '{"a": 1}', "seed": 0, "seconds": 1.0}
+    origin = {"verb": "identify", "settings": '{"a": 1}', "seed": 0, "seconds": 1.0}
+    assert more["fisher"].attrs == every_group()["fisher"].attrs | origin
+
+
+def test_what_a_verb_no_longer_makes_does_not_stay(tree):
+    draws = xr.Dataset({"k": (("chain", "draw"), [[1.0, 2.0]])}, {"chain": [0], "draw": [0, 1]})
+    assert set(attached(tree, {"prior": draws}).children) == {"prior"}
 
 
 def test_what_does_not_fit_the_schema_is_refused_with_all_findings(tree):

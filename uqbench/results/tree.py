@@ -54,7 +54,10 @@ def check_tree(study: Study, tree: xr.DataTree | None) -> xr.DataTree:
 def attach(
     tree: xr.DataTree, groups: Mapping[str, xr.Dataset], *, verb: str, settings: Mapping, seed: int, seconds: float
 ) -> xr.DataTree:
-    """A new tree with `groups` added or replaced; each says by which verb, with which settings and seed, in what time.
+    """A new tree with `groups` added; each says by which verb, with which settings and seed, in what time.
+
+    What the same verb has attached before goes: a group that it no longer makes, such as Sobol indices of the prior
+    once there is a posterior, would pass for a part of the new results.
 
     Raises:
         SchemaError: a group that `GROUPS` does not know, or one that does not fit what it says there. A user's own
@@ -65,7 +68,8 @@ def attach(
     findings = [f"/{name}: {finding}" for name, dataset in added.items() for finding in _findings(name, dataset, verb)]
     if findings:
         raise SchemaError(findings)
-    return xr.DataTree.from_dict(tree.to_dict() | {f"/{name}": dataset for name, dataset in added.items()})
+    kept = {path: dataset for path, dataset in tree.to_dict().items() if dataset.attrs.get("verb") != verb}
+    return xr.DataTree.from_dict(kept | {f"/{name}": dataset for name, dataset in added.items()})
 
 
 def _findings(name: str, dataset: xr.Dataset, verb: str) -> list[str]:
