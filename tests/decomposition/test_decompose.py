@@ -14,6 +14,11 @@ from uqbench.reporting import sections
 EPISTEMIC, ALEATORY = 41.2172317666, 19.1554778099
 
 
+def own_posterior(study, posterior):
+    """A tree with draws that no verb has made."""
+    return xr.DataTree.from_dict(results.start(study).to_dict() | {"/posterior": posterior})
+
+
 @pytest.fixture(scope="module")
 def tree():
     return uq.decompose(secretion, n=1024, seed=3)
@@ -44,8 +49,7 @@ def test_the_posterior_enters_as_one_input():
     rng = np.random.default_rng(0)
     draws = rng.lognormal(0.0, 0.3, size=(4, 500))
     posterior = xr.Dataset({"s": (("chain", "draw"), draws)})
-    start = results.attach(results.start(secretion), {"posterior": posterior}, verb="calibrate", settings={}, seed=0,
-                           seconds=0.0)  # fmt: skip
+    start = own_posterior(secretion, posterior)
     tree = uq.decompose(secretion, start, n=1024, seed=0)
     sobol, variance = tree["sobol"].sel(quantity="C*"), tree["variance"].sel(quantity="C*")
     assert sobol.parameter.values.tolist() == ["epistemic", "q"]
@@ -113,8 +117,7 @@ def test_dependent_posterior_draws_have_shapley_effects():
     covariance = np.array([[first**2, rho * first * second], [rho * first * second, second**2]])
     draws = np.random.default_rng(0).multivariate_normal([0.0, 0.0], covariance, size=(4, 1000))
     posterior = xr.Dataset({name: (("chain", "draw"), draws[..., k]) for k, name in enumerate("ab")})
-    start = results.attach(results.start(study), {"posterior": posterior}, verb="calibrate", settings={}, seed=0,
-                           seconds=0.0)  # fmt: skip
+    start = own_posterior(study, posterior)
     tree = uq.decompose(study, start, n=64, seed=0, second_order=True)
     shapley = tree["shapley"].sel(quantity="y")
     total = covariance.sum()

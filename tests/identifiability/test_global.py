@@ -15,7 +15,7 @@ from flint import nmod_poly
 from forward_models import receptor_tf, secretion, theophylline
 from uqbench import Design, InputError, Ode
 from uqbench.identifiability import structural_identifiability
-from uqbench.identifiability.budget import Budget, Undecided
+from uqbench.identifiability.budget import Budget, NoSolver, Undecided
 from uqbench.identifiability.combinations import expression
 from uqbench.identifiability.elimination.coefficients import Coefficients
 from uqbench.identifiability.elimination.equations import Elimination, generic_components
@@ -195,22 +195,23 @@ def test_without_msolve_the_local_answer_stands(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    "script, reason",
+    "script, kind, reason",
     [
-        ("kill -9 $$", "ended with code"),
-        ("exit 3", "ended with code 3"),
-        ("sleep 60", "took more than"),
-        ("true", "without a result"),
+        ("kill -9 $$", NoSolver, "ended with code"),
+        ("exit 3", NoSolver, "ended with code 3"),
+        ("sleep 60", Undecided, "took more than"),
+        ("true", Undecided, "without a result"),
     ],
 )
-def test_msolve_may_die(tmp_path, monkeypatch, script, reason):
+def test_msolve_may_die(tmp_path, monkeypatch, script, kind, reason):
     program = tmp_path / "msolve"
     program.write_text(f"#!/bin/sh\nexec 2>&1\n{script.replace('sleep', 'exec sleep')}\n")
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     began = time.monotonic()
-    with pytest.raises(Undecided, match=reason):
+    with pytest.raises(Undecided, match=reason) as error:
         groebner_basis([{((0, 1),): 1, (): -3}], 1, 65521, seconds=1.0)
+    assert error.type is kind
     result = structural_identifiability(make("ks kf gain", cascade, START, see_gain), budget=2.0)
     assert set(table(result).values()) == {"undecided"} and result.locally.values.all()
     assert time.monotonic() - began < 10.0

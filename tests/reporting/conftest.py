@@ -44,8 +44,8 @@ def structure():
             {
                 "functions": [r"H_{\mathrm{concentration \leftarrow dose}} = \frac{ka}{s + CL}"],
                 "poles": ["- CL"],
-                "coefficients": ["denominator s^0: CL"],
-                "fixed_by": {"CL": "denominator s^0"},
+                "coefficients": {"denominator s^0": "CL"},
+                "fixed_by": {"CL": ["denominator s^0"]},
             }
         ),
     }
@@ -88,6 +88,10 @@ def rows():
     return {f"concentration_{name}": ("concentration_row", values) for name, values in labels.items()}
 
 
+def chains(chain, draw):
+    return {"chain": np.arange(chain), "draw": np.arange(draw)}
+
+
 def calibrated(rng):
     draws = {name: (("chain", "draw"), np.exp(rng.normal(0, 0.1, (2, 200)))) for name in EPISTEMIC}
     draws |= {name: (("chain", "draw", "subject"), np.exp(rng.normal(0, 0.1, (2, 200, 2)))) for name in ALEATORY}
@@ -97,12 +101,7 @@ def calibrated(rng):
         "divergences_sampling": 3,
         "failed_solves_sampling": 1,
     }
-    messages = {
-        "messages_warmup": json.dumps(
-            ["Bad logp value: -inf", "Large energy error: 1002.4", "Large energy error: 6e8"]
-        ),
-        "messages_sampling": json.dumps(["Bad logp value: -inf"]),
-    }
+    jumps = {"energy_errors_warmup": [1002.4, 6e8], "energy_errors_sampling": [1500.0, 1500.0]}
     mine = origin("calibrate", draws=200, tune=100, chains=2)
     observed = rng.normal(5, 1, len(RUNS) * len(TIMES))
     predicted = rng.normal(5, 1, (2, 200, observed.size))
@@ -112,9 +111,11 @@ def calibrated(rng):
     level = np.array([0.05, 0.25, 0.5, 0.75, 0.95])
     band = np.broadcast_to(np.linspace(3, 7, 5)[:, None], (len(RUNS), 5, 11))
     return {
-        "prior": xr.Dataset(prior, attrs=mine),
+        "prior": xr.Dataset(prior, chains(1, 400), mine),
         "posterior": xr.Dataset(
-            draws, {"subject": ["a", "b"]}, counts | messages | mine | {"created_at": "2026-11-22T16:17:24"}
+            draws,
+            {"subject": ["a", "b"]} | chains(2, 200),
+            counts | jumps | mine | {"created_at": "2026-11-22T16:17:24"},
         ),
         "convergence": xr.Dataset(
             {
@@ -124,18 +125,19 @@ def calibrated(rng):
                 "resolved": ("parameter", [True, True, True]),
             },
             {"parameter": [*EPISTEMIC]},
-            {"limits": "R-hat <= 1.01, bulk and tail ESS >= 400"} | mine,
+            {"largest_rhat": 1.01, "least_ess": 400} | mine,
         ),
         "sample_stats": xr.Dataset(
             {
                 "diverging": (("chain", "draw"), np.zeros((2, 200), bool)),
                 "maxdepth_reached": (("chain", "draw"), np.zeros((2, 200), bool)),
             },
-            attrs=mine,
+            chains(2, 200),
+            mine,
         ),
         "observed_data": xr.Dataset({"concentration": ("concentration_row", observed)}, rows(), mine),
         "posterior_predictive": xr.Dataset(
-            {"concentration": (("chain", "draw", "concentration_row"), predicted)}, rows(), mine
+            {"concentration": (("chain", "draw", "concentration_row"), predicted)}, rows() | chains(2, 200), mine
         ),
         "posterior_band": xr.Dataset(
             {"concentration": (("run", "quantile", "grid"), band)},
@@ -145,7 +147,7 @@ def calibrated(rng):
                 "experiment": ("run", [e for e, _ in RUNS]),
                 "unit": ("run", [u for _, u in RUNS]),
             },
-            mine,
+            {"draws": 400, "meaning": "quantiles of a new measurement"} | mine,
         ),
     }
 
@@ -165,10 +167,13 @@ def split(shares, dims, total):
 
 
 def decomposed():
-    mine = origin("decompose", n=512, runs=4096) | {
-        "confidence": 0.95,
-        "epistemic_from": "posterior",
-        "failed_runs": "{}",
+    mine = origin("decompose", n=512, runs=4096)
+    estimate = {"estimator": "means", "interval": "normal", "confidence": 0.95, "max_failed": 0.2, "resamples": 1000}
+    part = estimate | {"coverage": "94 to 96 %", "replicates": 28, "epistemic_from": "posterior"} | mine
+    indices = estimate | {
+        **{"inputs": "the posterior as one input", "noise": "none", "of": "mean", "over": [], "influential": 0.05},
+        **{"n": 512, "n_requested": 512, "replicates": 1, "evaluations": 2560, "plan_seed": 0, "failed_runs": "{}"},
+        **mine,
     }
     share = np.array([0.08, 0.45])
     total = np.array([400.0, 2.5])
@@ -197,16 +202,26 @@ def decomposed():
         "S1": (index, total_effect * 0.9),
         "S1_lower": (index, total_effect * 0.8),
         "S1_upper": (index, total_effect),
+        "resolved": (index, np.ones((3, 2), bool)),
+        "n_needed": (index, np.full((3, 2), 512.0)),
+        "n_valid": ("quantity", [512, 512]),
     }
     return {
-        "variance": xr.Dataset(quantities, {"quantity": ["AUC", "Cmax"], "bound": [0.05, 0.5, 0.95]}, mine),
+        "variance": xr.Dataset(
+            quantities,
+            {"quantity": ["AUC", "Cmax"], "bound": [0.05, 0.5, 0.95]},
+            part | {"draws": 146, "shapley": "", "failed_runs": "{}"},
+        ),
         "variance_over_time": xr.Dataset(
-            split(over, ("output", "time"), np.full((1, 3), 4.0)), {"output": ["concentration"], "time": TIMES}, mine
+            split(over, ("output", "time"), np.full((1, 3), 4.0))
+            | {name: (("output", "time"), np.full((1, 3), 512)) for name in ("n_valid", "n_runs")},
+            {"output": ["concentration"], "time": TIMES},
+            part,
         ),
         "sobol": xr.Dataset(
             sobol,
             {"parameter": ["epistemic", "ka", "CL"], "quantity": ["AUC", "Cmax"]},
-            mine | {"inputs": "the posterior as one input"},
+            indices,
         ),
     }
 

@@ -7,7 +7,7 @@ import pytest
 
 import uqbench as uq
 from forward_models import receptor_tf
-from uqbench.systems.reduced import reduction
+from uqbench.systems.reduced import is_implicit, reduction
 from uqbench.time_scales.slow_fast import quasi_steady_state, reduction_error, separation
 
 RECEPTOR = {"L": 2.0, "Kd": 1.0, "beta": 1.0, "delta": 0.5}
@@ -41,6 +41,11 @@ def quintic_start(p, inputs):
 
 def quintic(t, y, p, inputs):
     return {"x": (y["y"] - y["x"] - y["x"] ** 5) / p["eps"], "y": -p["k"] * y["x"]}
+
+
+def square(t, y, p, inputs):
+    """The same with a square: the equilibrium is a formula."""
+    return {"x": (y["y"] - y["x"] - y["x"] ** 2) / p["eps"], "y": -p["k"] * y["x"]}
 
 
 # relaxation oscillator: three branches, two folds
@@ -97,6 +102,12 @@ def test_an_implicit_equilibrium_and_its_derivatives(y):
     assert found + found**5 == pytest.approx(y, rel=1e-13)
     assert float(jax.grad(x)(y)) == pytest.approx(1 / (1 + 5 * found**4), rel=1e-12)
     assert float(jax.jacfwd(jax.grad(x))(y)) == pytest.approx(-20 * found**3 / (1 + 5 * found**4) ** 3, rel=1e-10)
+
+
+@pytest.mark.parametrize("rhs, implicit", [(quintic, True), (square, False)])
+def test_whether_an_equilibrium_is_found_by_iteration(rhs, implicit):
+    slow = quasi_steady_state(uq.Ode(quintic_start, rhs), ["x"])
+    assert is_implicit(slow, {"eps": 1e-3, "k": 0.7}, uq.Design([1.0])) is implicit
 
 
 def test_an_implicit_reduction_is_solved_with_gradients():

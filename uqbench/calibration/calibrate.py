@@ -1,12 +1,12 @@
 """The verb `calibrate`: draws from the posterior, whether they can be trusted, and what they predict for the data."""
 
-import json
 import os
 import time
 
 import arviz as az
 import jax
 import jax.numpy as jnp
+import numpy as np
 import nutpie
 import xarray as xr
 
@@ -118,8 +118,7 @@ def convergence(study: Study, posterior: xr.Dataset) -> xr.Dataset:
     rows = {key: [float(values[name]) for name in names] for key, values in found.items()}
     dataset = xr.Dataset({key: ("parameter", values) for key, values in rows.items()}, coords={"parameter": names})
     resolved = (dataset.rhat <= RHAT) & (dataset.ess_bulk >= ESS) & (dataset.ess_tail >= ESS)
-    limits = f"R-hat <= {RHAT}, bulk and tail ESS >= {ESS}"
-    return dataset.assign(resolved=resolved).assign_attrs(limits=limits)
+    return dataset.assign(resolved=resolved).assign_attrs(largest_rhat=RHAT, least_ess=ESS)
 
 
 def check_settings(*, draws: int, tune: int, chains: int, target_accept: float = 0.8) -> list[str]:
@@ -146,12 +145,13 @@ def _counts(trace: xr.DataTree) -> dict:
     for phase, group in (("warmup", "warmup_sample_stats"), ("sampling", "sample_stats")):
         stats = trace[group]
         diverging = stats["diverging"].values
-        messages = stats["divergence_message"].values[diverging] if "divergence_message" in stats else []
-        # nutpie's word for a density that is not finite: a failed solve, or noise without density at that output
-        failed = sum("logp" in str(message).lower() for message in messages)
+        error = stats["divergence_energy_error"].values[diverging]
+        # Where the density is not finite (a failed solve, or noise without density at that output) nutpie has no
+        # energy to compare.
+        known = error[np.isfinite(error)]
         counts[f"divergences_{phase}"] = int(diverging.sum())
-        counts[f"failed_solves_{phase}"] = int(failed)
-        counts[f"messages_{phase}"] = json.dumps(sorted({str(message) for message in messages}))
+        counts[f"failed_solves_{phase}"] = int(diverging.sum()) - known.size
+        counts[f"energy_errors_{phase}"] = [float(known.min()), float(known.max())] if known.size else []
     return counts
 
 

@@ -7,6 +7,7 @@ so they enter the Sobol indices as one input, `epistemic`, beside the new unit's
 within that one input is a Shapley effect, which asks for no independence, from the runs that are there already.
 """
 
+import json
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -225,7 +226,7 @@ def _quantity_variance(study, quantities, draws, runs, confidence, seed, key):
                 "epistemic_from": "posterior" if draws else "prior",
                 "draws": count,
                 "replicates": replicates,
-                "failed_runs": str(y.attrs["failed"]),
+                "failed_runs": json.dumps(y.attrs["failed"]),
                 "shapley": reason,
             }
         )
@@ -324,7 +325,7 @@ def _sobol(study, quantities, draws, n, second_order, confidence, seed, key) -> 
         if grouped
         else "independent draws from the prior; aleatory parameters by their conditional quantiles"
     )
-    return dataset.assign_attrs({**dataset.attrs, "inputs": meaning, "failed_runs": str(y.attrs["failed"])})
+    return dataset.assign_attrs({**dataset.attrs, "inputs": meaning, "failed_runs": json.dumps(y.attrs["failed"])})
 
 
 @dataclass(frozen=True)

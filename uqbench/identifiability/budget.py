@@ -10,6 +10,10 @@ class Undecided(RuntimeError):
     """A question is left open; the message says why, in the words of the report."""
 
 
+class NoSolver(Undecided):
+    """The program that everything rests on is missing or died: more time would not help."""
+
+
 class Budget:
     """A limit of wall time that is handed down and looked at everywhere.
 

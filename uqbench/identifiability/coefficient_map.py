@@ -93,20 +93,23 @@ class CoefficientMap:
         agree = fibres[0] is not None and fibres[0] == fibres[1]
         solutions, complete = self._solutions(held, fibres[0].count) if agree else ([], False)
         others = solutions if complete else []
-        rows = [
-            self._row(k, points[0], k in moved, fibres[0] if agree else None, others)
-            for k in range(len(self.parameters))
-        ]
-        names = ("verdict", "values", "fixed_by", "alternatives", "reason")
+        rows = [self._row(k, k in moved, fibres[0] if agree else None, others) for k in range(len(self.parameters))]
+        names = ("verdict", "values", "alternatives", "reason")
         columns = zip(*rows, strict=True) if rows else [()] * len(names)
+        fixed_by = np.zeros((len(self.parameters), len(self.coefficients)), dtype=bool)
+        for k in set(range(len(self.parameters))) - moved:
+            fixed_by[k, self._smallest(k, points[0])] = True
         degree = sum(sympy.Poly(p, *self.symbols).total_degree() for p in self._parts()) if self.parameters else 0
         return xr.Dataset(
-            {name: ("parameter", list(column)) for name, column in zip(names, columns, strict=True)},
-            {"parameter": list(self.parameters)},
+            {
+                **{name: ("parameter", list(column)) for name, column in zip(names, columns, strict=True)},
+                "fixed_by": (("parameter", "coefficient"), fixed_by),
+                "expression": ("coefficient", [str(value) for value in self.coefficients.values()]),
+            },
+            {"parameter": list(self.parameters), "coefficient": list(self.coefficients)},
             {
                 "rank": len(self.parameters) - len(free),
                 "unknowns": len(self.parameters),
-                "coefficients": [f"{name}: {value}" for name, value in self.coefficients.items()],
                 "solutions": [_as_text(s) for s in solutions] if complete else [],
                 "held": [self.parameters[k] for k in held],
                 "failure_probability": float((2 * (degree + 1) / PRIME) ** REPEATS),
@@ -114,21 +117,20 @@ class CoefficientMap:
             },
         )
 
-    def _row(self, k: int, point: Point, moved: bool, fibre: Fibre | None, solutions: list) -> tuple:
+    def _row(self, k: int, moved: bool, fibre: Fibre | None, solutions: list) -> tuple:
         name = self.parameters[k]
         if moved:
             holders = [str(c) for c in self.coefficients.values() if c.has(self.symbols[k])]
             reason = (f"seen only together with others, in {', '.join(holders)}" if holders
                       else "never seen: no coefficient depends on it")  # fmt: skip
-            return "none", 0, "", "", reason
-        fixed_by = "; ".join(self._smallest(k, point))
+            return "none", 0, "", reason
         if fibre is None:
-            return "undecided", 0, fixed_by, "", "finitely many values; how many is more than this method can say"
+            return "undecided", 0, "", "finitely many values; how many is more than this method can say"
         if k in fibre.single:
-            return "global", 1, fixed_by, "", "one value gives these coefficients"
+            return "global", 1, "", "one value gives these coefficients"
         others = list(dict.fromkeys(str(s[name]) for s in solutions if str(s[name]) != name))
         alternatives = f": besides {name} also {', '.join(others)}" if others else ""
-        return "local", fibre.values[k], fixed_by, ", ".join(others), f"{fibre.values[k]} values fit{alternatives}"
+        return "local", fibre.values[k], ", ".join(others), f"{fibre.values[k]} values fit{alternatives}"
 
     def _parts(self):
         for c in self.coefficients.values():
@@ -183,10 +185,9 @@ class CoefficientMap:
         expressions = [polynomial.as_expr() for polynomial in polynomials]
         return sympy.groebner(expressions, _SLACK, *self.symbols, order="grevlex", modulus=PRIME)
 
-    def _smallest(self, k: int, point: Point) -> list[str]:
+    def _smallest(self, k: int, point: Point) -> list[int]:
         """The fewest coefficients whose gradients span the direction of parameter `k`."""
-        names, width = list(self.coefficients), len(self.parameters)
-        rows = point.gradients
+        rows, width = point.gradients, len(self.parameters)
         unit = tuple(int(i == k) for i in range(width))
         for size in range(1, len(rows) + 1):
             if comb(len(rows), size) > LARGEST_SEARCH:
@@ -194,8 +195,8 @@ class CoefficientMap:
             for chosen in combinations(range(len(rows)), size):
                 picked = [rows[i] for i in chosen]
                 if _matrix(picked, width).rank() == _matrix([*picked, unit], width).rank():
-                    return [names[i] for i in chosen]
-        return names
+                    return list(chosen)
+        return list(range(len(rows)))
 
     def _solutions(self, held: Sequence[int], count: int) -> tuple[list[dict[str, sympy.Expr]], bool]:
         """All solutions by formula, the true one first, and whether they are all that there are."""

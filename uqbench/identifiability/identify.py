@@ -177,12 +177,14 @@ def _transfer(model: Model, design: Design) -> dict:
     ]
     poles = dict.fromkeys(pole for function in system.response.values() for pole in function.poles if pole != 0)
     fixed = {
-        str(name): str(text) for name, text in zip(found.parameter.values, found.fixed_by.values, strict=True) if text
+        name: found.coefficient.values[fixes].tolist()
+        for name, fixes in zip(found.parameter.values.tolist(), found.fixed_by.values, strict=True)
+        if fixes.any()
     }
     return {
         "functions": functions,
         "poles": [sympy.latex(pole) for pole in poles],
-        "coefficients": found.attrs["coefficients"],
+        "coefficients": dict(zip(found.coefficient.values.tolist(), found.expression.values.tolist(), strict=True)),
         "fixed_by": fixed,
     }
 

@@ -218,10 +218,11 @@ def linear_identifiability(
     Returns:
         by `parameter` (the free ones in the equations): `verdict` "global", "local", "none" or "undecided"; `values`,
         the number of complex values that give the same outputs (0 where there are infinitely many or it is not
-        known); `fixed_by`, the smallest set of coefficients that determines it up to finitely many values;
-        `alternatives`, what else it may be, in terms of the true values, where there are formulas for all; `reason` in
-        words. Attributes: `rank`, `coefficients` and all `solutions` as text (with the parameters `held` at their true
-        values where there is a continuum), `failure_probability` of the rank, `method`.
+        known); `fixed_by` (parameter, coefficient), whether a coefficient is in the smallest set that determines it up
+        to finitely many values; `alternatives`, what else it may be, in terms of the true values, where there are
+        formulas for all; `reason` in words. By `coefficient`: its `expression` as text. Attributes: `rank` and all
+        `solutions` as text (with the parameters `held` at their true values where there is a continuum),
+        `failure_probability` of the rank, `method`.
 
     Raises:
         InputError: as `transfer_function`.

@@ -70,12 +70,13 @@ class Decision:
 
 @dataclass
 class Findings:
-    """A table that is filled as methods succeed."""
+    """A table that is filled as methods succeed; `several` are the names whose verdict takes several experiments."""
 
     names: tuple[str, ...]
     verdicts: dict[str, str] = field(default_factory=dict)
     methods: dict[str, str] = field(default_factory=dict)
     reasons: dict[str, str] = field(default_factory=dict)
+    several: set[str] = field(default_factory=set)
 
     @property
     def open(self) -> tuple[str, ...]:
@@ -127,7 +128,7 @@ def decide(question: Question, outcome: Rank, rng: np.random.Generator, budget: 
     for alone, together in TURNS:
         attempt = global_identifiability(question, outcome, rng, budget.part(min(alone, budget.left / 2)))
         found.add(attempt.verdicts, TAYLOR, attempt.words)
-        if not found.open or not _solvable(attempt.reason):
+        if not found.open or attempt.final:
             found.leave(attempt.reason)
             answer = attempt
             break
@@ -135,18 +136,13 @@ def decide(question: Question, outcome: Rank, rng: np.random.Generator, budget: 
         if not found.open or budget.left <= 0:
             break
     steps = replace(steps, orders=answer.steps.orders)
-    single = not any(reason == SEVERAL for reason in found.reasons.values())
+    single = not found.several
     if found.names and not found.verdicts:
         generators = Generators((), False, next(iter(found.reasons.values()), ""))
     else:
         unique = tuple(name for name in question.unknowns if found.verdicts.get(name) == "global")
         generators = combinations(question, steps, rng, budget, unique, learned, single=answer.degree == 1)
     return _decision(found, answer, generators, single)
-
-
-def _solvable(reason: str) -> bool:
-    """Whether more work could help: not where msolve itself is missing or dead."""
-    return not any(word in reason for word in ("install", "could not be started", "killed"))
 
 
 def _decision(found: Findings, answer: Answer, generators: Generators, single: bool = True) -> Decision:
@@ -215,6 +211,7 @@ def _by_equations(question, outcome, rng, budget: Budget, seconds: float, found:
     others = {name: "global" for name in found.open if learned.verdicts.get(name) == "global"}
     found.add(others, EQUATIONS)
     found.reasons |= dict.fromkeys(others, SEVERAL)
+    found.several |= set(others)
     return (last if last.repeats else answer), learned
 
 

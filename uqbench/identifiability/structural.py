@@ -63,13 +63,20 @@ class SingularStart(InputError):
 
 @dataclass(frozen=True)
 class Finding:
-    """What was found of one unknown; `locally`: whether at most finitely many values are possible."""
+    """What was found of one unknown.
+
+    Args:
+        verdict, reason, combination, method: as in the result.
+        locally: whether at most finitely many values are possible.
+        this_start: whether it holds only because the states start where they do.
+    """
 
     verdict: str
     reason: str
     combination: str = ""
     method: str = RANK
     locally: bool = True
+    this_start: bool = False
 
 
 def structural_identifiability(
@@ -137,7 +144,7 @@ def structural_identifiability(
         decision = decide(question, outcome, rng, Budget(budget))
         findings |= _decided(question, decision, findings)
     if has_events:
-        findings |= _left_open_by_events(model, design, outcome.generic, question, findings)
+        findings |= _left_open_by_events(model, design, findings)
     findings |= _hierarchy(model, question, findings, level)
     dataset = _dataset(model, question, outcome, points, findings, decision)
     dataset.attrs["suggestion"] = json.dumps(_suggestion(model, findings, decision))
@@ -179,7 +186,7 @@ def _at_this_start(question: Question, generic: Rank, findings: dict[str, Findin
     out = {}
     for k, name in enumerate(question.unknowns):
         if findings[name].verdict == "none" and not any(row[k] for row in free):
-            out[name] = replace(findings[name], reason=f"{findings[name].reason} ({THIS_START})")
+            out[name] = replace(findings[name], reason=f"{findings[name].reason} ({THIS_START})", this_start=True)
     return out
 
 
@@ -208,9 +215,7 @@ def _decided(question: Question, decision: Decision, local: dict[str, Finding]) 
     return out
 
 
-def _left_open_by_events(
-    model: Model, design: Design | None, generic: Rank | None, question: Question, known: dict[str, Finding]
-) -> dict[str, Finding]:
+def _left_open_by_events(model: Model, design: Design | None, known: dict[str, Finding]) -> dict[str, Finding]:
     """What doses and switches leave undecided."""
     entering = parameters_of_events(model, design)
     out = {
@@ -218,7 +223,7 @@ def _left_open_by_events(
         for name in model.space.free if name in entering and name not in known
     }  # fmt: skip
     for name, finding in known.items():
-        if finding.verdict == "none" and (name in entering or (generic and THIS_START in finding.reason)):
+        if finding.verdict == "none" and (name in entering or finding.this_start):
             out[name] = replace(finding, verdict="undecided", reason=f"{finding.reason}; {LATER_EVENTS}")
     return out
 

@@ -9,9 +9,10 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from ..errors import InputError
+from ..results import group
 from .drawing import COLOURS, COLUMNS, PALETTE, WIDTH, hide_spare, kernel_density, styled, window, with_unit
 from .sentences import input_label, part_label
-from .tables import described, group, output_unit, parts, percent, time_unit, unit_name, unit_text
+from .tables import described, output_unit, parts, percent, time_unit, unit_name, unit_text
 
 
 @styled

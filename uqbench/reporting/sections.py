@@ -10,37 +10,40 @@ import numpy as np
 import pandas as pd
 import xarray as xr
 
+from ..results import attribute, group, verb_of
 from . import figures, sensitivity_figures, sentences, separation, svg, tables
 from .blocks import Cell, Drawing, Equations, Paragraph, Section, Table
 from .sentences import ess_text
-from .tables import MISSING, group, interval, percent, rounded, unit_text
+from .tables import MISSING, interval, percent, rounded, unit_text
 
 
 def sections(tree: xr.DataTree, study: str) -> list[Section]:
     """All sections in the order of reading."""
     described = "structure" if "structure" in tree.children else "posterior"
     observed = ("posterior_band", "posterior_predictive", "observed_data")
-    plan: list[tuple[str, str, str, Sequence[str], Callable]] = [
-        ("model", "Model", "identify", ("structure",), _model),
-        *[("scales", "Time scales", "identify", ("separation",), separation.section)] * ("separation" in tree.children),
-        ("parameters", "Parameters", "calibrate", (described,), _parameters),
-        ("identifiability", "Identifiability", "identify", ("structure",), _identifiability),
-        ("data", "Data and predictions", "calibrate", observed, _data),
-        ("learning", "From prior to posterior", "calibrate", ("prior", "posterior"), _learning),
-        ("sampling", "Sampling", "calibrate", ("convergence", "posterior"), _sampling),
-        ("variance", "Spread of predictions", "decompose", ("variance",), _variance),
-        ("inputs", "Inputs that matter", "decompose", ("sobol",), _inputs),
+    plan: list[tuple[str, str, Sequence[str], Callable]] = [
+        ("model", "Model", ("structure",), _model),
+        *[("scales", "Time scales", ("separation",), separation.section)] * ("separation" in tree.children),
+        ("parameters", "Parameters", (described,), _parameters),
+        ("identifiability", "Identifiability", ("structure",), _identifiability),
+        ("data", "Data and predictions", observed, _data),
+        ("learning", "From prior to posterior", ("prior", "posterior"), _learning),
+        ("sampling", "Sampling", ("convergence", "posterior"), _sampling),
+        ("variance", "Spread of predictions", ("variance",), _variance),
+        ("inputs", "Inputs that matter", ("sobol",), _inputs),
     ]
-    return [
-        Section(name, title, *make(tree, study))
-        if all(needed in tree.children for needed in groups)
-        else Section(name, title, missing=verb)
-        for name, title, verb, groups, make in plan
-    ]
+
+    def section(name: str, title: str, needed: Sequence[str], make: Callable) -> Section:
+        missing = next((each for each in needed if group(tree, each) is None), None)
+        if missing is not None:
+            return Section(name, title, missing=verb_of(missing))
+        return Section(name, title, *make(tree, study))
+
+    return [section(*each) for each in plan]
 
 
 def _model(tree, study) -> tuple[str, list]:
-    equations, outputs = (tables.structure_entry(tree, name) or [] for name in ("equations", "outputs"))
+    equations, outputs = (attribute(tree, "structure", name) or [] for name in ("equations", "outputs"))
     # `equations` may have the outputs already; the later entry, with their names spelt out, is kept
     distinct = {re.sub(r"\\mathrm|[{}\s]", "", latex): latex for latex in [*equations, *outputs]}
     # an output that is a state of the same name needs no line
@@ -133,10 +136,9 @@ def _identifiability(tree, study) -> tuple[str, list]:
             "least known direction": rounded(row.get("weakest", np.nan), 0.1),
         }
         rows.append([cells[column] for column in columns])
-    attributes = group(tree, "structure").attrs
-    information = [Paragraph(sentences.information(tree))] if "fisher" in tree.children else []
-    if "no_information" in tree["structure"].attrs:
-        information = [Paragraph(f"No Fisher information {tree['structure'].attrs['no_information']}")]
+    information = [Paragraph(sentences.information(tree))] if group(tree, "fisher") is not None else []
+    if why := attribute(tree, "structure", "no_information"):
+        information = [Paragraph(f"No Fisher information {why}")]
     together = [Paragraph(text) for text in (sentences.combinations(tree), sentences.suggestion(tree)) if text]
     blocks = [
         *information,
@@ -151,26 +153,12 @@ def _identifiability(tree, study) -> tuple[str, list]:
             * ("weakest" in table),
         ),
     ]
-    method = [f"Structure: {attributes['method']}." if "method" in attributes else ""]
-    method += [f"Asked of the measurements {attributes['measured']}."] if "measured" in attributes else []
-    if "failure_probability" in attributes:
-        chance = rounded(float(attributes["failure_probability"]), digits=2)
-        method.append(f"Which parameters are identifiable at least locally errs with a probability below {chance}.")
-    if attributes.get("repeats"):
-        chance = rounded(float(attributes["global_failure_probability"]), digits=2)
-        method.append(f"“Global” or “local” is wrong with an estimated probability of {chance}.")
-        method.append("Complex and negative values count as values.")
-        if attributes.get("experiments") == "several":
-            method.append("Some verdicts take several experiments with different initial states.")
-    if "structural_seconds" in attributes:
-        took, budget = (rounded(float(attributes[name]), digits=2) for name in ("structural_seconds", "budget"))
-        method.append(f"It took {took} s of at most about {budget} s.")
-    return sentences.structural(tree), [*blocks, Paragraph(" ".join(method), "quiet")]
+    return sentences.structural(tree), [*blocks, Paragraph(sentences.structural_method(tree), "quiet")]
 
 
 def _transfer(tree) -> list:
     """Transfer functions and poles, where the model is linear."""
-    found = tables.structure_entry(tree, "transfer") or {}
+    found = attribute(tree, "structure", "transfer") or {}
     if not found.get("functions"):
         return []
     lines = [*found["functions"]]
@@ -217,8 +205,7 @@ def _sampling(tree, study) -> tuple[str, list]:
     convergence = group(tree, "convergence")
     sizes = tree["posterior"].sizes
     text = f"{sizes['chain']} chains of {sizes['draw']} draws"
-    if "limits" in convergence.attrs:
-        text += f"; resolved means {sentences.limits(tree)} for every parameter"
+    text += f"; resolved means {sentences.limits(tree)} for every parameter"
     rhat = rounded(float(convergence["rhat"].max()), 0.01)
     bulk, tail = (ess_text(float(convergence[name].min())) for name in ("ess_bulk", "ess_tail"))
     text += f". Largest R-hat {rhat}, smallest bulk ESS {bulk}, smallest tail ESS {tail}."
@@ -231,28 +218,27 @@ def _sampling(tree, study) -> tuple[str, list]:
 
 
 def _variance(tree, study) -> tuple[str, list]:
-    dataset = group(tree, "variance")
-    level = percent(float(dataset.attrs.get("confidence", 0.95)))
-    source = str(dataset.attrs.get("epistemic_from", ""))
+    level = percent(attribute(tree, "variance", "confidence"))
     known = {"posterior": "what the data have left open (posterior)", "prior": "the prior; no data were used"}
+    source = known[attribute(tree, "variance", "epistemic_from")]
     picture = svg.inline(figures.variance_stack(tree), sentences.split(tree), "variance")
     caption = f"Shares of the variance in a new unit; whiskers are {level} intervals. "
     blocks: list = [
-        Drawing(picture, f"{caption}Not known yet: {known.get(source, source)}."),
+        Drawing(picture, f"{caption}Not known yet: {source}."),
         _quantities(tree),
         _parts(tree, level),
     ]
     how = [
-        f"{title}: {dataset.attrs[name]}."
+        f"{title}: {said}."
         for name, title in (("estimator", "Estimator"), ("interval", "Intervals"), ("coverage", "Measured coverage"))
-        if name in dataset.attrs
+        if (said := attribute(tree, "variance", name))
     ]
     if how:
         blocks.append(Paragraph(" ".join(how), "quiet"))
-    if failed := sentences.failures(dataset):
+    if failed := sentences.failures(tree, "variance"):
         blocks.append(Paragraph(failed, "flag"))
-    if "variance_over_time" in tree.children:
-        for index, output in enumerate(map(str, tree["variance_over_time"]["output"].values)):
+    if (over_time := group(tree, "variance_over_time")) is not None:
+        for index, output in enumerate(map(str, over_time["output"].values)):
             shown = f"Shares of the variance of one measurement of {output} in a new unit."
             picture = svg.inline(figures.variance_over_time(tree, output), shown, f"time{index}")
             caption = f"{shown} Thin lines: {level} interval of the part not known yet."
@@ -309,12 +295,12 @@ def _bounds(row: pd.Series, part: str) -> str:
 def _inputs(tree, study) -> tuple[str, list]:
     dataset = group(tree, "sobol")
     picture = svg.inline(figures.sobol_bars(tree), sentences.inputs(tree), "sobol")
-    level = percent(float(dataset.attrs.get("confidence", 0.95)))
-    caption = f"Sobol indices with {level} intervals. Inputs: {dataset.attrs.get('inputs', 'the parameters')}."
+    level = percent(attribute(tree, "sobol", "confidence"))
+    caption = f"Sobol indices with {level} intervals. Inputs: {attribute(tree, 'sobol', 'inputs')}."
     blocks: list = [Drawing(picture, caption)]
-    if failed := sentences.failures(dataset):
+    if failed := sentences.failures(tree, "sobol"):
         blocks.append(Paragraph(failed, "flag"))
-    if text := sentences.open_indices(dataset):
+    if text := sentences.open_indices(tree):
         blocks.append(Paragraph(text, "quiet"))
     if "S2" in dataset:
         for quantity in dataset["quantity"].values:

@@ -4,24 +4,19 @@ A sentence never claims more than its interval allows: where that leaves a quest
 "not resolved".
 """
 
-import ast
-import json
-import re
-
 import numpy as np
 import xarray as xr
 
+from ..results import attribute, group
 from .tables import (
     coverage,
     generators,
-    group,
     identifiability,
     narrowing,
     parameters,
     parts,
     percent,
     rounded,
-    structure_entry,
     time_unit,
     unit_name,
     unit_text,
@@ -113,21 +108,44 @@ def structural(tree: xr.DataTree) -> str:
         return f"Whether the parameters can be identified at all is {NOT_RESOLVED}"
     if open_:
         said.append(f"for {listed(open_)} the question is {NOT_RESOLVED}")
-    kinds = [(one, "globally"), (some, "only locally"), (half, "at least locally")]
-    *named, last = sorted([kind for kind in kinds if kind[0]], key=lambda kind: len(kind[0])) or [([], "")]
-    said += [f"{listed(names)} {'is' if len(names) == 1 else 'are'} {how} identifiable" for names, how in named]
+    # how it is said beside others, and by itself
+    kinds = [(one, "globally", "globally"), (some, "only locally", "locally"), (half, "at least locally", "locally")]
+    *named, last = sorted([kind for kind in kinds if kind[0]], key=lambda kind: len(kind[0])) or [([], "", "")]
+    said += [f"{listed(names)} {'is' if len(names) == 1 else 'are'} {how} identifiable" for names, how, _ in named]
     if last[0]:
-        names, how = last
+        names, beside, alone = last
         who = f"{'the other' if said else 'all'} {counted(len(names), 'parameter')}"
         if len(names) == 1 or (not lost and not open_ and len(verdict) <= 3):
             who = listed(names)
-        how = how if named else how.split()[-1]
-        said.append(f"{who} {'is' if len(names) == 1 else 'are'} {how} identifiable")
+        said.append(f"{who} {'is' if len(names) == 1 else 'are'} {beside if named else alone} identifiable")
     if half:
         which = "them" if len(half) == len(verdict) else listed(half)
         said.append(f"whether other values of {which} give the same outputs is {NOT_RESOLVED}")
     text = "; ".join(said)
     return text if lost or len(verdict) <= 3 else sentence(text)
+
+
+def structural_method(tree: xr.DataTree) -> str:
+    """How the structural verdicts were found, and how sure they are."""
+
+    def found(key: str):
+        return attribute(tree, "structure", key)
+
+    said = [f"Structure: {found('method')}."] if found("method") else []
+    said += [f"Asked of the measurements {found('measured')}."] if found("measured") else []
+    if (chance := found("failure_probability")) is not None:
+        chance = rounded(chance, digits=2)
+        said.append(f"Which parameters are identifiable at least locally errs with a probability below {chance}.")
+    if found("repeats"):
+        chance = rounded(found("global_failure_probability"), digits=2)
+        said.append(f"“Global” or “local” is wrong with an estimated probability of {chance}.")
+        said.append("Complex and negative values count as values.")
+        if found("experiments") == "several":
+            said.append("Some verdicts take several experiments with different initial states.")
+    if (took := found("structural_seconds")) is not None:
+        took, budget = rounded(took, digits=2), rounded(found("budget"), digits=2)
+        said.append(f"It took {took} s of at most about {budget} s.")
+    return " ".join(said)
 
 
 def _locally(table, names):
@@ -152,15 +170,14 @@ def combinations(tree: xr.DataTree) -> str:
 
 def transfer(tree: xr.DataTree) -> str:
     """What the coefficients of the transfer functions say of each parameter; empty where the model is not linear."""
-    found = structure_entry(tree, "transfer") or {}
+    found = attribute(tree, "structure", "transfer") or {}
     if not found.get("functions"):
         return ""
     text = "The equations are linear in the states, so all that the outputs can show is in the coefficients of the "
-    text += f"transfer functions: {listed([unit_text(each) for each in found['coefficients']])}. "
-    expressions = dict(each.rsplit(": ", 1) for each in found["coefficients"])
+    expressions = {name: unit_text(expression) for name, expression in found["coefficients"].items()}
+    text += f"transfer functions: {listed([f'{unit_text(name)}: {text}' for name, text in expressions.items()])}. "
     resolved = [
-        f"{name} by {listed([unit_text(expressions[each]) for each in names.split('; ')])}"
-        for name, names in found["fixed_by"].items()
+        f"{name} by {listed([expressions[each] for each in names])}" for name, names in found["fixed_by"].items()
     ]
     if resolved:
         text += f"Up to finitely many values they fix {'; '.join(resolved)}. "
@@ -169,7 +186,7 @@ def transfer(tree: xr.DataTree) -> str:
 
 def suggestion(tree: xr.DataTree) -> str:
     """The combinations by which the model can be written anew; empty where there is nothing to gain."""
-    found = structure_entry(tree, "suggestion") or {}
+    found = attribute(tree, "structure", "suggestion") or {}
     if not found:
         return ""
     pairs = ", ".join(f'"{name}": "{text}"' for name, text in found.items())
@@ -179,11 +196,11 @@ def suggestion(tree: xr.DataTree) -> str:
 def information(tree: xr.DataTree) -> str:
     """Rank and condition of the Fisher information, and the direction that is known least."""
     fisher = group(tree, "fisher")
-    eigenvalue, attributes = fisher["eigenvalue"].values, fisher.attrs
-    size, rank = len(eigenvalue), int(attributes["rank"])
-    logs = "logarithms of the parameters" if attributes.get("scale") == "log" else "parameters"
-    where = f" (at the {attributes['at']})" if attributes.get("at") else ""
-    space = f"{counted(size, 'direction')} in the space of the {logs}{where}"
+    eigenvalue = fisher["eigenvalue"].values
+    rank, scale, at = (attribute(tree, "fisher", key) for key in ("rank", "scale", "at"))
+    size = len(eigenvalue)
+    logs = "logarithms of the parameters" if scale == "log" else "parameters"
+    space = f"{counted(size, 'direction')} in the space of the {logs} (at the {at})"
     if rank < size:
         text = f"To first order these data determine only {counted(rank, 'of', 'of')} {space}: "
         text += f"{counted(size - rank, 'direction')} cannot be seen at all. "
@@ -234,7 +251,7 @@ def converged(tree: xr.DataTree) -> str:
 
 def remedy(tree: xr.DataTree, study: str) -> str | None:
     """What does not satisfy the limits, with its numbers and what to do; None where everything does."""
-    convergence, lost = group(tree, "convergence"), unresolved(tree)
+    lost = unresolved(tree)
     if not lost:
         return None
     rows = parameters(tree).loc[lost]
@@ -242,24 +259,24 @@ def remedy(tree: xr.DataTree, study: str) -> str | None:
         f"{name} (R-hat {rounded(row.rhat, 0.01)}, ESS bulk {ess_text(row.ess_bulk)}, tail {ess_text(row.ess_tail)})"
         for name, row in rows.iterrows()
     ]
-    draws = json.loads(convergence.attrs.get("settings", "{}")).get("draws")
-    more = f" --draws {4 * int(draws)}" if draws else ""
-    asked = f", where {limits(tree)} is asked for" if "limits" in convergence.attrs else ""
+    more = 4 * attribute(tree, "convergence", "settings")["draws"]
     return (
-        f"{sentence(NOT_RESOLVED)}: {'; '.join(said)}{asked}. What is said of it here is not to be used. Take more "
-        f"draws (`uqbench calibrate {study}{more}`); if R-hat stays high, the chains have found different answers."
+        f"{sentence(NOT_RESOLVED)}: {'; '.join(said)}, where {limits(tree)} is asked for. What is said of it here is "
+        f"not to be used. Take more draws (`uqbench calibrate {study} --draws {more}`); if R-hat stays high, the "
+        "chains have found different answers."
     )
 
 
 def limits(tree: xr.DataTree) -> str:
-    """What counts as converged, as it is written by hand."""
-    return str(tree["convergence"].attrs["limits"]).replace("<=", "≤").replace(">=", "≥")
+    """What counts as converged."""
+    rhat, ess = (attribute(tree, "convergence", key) for key in ("largest_rhat", "least_ess"))
+    return f"R-hat ≤ {rhat}, bulk and tail ESS ≥ {ess}"
 
 
 def rejected(tree: xr.DataTree) -> list[str]:
     """Every divergence and failed solve of a calibration, in words: a paragraph for warm-up, one for the kept draws."""
     posterior, stats = group(tree, "posterior"), group(tree, "sample_stats")
-    counts = {phase: posterior.attrs.get(f"divergences_{phase}") for phase in ("warmup", "sampling")}
+    counts = {phase: attribute(tree, "posterior", f"divergences_{phase}") for phase in ("warmup", "sampling")}
     if counts["sampling"] is None and stats is not None and "diverging" in stats:
         counts["sampling"] = int(stats["diverging"].sum())
     total = posterior.sizes["chain"] * posterior.sizes["draw"]
@@ -273,19 +290,19 @@ def rejected(tree: xr.DataTree) -> list[str]:
             "Near such points draws may be missing; if there are more than a few, raise `--target-accept`.",
         ),
     ):
-        count, failed = counts[phase], posterior.attrs.get(f"failed_solves_{phase}")
+        count, failed = counts[phase], attribute(tree, "posterior", f"failed_solves_{phase}")
         if count is None:
             said.append(f"{where}, divergences were not recorded.")
             continue
-        count = int(count)
         steps = (
             f"{count}{of} {'transition' if count == 1 and not of else 'transitions'} diverged"
             if count
             else f"no transition{of} diverged"
         )
         text = f"{where}, {steps}{_failed(count, failed)}."
-        if messages := _messages(posterior.attrs.get(f"messages_{phase}")):
-            text += f" The sampler said {messages}."
+        if ends := attribute(tree, "posterior", f"energy_errors_{phase}"):
+            size = " to ".join(rounded(value) for value in dict.fromkeys(ends))
+            text += f" The others jumped in energy, by {size}."
         said.append(f"{text} {advice}" if count else text)
     return said
 
@@ -294,7 +311,6 @@ def _failed(divergences: int, failed) -> str:
     """How many of the divergences were failed solves; a failed solve is a rejected point and counts as a divergence."""
     if failed is None:
         return "; failed solves were not recorded"
-    failed = int(failed)
     if not failed:
         return " and no solve failed"
     if not divergences:
@@ -304,54 +320,39 @@ def _failed(divergences: int, failed) -> str:
     return f", {who}because a solve failed or the density was not finite"
 
 
-def _messages(text: str | None) -> str:
-    """The sampler's messages; those that differ only in their number become one."""
-    kinds: dict[str, list[str]] = {}
-    for message in json.loads(text or "[]"):
-        head, number = re.fullmatch(r"(.*?)[:\s]*([-+]?\d[\d.]*(?:e[-+]?\d+)?)?", message, re.DOTALL).groups()
-        kinds.setdefault(head, []).extend([number] if number else [])
-    said = []
-    for head, numbers in kinds.items():
-        values = sorted(map(float, numbers))
-        ends = [rounded(value) for value in dict.fromkeys((values[0], values[-1]))] if values else []
-        said.append(f"“{head}”" + (f" ({' to '.join(ends)})" if ends else ""))
-    return ", ".join(said)
-
-
-def failures(dataset: xr.Dataset) -> str | None:
+def failures(tree: xr.DataTree, name: str) -> str | None:
     """Failed runs of a decomposition, in words; None where none failed."""
-    try:
-        reasons = ast.literal_eval(dataset.attrs.get("failed_runs", "{}"))
-    except (ValueError, SyntaxError):
-        return f"Failed runs: {dataset.attrs['failed_runs']}."
+    reasons = attribute(tree, name, "failed_runs")
     if not reasons:
         return None
-    return (
-        "Runs that failed and were left out: "
-        + "; ".join(f"{count} because of “{why}”" for why, count in reasons.items())
-        + "."
-    )
+    said = "; ".join(f"{count} because of “{why}”" for why, count in reasons.items())
+    return f"Runs that failed and were left out: {said}."
 
 
 def split(tree: xr.DataTree) -> str:
     """Which part of each quantity's variance dominates, where the interval tells."""
     dataset = group(tree, "variance")
-    kinds: dict[str, list[str]] = {}
+    dominant: dict[str, list[tuple[str, str]]] = {}
     open_ = []
-    for quantity in dataset["quantity"].values:
+    for quantity in map(str, dataset["quantity"].values):
         share = dataset.sel(quantity=quantity)
         most = max(parts(dataset), key=lambda part, share=share: float(share[f"{part}_share"]))
         if float(share[f"{most}_share_lower"]) > 0.5:
-            size = percent(float(share[f"{most}_share"]))
-            amount = "the whole variance of" if size == percent(1.0) else f"{size} of the variance of"
-            kinds.setdefault(most, []).append(f"{amount} {quantity}")
+            dominant.setdefault(most, []).append((quantity, percent(float(share[f"{most}_share"]))))
         else:
-            open_.append(str(quantity))
+            open_.append(quantity)
+    unit = unit_name(tree)
+    between = f"is between {unit}s" if unit != "unit" else "is between units or is random"
+    meaning = {"epistemic": "is not known yet", "aleatory": between, "measurement": "is measurement"}
     said = []
-    for part, members in kinds.items():
-        repeated = [members[0], *(member.replace("the variance of ", "that of ") for member in members[1:])]
-        label = {"epistemic": "is not known yet", "measurement": "is measurement"}.get(part, part_label(part, tree))
-        said.append(f"{listed(repeated)} {label.replace('differs between', 'is between')}")
+    for part, members in dominant.items():
+        amounts = [
+            f"the whole variance of {quantity}"
+            if size == percent(1.0)
+            else f"{size} of {'that' if place else 'the variance'} of {quantity}"
+            for place, (quantity, size) in enumerate(members)
+        ]
+        said.append(f"{listed(amounts)} {meaning[part]}")
     if open_:
         said.append(f"which part dominates the variance of {listed(open_)} is {NOT_RESOLVED}")
     return sentence("; ".join(said))
@@ -369,8 +370,9 @@ def over_time(tree: xr.DataTree, output: str) -> str:
     return f"Of the variance of a new measurement of {output} {bound}."
 
 
-def open_indices(dataset: xr.Dataset) -> str:
+def open_indices(tree: xr.DataTree) -> str:
     """Which inputs may or may not matter, and how many base samples would tell; empty where all is resolved."""
+    dataset = group(tree, "sobol")
     if "resolved" not in dataset or bool(dataset["resolved"].all()):
         return ""
     said = []
@@ -379,10 +381,8 @@ def open_indices(dataset: xr.Dataset) -> str:
         open_ = [input_label(str(name)) for name in chosen["parameter"].values[~chosen["resolved"].values.astype(bool)]]
         said += [f"{listed(open_)} for {quantity}"] if open_ else []
     needed = np.where(dataset["resolved"], 0.0, dataset["n_needed"]).max()
-    limit = percent(float(dataset.attrs.get("influential", 0.05)))
-    text = (
-        f"Whether the total index exceeds {limit} is {NOT_RESOLVED} at n = {int(dataset.attrs['n'])}: {'; '.join(said)}"
-    )
+    influential, n = (attribute(tree, "sobol", key) for key in ("influential", "n"))
+    text = f"Whether the total index exceeds {percent(influential)} is {NOT_RESOLVED} at n = {n}: {'; '.join(said)}"
     if np.isfinite(needed) and needed < 1e7:
         return f"{text}; about n = {2 ** int(np.ceil(np.log2(needed)))} would tell."
     return f"{text}; it lies too close to that for any n to tell."
@@ -397,8 +397,7 @@ def inputs(tree: xr.DataTree) -> str:
         order = np.argsort(-chosen["ST"].values)
         first, others = order[0], order[1:]
         competing = [i for i in others if float(chosen["ST_upper"][i]) > float(chosen["ST_lower"][first])]
-        label = [input_label(str(name)) for name in chosen["parameter"].values]
-        label = ["what is not known yet" if name == "not known yet" else name for name in label]
+        label = ["what is not known yet" if name == "epistemic" else str(name) for name in chosen["parameter"].values]
         if competing:
             either = listed([label[i] for i in (first, *competing)], "or")
             said.append(f"{either} for {quantity} (which of them is {NOT_RESOLVED})")

@@ -1,14 +1,13 @@
 """The section of the report on time scales: whether the fast states of a reduced model may be left out."""
 
-import json
-
 import numpy as np
 import pandas as pd
 import xarray as xr
 
+from ..results import attribute, group
 from .blocks import Cell, Paragraph, Table
 from .sentences import listed, sentence
-from .tables import MISSING, group, percent, rounded
+from .tables import MISSING, percent, rounded
 
 
 def section(tree: xr.DataTree, study: str) -> tuple[str, list]:
@@ -26,24 +25,25 @@ def section(tree: xr.DataTree, study: str) -> tuple[str, list]:
         ]
         for name, row in table.iterrows()
     ]
-    blocks: list = [Paragraph(dataset.attrs["warning"], "flag")] if dataset.attrs["warning"] else []
+    warning, meaning = (attribute(tree, "separation", key) for key in ("warning", "meaning"))
+    blocks: list = [Paragraph(warning, "flag")] if warning else []
     caption = (
         "Error: largest difference to the full model, relative to the largest value of a slow state; at the medians."
     )
     columns = ["experiment", "separation", "why", "slow over fast rate", "error", "of outputs"]
     blocks += [
-        Paragraph(draws(dataset)),
+        Paragraph(draws(tree)),
         Table(columns, rows, ["experiment", "separation", "why"], caption),
-        Paragraph(sentence(dataset.attrs["meaning"]), "quiet"),
+        Paragraph(sentence(meaning), "quiet"),
     ]
-    return heading(dataset), blocks
+    return heading(tree), blocks
 
 
-def heading(dataset: xr.Dataset) -> str:
+def heading(tree: xr.DataTree) -> str:
     """Whether the time scales allow the fast states to be left out."""
-    fast = listed(json.loads(dataset.attrs["fast"]))
-    verdict = dataset.attrs["verdict"]
-    if verdict == "strong" and dataset.attrs["warning"]:
+    fast, verdict, warning = (attribute(tree, "separation", key) for key in ("fast", "verdict", "warning"))
+    fast = listed(fast)
+    if verdict == "strong" and warning:
         return f"Leaving out the fast {fast} holds at the medians, but not everywhere"
     if verdict == "strong":
         return f"The time scales are far enough apart to leave out the fast {fast}"
@@ -55,13 +55,14 @@ def error_text(error: float) -> str:
     return MISSING if np.isnan(error) else f"{rounded(100 * error, digits=2)}\N{NO-BREAK SPACE}%"
 
 
-def draws(dataset: xr.Dataset) -> str:
+def draws(tree: xr.DataTree) -> str:
     """For how many draws of the parameters the reduction holds, and what it errs by."""
+    dataset = group(tree, "separation")
     error = dataset["error_of_draw"].values
     known = error[np.isfinite(error)]
     largest = f"; the largest error is {error_text(float(known.max()))}" if known.size else ""
-    share, source = percent(float(dataset.attrs["share_strong"])), dataset.attrs["drawn_from"]
-    return f"Of {dataset.sizes['draw']} draws from the {source}, {share} have a strong separation{largest}."
+    share, source = (attribute(tree, "separation", key) for key in ("share_strong", "drawn_from"))
+    return f"Of {dataset.sizes['draw']} draws from the {source}, {percent(share)} have a strong separation{largest}."
 
 
 def rows_of(dataset: xr.Dataset) -> pd.DataFrame:

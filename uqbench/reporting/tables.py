@@ -4,13 +4,14 @@ A number is printed to the second digit of its error and no further: what follow
 knowledge. The functions here only read the tree; where a group is missing, its columns are missing too.
 """
 
-import json
 from collections.abc import Mapping
 from decimal import Decimal
 
 import numpy as np
 import pandas as pd
 import xarray as xr
+
+from ..results import attribute, group
 
 PARTS = ("epistemic", "aleatory", "measurement")
 MISSING = "–"
@@ -85,25 +86,14 @@ def _text(value: float, place: int) -> str:
     return f"{sign}{mantissa:.{max(exponent - place, 0)}f}{power}"
 
 
-def group(tree: xr.DataTree, name: str) -> xr.Dataset | None:
-    """The dataset of a group, or None where no verb has made it yet."""
-    return tree[name].to_dataset() if name in tree.children else None
-
-
-def structure_entry(tree: xr.DataTree, name: str):
-    """What `identify` has written down about the model under `name`, decoded; None where it is not there."""
-    structure = group(tree, "structure")
-    return json.loads(structure.attrs[name]) if structure is not None and name in structure.attrs else None
-
-
 def output_unit(tree: xr.DataTree, output: str) -> str:
     """Unit of an output, as text for an axis; empty where the tree does not know it."""
-    return unit_text((structure_entry(tree, "units") or {}).get(output, ""))
+    return unit_text((attribute(tree, "structure", "units") or {}).get(output, ""))
 
 
 def time_unit(tree: xr.DataTree) -> str:
     """Unit of time, where the model's description gives one."""
-    return unit_text((structure_entry(tree, "units") or {}).get("time", ""))
+    return unit_text((attribute(tree, "structure", "units") or {}).get("time", ""))
 
 
 def unit_name(tree: xr.DataTree) -> str:
@@ -118,7 +108,7 @@ def unit_name(tree: xr.DataTree) -> str:
 
 def described(tree: xr.DataTree) -> pd.DataFrame:
     """Every parameter in the order of the model: role and, where the tree knows them, unit, prior and meaning."""
-    entries = structure_entry(tree, "parameters")
+    entries = attribute(tree, "structure", "parameters")
     if entries is not None:
         columns = {"role": "role", "unit": "unit", "prior": "distribution", "meaning": "doc"}
         rows = {entry["name"]: {column: entry.get(key, "") for column, key in columns.items()} for entry in entries}
@@ -200,7 +190,8 @@ def generators(tree: xr.DataTree) -> tuple[list[str], bool]:
     structure = group(tree, "structure")
     if structure is None or "expression" not in structure:
         return [], False
-    return structure["expression"].values.astype(str).tolist(), bool(structure.attrs.get("generators_complete", False))
+    complete = attribute(tree, "structure", "generators_complete")
+    return structure["expression"].values.astype(str).tolist(), bool(complete)
 
 
 def variance(tree: xr.DataTree) -> pd.DataFrame:

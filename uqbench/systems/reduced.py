@@ -19,7 +19,7 @@ from dataclasses import dataclass, replace
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.extend.core import Literal
+from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
 from ..design import Design
 from ..dynamics.conservation import conservation_laws, laws_within
@@ -84,7 +84,16 @@ def is_implicit(system: Ode, theta: Theta, design: Design) -> bool:
     def algebraic(theta):
         return system.algebraic(design.start, system.initial(theta, design.inputs), theta, design.inputs)
 
-    return "while[" in str(jax.make_jaxpr(algebraic)(theta))
+    return "while" in _primitives(jax.make_jaxpr(algebraic)(theta))
+
+
+def _primitives(jaxpr: Jaxpr | ClosedJaxpr) -> set[str]:
+    """Names of all primitives of a traced function, those inside loops, branches and calls too."""
+    found = {equation.primitive.name for equation in jaxpr.eqns}
+    for equation in jaxpr.eqns:
+        inner = [leaf for leaf in jax.tree.leaves(equation.params) if isinstance(leaf, Jaxpr | ClosedJaxpr)]
+        found |= set().union(*map(_primitives, inner))
+    return found
 
 
 def split_states(names: Sequence[str], fast: Sequence[str]) -> tuple[tuple[str, ...], tuple[str, ...], list[str]]:

@@ -16,7 +16,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ..budget import Undecided
+from ..budget import NoSolver, Undecided
 
 Monomial = tuple[tuple[int, int], ...]
 Polynomial = Mapping[Monomial, int]
@@ -84,7 +84,7 @@ def groebner_basis(
         seconds: limit on the processor time.
 
     Raises:
-        Undecided: msolve is missing, too slow, or ended without a result.
+        Undecided: msolve is too slow, or ended without a result; `NoSolver` where it is missing or dies.
 
     Example:
         >>> x, y = ((0, 1),), ((1, 1),)
@@ -93,7 +93,7 @@ def groebner_basis(
     """
     program = find_msolve()
     if program is None:
-        raise Undecided(MISSING)
+        raise NoSolver(MISSING)
     if seconds <= 0:
         raise Undecided("the time budget is used up")
     weights = list(weights) or [1] * variables
@@ -123,10 +123,10 @@ def _call(command: list[str], seconds: float) -> float:
     except subprocess.TimeoutExpired:
         raise Undecided(f"the Groebner basis took more than {seconds:.3g} s") from None
     except OSError as error:
-        raise Undecided(f"msolve could not be started ({error.strerror})") from None
+        raise NoSolver(f"msolve could not be started ({error.strerror})") from None
     after = os.times()
     if done.returncode:
-        raise Undecided(f"msolve ended with code {done.returncode} (killed, or out of memory)")
+        raise NoSolver(f"msolve ended with code {done.returncode} (killed, or out of memory)")
     return after.children_user + after.children_system - before.children_user - before.children_system
 
 

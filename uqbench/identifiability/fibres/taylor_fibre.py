@@ -16,7 +16,7 @@ import numpy as np
 from flint import nmod_mat
 
 from ...symbols import TIME
-from ..budget import Budget, Undecided
+from ..budget import Budget, NoSolver, Undecided
 from ..field import SMALL_BITS, Field, Series
 from ..rank import Rank
 from ..taylor import Point, Question, random_point
@@ -392,7 +392,7 @@ class Answer:
         words: unknown with several values -> how they are related.
         steps: the plan with the orders that were enough.
         degree: number of points of the generic fibre, 0 if unknown. size: sum of the degrees of the equations.
-        repeats: random points that agree.
+        repeats: random points that agree. final: whether more time could not decide what is open.
     """
 
     verdicts: dict[str, str]
@@ -402,6 +402,7 @@ class Answer:
     degree: int = 0
     size: int = 0
     repeats: int = 0
+    final: bool = False
 
 
 @dataclass(frozen=True)
@@ -441,7 +442,7 @@ def global_identifiability(
             found.append(_resolved(question, replace(steps, orders=found[0].steps.orders) if found else steps, rng,
                                   known, budget))  # fmt: skip
     except Undecided as problem:
-        return Answer(verdicts, str(problem), {}, steps)
+        return Answer(verdicts, str(problem), {}, steps, final=isinstance(problem, NoSolver))
     for name in steps.identifiable:
         answers = {name in one.fixed for one in found}
         verdicts[name] = "undecided" if len(answers) > 1 else "global" if answers == {True} else "local"

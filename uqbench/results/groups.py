@@ -1,0 +1,426 @@
+"""The groups of the tree: who makes them, and what each variable and attribute means.
+
+This is the one place where they are described. What a verb attaches is checked against it, the report reads by it, and
+`describe` prints it. The groups from /prior to /log_likelihood follow the ArviZ schema, so that every ArviZ function
+works on the tree. Numbers are in the units of the parameter, output or quantity that they belong to, time in the
+model's unit of time; shares and indices are fractions of a variance.
+"""
+
+from types import EllipsisType
+
+import pandas as pd
+
+from .schema import ORIGIN, ROOT, Attribute, Group, Variable
+
+Dims = tuple[str | EllipsisType, ...]
+
+IDENTIFY, CALIBRATE, DECOMPOSE = ("identify",), ("calibrate",), ("decompose",)
+# Every verb looks at the time scales of a model made by `Model.reduced` first, and notes this as their origin.
+REDUCED = ("reduced", "calibrate")
+
+
+def _family(dims: Dims, names: dict[str, str], ends: dict[str, str], *, optional: bool = False) -> dict[str, Variable]:
+    """Each of `names` (name -> meaning), and with it a variable for each of `ends` (suffix -> meaning)."""
+    return {
+        f"{name}{end}": Variable(dims, "number", f"{meaning}{of}", optional)
+        for name, meaning in names.items()
+        for end, of in {"": "", **ends}.items()
+    }
+
+
+INTERVAL = {"_lower": ", lower end of the interval", "_upper": ", upper end of the interval"}
+WITH_ERROR = {"_standard_error": ", standard error", **INTERVAL}
+PARTS = {"epistemic": "what is not known yet", "aleatory": "between units, or random in the model"}
+CHAINS = {
+    "chain": Variable(("chain",), "int", "number of the chain"),
+    "draw": Variable(("draw",), "int", "number of the draw"),
+}
+PARAMETERS = {"parameter": Variable(("parameter",), "text", "name of the parameter")}
+QUANTITIES = {"quantity": Variable(("quantity",), "text", "name of the quantity")}
+ENTRIES = "; coordinates `<name>_experiment`, `<name>_time`, ... say of which measurement"
+ARVIZ = "notes of ArviZ and the sampler: created_at, inference_library, ..."
+
+
+def _parts(dims: Dims) -> dict[str, Variable]:
+    """A variance split by the law of total variance, see `decomposition.total_variance`."""
+    measurement = {"measurement": "measurement noise"}
+
+    def variances(parts: dict[str, str], **options) -> dict[str, Variable]:
+        squared = {name: f"variance: {what}, in squared units" for name, what in parts.items()}
+        shares = {f"{name}_share": f"share of the variance: {what}" for name, what in parts.items()}
+        return _family(dims, squared | shares, WITH_ERROR, **options)
+
+    return {
+        **variances(PARTS),
+        **variances(measurement, optional=True),
+        **_family(dims, {"total": "variance: sum of the parts, in squared units"}, WITH_ERROR),
+        "n_valid": Variable(dims, "number", "draws of the epistemic parameters that were used"),
+        "n_runs": Variable(dims, "number", "runs that were used"),
+    }
+
+
+ESTIMATE = {
+    "estimator": Attribute("text", "how it is estimated"),
+    "interval": Attribute("text", "what the intervals are"),
+    "confidence": Attribute("number", "level of the intervals"),
+    "max_failed": Attribute("number", "share of failed runs that would have been an error"),
+}
+SPLIT = {
+    **ESTIMATE,
+    "coverage": Attribute("text", "measured coverage of the intervals"),
+    "resamples": Attribute("int", "resamples of the bootstrap"),
+    "replicates": Attribute("int", "new units for each draw of the epistemic parameters"),
+    "epistemic_from": Attribute("text", "posterior, or prior where no data were used"),
+}
+FAILED = {"failed_runs": Attribute("json", "why runs failed -> how many, counted over all designs")}
+
+
+def _phases(name: str, kind: str, meaning: str) -> dict[str, Attribute]:
+    return {
+        f"{name}_{phase}": Attribute(kind, f"{meaning}, {when}")
+        for phase, when in (("warmup", "during warm-up"), ("sampling", "among the kept draws"))
+    }
+
+
+GROUPS: dict[str, Group] = {
+    "structure": Group(
+        "what the equations and outputs allow to be known, whatever the data",
+        IDENTIFY,
+        variables={
+            "verdict": Variable(("parameter",), "text", "global, local, none or undecided"),
+            "locally": Variable(("parameter",), "bool", "whether at most finitely many values are possible"),
+            "reason": Variable(("parameter",), "text", "why, in words"),
+            "method": Variable(("parameter",), "text", "what decided it"),
+            "combination": Variable(("parameter",), "text", "identifiable combinations that contain the parameter"),
+            "direction": Variable(
+                ("null_direction", "unknown"),
+                "number",
+                "changes of the logarithms that leave the outputs as they are; NaN where they depend on the values",
+                optional=True,
+            ),
+            "expression": Variable(
+                ("generator",), "text", "functions that generate all identifiable ones", optional=True
+            ),
+        },
+        coordinates={
+            **PARAMETERS,
+            "unknown": Variable(("unknown",), "text", "parameters that enter the equations", optional=True),
+        },
+        attributes={
+            "parameters": Attribute("json", "list of name, latex, unit, role, distribution, doc"),
+            "units": Attribute("json", "unit by output, and of `time` where the model has one"),
+            "equations": Attribute("json", "list of equations in LaTeX"),
+            "outputs": Attribute("json", "list of outputs in LaTeX"),
+            "transfer": Attribute(
+                "json",
+                "of a linear model: functions and poles in LaTeX; coefficients, name -> expression; fixed_by, "
+                "parameter -> names of coefficients; empty otherwise",
+            ),
+            "suggestion": Attribute("json", "new name -> combination, for `Model.reparametrised`", True),
+            "no_information": Attribute("text", "why there is no /fisher", True),
+            "measured": Attribute("text", "which measurements were asked about, where not one experiment", True),
+            "method": Attribute("text", "methods and their sources", True),
+            "verdict_meaning": Attribute("text", "what the verdicts mean", True),
+            "level": Attribute("text", "global or local: how far was asked", True),
+            "initial": Attribute("text", "given or shifted: the start that was asked about", True),
+            "inputs": Attribute("text", "constant or functions: the inputs that were asked about", True),
+            "rank": Attribute("int", "rank of the Jacobian of the output derivatives", True),
+            "unknowns": Attribute("int", "number of unknowns", True),
+            "order": Attribute("int", "order of the derivative that completed the rank", True),
+            "failure_probability": Attribute("number", "bound on the probability that the rank is wrong", True),
+            "global_failure_probability": Attribute("number", "the same of the global verdicts, estimated", True),
+            "global_failure_supposes": Attribute("text", "what that estimate supposes", True),
+            "repeats": Attribute("int", "random points that agree", True),
+            "experiments": Attribute("text", "one, or several with different initial states", True),
+            "generators_complete": Attribute("bool", "whether `expression` generates everything", True),
+            "generators_reason": Attribute("text", "if not, why", True),
+            "budget": Attribute("number", "limit of time, in seconds", True),
+            "structural_seconds": Attribute("number", "time that it took, in seconds", True),
+        },
+    ),
+    "fisher": Group(
+        "how well the epistemic parameters could be known from such measurements, to first order",
+        IDENTIFY,
+        variables={
+            "matrix": Variable(("parameter", "parameter_"), "number", "Fisher information, on the scale"),
+            "eigenvalue": Variable(("mode",), "number", "its eigenvalues, falling"),
+            "direction": Variable(("mode", "parameter"), "number", "its eigenvectors"),
+            "cramer_rao": Variable(("parameter",), "number", "least standard error, on the scale; inf if undetermined"),
+            "standard_error": Variable(("parameter",), "number", "the same in the parameter's unit"),
+            "value": Variable(("parameter",), "number", "where it is evaluated, in the parameter's unit"),
+            "logarithmic": Variable(("parameter",), "bool", "whether the scale is the logarithm"),
+        },
+        coordinates={
+            **PARAMETERS,
+            "parameter_": Variable(("parameter_",), "text", "name of the parameter"),
+            "mode": Variable(("mode",), "int", "number of the eigenvalue"),
+        },
+        attributes={
+            "rank": Attribute("int", "directions that the measurements determine"),
+            "condition": Attribute("number", "largest over smallest eigenvalue"),
+            "scale": Attribute("text", "log or natural"),
+            "at": Attribute("text", "prior medians, posterior medians or theta"),
+        },
+    ),
+    "prior": Group(
+        "draws from the prior",
+        CALIBRATE,
+        coordinates=CHAINS,
+        each=Variable(("chain", "draw"), "number", "one epistemic parameter, in its unit"),
+    ),
+    "posterior": Group(
+        "draws from the posterior",
+        CALIBRATE,
+        coordinates=CHAINS,
+        attributes={
+            **_phases("divergences", "int", "transitions that diverged"),
+            **_phases("failed_solves", "int", "those of them in which a solve failed or the density was not finite"),
+            **_phases("energy_errors", "list", "least and largest energy error of the others; empty if none"),
+        },
+        each=Variable(("chain", "draw", ...), "number", "one parameter, in its unit; an aleatory one by unit"),
+        foreign=ARVIZ,
+    ),
+    "posterior_predictive": Group(
+        "simulated measurements in place of the data",
+        CALIBRATE,
+        coordinates=CHAINS,
+        each=Variable(("chain", "draw", ...), "number", f"one output, in its unit{ENTRIES}"),
+    ),
+    "observed_data": Group(
+        "the data",
+        CALIBRATE,
+        each=Variable((...,), "number", f"one output, in its unit{ENTRIES}"),
+    ),
+    "sample_stats": Group(
+        "what the sampler says of each draw",
+        CALIBRATE,
+        variables={
+            "diverging": Variable(("chain", "draw"), "bool", "whether the transition diverged"),
+            "maxdepth_reached": Variable(("chain", "draw"), "bool", "whether it was cut at the depth limit", True),
+            "depth": Variable(("chain", "draw"), "int", "depth of the tree", True),
+            "n_steps": Variable(("chain", "draw"), "int", "leapfrog steps", True),
+            "step_size": Variable(("chain", "draw"), "number", "step size", True),
+            "mean_tree_accept": Variable(("chain", "draw"), "number", "mean acceptance over the tree", True),
+            "energy": Variable(("chain", "draw"), "number", "Hamiltonian energy", True),
+            "logp": Variable(("chain", "draw"), "number", "log density on the sampler's scale", True),
+        },
+        coordinates=CHAINS,
+        foreign=ARVIZ,
+    ),
+    "log_likelihood": Group(
+        "pointwise log-likelihood, for model comparison; only where the likelihood has terms",
+        CALIBRATE,
+        coordinates=CHAINS,
+        attributes={"term": Attribute("text", "what one term is: a row, a unit, ...")},
+        each=Variable(("chain", "draw", ...), "number", f"log density of each term{ENTRIES}"),
+    ),
+    "posterior_band": Group(
+        "quantiles over time of a new measurement in the same unit, to be drawn",
+        CALIBRATE,
+        coordinates={
+            "time": Variable(("run", "grid"), "number", "times of the run"),
+            "quantile": Variable(("quantile",), "number", "which quantile, from 0 to 1"),
+            "experiment": Variable(("run",), "label", "experiment of the run"),
+            "unit": Variable(("run",), "label", "unit of the run"),
+            "setting": Variable(("run",), "number", "the one input in which runs at one instant differ", True),
+        },
+        attributes={
+            "draws": Attribute("int", "posterior draws that were used"),
+            "meaning": Attribute("text", "what the quantiles are of"),
+        },
+        each=Variable(("run", "quantile", "grid"), "number", "one output, in its unit"),
+    ),
+    "convergence": Group(
+        "whether the draws can be trusted",
+        CALIBRATE,
+        variables={
+            "rhat": Variable(("parameter",), "number", "rank-normalised R-hat"),
+            "ess_bulk": Variable(("parameter",), "number", "bulk effective sample size"),
+            "ess_tail": Variable(("parameter",), "number", "tail effective sample size"),
+            "resolved": Variable(("parameter",), "bool", "whether all three meet the limits"),
+        },
+        coordinates=PARAMETERS,
+        attributes={
+            "largest_rhat": Attribute("number", "limit of R-hat"),
+            "least_ess": Attribute("number", "limit of both effective sample sizes"),
+        },
+    ),
+    "variance": Group(
+        "the variance of each quantity in a new unit, split into its sources",
+        DECOMPOSE,
+        variables={
+            **_parts(("quantity",)),
+            "mean": Variable(("quantity",), "number", "mean, in the quantity's unit"),
+            "interval": Variable(("bound", "quantity"), "number", "quantiles, in the quantity's unit"),
+            "unit": Variable(("quantity",), "text", "unit of the quantity"),
+            "doc": Variable(("quantity",), "text", "what the quantity is"),
+        },
+        coordinates={**QUANTITIES, "bound": Variable(("bound",), "number", "which quantile, from 0 to 1")},
+        attributes={
+            **SPLIT,
+            **FAILED,
+            "draws": Attribute("int", "draws of the epistemic parameters"),
+            "shapley": Attribute("text", "why there is no /shapley; empty otherwise"),
+        },
+    ),
+    "variance_over_time": Group(
+        "the same of one measurement of each output, over time",
+        DECOMPOSE,
+        variables=_parts(("output", "time")),
+        coordinates={
+            "output": Variable(("output",), "text", "name of the output"),
+            "time": Variable(("time",), "number", "time of the measurement"),
+        },
+        attributes=SPLIT,
+    ),
+    "sobol": Group(
+        "which inputs matter for each quantity",
+        DECOMPOSE,
+        variables={
+            **_family(
+                ("parameter", "quantity"),
+                {"S1": "first-order index: the input alone", "ST": "total index: with its interactions"},
+                INTERVAL,
+            ),
+            **_family(
+                ("parameter", "other_parameter", "quantity"),
+                {"S2": "second-order index of a pair"},
+                INTERVAL,
+                optional=True,
+            ),
+            "resolved": Variable(
+                ("parameter", "quantity"), "bool", "whether ST is known to be above `influential`, or below"
+            ),
+            "n_needed": Variable(("parameter", "quantity"), "number", "base samples that would tell"),
+            "n_valid": Variable(("quantity",), "number", "base samples that were used"),
+        },
+        coordinates={
+            "parameter": Variable(
+                ("parameter",), "text", "name of the input; `epistemic` is the posterior as one input"
+            ),
+            "other_parameter": Variable(("other_parameter",), "text", "the other input of a pair", optional=True),
+            **QUANTITIES,
+        },
+        attributes={
+            **ESTIMATE,
+            **FAILED,
+            "inputs": Attribute("text", "what the inputs are"),
+            "noise": Attribute("text", "what becomes of the noise of a stochastic model"),
+            "of": Attribute("text", "mean or variance: what the indices are of"),
+            "over": Attribute("list", "dimensions over which one index is made"),
+            "influential": Attribute("number", "an input matters if its ST exceeds this"),
+            "n": Attribute("int", "base samples"),
+            "n_requested": Attribute("int", "base samples that were asked for"),
+            "replicates": Attribute("int", "runs for each row"),
+            "evaluations": Attribute("int", "runs in all"),
+            "resamples": Attribute("int", "resamples of the bootstrap"),
+            "plan_seed": Attribute("int", "seed of the Sobol points"),
+        },
+    ),
+    "shapley": Group(
+        "what the data have left unknown of each quantity, shared out between the parameters",
+        DECOMPOSE,
+        variables={
+            **_family(
+                ("parameter", "quantity"),
+                {
+                    "shapley": "Shapley effect",
+                    "S1": "closed first-order index: the parameter alone",
+                    "ST": "total index: what only the parameter tells",
+                },
+                {**WITH_ERROR, "_bias": ", likely bias of smoothing"},
+            ),
+            "resolved": Variable(("parameter", "quantity"), "bool", "whether the bias is less than the sampling error"),
+            "reason": Variable(("parameter", "quantity"), "text", "if not, what to do"),
+            "explained": Variable(("quantity",), "number", "share of the variance that neighbours account for"),
+            "n_valid": Variable(("quantity",), "number", "runs that were used"),
+        },
+        coordinates={**PARAMETERS, **QUANTITIES},
+        attributes={
+            **ESTIMATE,
+            "coverage": Attribute("text", "measured coverage of the intervals"),
+            "noise": Attribute("text", "what becomes of the variance between units"),
+            "neighbours": Attribute("int", "neighbours of each half"),
+            "orders": Attribute("text", "all subsets, or how many random orders"),
+        },
+    ),
+    "separation": Group(
+        "of a reduced model: whether the time scales allow it",
+        REDUCED,
+        variables={
+            "verdict": Variable(("experiment",), "text", "strong, weak, absent or unknown, at the medians"),
+            "reason": Variable(("experiment",), "text", "why, in words"),
+            "epsilon": Variable(("experiment",), "number", "slow over fast rate, the largest"),
+            "layer": Variable(("experiment",), "number", "change of a slow state while the fast ones relax, relative"),
+            "error": Variable(("experiment",), "number", "error of a slow state, relative to its size"),
+            "output_error": Variable(("experiment",), "number", "error of an output, relative to its largest value"),
+            "verdict_of_draw": Variable(("draw",), "text", "the verdict at a draw of the parameters"),
+            "epsilon_of_draw": Variable(("draw",), "number", "slow over fast rate at a draw"),
+            "error_of_draw": Variable(("draw",), "number", "error of a slow state at a draw"),
+        },
+        coordinates={
+            "experiment": Variable(("experiment",), "text", "name of the experiment, or of a quantity's own design"),
+            "draw": Variable(("draw",), "int", "number of the draw"),
+        },
+        attributes={
+            "fast": Attribute("json", "list of the states that were left out"),
+            "verdict": Attribute("text", "the worst at the medians"),
+            "share_strong": Attribute("number", "share of the draws with a strong separation"),
+            "drawn_from": Attribute("text", "prior or posterior"),
+            "warning": Attribute("text", "what to be warned of; empty where all is well"),
+            "meaning": Attribute("text", "what the verdicts mean"),
+        },
+    ),
+}
+
+
+def describe(name: str | None = None) -> pd.DataFrame:
+    """The groups of the tree, or the variables, coordinates and attributes of one of them, as a table.
+
+    Args:
+        name: of a group, "/" for what stands at the root of the tree; None for all groups.
+
+    Returns:
+        by `group`: `verb`, `meaning`, `contents`; of one group by `name`: `what` (variable, coordinate or attribute),
+        `dims`, `kind`, `meaning`.
+
+    Example:
+        >>> describe("convergence").loc["rhat", "dims"]
+        '(parameter)'
+    """
+    if name is None:
+        rows = {
+            f"/{each}": (" or ".join(group.verbs), group.meaning, _contents(group)) for each, group in GROUPS.items()
+        }
+        columns = ["verb", "meaning", "contents"]
+        return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("group")
+    if name == "/":
+        group, origin = Group("", (), attributes=ROOT), {}
+    else:
+        group, origin = GROUPS[name], ORIGIN
+    variables = {**({"<name>": group.each} if group.each else {}), **group.variables}
+    rows = [
+        *[(key, "variable", each.written_dims, each.kind, each.meaning) for key, each in variables.items()],
+        *[(key, "coordinate", each.written_dims, each.kind, each.meaning) for key, each in group.coordinates.items()],
+        *[(key, "attribute", "", each.kind, each.meaning) for key, each in {**group.attributes, **origin}.items()],
+        *([("...", "attribute", "", "", group.foreign)] if group.foreign else []),
+    ]
+    return pd.DataFrame(rows, columns=["name", "what", "dims", "kind", "meaning"]).set_index("name")
+
+
+def _contents(group: Group) -> str:
+    """The variables of a group, without the ends of intervals and errors."""
+    if group.each is not None:
+        return f"{group.each.meaning} {group.each.written_dims}"
+    ends = (*WITH_ERROR, "_bias")
+    by_dims: dict[str, list[str]] = {}
+    for name, variable in group.variables.items():
+        if not name.endswith(ends) or name == "standard_error":
+            by_dims.setdefault(variable.written_dims, []).append(name)
+    return "; ".join(f"{', '.join(names)} {dims}" for dims, names in by_dims.items())
+
+
+def markdown() -> str:
+    """The groups as a table for the README."""
+    rows = [f"| `{name}` | {row.verb} | {row.meaning} | {row.contents} |" for name, row in describe().iterrows()]
+    return "\n".join(["| group | from | what it tells | variables |", "|---|---|---|---|", *rows])

@@ -1,0 +1,78 @@
+"""The tree of results: what each verb adds, and where it came from.
+
+One study has one `xarray.DataTree`. A verb takes a tree and returns a new one with its own groups added; `groups` says
+which these are and what is in them.
+"""
+
+import json
+from collections.abc import Mapping
+from importlib.metadata import version
+
+import xarray as xr
+
+from ..errors import InputError
+from ..study import Study
+from .groups import GROUPS
+from .schema import SchemaError
+
+
+def start(study: Study) -> xr.DataTree:
+    """An empty tree that names its study, the digests of model and data, and the versions."""
+    attributes = {
+        "study": study.name,
+        "model": study.model.name,
+        "model_digest": study.model_digest,
+        "data_digest": study.data_digest,
+        "gradient": study.model.gradient,
+        "versions": json.dumps({name: version(name) for name in ("uqbench", "jax", "pymc", "arviz", "nutpie")}),
+    }
+    return xr.DataTree(xr.Dataset(attrs=attributes))
+
+
+def check_tree(study: Study, tree: xr.DataTree | None) -> xr.DataTree:
+    """The tree to add to: a new one for None, else `tree` itself if it belongs to this model and these data.
+
+    Raises:
+        InputError: where the tree was made from another study, model or table.
+    """
+    fresh = start(study)
+    if tree is None:
+        return fresh
+    findings = [
+        f"the tree's {what} is {tree.attrs.get(key)!r}, the study's is {fresh.attrs[key]!r}."
+        for key, what in (("study", "study"), ("model_digest", "model"), ("data_digest", "data"))
+        if tree.attrs.get(key) != fresh.attrs[key]
+    ]
+    if findings:
+        findings.append(
+            f"results of another model or table are not mixed; start again with `uqbench run {study.name}`."
+        )
+        raise InputError("results", findings)
+    return tree
+
+
+def attach(
+    tree: xr.DataTree, groups: Mapping[str, xr.Dataset], *, verb: str, settings: Mapping, seed: int, seconds: float
+) -> xr.DataTree:
+    """A new tree with `groups` added; each says by which verb, with which settings and seed, in what time.
+
+    What the same verb has attached before goes: a group that it no longer makes, such as Sobol indices of the prior
+    once there is a posterior, would pass for a part of the new results.
+
+    Raises:
+        SchemaError: a group that `GROUPS` does not know, or one that does not fit what it says there. A user's own
+            groups are put into the tree itself, under any other name.
+    """
+    origin = {"verb": verb, "settings": json.dumps(settings), "seed": seed, "seconds": round(seconds, 3)}
+    added = {name: dataset.assign_attrs(**{**dataset.attrs, **origin}) for name, dataset in groups.items()}
+    findings = [f"/{name}: {finding}" for name, dataset in added.items() for finding in _findings(name, dataset, verb)]
+    if findings:
+        raise SchemaError(findings)
+    kept = {path: dataset for path, dataset in tree.to_dict().items() if dataset.attrs.get("verb") != verb}
+    return xr.DataTree.from_dict(kept | {f"/{name}": dataset for name, dataset in added.items()})
+
+
+def _findings(name: str, dataset: xr.Dataset, verb: str) -> list[str]:
+    if name not in GROUPS:
+        return [f"no group of this name is in the schema; {verb!r} needs one in `results.groups`."]
+    return GROUPS[name].findings(dataset, verb)
