@@ -50,7 +50,7 @@ def fold_positions(theta, design, key):
     guesses = {"switch_on": 1 / (2 * theta["b"]), "switch_off": c - 2 / (3 * c)}
     found = {name: fold(system, theta, inputs, parameter="a", guess={"x": x}) for name, x in guesses.items()}
     code = jnp.maximum(found["switch_on"].result, found["switch_off"].result)
-    return {name: jnp.broadcast_to(each.parameter, design.times.shape) for name, each in found.items()}, code
+    return {name: each.parameter for name, each in found.items()}, code
 
 
 def swept(theta, design, key):
@@ -63,10 +63,7 @@ def swept(theta, design, key):
     up = jnp.array(STIMULI)
     path = quasi_static(system, theta, inputs, parameter="a", values=jnp.concatenate([up, up[::-1]])).states["x"]
     place = STIMULI.index(READ_AT)
-    return {
-        "rising": jnp.broadcast_to(path[place], design.times.shape),
-        "falling": jnp.broadcast_to(path[-1 - place], design.times.shape),
-    }
+    return {"rising": path[place], "falling": path[-1 - place]}
 
 
 model = Model(
@@ -78,7 +75,11 @@ model = Model(
     name="bistable_switch",
 )
 folds = Model.from_function(
-    Space(switch), fold_positions, units={"switch_on": "", "switch_off": ""}, name="folds of the bistable switch"
+    Space(switch),
+    fold_positions,
+    units={"switch_on": "", "switch_off": ""},
+    name="folds of the bistable switch",
+    dims={"switch_on": (), "switch_off": ()},
 )
 sweep = Model.from_function(
     Space(switch),
@@ -86,4 +87,5 @@ sweep = Model.from_function(
     units={"rising": "", "falling": ""},
     name="slow sweep of the bistable switch",
     gradient="none",
+    dims={"rising": (), "falling": ()},
 )

@@ -62,4 +62,5 @@ period = Model.from_function(
     noise={"period": Normal("period", "sigma")},
     name="period of the relaxation oscillator",
     time_unit="h",
+    dims={"period": ()},
 )

@@ -29,8 +29,8 @@ def observe(y, p):
 
 
 def steady_state(theta, design, key):
-    return {"C": jnp.broadcast_to(theta["s"] * theta["q"] / theta["k"], design.times.shape)}
+    return {"C": theta["s"] * theta["q"] / theta["k"]}
 
 
 model = Model(space, Ode(initial, rhs), observe, units={"C": "nM"}, name="secretion", time_unit="h")
-steady = Model.from_function(space, steady_state, units={"C": "nM"}, name="secretion at steady state")
+steady = Model.from_function(space, steady_state, units={"C": "nM"}, name="secretion at steady state", dims={"C": ()})

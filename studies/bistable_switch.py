@@ -21,15 +21,15 @@ timeless = Design([0.0])
 
 
 def switch_on(outputs, design):
-    return outputs["switch_on"][0]
+    return outputs["switch_on"]
 
 
 def switch_off(outputs, design):
-    return outputs["switch_off"][0]
+    return outputs["switch_off"]
 
 
 def width(outputs, design):
-    return outputs["switch_on"][0] - outputs["switch_off"][0]
+    return outputs["switch_on"] - outputs["switch_off"]
 
 
 study = Study(

@@ -8,7 +8,7 @@ from uqbench import Design, Quantity, Study
 
 
 def concentration(outputs, design):
-    return outputs["C"][-1]
+    return outputs["C"]
 
 
 study = Study(

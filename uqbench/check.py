@@ -223,7 +223,7 @@ def _symbol_error(model: Model, design: Design, rng: np.random.Generator) -> tup
         numbers = {
             "initial": model.system.initial(p, inputs),
             "rhs": model.system.rhs(jnp.asarray(point["t"]), y, p, inputs),
-            "observe": model.observed(jnp.asarray(point["t"]), y, p, inputs),
+            "observe": model.observed_entries(jnp.asarray(point["t"]), y, p, inputs),
         }
         for part, values in numbers.items():
             exact = symbolic.evaluate(part, point)

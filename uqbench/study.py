@@ -33,7 +33,8 @@ class Quantity:
     """A prediction: a number computed from the outputs of a new unit under `design`.
 
     Args:
-        function: `function(outputs, design)` -> scalar, in JAX; outputs name -> `(times,)`.
+        function: `function(outputs, design)` -> scalar, in JAX; outputs name -> `(times,)` or what
+            their `dims` in the model say.
         design: the conditions for which the prediction is made.
         unit: its unit.
         doc: one sentence for the report.
@@ -274,7 +275,11 @@ def _unit_findings(model: Model, unit: str | None) -> list[str]:
 
 
 def _quantity_findings(model: Model, name: str, quantity: Quantity) -> list[str]:
-    outputs = {output: jax.ShapeDtypeStruct(quantity.design.times.shape, float) for output in model.outputs}
+    times, shapes = quantity.design.times.shape, model.entry_shapes(quantity.design)
+    outputs = {
+        output: jax.ShapeDtypeStruct((times if dims[:1] == ("time",) else ()) + shapes[output], float)
+        for output, dims in model.output_dims.items()
+    }
     try:
         value = jax.eval_shape(quantity.function, outputs, quantity.design)
     except KeyError as error:

@@ -22,7 +22,7 @@ CUSP_B = 1.5396007178390017
 
 def at_folds(b, basal):
     run = uq.evaluate(folds, {"b": b, "basal": basal}, NOW)
-    return int(run.result), *(float(run.outputs[name][0]) for name in ("switch_on", "switch_off"))
+    return int(run.result), *(float(run.outputs[name]) for name in ("switch_on", "switch_off"))
 
 
 @pytest.mark.parametrize("basal", [0.0, 0.2])
@@ -41,7 +41,7 @@ def test_either_fold_is_found_from_just_above_the_cusp_on():
     b = CUSP_B + np.logspace(-8, 2, 64)
     run = uq.evaluate_many(folds, {"b": b, "basal": np.zeros(64)}, NOW)
     assert np.all(run.result == 0)
-    on, off = (np.asarray(run.outputs[name][:, 0]) for name in ("switch_on", "switch_off"))
+    on, off = (np.asarray(run.outputs[name]) for name in ("switch_on", "switch_off"))
     assert np.all(on > off)
     # the loop opens as the power 3/2 of the distance from the cusp
     opening = np.polyfit(np.log(b[:20] - CUSP_B), np.log((on - off)[:20]), 1)[0]
@@ -62,8 +62,8 @@ def test_the_sweep_is_the_loop():
     )
     there = loop.x.sel(value=bistable_switch.READ_AT)
     for output, direction in (("rising", "up"), ("falling", "down")):
-        assert float(run.outputs[output][0]) == pytest.approx(float(there.sel(direction=direction)), abs=1e-9)
-    assert float(run.outputs["falling"][0] - run.outputs["rising"][0]) > 1.0
+        assert float(run.outputs[output]) == pytest.approx(float(there.sel(direction=direction)), abs=1e-9)
+    assert float(run.outputs["falling"] - run.outputs["rising"]) > 1.0
     _, on, off = at_folds(**theta)
     assert [float(value) for value in loop.jump_lower] < [on, off] < [float(value) for value in loop.jump_upper]
 
@@ -72,7 +72,7 @@ def test_the_sweep_jumps_where_a_fold_passes():
     """At the stimulus that is read the switch is on after the fall only if it lies above the lower fold."""
     b = np.array([2.4, 2.7, 3.0])
     run = uq.evaluate_many(sweep, {"b": b, "basal": np.full(3, 0.05)}, NOW)
-    gap = np.asarray(run.outputs["falling"] - run.outputs["rising"])[:, 0]
+    gap = np.asarray(run.outputs["falling"] - run.outputs["rising"])
     off = np.array([at_folds(value, 0.05)[2] for value in b])
     np.testing.assert_array_equal(gap > 0.5, off < bistable_switch.READ_AT)
     assert len(set(gap > 0.5)) == 2

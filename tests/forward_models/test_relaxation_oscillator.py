@@ -60,7 +60,7 @@ def test_period_derivatives_against_differences(eps):
 
 def test_the_time_course_repeats_after_the_period():
     theta = {"eps": 0.02, "tau": 1.3, "sigma": 0.1}
-    period = float(uq.evaluate(oscillator.period, theta, uq.Design([0.0])).outputs["period"][0])
+    period = float(uq.evaluate(oscillator.period, theta, uq.Design([0.0])).outputs["period"])
     times = np.array([4.0, 4.5, 5.2])
     run = uq.evaluate(oscillator.model, theta, uq.Design(np.sort(np.concatenate([times, times + 2 * period]))))
     order = np.argsort(np.argsort(np.concatenate([times, times + 2 * period])))
@@ -71,7 +71,7 @@ def test_the_time_course_repeats_after_the_period():
 
 def test_both_quantities_of_the_study_are_those_of_the_cycle():
     run = uq.evaluate(planned.study.model, planned.truth, planned.long_run)
-    period = uq.evaluate(oscillator.period, planned.truth, uq.Design([0.0])).outputs["period"][0]
+    period = uq.evaluate(oscillator.period, planned.truth, uq.Design([0.0])).outputs["period"]
     assert float(planned.period(run.outputs, planned.long_run)) == pytest.approx(float(period), abs=1e-5)
     # the jump from a fold at +-1 ends at +-2, and beyond by the delay
     assert 2.0 < float(planned.amplitude(run.outputs, planned.long_run)) < 2.05

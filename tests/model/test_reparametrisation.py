@@ -63,7 +63,7 @@ def test_steady_secretion():
     assert new.space["sk"].dist == uq.LogNormal(median=2.0, sigma=0.3)
     assert new.space["sk"].role == "epistemic"
     run = uq.evaluate(new, {"sk": 1.7, "q": 11.0}, uq.Design([0.0]))
-    assert float(run.outputs["C"][0]) == pytest.approx(1.7 * 11.0, rel=1e-14)
+    assert float(run.outputs["C"]) == pytest.approx(1.7 * 11.0, rel=1e-14)
 
 
 def test_a_transient_shows_more_than_the_steady_state():

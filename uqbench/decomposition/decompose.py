@@ -21,7 +21,7 @@ from .. import results
 from ..design import Design
 from ..errors import InputError
 from ..likelihoods import noise_values_of_runs
-from ..model import evaluate_many
+from ..model import evaluate_many, over_time
 from ..progress import progress
 from ..space import Space, Theta
 from ..study import Quantity, Study
@@ -282,7 +282,7 @@ def _variance_over_time(study, quantities, draws, runs, confidence, seed, key) -
     replicates = 8 if study.model.space.aleatory or study.model.stochastic else 2
     count = max(runs // 2 // replicates, 32)
     theta = _new_units(study, draws, count, replicates, new_key)
-    outputs = _evaluate(study, theta, design, run_key).outputs
+    outputs = over_time(study.model, _evaluate(study, theta, design, run_key).outputs, design)
     picked = finite[np.unique(np.linspace(0, finite.size - 1, TIMES).astype(int))]
     # Inside their domains: else draws whose outputs fall below zero by rounding drop out, those of the smallest values.
     known_of = noise_values_of_runs(study.model, theta, design, outputs)

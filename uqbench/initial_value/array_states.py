@@ -59,7 +59,7 @@ def in_scalars(system: Ode, parameters: Sequence[str]) -> Ode:
     if not any(shapes.values()):
         return system
     delayed = {name: shapes[delay.state] for name, delay in system.delays.items() if delay.state in shapes}
-    states = ArrayStates(tuple({**delayed, **shapes}.items()))
+    states = Arrays(tuple({**delayed, **shapes}.items()))
     if findings := states.name_findings():
         raise InputError("Ode", findings)
     return _scalar_system(system, states)
@@ -78,17 +78,17 @@ def observe_arrays(observe: Callable, system: Ode) -> Callable:
 
 
 @dataclass(frozen=True)
-class ArrayStates:
+class Arrays:
     """Arrays and the scalars that they consist of.
 
     Args:
-        shapes: name and shape of each state, and of what delays see of them.
+        shapes: name and shape of each: states, and what delays see of them; or outputs.
     """
 
     shapes: tuple[tuple[str, tuple[int, ...]], ...]
 
     def entries(self, name: str) -> tuple[str, ...]:
-        """Names of the scalars of one state, the last axis running fastest."""
+        """Names of the scalars of one array, the last axis running fastest."""
         shape = dict(self.shapes)[name]
         return tuple("_".join([name, *map(str, index)]) for index in np.ndindex(shape))
 
@@ -130,7 +130,7 @@ class ArrayStates:
         return findings + empty
 
 
-def _scalar_system(system: Ode, states: ArrayStates) -> Ode:
+def _scalar_system(system: Ode, states: Arrays) -> Ode:
     shapes = dict(states.shapes)
 
     def each(name):
@@ -174,7 +174,7 @@ def _scalar_system(system: Ode, states: ArrayStates) -> Ode:
 class ScalarStart:
     """`initial` in scalars."""
 
-    states: ArrayStates
+    states: Arrays
     function: Callable
 
     def __call__(self, p: Theta, inputs: Inputs) -> State:
@@ -185,7 +185,7 @@ class ScalarStart:
 class ScalarRates:
     """`rhs` in scalars, of the system as it was written."""
 
-    states: ArrayStates
+    states: Arrays
     system: Ode
 
     def __call__(self, t, y: State, p: Theta, inputs: Inputs) -> State:
@@ -196,7 +196,7 @@ class ScalarRates:
 class ScalarChange:
     """`change` of an event in scalars."""
 
-    states: ArrayStates
+    states: Arrays
     function: Callable
 
     def __call__(self, t, y: State, p: Theta, inputs: Inputs) -> State:
@@ -207,7 +207,7 @@ class ScalarChange:
 class ScalarDoses:
     """`doses` in scalars; all entries of an array share one row of times."""
 
-    states: ArrayStates
+    states: Arrays
     function: Callable
 
     def __call__(self, p: Theta, inputs: Inputs) -> dict[str, tuple[Array, Array]]:
@@ -228,7 +228,7 @@ class ScalarDoses:
 class OfArrays:
     """A function that reads the states and returns none: the root of an event, quantities that follow at once."""
 
-    states: ArrayStates
+    states: Arrays
     function: Callable
 
     def __call__(self, t, y: State, p: Theta, inputs: Inputs):
@@ -252,7 +252,7 @@ class HistoryEntry:
 class ObserveArrays:
     """`observe` of arrays, from scalars."""
 
-    states: ArrayStates
+    states: Arrays
     function: Callable
 
     def __call__(self, y: State, p: Theta, **more):

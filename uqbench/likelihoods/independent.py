@@ -9,7 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ..design import Design
-from ..model import evaluate_many, simulate, simulate_stacked
+from ..model import evaluate_many, over_time, simulate, simulate_stacked
 from ..space import Theta
 from ..study import Study
 from .layout import each_run, lay_out, of_runs, per_run
@@ -62,7 +62,7 @@ class Independent(Likelihood):
 
     def predict(self, thetas: Theta, design: Design, key: Array) -> dict[str, Float[Array, "draws times"]]:
         model, values = self.study.model, {}
-        outputs = evaluate_many(model, thetas, design).outputs
+        outputs = over_time(model, evaluate_many(model, thetas, design).outputs, design)
         known = noise_values_of_runs(model, thetas, design, outputs)
         for output in self.observations.rows:
             key, now = jax.random.split(key)
@@ -149,7 +149,7 @@ class Independent(Likelihood):
         ok = jnp.all(jnp.isfinite(values), axis=(1, 2))
         safe, errors = jnp.where(ok[:, None, None], values, 1.0), None
         if any(group.bounded for group in self.groups):
-            errors = each_run(observations, theta, partial(stacked_errors, model, names=model.outputs), safe)
+            errors = each_run(observations, theta, partial(stacked_errors, model, names=model.series), safe)
         found = []
         for group in self.groups:
             known = {name: safe[group.run, group.when, index] for name, index in group.outputs.items()}
@@ -209,7 +209,7 @@ def _results_and_slopes(likelihood: Independent, theta: Theta):
     def one(theta, design):
         def outputs(moving):
             run = simulate(model, {**theta, **moving}, design, method=observations.plan)
-            return run.outputs, run.result
+            return over_time(model, run.outputs, design), run.result
 
         slopes, result = jax.jacfwd(outputs, has_aux=True)({name: theta[name] for name in observations.active})
         return result, slopes

@@ -71,7 +71,7 @@ def _noise_group(model: Model, members: Mapping[str, Rows]) -> NoiseGroup:
     first, domains = noises[0].arguments, noises[0].domains
     arguments: dict[str, float | str] = {}
     outputs, parameters, constants, bounded = {}, {}, {}, []
-    position = {name: index for index, name in enumerate(model.outputs)}
+    position = {name: index for index, name in enumerate(model.series)}
     for argument, given in first.items():
         values, kind = [noise.arguments[argument] for noise in noises], _kind(model, given)
         if kind == "number":

@@ -8,6 +8,7 @@ from .findings import output_findings as output_findings
 from .running import evaluate as evaluate
 from .running import evaluate_many as evaluate_many
 from .running import method_for as method_for
+from .running import over_time as over_time
 from .running import simulate as simulate
 from .running import simulate_stacked as simulate_stacked
 from .running import with_sensitivities as with_sensitivities

@@ -5,16 +5,22 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Self
 
+import jax.numpy as jnp
+
+from ..design import Design
 from ..distributions import Distribution
 from ..errors import InputError, nearest
-from ..initial_value.array_states import in_scalars, observe_arrays, state_shapes
+from ..initial_value.array_states import Arrays, in_scalars, observe_arrays, state_shapes
 from ..names import BAND, DRAWS, MEASUREMENT, variable_findings
 from ..space import Space
 from ..system import Ode
 from ..systems import Simulator, System, system_of
 from ..systems.reduced import quasi_steady_state, split_states
 from ..units import unit_finding
+from .findings import output_shapes
 
+# Axes of an output of which nothing else is said.
+SERIES = ("time",)
 GRADIENTS = ("exact", "statistical", "surrogate", "none")
 
 
@@ -36,6 +42,8 @@ class Model:
         name: for reports.
         gradient: "exact", "statistical", "surrogate" or "none", printed with every model.
         time_unit: unit of the times in designs and data.
+        dims: output -> names of its axes where it is not one number at each time, ("time",): () is one number for the
+            whole run, ("time", "x") a row at each time. What is measured is ("time",) or ().
 
     Raises:
         InputError: with every unit that does not parse, every name that does not exist or cannot be stored.
@@ -49,6 +57,7 @@ class Model:
     name: str = ""
     gradient: str = "exact"
     time_unit: str = ""
+    dims: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def __post_init__(self):
         system_of(self.system)  # or says what is wrong with it
@@ -73,6 +82,7 @@ class Model:
             for name in (f"{other}_{column}" for column in MEASUREMENT)
             if name in self.units
         ]
+        findings += self._dims_findings()
         if self.gradient not in GRADIENTS:
             findings.append(f"gradient status {self.gradient!r}; known are {', '.join(GRADIENTS)}.")
         if findings:
@@ -93,14 +103,17 @@ class Model:
         gradient: str = "exact",
         time_unit: str = "",
         results: Mapping[int, str] | None = None,
+        dims: Mapping[str, tuple[str, ...]] | None = None,
     ) -> Self:
-        """A model from any JAX function `simulate(theta, design, key)` -> dict of outputs `(times,)` or scalars.
+        """A model from any JAX function `simulate(theta, design, key)` -> dict of outputs.
+
+        An output is `(times,)`, or a scalar that is the same at all of them, or what its `dims` say.
 
         Where a run can fail, the function returns `(outputs, code)`: 0, a code of `RESULTS` such as that of a steady
         state, a fold or a cycle, or one of its own from 100 on, whose sentence is in `results`.
         """
         system = Simulator(simulate, stochastic, results or {})
-        return cls(space, system, None, units, noise or {}, name, gradient, time_unit)
+        return cls(space, system, None, units, noise or {}, name, gradient, time_unit, dims or {})
 
     def reparametrised(self, combinations: Mapping[str, str], **settings) -> "Model":
         """The same outputs from combinations of parameters that can be known.
@@ -143,6 +156,12 @@ class Model:
         asked = {name: more[name] for name in inspect.signature(self.observe).parameters if name in more}
         return self.observe(self.system.complete(t, y, p, inputs), p, **asked)
 
+    def observed_entries(self, t, y, p, inputs):
+        """The same with one scalar for each entry of an array."""
+        found = self.observed(t, y, p, inputs)
+        shapes = {name: jnp.shape(value) for name, value in found.items() if name not in self.series}
+        return Arrays(tuple(shapes.items())).scalars(found)
+
     @property
     def dynamics(self) -> System:
         """The system as what runs, and can be asked what it can do."""
@@ -157,6 +176,43 @@ class Model:
     def outputs(self) -> tuple[str, ...]:
         """Names of the outputs, in the order of `units`."""
         return tuple(self.units)
+
+    @property
+    def output_dims(self) -> dict[str, tuple[str, ...]]:
+        """Names of the axes of every output."""
+        return {name: tuple(self.dims.get(name, SERIES)) for name in self.units}
+
+    @property
+    def series(self) -> tuple[str, ...]:
+        """Outputs that are one number at each time, or one for all times: those of which there may be data."""
+        return tuple(name for name, dims in self.output_dims.items() if dims in ((), SERIES))
+
+    def entry_shapes(self, design: Design) -> dict[str, tuple[int, ...]]:
+        """The shape of each output, its axis of time left out."""
+        if len(self.series) == len(self.units):
+            return dict.fromkeys(self.units, ())
+        # where the functions are wrong there is none, which `output_findings` says
+        shapes = {**dict.fromkeys(self.units, ()), **output_shapes(self, design)}
+        return {
+            name: () if name in self.series else shapes[name][1:] if dims[0] == "time" else shapes[name]
+            for name, dims in self.output_dims.items()
+        }
+
+    def _dims_findings(self) -> list[str]:
+        findings = [
+            f"dims are given for {name!r}, which has no unit; {nearest(name, [*self.units])}"
+            for name in self.dims
+            if name not in self.units
+        ]
+        for name, dims in self.output_dims.items():
+            if "time" in dims[1:] or len(set(dims)) < len(dims):
+                findings.append(f'output {name!r} has the dims {dims}; "time" comes first and no axis twice.')
+            elif name in self.measured and name not in self.series:
+                findings.append(
+                    f"the output {name!r} is measured and has the dims {dims}; what is measured is one number at each "
+                    'time, ("time",), or for all, (): make the numbers that are measured outputs of their own.'
+                )
+        return findings
 
     @property
     def measured(self) -> tuple[str, ...]:

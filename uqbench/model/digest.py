@@ -23,6 +23,8 @@ def digest(model: Model, design: Design) -> str:
     hasher = sha256()
     for text in (repr(model.space), repr(dict(model.units)), repr(dict(model.noise)), model.time_unit):
         hasher.update(f"{text}\n".encode())
+    if model.dims:
+        hasher.update(f"{sorted(model.dims.items())}\n".encode())
     for text in functions.settings:
         hasher.update(f"{text}\n".encode())
     for name, (call, more) in functions.calls.items():

@@ -25,7 +25,7 @@ from ..errors import InputError, nearest
 from ..space import Parameter, Space, Theta, aleatory, epistemic, fixed
 from ..symbols import read
 from .findings import output_findings
-from .running import evaluate_many
+from .running import evaluate_many, over_time
 
 if TYPE_CHECKING:
     from .description import Model
@@ -349,8 +349,11 @@ def _compare(subject: str, old: "Model", new: "Model", expressions, design: Desi
         if change > tolerance:
             findings.append(f"the output {output!r}")
     for output, dist in old.noise.items():
-        known = ({k: v[both][:, None] for k, v in values.items()} | {k: v[both] for k, v in run.outputs.items()}
-                 for values, run in ((theta, first), (other, second)))  # fmt: skip
+        known = (
+            {name: value[both][:, None] for name, value in values.items()}
+            | {name: value[both] for name, value in over_time(m, run.outputs, design).items()}
+            for m, values, run in ((old, theta, first), (new, other, second))
+        )
         arguments = [m.noise[output].resolve(values) for m, values in zip((old, new), known, strict=True)]
         change = max(_change(arguments[0][name], arguments[1][name]) for name in dist.arguments)
         if change > tolerance:

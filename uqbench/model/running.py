@@ -19,7 +19,7 @@ from ..design import Design
 from ..errors import InputError, Result
 from ..space import Theta
 from ..systems import Outcome, Run
-from ..systems.protocol import in_one_array
+from ..systems.protocol import from_columns, in_columns
 from .findings import output_findings
 
 if TYPE_CHECKING:
@@ -55,7 +55,8 @@ SHARPER, RESOLVED = 0.03, 1e-3
 
 
 def _agree(slopes) -> Array:
-    """Whether slopes `(levels, times, parameters)` are numbers, and the same at all levels."""
+    """Whether slopes `(levels, ..., parameters)` are numbers, and the same at all levels."""
+    slopes = slopes.reshape(len(slopes), -1, slopes.shape[-1])
     size = jnp.max(jnp.abs(slopes[-1]), axis=0, keepdims=True)
     close = jnp.abs(slopes[0] - slopes[-1]) <= RESOLVED * size + 1e-290
     return jnp.all(jnp.isfinite(slopes)) & jnp.all(close)
@@ -125,15 +126,29 @@ def with_sensitivities(model: "Model", method: str, active: tuple[str, ...] | No
 def simulate_stacked(
     model: "Model", theta: Theta, design: Design, method: str, active: tuple[str, ...] | None = None
 ) -> Float[Array, "times outputs"]:
-    """Outputs of one run in one array, in the order of the model; differentiable like `with_sensitivities`.
+    """The `series` of one run in one array, in their order; differentiable like `with_sensitivities`.
 
     Many outputs cost no more operations than one, which a likelihood of many would have to trace and compile.
     """
     stacked = model.dynamics.stacked(model, theta, design, method)
-    if stacked is not None:
+    if stacked is not None and len(model.series) == len(model.outputs):
         return stacked[0]
-    run = with_sensitivities(model, method, active)(theta, design)
-    return jnp.stack([jnp.asarray(run.outputs[name], float) for name in model.outputs], axis=-1)
+    if stacked is not None:
+        outputs = from_columns(model, design, stacked[0].T)
+    else:
+        outputs = with_sensitivities(model, method, active)(theta, design).outputs
+    return jnp.stack([*over_time(model, outputs, design).values()], axis=-1)
+
+
+def over_time(model: "Model", outputs: dict[str, Array], design: Design) -> dict[str, Float[Array, "*batch times"]]:
+    """The outputs that are one number at each time; those of one number for a run are the same at every time."""
+    count, dims = design.times.shape[-1], model.output_dims
+    return {
+        name: jnp.asarray(outputs[name], float)
+        if dims[name]
+        else jnp.broadcast_to(jnp.asarray(outputs[name], float)[..., None], (*jnp.shape(outputs[name]), count))
+        for name in model.series
+    }
 
 
 @partial(jax.jit, static_argnames=("model", "method", "mode"))
@@ -149,16 +164,16 @@ def _run_packed(model, values, design, key, method):
 
 
 def _packed(model: "Model", theta: Theta, design: Design, key, method: str) -> tuple[Array, Outcome]:
-    """Outputs `(outputs, times)` in the order of the model, to be taken apart on the host, and how the solve went."""
+    """Outputs `(columns, times)` in the order of the model, to be taken apart on the host, and how the solve went."""
     stacked = model.dynamics.stacked(model, theta, design, method)
     if stacked is not None:
         return stacked[0].T, stacked[1]
-    return in_one_array(model, simulate(model, theta, design, key, method=method))
+    return in_columns(model, design, simulate(model, theta, design, key, method=method))
 
 
-def _unpack(model: "Model", values, ran: Outcome) -> Run:
-    host = np.asarray(values)
-    return Run({name: jnp.asarray(host[..., k, :]) for k, name in enumerate(model.outputs)}, *ran)
+def _unpack(model: "Model", design: Design, values, ran: Outcome) -> Run:
+    outputs = from_columns(model, design, np.asarray(values))
+    return Run({name: jnp.asarray(each) for name, each in outputs.items()}, *ran)
 
 
 @partial(jax.jit, static_argnames=("model", "method", "shared"))
@@ -179,7 +194,8 @@ def evaluate(model: "Model", theta: Theta, design: Design, key: Array | None = N
             with the parameters: for a hundred of them.
 
     Returns:
-        outputs `(times,)`; NaN with `result` != 0 where the solve failed (see `RESULTS`).
+        outputs `(times,)`, or of the shape that their `dims` in the model say; NaN with `result` != 0 where the solve
+        failed (see `RESULTS`).
 
     Raises:
         InputError: unknown or missing parameters, outputs that do not match the units, no times, no key.
@@ -198,7 +214,7 @@ def evaluate(model: "Model", theta: Theta, design: Design, key: Array | None = N
         return _ordered(model, _run(model, theta, design, key, method, mode))
     # one array is handed over faster than many
     values = np.array([*theta.values()], dtype=float)
-    return _unpack(model, *_run_packed(model, values, design, key, method))
+    return _unpack(model, design, *_run_packed(model, values, design, key, method))
 
 
 def evaluate_many(
@@ -213,7 +229,8 @@ def evaluate_many(
         chunk: batch members solved together; a batch is padded to full chunks so that its length does not recompile.
 
     Returns:
-        outputs `(batch, times)`. A failed member is NaN with its code in `result`; the others are unaffected.
+        outputs `(batch, times)`, or the batch before the axes that their `dims` say. A failed member is NaN with its
+        code in `result`; the others are unaffected.
     """
     thetas = model.space.complete(thetas)
     shared = design.times.ndim == 1
@@ -242,8 +259,8 @@ def evaluate_many(
         runs.append(run if used == size else jax.tree.map(lambda leaf, used=used: leaf[:used], run))
     run = runs[0] if len(runs) == 1 else jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *runs)
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(run)):
-        return Run({name: run[0][..., k, :] for k, name in enumerate(model.outputs)}, *run[1])
-    return _unpack(model, *run)
+        return Run(from_columns(model, design, run[0]), *run[1])
+    return _unpack(model, design, *run)
 
 
 def _ordered(model: "Model", run: Run) -> Run:

@@ -46,7 +46,7 @@ def trace(model, design: Design | None = None) -> Program:
         rhs = read("rhs", model.system.rhs, time, states, p, inputs)
 
         def observe(t, y, p, inputs):
-            return model.observed(t, y, p, inputs)
+            return model.observed_entries(t, y, p, inputs)
 
         outputs = read("observe", observe, time, states, p, inputs)
     input_names = tuple(recorder.operations[node.index][1] for array in inputs.values() for node in array.ravel())

@@ -13,7 +13,7 @@ from jaxtyping import Array
 from ..design import Design
 from ..dynamics.steady_state import steady_state
 from ..errors import Result
-from ..initial_value.array_states import as_written
+from ..initial_value.array_states import Arrays, as_written
 from ..initial_value.compiled import (
     Rows,
     Task,
@@ -29,7 +29,7 @@ from ..initial_value.odes import Solution, solve, solve_many
 from ..space import Theta
 from ..system import Ode
 from .initial_value_findings import findings, observe_findings
-from .protocol import Functions, Outcome, Run, System, finished, in_one_array
+from .protocol import Functions, Outcome, Run, System, finished, from_columns, in_columns
 
 
 @dataclass(frozen=True)
@@ -130,7 +130,8 @@ class InitialValueProblem(System):
         outputs = jax.eval_shape(
             lambda y, theta: model.observed(design.start, self.ode.at_rest(y), theta, design.inputs), state, theta
         )
-        return outputs, []
+        count = design.times.shape
+        return {name: jax.ShapeDtypeStruct(count + jnp.shape(value), float) for name, value in outputs.items()}, []
 
     def start_findings(self, model, design: Design) -> list[str]:
         with jax.ensure_compile_time_eval():
@@ -146,8 +147,15 @@ class InitialValueProblem(System):
     def task(self, model, design: Design) -> Task | None:
         """What the engine solves; None where the solver in JAX has to (see `initial_value.compiled`)."""
         shapes = tuple((name, value.shape) for name, value in design.inputs.items())
-        observe, outputs = (None, ()) if self._gives_states(design) else (model.observed, model.outputs)
+        observe, outputs = None, ()
+        if not self._gives_states(design):
+            observe, outputs = model.observed_entries, self._columns(model, design)
         return task_of(self.ode, observe, outputs, model.space.names, shapes)
+
+    def _columns(self, model, design: Design) -> tuple[str, ...]:
+        """Names of the scalars that the outputs consist of, in the order of `from_columns`."""
+        arrays = Arrays(tuple(model.entry_shapes(design).items()))
+        return tuple(entry for name in model.outputs for entry in arrays.entries(name))
 
     def _gives_states(self, design: Design) -> bool:
         """Whether the engine solves for the states, which are observed afterwards: with a steady state among them."""
@@ -170,7 +178,8 @@ class InitialValueProblem(System):
             return "native engine", compiled(task, ()).kernels.jumps
         shapes = tuple((name, value.shape) for name, value in design.inputs.items())
         states = state_names(self.ode, model.space.names, shapes)
-        task = Task(self.ode, model.observed, model.space.names, shapes, states, model.outputs)
+        outputs = self._columns(model, design)
+        task = Task(self.ode, model.observed_entries, model.space.names, shapes, states, outputs)
         return f"JAX: {obstacle(task)}", ()
 
     def keeps_sensitivities(self, model, design: Design) -> bool:
@@ -186,7 +195,7 @@ class InitialValueProblem(System):
             solution = self._solution(task, theta, _finite_times(design), rows)
             return self._observed(model, theta, design, self._with_steady_state(theta, design, solution))
         values, outcome = self._rows(task, theta, design, plan, reverse)
-        return Run({name: values[:, k] for k, name in enumerate(task.outputs)}, *outcome)
+        return Run(from_columns(model, design, values.T), *outcome)
 
     def stacked(self, model, theta: Theta, design: Design, plan: str) -> tuple[Array, Outcome] | None:
         task = self.task(model, design)
@@ -201,14 +210,17 @@ class InitialValueProblem(System):
             def one(theta, design):
                 rows = self.stacked(model, theta, design, plan)
                 if rows is None:
-                    return in_one_array(model, self.run(model, theta, design, None, plan))
+                    return in_columns(model, design, self.run(model, theta, design, None, plan))
                 return rows[0].T, rows[1]
 
             return jax.vmap(one)(thetas, designs)
         solutions = solve_many(self.ode, thetas, _finite_times(designs), method=plan)
         solutions = jax.vmap(self._with_steady_state)(thetas, designs, solutions)
-        runs = jax.vmap(lambda theta, design, solution: self._observed(model, theta, design, solution))
-        return in_one_array(model, runs(thetas, designs, solutions))
+
+        def observed(theta, design, solution):
+            return in_columns(model, design, self._observed(model, theta, design, solution))
+
+        return jax.vmap(observed)(thetas, designs, solutions)
 
     def parameters_used(self, model, design: Design) -> tuple[str, ...]:
         task = None if self._gives_states(design) else self.task(model, design)
@@ -257,7 +269,7 @@ class InitialValueProblem(System):
 
         outputs = jax.vmap(observed)(design.times, solution.states)
         outcome = Outcome(solution.result, solution.steps, solution.implicit_steps)
-        return finished(model, outputs, outcome, design.times.shape, self._not_finite)
+        return finished(model, outputs, outcome, design, self._not_finite)
 
 
 def _one(design: Design) -> Design:

@@ -4,6 +4,7 @@ A kind of dynamics is a subclass of `System` that overrides what it can do and n
 a capability, never for a type. All methods take the model, whose parameters, outputs and `observed` the dynamics serve.
 """
 
+import math
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import NamedTuple
@@ -33,9 +34,12 @@ CAPABILITIES = {
 
 
 class Run(eqx.Module):
-    """Outputs name -> `(times,)`, the code of `RESULTS`, and the steps taken; a batch has a leading axis on each."""
+    """Outputs name -> `(times,)` or what their dims say, the code of `RESULTS`, and the steps taken.
 
-    outputs: dict[str, Float[Array, "*batch times"]]
+    A batch has a leading axis on each.
+    """
+
+    outputs: dict[str, Float[Array, "..."]]
     result: Int[Array, "*batch"]
     steps: Int[Array, "*batch"]
     # of the accepted steps, those by the implicit method: what ran
@@ -117,7 +121,7 @@ class System:
         raise NotImplementedError
 
     def output_shapes(self, model, theta: Theta, design: Design) -> tuple[dict, list[str]]:
-        """Shapes of the outputs at one instant or over the times, traced, and what is wrong with the functions."""
+        """Shapes of the outputs over the times of the design, traced, and what is wrong with the functions."""
         raise NotImplementedError
 
     def start_findings(self, model, design: Design) -> list[str]:
@@ -143,11 +147,11 @@ class System:
         raise NotImplementedError
 
     def stacked(self, model, theta: Theta, design: Design, plan: str) -> tuple[Array, Outcome] | None:
-        """Outputs `(times, outputs)` in one array where that saves operations; None: `run` is as good."""
+        """Columns `(times, columns)` in one array where that saves operations; None: `run` is as good."""
         return None
 
     def run_many(self, model, thetas: Theta, designs: Design, keys, plan: str, shared: bool):
-        """Outputs `(batch, outputs, times)` in the order of the model and `Outcome`, traceable.
+        """Outputs `(batch, columns, times)` as by `in_columns` and `Outcome`, traceable.
 
         Args:
             shared: whether `designs` is one design for all.
@@ -155,7 +159,7 @@ class System:
         axes = (0, None if shared else 0, None if keys is None else 0)
 
         def one(theta, design, key):
-            return in_one_array(model, self.run(model, theta, design, key, plan))
+            return in_columns(model, design, self.run(model, theta, design, key, plan))
 
         return jax.vmap(one, in_axes=axes)(thetas, designs, keys)
 
@@ -188,19 +192,48 @@ class System:
         raise NotImplementedError
 
 
-def finished(model, outputs: dict, outcome: Outcome, shape, not_finite: int) -> Run:
-    """A run from outputs, each filled up to `shape`: NaN where it failed, with a code where they are no numbers."""
-    outputs = {name: jnp.broadcast_to(outputs[name], shape) for name in model.outputs}
+def finished(model, outputs: dict, outcome: Outcome, design: Design, not_finite: int) -> Run:
+    """A run from outputs, series filled up to all times: NaN where it failed, with a code where they are no numbers."""
+    outputs = {
+        name: jnp.broadcast_to(outputs[name], design.times.shape) if dims == ("time",) else jnp.asarray(outputs[name])
+        for name, dims in model.output_dims.items()
+    }
     finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(values)) for values in outputs.values()]))
     result = jnp.where((outcome.result == 0) & ~finite, not_finite, outcome.result)
     outputs = {name: jnp.where(result == 0, values, jnp.nan) for name, values in outputs.items()}
     return Run(outputs, result, outcome.steps, outcome.implicit_steps)
 
 
-def in_one_array(model, run: Run) -> tuple[Array, Outcome]:
-    """Outputs `(outputs, times)` in the order of the model, and how the solve went."""
-    values = jnp.stack([run.outputs[name] for name in model.outputs], axis=-2)
-    return values, Outcome(run.result, run.steps, run.implicit_steps)
+# One run in one array: an output with more axes than that of time has a column for each entry, and one without time is
+# the same at every time.
+
+
+def in_columns(model, design: Design, run: Run) -> tuple[Array, Outcome]:
+    """Outputs `(columns, times)` in the order of the model, and how the solve went."""
+    count, columns = design.times.shape[-1], []
+    for name, dims in model.output_dims.items():
+        values = run.outputs[name]
+        if dims[:1] == ("time",):
+            columns.append(jnp.reshape(values, (count, -1)).T)
+        else:
+            columns.append(jnp.broadcast_to(jnp.reshape(values, (-1, 1)), (values.size, count)))
+    return jnp.concatenate(columns), Outcome(run.result, run.steps, run.implicit_steps)
+
+
+def from_columns(model, design: Design, columns) -> dict:
+    """Outputs by name from columns `(..., columns, times)`, of JAX or of NumPy."""
+    outputs, place, (*batch, _, count) = {}, 0, columns.shape
+    for name, shape in model.entry_shapes(design).items():
+        if model.output_dims[name] == ("time",):
+            outputs[name], place = columns[..., place, :], place + 1
+            continue
+        size = math.prod(shape)
+        own, place = columns[..., place : place + size, :], place + size
+        if model.output_dims[name][:1] == ("time",):
+            outputs[name] = own.swapaxes(-1, -2).reshape((*batch, count, *shape))
+        else:
+            outputs[name] = own[..., 0].reshape((*batch, *shape))
+    return outputs
 
 
 def _used(closed, names: tuple[str, ...]) -> tuple[str, ...]:

@@ -18,7 +18,8 @@ class Simulator(System):
     """Outputs from a function of the author's.
 
     Args:
-        simulate: `simulate(theta, design, key)` -> output -> `(times,)` or a scalar, or these and a code.
+        simulate: `simulate(theta, design, key)` -> output -> `(times,)`, a scalar, or what the dims of the output say;
+            or these and a code.
         stochastic: whether outputs are random, so that every run needs a key.
         results: code -> sentence, of codes that are its own (from `FIRST_OWN` on).
     """
@@ -54,7 +55,7 @@ class Simulator(System):
     def run(self, model, theta: Theta, design: Design, key, plan: str, *, reverse: bool = False, sharper=1.0) -> Run:
         nothing = jnp.zeros((), int)
         outputs, code = self._outputs(model, theta, design, key)
-        return finished(model, outputs, Outcome(code, nothing, nothing), design.times.shape, Result.BLOW_UP)
+        return finished(model, outputs, Outcome(code, nothing, nothing), design, Result.BLOW_UP)
 
     def translated(self, translate: Callable[[Callable, int], Callable]) -> "Simulator":
         return replace(self, simulate=translate(self.simulate, 0))

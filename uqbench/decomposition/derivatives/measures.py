@@ -17,7 +17,7 @@ import xarray as xr
 
 from ...design import Design
 from ...errors import InputError, nearest
-from ...model import Model, evaluate_many
+from ...model import Model, evaluate_many, over_time
 from ...space import Space, Theta
 from ..runs import MEMORY, bootstrap_counts, setting_findings
 from .slopes import Constants, arranged_slopes, coordinates
@@ -148,8 +148,9 @@ def output_gradients(
         keys: `(batch,)` JAX keys, needed by stochastic models; they are held fixed in the derivative.
 
     Returns:
-        values `(sample, output, time)` and gradients `(sample, parameter, output, time)`, in units of the output per
-        unit of the parameter. A run that fails is NaN in both, never an exception.
+        of the outputs that are one number at each time, values `(sample, output, time)` and gradients
+        `(sample, parameter, output, time)`, in units of the output per unit of the parameter. A run that fails is NaN
+        in both, never an exception.
 
     Raises:
         InputError: unknown names, a model without gradients, and what `evaluate_many` finds.
@@ -175,15 +176,16 @@ def output_gradients(
     def outputs(step):
         moved = {name: thetas[name] + step[i] for i, name in enumerate(names)}
         run = evaluate_many(model, {**thetas, **moved}, design, keys)
-        return run.outputs, run
+        return over_time(model, run.outputs, design), run
 
     # One step common to all runs: each run answers to its own parameters only, so this is every run's gradient.
     slopes, run = jax.jacfwd(outputs, has_aux=True)(jnp.zeros(len(names)))
-    values = np.stack([np.asarray(run.outputs[name]) for name in model.outputs], axis=1)
-    slopes = np.stack([np.moveaxis(np.asarray(slopes[name]), -1, 1) for name in model.outputs], axis=2)
+    series = over_time(model, run.outputs, design)
+    values = np.stack([np.asarray(each) for each in series.values()], axis=1)
+    slopes = np.stack([np.moveaxis(np.asarray(slopes[name]), -1, 1) for name in series], axis=2)
     failed = np.asarray(run.result) != 0
     slopes = np.where(failed[:, None, None, None] | ~np.isfinite(slopes), np.nan, slopes)
-    coords = {"output": list(model.outputs), "time": np.asarray(design.times)}
+    coords = {"output": list(series), "time": np.asarray(design.times)}
     dims = ("sample", "output", "time")
     return (
         xr.DataArray(values, coords, dims),
