@@ -9,6 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 CORE = [
+    "annotations",
     "errors",
     "names",
     "defaults",
@@ -37,6 +38,7 @@ CORE = [
 ]
 # package -> the rooms that it may use
 ALLOWED = {
+    "annotations": set(),
     "errors": set(),
     "names": set(),
     "defaults": set(),
@@ -45,9 +47,9 @@ ALLOWED = {
     "distributions": {"errors"},
     # spaces only to name them in annotations
     "interop": {"distributions", "errors", "space"},
-    "space": {"distributions", "errors", "interop", "names", "units"},
-    "design": {"errors"},
-    "system": {"errors"},
+    "space": {"annotations", "distributions", "errors", "interop", "names", "units"},
+    "design": {"annotations", "errors"},
+    "system": {"annotations", "errors"},
     "symbols": {"design", "errors", "names", "system"},
     "native": {"errors"},
     "kernels": {"errors", "interpolation", "native", "symbols"},
@@ -55,15 +57,15 @@ ALLOWED = {
     # arrays and callables only
     "solvers": {"errors", "native"},
     "initial_value": {"design", "errors", "kernels", "native", "solvers", "system"},
-    "dynamics": {"design", "errors", "initial_value", "solvers", "system"},
-    "systems": {"design", "dynamics", "errors", "initial_value", "solvers", "space", "system"},
+    "dynamics": {"annotations", "design", "errors", "initial_value", "solvers", "system"},
+    "systems": {"annotations", "design", "dynamics", "errors", "initial_value", "solvers", "space", "system"},
     "model": {
-        *("design", "distributions", "dynamics", "errors", "initial_value", "space", "symbols", "system", "systems"),
-        *("names", "units"),
+        *("annotations", "design", "distributions", "dynamics", "errors", "initial_value", "names", "space"),
+        *("symbols", "system", "systems", "units"),
     },
     "shipped": set(),
     "study": {"design", "errors", "model", "names", "shipped", "units"},
-    "likelihoods": {"design", "distributions", "errors", "model", "space", "study", "systems"},
+    "likelihoods": {"annotations", "design", "distributions", "errors", "model", "space", "study", "systems"},
     "results": {"errors", "study"},
     "time_scales": {
         *("design", "dynamics", "errors", "initial_value", "model", "results", "solvers", "space", "study", "system"),

@@ -1,14 +1,12 @@
 """What the experimenter chooses: when to look, and which known inputs to give."""
 
-from collections.abc import Mapping
-from typing import Self
-
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .annotations import Numbers, Values
 from .errors import InputError
 
 
@@ -33,8 +31,8 @@ class Design(eqx.Module):
     start: Float[Array, ""]
     settles: bool = eqx.field(static=True)
 
-    def __init__(self, times=(), inputs: Mapping[str, Array] | None = None, start: float = 0.0):
-        findings = []
+    def __init__(self, times=(), inputs: Values | None = None, start: Numbers = 0.0):
+        findings: list[str] = []
         times = _array("times", times, findings, infinite=True)
         inputs = {name: _array(f"input {name!r}", value, findings) for name, value in (inputs or {}).items()}
         start = _array("start", start, findings)
@@ -48,11 +46,11 @@ class Design(eqx.Module):
         self.settles = bool(np.any(np.isposinf(times)))
 
     @classmethod
-    def linspace(cls, t0: float, t1: float, n: int, inputs: Mapping[str, Array] | None = None) -> Self:
+    def linspace(cls, t0: float, t1: float, n: int, inputs: Values | None = None) -> "Design":
         """`n` equally spaced times from `t0` to `t1`; the dynamics start at 0, or at `t0` where that is earlier."""
         return cls(np.linspace(t0, t1, n), inputs, start=min(0.0, t0))
 
-    def at(self, times) -> Self:
+    def at(self, times) -> "Design":
         """The same experiment observed at other times."""
         return type(self)(times, self.inputs, start=float(self.start))
 

@@ -16,6 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .annotations import AnyArray, Batch, Numbers, Values
 from .distributions import Distribution
 from .errors import InputError, nearest
 from .interop.chaospy import ChaospyLike, from_chaospy
@@ -23,7 +24,8 @@ from .interop.salib import from_salib
 from .names import DRAWS, variable_findings
 from .units import unit_finding
 
-Theta = dict[str, Array]
+# Values of parameters as the library gives them: arrays, never floats.
+Theta = dict[str, AnyArray]
 ROLES = ("epistemic", "aleatory", "fixed")
 
 
@@ -149,7 +151,7 @@ class Space(Mapping[str, Parameter]):
         """The entries of one role; what they name must be among them."""
         return Space({name: p for name, p in self.items() if p.role == role})
 
-    def from_cube(self, u: Float[Array, "*batch free"]) -> Theta:
+    def from_cube(self, u: Float[AnyArray, "*batch free"] | Sequence[float]) -> Theta:
         """Values at a point of the unit cube, by conditional quantiles in order (Rosenblatt 1952,
         doi:10.1214/aoms/1177729394).
 
@@ -201,12 +203,12 @@ class Space(Mapping[str, Parameter]):
         u = jax.random.uniform(key, (*shape, len(self.free)), minval=jnp.finfo(float).tiny)
         return self.from_cube(u)
 
-    def log_prior(self, theta: Theta) -> Array:
+    def log_prior(self, theta: Values) -> Array:
         """Sum of the log densities of the free parameters at `theta`; per-unit values are summed over their axes."""
         terms = [jnp.sum(self[name].dist.logpdf(theta[name], theta)) for name in self.free]
         return sum(terms, jnp.zeros(()))
 
-    def conditional_laws(self, theta: Theta) -> tuple[Float[Array, "*batch free"], Float[Array, "*batch free"]]:
+    def conditional_laws(self, theta: Values) -> tuple[Float[Array, "*batch free"], Float[Array, "*batch free"]]:
         """Log-density and distribution function of every free parameter at `theta`, given those that it names."""
         return self._laws(theta)
 
@@ -230,16 +232,16 @@ class Space(Mapping[str, Parameter]):
         with jax.ensure_compile_time_eval():
             return self.from_cube(jnp.full(len(self.free), 0.5))
 
-    def vector(self, theta: Theta) -> Float[Array, "*batch free"]:
+    def vector(self, theta: Values) -> Float[Array, "*batch free"]:
         """Named values as `(..., len(free))` in the order of `free`."""
         return jnp.stack(jnp.broadcast_arrays(*(jnp.asarray(theta[name], float) for name in self.free)), axis=-1)
 
-    def theta(self, vector: Float[Array, "*batch free"]) -> Theta:
+    def theta(self, vector: Float[AnyArray, "*batch free"] | Sequence[float]) -> Theta:
         """The inverse of `vector`, with the fixed parameters filled in."""
         columns = dict(zip(self.free, jnp.moveaxis(jnp.asarray(vector, dtype=float), -1, 0), strict=True))
         return self.complete(columns)
 
-    def complete(self, theta: Mapping[str, Array]) -> Theta:
+    def complete(self, theta: Batch) -> Theta:
         """`theta` as float arrays in the order of the space, fixed parameters filled in.
 
         Raises:
@@ -293,7 +295,7 @@ def _stacked(dists: Sequence[Distribution]) -> tuple[Distribution, dict[str, Arr
     return type(dists[0])(**names), values
 
 
-def _float_array(value) -> Array:
+def _float_array(value: Numbers | Sequence[float]) -> AnyArray:
     # an array that is one already passes as it is; numpy's conversion of anything else is not dispatched to a device
     if isinstance(value, jax.Array):
         return value if value.dtype == float else value.astype(float)

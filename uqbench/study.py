@@ -70,7 +70,7 @@ class Study:
     model: Model
     experiments: Mapping[str, Design]
     data: pd.DataFrame | str | Path | None = None
-    quantities: Mapping[str, Quantity] = field(default_factory=dict)
+    quantities: Mapping[str, Quantity | Callable] = field(default_factory=dict)
     unit: str | None = None
     likelihood: Callable | None = None
 

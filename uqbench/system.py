@@ -6,14 +6,15 @@ from dataclasses import dataclass, field
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from .annotations import Values
 from .errors import InputError
 
 # Where no absolute tolerance is given and the sizes of the states are not known.
 LEAST_ATOL = 1e-10
 METHODS = ("auto", "explicit", "implicit")
-State = dict[str, Array]
-Theta = dict[str, Array]
-Inputs = dict[str, Array]
+State = Values
+Theta = Values
+Inputs = Values
 
 
 class Frozen(dict):

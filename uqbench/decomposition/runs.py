@@ -170,7 +170,7 @@ def dependence_findings(coordinates: np.ndarray, names) -> list[str]:
     ]
 
 
-def bootstrap_counts(n: int, resamples: int, seed: int) -> np.ndarray:
+def bootstrap_counts(n: int, resamples: int, seed: int | Sequence[int]) -> np.ndarray:
     """How often each of `n` samples is drawn in each resample: `(resamples, n)`, rows summing to `n`."""
     drawn = np.random.default_rng(seed).integers(n, size=(resamples, n))
     drawn += n * np.arange(resamples)[:, None]

@@ -11,7 +11,7 @@ harmless stand-in and its result replaced afterwards.
 - NaN in, NaN out.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar
 
 import jax
@@ -361,7 +361,7 @@ class Distribution:
             information = jnp.einsum("...ci,...cd,...dj->...ij", jacobian, information, jacobian)
         return jnp.where((impossible == 0)[..., None, None], information, jnp.nan)
 
-    def _prepare(self, values: Mapping, *others: ArrayLike) -> tuple[list[Array], dict[str, Array], Array]:
+    def _prepare(self, values: Mapping, *others: ArrayLike) -> tuple[Sequence[Array], dict[str, Array], Array]:
         """`others` and arguments of one shape; the arguments safe for any formula; 0 where they are the true ones.
 
         The third result is 1 where the arguments are impossible and NaN where one of them is NaN.

@@ -118,7 +118,7 @@ def _null_space(values: np.ndarray) -> np.ndarray:
 def _echelon(rows: np.ndarray) -> np.ndarray:
     rows = rows / np.maximum(np.abs(rows).max(axis=1, keepdims=True), 1e-300)
     for k in range(len(rows)):
-        pivot = k + np.argmax(np.abs(rows[k:]).max(axis=1))
+        pivot = k + int(np.argmax(np.abs(rows[k:]).max(axis=1)))
         rows[[k, pivot]] = rows[[pivot, k]]
         column = np.argmax(np.abs(rows[k]))
         rows[k] /= rows[k, column]

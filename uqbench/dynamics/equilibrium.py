@@ -99,7 +99,7 @@ class Flow:
         system = self.system
         if y is not None:
             system = continued(system, self.names)
-            theta = theta | {START + name: value for name, value in zip(self.names, y, strict=True)}
+            theta = {**theta} | {START + name: value for name, value in zip(self.names, y, strict=True)}
         design = jax.tree.unflatten(self.design, jax.tree.leaves((span[None], inputs, jnp.zeros(()))))
         solution = odes.solve(system, theta, design, method="implicit")
         return jnp.stack([solution.states[name][-1] for name in self.names]), solution.result, solution.steps

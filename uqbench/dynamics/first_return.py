@@ -130,7 +130,7 @@ def _walk(
         otherwise: the code where that never was.
     """
     system, (theta, inputs) = continued(flow.system, flow.names), given
-    theta = theta | {START + name: value for name, value in zip(flow.names, y, strict=True)}
+    theta = {**theta} | {START + name: value for name, value in zip(flow.names, y, strict=True)}
     span = jnp.where(code == Result.SUCCESS, span, 0.0)
     design = jax.tree.unflatten(flow.design, jax.tree.leaves((span[None], inputs, jnp.zeros(()))))
     problem = odes.problem_of(system, flow.names, (theta, design))

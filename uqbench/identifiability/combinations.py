@@ -58,7 +58,7 @@ def _sampler(question, steps: Plan, rng, budget: Budget, learned: Learned | None
     if learned is None or not learned.single:
         return sampler(question, steps, rng, budget, single=single), []
     knowledge = replace(learned.knowledge, unique=())
-    functions = knowledge.functions
+    functions: Sequence[Function] = knowledge.functions
     if learned.explicit is not None and not question.program.inputs:
         functions = sorted(learned.explicit.functions(rng), key=lambda function: function.size)
     texts = [expression(function, question.unknowns, knowledge.prime) for function in functions[:WRITTEN]]

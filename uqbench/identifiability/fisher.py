@@ -15,6 +15,7 @@ import numpy as np
 import xarray as xr
 from jax.scipy.special import ndtr
 
+from ..annotations import Values
 from ..errors import InputError, nearest
 from ..likelihoods import Likelihood, likelihood_of
 from ..space import Space, Theta
@@ -25,7 +26,7 @@ SCALES = ("log", "natural")
 RANK_TOLERANCE = 1e-11
 
 
-def fisher_information(study: Study, theta: Theta | None = None, *, scale: str = "log") -> xr.Dataset:
+def fisher_information(study: Study, theta: Values | None = None, *, scale: str = "log") -> xr.Dataset:
     """Fisher information of a study's measurements on its epistemic parameters.
 
     Args:
@@ -79,7 +80,7 @@ def fisher_information(study: Study, theta: Theta | None = None, *, scale: str =
     return _dataset(names, matrix, np.asarray(value), logarithmic, scale)
 
 
-def _findings(likelihood: Likelihood, theta: Theta) -> list[str]:
+def _findings(likelihood: Likelihood, theta: Values) -> list[str]:
     """Why there is no information at `theta`, for median units."""
     space = likelihood.study.model.space
     units = _units(space, theta, jnp.zeros(len(space.aleatory)))
@@ -128,7 +129,7 @@ def _population(likelihood: Likelihood, place, vector):
     return information(vector)
 
 
-def _units(space: Space, theta: Theta, z) -> Theta:
+def _units(space: Space, theta: Values, z) -> Theta:
     """Aleatory parameters of a unit whose standardised latents are `z`, `(aleatory,)`."""
     values = dict(theta)
     for index, name in enumerate(space.aleatory):

@@ -10,10 +10,11 @@ import sympy
 import xarray as xr
 
 from .. import results
+from ..annotations import Values
 from ..design import Design
 from ..errors import InputError
 from ..model import Model
-from ..space import Space, Theta
+from ..space import Space
 from ..study import Study
 from ..symbols import read
 from ..time_scales.study_separation import with_separation
@@ -27,7 +28,7 @@ LARGEST_LINEAR = 6
 
 
 def identify(
-    study: Study, tree: xr.DataTree | None = None, *, theta: Theta | None = None, scale: str = "log",
+    study: Study, tree: xr.DataTree | None = None, *, theta: Values | None = None, scale: str = "log",
     budget: float = BUDGET, seed: int = 0
 ) -> xr.DataTree:  # fmt: skip
     """Structural identifiability from the traced equations, and Fisher information from the measurements.

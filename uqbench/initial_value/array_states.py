@@ -105,7 +105,8 @@ class Arrays:
 
     def arrays(self, y: State) -> State:
         """The states as the author has them, with whatever else is in `y`."""
-        found, taken = {}, set()
+        found: dict[str, Array] = {}
+        taken: set[str] = set()
         for name, shape in self.shapes:
             entries = self.entries(name)
             if shape != () and entries[0] in y:

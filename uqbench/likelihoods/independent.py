@@ -1,5 +1,6 @@
 """The likelihood of measurements with independent errors: the product over rows of the densities of their noise."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from ..annotations import AnyArray
 from ..design import Design
 from ..model import evaluate_many, over_time, simulate, simulate_stacked
 from ..space import Theta
@@ -46,7 +48,7 @@ class Independent(Likelihood):
         derived = () if self.study.model.gradient == "none" else ("gradient", "information", "moments")
         return frozenset({"terms", *derived})
 
-    def log_density(self, theta: Theta, key=None, values: dict[str, Array] | None = None) -> Float[Array, ""]:
+    def log_density(self, theta: Theta, key=None, values: Mapping[str, AnyArray] | None = None) -> Float[Array, ""]:
         terms = self._log_densities(theta, values)
         return sum((jnp.sum(each) for each in terms), jnp.zeros(()))
 
@@ -164,7 +166,7 @@ class Independent(Likelihood):
             found.append((group.noise.moved_inside(known, uncertain), ok[group.run]))
         return found
 
-    def _log_densities(self, theta: Theta, values: dict[str, Array] | None = None) -> list[Float[Array, " rows"]]:
+    def _log_densities(self, theta: Theta, values: Mapping[str, AnyArray] | None = None) -> list[Float[Array, " rows"]]:
         """Log density of each row of each group."""
         terms = []
         for group, (known, ok) in zip(self.groups, self._evaluated(theta), strict=True):

@@ -6,16 +6,17 @@ and model comparison ask for a capability, never for a type. All methods but tho
 where a method takes `theta`, it is the value of every parameter: a number, or `(units,)` for each unit its own.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import jax
 import numpy as np
 import pandas as pd
 from jaxtyping import Array, Float, Int
 
+from ..annotations import AnyArray
 from ..design import Design
 from ..errors import InputError
 from ..space import Theta
@@ -69,7 +70,7 @@ class Likelihood:
     observations: Observations
 
     kind = "a likelihood"
-    capabilities = frozenset()
+    capabilities: ClassVar[frozenset[str]] = frozenset()
     # what one term of `pointwise` is: "row", "run" or "unit"
     term = "row"
 
@@ -88,7 +89,7 @@ class Likelihood:
         return f"the likelihood, {self.kind}, has no {missing}; {instead}."
 
     def log_density(
-        self, theta: Theta, key: Array | None = None, values: dict[str, Float[Array, " rows"]] | None = None
+        self, theta: Theta, key: Array | None = None, values: Mapping[str, Float[AnyArray, " rows"]] | None = None
     ) -> Float[Array, ""]:
         """Logarithm of the density of all data, in the units of the data.
 
@@ -171,7 +172,7 @@ def _results(likelihood: Likelihood, theta: Theta) -> Array:
     return likelihood.results(theta)
 
 
-def failures(study: Study, codes: Int[Array, " runs"]) -> list[str]:
+def failures(study: Study, codes: Int[AnyArray, " runs"]) -> list[str]:
     """How many runs fail, for each reason."""
     reasons = study.model.dynamics.failures(codes)
     return [f"{count} of {len(codes)} runs fail: {reason}" for reason, count in reasons.items()]

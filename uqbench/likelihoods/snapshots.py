@@ -4,6 +4,7 @@ Such are the copy numbers of a molecule in cells that were fixed and counted, ea
 nobody has followed. Rows are independent given the parameters; data that follow one cell over time are not such rows.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -12,6 +13,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from ..annotations import AnyArray
 from ..design import Design
 from ..model import Model, method_for
 from ..space import Theta
@@ -43,7 +45,7 @@ class Snapshots(Likelihood):
         derived = () if self.study.model.gradient == "none" else ("gradient", "information", "moments")
         return frozenset({"terms", *derived})
 
-    def log_density(self, theta: Theta, key=None, values: dict[str, Array] | None = None) -> Float[Array, ""]:
+    def log_density(self, theta: Theta, key=None, values: Mapping[str, AnyArray] | None = None) -> Float[Array, ""]:
         return sum((jnp.sum(terms) for terms in self._log_densities(theta, values).values()), jnp.zeros(()))
 
     def pointwise(self, theta: Theta, key=None) -> dict[str, Float[Array, " rows"]]:
@@ -119,7 +121,7 @@ class Snapshots(Likelihood):
             for output, (values, probability) in densities.items()
         }, ok
 
-    def _log_densities(self, theta: Theta, values: dict[str, Array] | None = None) -> dict[str, Array]:
+    def _log_densities(self, theta: Theta, values: Mapping[str, AnyArray] | None = None) -> dict[str, Array]:
         """Log probability of each row, by output; -inf where a solve failed or the value is impossible."""
         densities, ok = self._densities(theta)
         terms = {}

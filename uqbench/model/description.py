@@ -3,7 +3,6 @@
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Self
 
 import jax.numpy as jnp
 
@@ -104,7 +103,7 @@ class Model:
         time_unit: str = "",
         results: Mapping[int, str] | None = None,
         dims: Mapping[str, tuple[str, ...]] | None = None,
-    ) -> Self:
+    ) -> "Model":
         """A model from any JAX function `simulate(theta, design, key)` -> dict of outputs.
 
         An output is `(times,)`, or a scalar that is the same at all of them, or what its `dims` say.
@@ -128,7 +127,7 @@ class Model:
 
         return reparametrised(self, combinations, **settings)
 
-    def reduced(self, fast: Sequence[str], *, space: Space | None = None, name: str | None = None) -> Self:
+    def reduced(self, fast: Sequence[str], *, space: Space | None = None, name: str | None = None) -> "Model":
         """The same outputs with the fast states in their quasi-steady state, see `time_scales.slow_fast`.
 
         Verbs decide for each study whether the time scales allow it, and say so in the tree.

@@ -3,6 +3,7 @@
 import re
 from collections.abc import Callable
 from hashlib import sha256
+from types import FunctionType, MethodType
 
 import jax
 import numpy as np
@@ -63,8 +64,8 @@ def _callbacks(jaxpr) -> list:
     for equation in _equations(jaxpr):
         for value in equation.params.values():
             called = getattr(value, "callback_func", None)
-            code = getattr(called, "__code__", None)
-            if code is not None:
+            if isinstance(called, FunctionType | MethodType):
+                code = called.__code__
                 inside = [cell.cell_contents for cell in called.__closure__ or ()]
                 found.append(
                     (code.co_code, code.co_names, [c for c in code.co_consts if not hasattr(c, "co_code")], inside)

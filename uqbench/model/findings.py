@@ -58,10 +58,12 @@ def _findings(model: "Model", design: Design) -> tuple[Shapes, list[str]]:
     ]
     count = len(design.times)
     for name, dims in model.output_dims.items():
-        shape = shapes.get(name)
+        if name not in shapes:
+            continue
+        shape = shapes[name]
         # one number may stand for a whole series
         spread = dims == ("time",) and shape in ((), (1,))
-        fits = shape is None or (len(shape) == len(dims) and (dims[:1] != ("time",) or shape[0] == count))
+        fits = len(shape) == len(dims) and (dims[:1] != ("time",) or shape[0] == count)
         if not fits and not spread:
             findings.append(
                 f"output {name!r} has the shape {shape} at {count} times, and its dims are {dims}; return an axis for "

@@ -19,6 +19,7 @@ import numpy as np
 import sympy
 from sympy.core.sympify import SympifyError
 
+from ..annotations import Values
 from ..design import Design
 from ..distributions import Distribution, LogNormal
 from ..errors import InputError, nearest
@@ -45,7 +46,7 @@ class Formulas:
     names: tuple[str, ...]
     texts: tuple[tuple[str, str], ...]
 
-    def __call__(self, theta: Theta) -> Theta:
+    def __call__(self, theta: Values) -> Theta:
         """The old parameters beside the new ones."""
         values = _compiled(self.names, tuple(text for _, text in self.texts))(*(theta[name] for name in self.names))
         shape = jnp.broadcast_shapes(*(jnp.shape(theta[name]) for name in self.names))

@@ -15,9 +15,9 @@ import numpy as np
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float
 
+from ..annotations import Batch, Values
 from ..design import Design
 from ..errors import InputError, Result
-from ..space import Theta
 from ..systems import Outcome, Run
 from ..systems.protocol import from_columns, in_columns
 from .findings import output_findings
@@ -30,7 +30,7 @@ MODES = ("value", "forward", "reverse")
 
 def simulate(
     model: "Model",
-    theta: Theta,
+    theta: Values,
     design: Design,
     key: Array | None = None,
     *,
@@ -124,7 +124,7 @@ def with_sensitivities(model: "Model", method: str, active: tuple[str, ...] | No
 
 
 def simulate_stacked(
-    model: "Model", theta: Theta, design: Design, method: str, active: tuple[str, ...] | None = None
+    model: "Model", theta: Values, design: Design, method: str, active: tuple[str, ...] | None = None
 ) -> Float[Array, "times outputs"]:
     """The `series` of one run in one array, in their order; differentiable like `with_sensitivities`.
 
@@ -163,7 +163,7 @@ def _run_packed(model, values, design, key, method):
     return _packed(model, dict(zip(model.space.names, values, strict=True)), design, key, method)
 
 
-def _packed(model: "Model", theta: Theta, design: Design, key, method: str) -> tuple[Array, Outcome]:
+def _packed(model: "Model", theta: Values, design: Design, key, method: str) -> tuple[Array, Outcome]:
     """Outputs `(columns, times)` in the order of the model, to be taken apart on the host, and how the solve went."""
     stacked = model.dynamics.stacked(model, theta, design, method)
     if stacked is not None:
@@ -182,7 +182,7 @@ def _run_many(model, values, design, keys, method, shared):
     return model.dynamics.run_many(model, thetas, design, keys, method, shared)
 
 
-def evaluate(model: "Model", theta: Theta, design: Design, key: Array | None = None, mode: str = "value") -> Run:
+def evaluate(model: "Model", theta: Values, design: Design, key: Array | None = None, mode: str = "value") -> Run:
     """Runs the model once.
 
     Args:
@@ -218,7 +218,7 @@ def evaluate(model: "Model", theta: Theta, design: Design, key: Array | None = N
 
 
 def evaluate_many(
-    model: "Model", thetas: Theta, design: Design, keys: Array | None = None, *, chunk: int = 1024
+    model: "Model", thetas: Batch, design: Design, keys: Array | None = None, *, chunk: int = 1024
 ) -> Run:
     """Runs the model for a batch of parameter values.
 

@@ -389,11 +389,10 @@ def describe(name: str | None = None) -> pd.DataFrame:
         '(parameter)'
     """
     if name is None:
-        rows = {
-            f"/{each}": (" or ".join(group.verbs), group.meaning, _contents(group)) for each, group in GROUPS.items()
-        }
-        columns = ["verb", "meaning", "contents"]
-        return pd.DataFrame.from_dict(rows, orient="index", columns=columns).rename_axis("group")
+        groups = [
+            (f"/{each}", " or ".join(group.verbs), group.meaning, _contents(group)) for each, group in GROUPS.items()
+        ]
+        return pd.DataFrame(groups, columns=["group", "verb", "meaning", "contents"]).set_index("group")
     if name == "/":
         group, origin = Group("", (), attributes=ROOT), {}
     else:

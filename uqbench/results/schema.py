@@ -85,7 +85,9 @@ class Attribute:
 
     def findings(self, name: str, given) -> list[str]:
         """What is wrong with a value that should be this one."""
-        if not isinstance(given, TYPES[self.kind]) or (isinstance(given, bool) and self.kind != "bool"):
+        # a bool is an int to Python
+        fits = isinstance(given, TYPES[self.kind]) and (self.kind == "bool" or not isinstance(given, bool))
+        if not fits:
             return [f"attribute {name!r} is {given!r}, not {self.kind}."]
         if self.kind == "json":
             try:
@@ -141,11 +143,11 @@ class Group:
     def findings(self, dataset: xr.Dataset, verb: str) -> list[str]:
         """Everything in which a dataset from `verb` differs from this description."""
         out = [] if verb in self.verbs else [f"it is attached by {verb!r}, not by {' or '.join(self.verbs)}."]
-        known = {**ORIGIN, **self.attributes}
-        for kind, given, described in (
-            ("variable", dataset.data_vars, self.variables),
-            ("coordinate", dataset.coords, self.coordinates),
-            ("attribute", dataset.attrs, known),
+        attributes = {**ORIGIN, **self.attributes}
+        for kind, given, described, more_allowed in (
+            ("variable", dataset.data_vars, self.variables, False),
+            ("coordinate", dataset.coords, self.coordinates, self.each is not None),
+            ("attribute", dataset.attrs, attributes, bool(self.foreign)),
         ):
             out += [
                 f"the {kind} {name!r} is missing."
@@ -153,10 +155,9 @@ class Group:
                 if name not in given and not entry.optional
             ]
             for name, value in given.items():
-                if name in described:
-                    out += described[name].findings(str(name), value)
-                elif kind == "variable" and self.each is not None:
-                    out += self.each.findings(str(name), value)
-                elif not (self.each is not None if kind == "coordinate" else kind == "attribute" and self.foreign):
+                entry = described.get(str(name), self.each if kind == "variable" else None)
+                if entry is not None:
+                    out += entry.findings(str(name), value)
+                elif not more_allowed:
                     out.append(f"the {kind} {name!r} is not in the schema.")
         return out

@@ -162,5 +162,5 @@ def _(pattern, primals, tangents):
     for (i, j), value in zip(pattern.entries, entries_dot, strict=True):
         if not zero(value):
             r[i] = value * x[j] if r[i] is None else r[i] + value * x[j]
-    r = tuple(jnp.zeros(()) if value is None else value for value in r)
-    return x, _substitute(pattern, factors, shift, entries, r)
+    known = tuple(jnp.zeros(()) if value is None else value for value in r)
+    return x, _substitute(pattern, factors, shift, entries, known)

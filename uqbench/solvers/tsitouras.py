@@ -10,7 +10,8 @@ from .scalars import Rhs, Scalars, combine, once
 def step(rhs: Rhs, t, h, y: Scalars):
     """One step: the new state, the error estimate and the slopes of the stages."""
     size = range(len(y))
-    slopes, argument = [], y
+    slopes: list[Scalars] = []
+    argument = y
     for node, row in zip(NODES, A, strict=True):
         if row:
             argument = [y[k] + h * combine(row, slopes, k) for k in size]

@@ -160,7 +160,8 @@ class Recorder:
         return x.index
 
     def _sorted(self, x, y) -> tuple[int, int]:
-        return tuple(sorted((self.index(x), self.index(y))))
+        first, second = sorted((self.index(x), self.index(y)))
+        return first, second
 
     def _record(self, *operation) -> Node:
         if operation not in self._known:

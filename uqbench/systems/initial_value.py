@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ..annotations import Values, ValuesOrShapes
 from ..design import Design
 from ..dynamics.steady_state import steady_state
 from ..errors import Result
@@ -26,7 +27,6 @@ from ..initial_value.compiled import (
     used_names,
 )
 from ..initial_value.odes import Solution, solve, solve_many
-from ..space import Theta
 from ..system import Ode
 from .initial_value_findings import findings, observe_findings
 from .protocol import Functions, Outcome, Run, System, finished, from_columns, in_columns
@@ -121,7 +121,7 @@ class InitialValueProblem(System):
 
     # --- what is wrong with it
 
-    def output_shapes(self, model, theta: Theta, design: Design) -> tuple[dict, list[str]]:
+    def output_shapes(self, model, theta: ValuesOrShapes, design: Design) -> tuple[dict, list[str]]:
         # first the arrays that the author knows of, then the scalars that are solved
         for ode in dict.fromkeys((as_written(self.ode), self.ode)):
             state = jax.eval_shape(lambda theta, ode=ode: ode.initial(theta, design.inputs), theta)
@@ -161,7 +161,7 @@ class InitialValueProblem(System):
         """Whether the engine solves for the states, which are observed afterwards: with a steady state among them."""
         return design.settles
 
-    def _solution(self, task: Task, theta: Theta, design: Design, rows: Rows) -> Solution:
+    def _solution(self, task: Task, theta: Values, design: Design, rows: Rows) -> Solution:
         """What the engine has found for a task whose outputs are the states."""
         states = dict(zip(task.outputs, rows.values.T, strict=True))
         return Solution(states, rows.result, rows.steps, rows.implicit_steps)
@@ -185,7 +185,7 @@ class InitialValueProblem(System):
     def keeps_sensitivities(self, model, design: Design) -> bool:
         return self.task(model, design) is not None
 
-    def run(self, model, theta: Theta, design: Design, key, plan: str, *, reverse: bool = False, sharper=1.0) -> Run:
+    def run(self, model, theta: Values, design: Design, key, plan: str, *, reverse: bool = False, sharper=1.0) -> Run:
         task = self.task(model, design)
         if task is None:
             solution = solve(self.ode, theta, _finite_times(design), method=plan, reverse=reverse, sharper=sharper)
@@ -197,11 +197,11 @@ class InitialValueProblem(System):
         values, outcome = self._rows(task, theta, design, plan, reverse)
         return Run(from_columns(model, design, values.T), *outcome)
 
-    def stacked(self, model, theta: Theta, design: Design, plan: str) -> tuple[Array, Outcome] | None:
+    def stacked(self, model, theta: Values, design: Design, plan: str) -> tuple[Array, Outcome] | None:
         task = self.task(model, design)
         return None if task is None or self._gives_states(design) else self._rows(task, theta, design, plan)
 
-    def run_many(self, model, thetas: Theta, designs: Design, keys, plan: str, shared: bool):
+    def run_many(self, model, thetas: Values, designs: Design, keys, plan: str, shared: bool):
         if shared:
             count = len(next(iter(thetas.values())))
             designs = jax.tree.map(lambda leaf: jnp.broadcast_to(leaf, (count, *leaf.shape)), designs)
@@ -229,7 +229,7 @@ class InitialValueProblem(System):
         # the engine has found them already
         return tuple(name for name in model.space.names if name in used_names(task))
 
-    def errors(self, model, theta: Theta, design: Design, values, names) -> Array:
+    def errors(self, model, theta: Values, design: Design, values, names) -> Array:
         size = jnp.max(jnp.abs(values), axis=0)
         # What decays from the start on is solved to an error in proportion to the start, even if observed only later.
         state = self.ode.initial(theta, design.inputs)
@@ -244,14 +244,14 @@ class InitialValueProblem(System):
         # what follows from the states at once may have no value
         return Result.BLOW_UP if self.ode.algebraic is None else Result.NO_EQUILIBRIUM
 
-    def _rows(self, task: Task, theta: Theta, design: Design, plan: str, reverse: bool = False):
+    def _rows(self, task: Task, theta: Values, design: Design, plan: str, reverse: bool = False):
         """Outputs `(times, outputs)` in one array, since each operation on each of them would be compiled apart."""
         rows = (solve_adjoint if reverse else solve_compiled)(task, theta, design, plan)
         finite = jnp.all(jnp.isfinite(rows.values))
         result = jnp.where((rows.result == 0) & ~finite, self._not_finite, rows.result)
         return jnp.where(result == 0, rows.values, jnp.nan), Outcome(result, rows.steps, rows.implicit_steps)
 
-    def _with_steady_state(self, theta: Theta, design: Design, solution: Solution) -> Solution:
+    def _with_steady_state(self, theta: Values, design: Design, solution: Solution) -> Solution:
         """The solution with the steady state at its infinite times."""
         if not design.settles:
             return solution
@@ -263,7 +263,7 @@ class InitialValueProblem(System):
         }
         return Solution(states, result, solution.steps + rest.steps, solution.implicit_steps)
 
-    def _observed(self, model, theta: Theta, design: Design, solution: Solution) -> Run:
+    def _observed(self, model, theta: Values, design: Design, solution: Solution) -> Run:
         def observed(time, states):
             return model.observed(time, states, theta, design.inputs)
 

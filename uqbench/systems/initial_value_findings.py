@@ -6,14 +6,14 @@ from collections.abc import Callable, Mapping
 import jax
 import jax.numpy as jnp
 
+from ..annotations import ValuesOrShapes
 from ..design import Design
 from ..errors import nearest
 from ..initial_value.array_states import state_shapes
-from ..space import Theta
 from ..system import Ode
 
 
-def findings(ode: Ode, theta: Theta, design: Design, state: dict, more: list[str]) -> list[str]:
+def findings(ode: Ode, theta: ValuesOrShapes, design: Design, state: dict, more: list[str]) -> list[str]:
     """Sentences about all functions but `observe`; later ones are not called where earlier ones are wrong.
 
     Args:
@@ -34,7 +34,7 @@ def findings(ode: Ode, theta: Theta, design: Design, state: dict, more: list[str
     return _algebraic_findings(ode, theta, design, state)
 
 
-def _shape_findings(ode: Ode, theta: Theta, state: dict) -> list[str]:
+def _shape_findings(ode: Ode, theta: ValuesOrShapes, state: dict) -> list[str]:
     """States whose shape a design decides, so that it was not known when the model was made."""
     known = state_shapes(ode, tuple(theta))
     return [
@@ -68,7 +68,7 @@ def _tolerance_findings(system: Ode, state: dict) -> list[str]:
     ]
 
 
-def _delay_findings(system: Ode, theta: Theta, design: Design, state: dict) -> list[str]:
+def _delay_findings(system: Ode, theta: ValuesOrShapes, design: Design, state: dict) -> list[str]:
     findings = []
     for name, delay in system.delays.items():
         if name in state:
@@ -111,7 +111,7 @@ def observe_findings(observe: Callable) -> list[str]:
 _COLLECTING = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
-def _event_findings(system: Ode, theta: Theta, design: Design, state: dict) -> list[str]:
+def _event_findings(system: Ode, theta: ValuesOrShapes, design: Design, state: dict) -> list[str]:
     def returned(function, *given):
         return jax.eval_shape(lambda *given: jax.tree.map(jnp.asarray, function(*given)), *given)
 
@@ -148,7 +148,7 @@ def _scalar_finding(subject: str, returned, shape: tuple[int, ...] = ()) -> list
     return [f"{subject} is no number; {allowed}."]
 
 
-def _algebraic_findings(system: Ode, theta: Theta, design: Design, state: dict) -> list[str]:
+def _algebraic_findings(system: Ode, theta: ValuesOrShapes, design: Design, state: dict) -> list[str]:
     if system.algebraic is None:
         return []
     found = jax.eval_shape(
@@ -169,7 +169,7 @@ def _algebraic_findings(system: Ode, theta: Theta, design: Design, state: dict) 
     return findings
 
 
-def _event_time_findings(system: Ode, theta: Theta, design: Design, state: dict) -> list[str]:
+def _event_time_findings(system: Ode, theta: ValuesOrShapes, design: Design, state: dict) -> list[str]:
     findings = []
     if system.switches is not None:
         switches = jax.eval_shape(lambda theta: jnp.asarray(system.switches(theta, design.inputs)), theta)

@@ -15,9 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
+from ..annotations import Values, ValuesOrShapes
 from ..design import Design
 from ..errors import RESULTS, InputError
-from ..space import Theta
 
 # capability -> what is missing without it, and what to do instead
 CAPABILITIES = {
@@ -120,7 +120,7 @@ class System:
         """The modeller's functions: for digests, dependence on parameters, and shipping to another process."""
         raise NotImplementedError
 
-    def output_shapes(self, model, theta: Theta, design: Design) -> tuple[dict, list[str]]:
+    def output_shapes(self, model, theta: ValuesOrShapes, design: Design) -> tuple[dict, list[str]]:
         """Shapes of the outputs over the times of the design, traced, and what is wrong with the functions."""
         raise NotImplementedError
 
@@ -136,7 +136,7 @@ class System:
         """What solves the model, and sentences about what it has found in the functions."""
         return "", ()
 
-    def run(self, model, theta: Theta, design: Design, key, plan: str, *, reverse: bool = False, sharper=1.0) -> Run:
+    def run(self, model, theta: Values, design: Design, key, plan: str, *, reverse: bool = False, sharper=1.0) -> Run:
         """One run, traceable and without checks.
 
         Args:
@@ -146,11 +146,11 @@ class System:
         """
         raise NotImplementedError
 
-    def stacked(self, model, theta: Theta, design: Design, plan: str) -> tuple[Array, Outcome] | None:
+    def stacked(self, model, theta: Values, design: Design, plan: str) -> tuple[Array, Outcome] | None:
         """Columns `(times, columns)` in one array where that saves operations; None: `run` is as good."""
         return None
 
-    def run_many(self, model, thetas: Theta, designs: Design, keys, plan: str, shared: bool):
+    def run_many(self, model, thetas: Values, designs: Design, keys, plan: str, shared: bool):
         """Outputs `(batch, columns, times)` as by `in_columns` and `Outcome`, traceable.
 
         Args:
@@ -167,7 +167,7 @@ class System:
         """The outputs whose distribution `density` gives, so that data may be draws from it."""
         return ()
 
-    def density(self, model, theta: Theta, design: Design, plan: str) -> tuple[dict[str, Density], Outcome]:
+    def density(self, model, theta: Values, design: Design, plan: str) -> tuple[dict[str, Density], Outcome]:
         """The distribution of each of `random_outputs`, and how the solve went, traceable (capability "density")."""
         raise NotImplementedError
 
@@ -183,7 +183,7 @@ class System:
             used |= set(_used(closed, model.space.names))
         return tuple(name for name in model.space.names if name in used)
 
-    def errors(self, model, theta: Theta, design: Design, values, names) -> Array:
+    def errors(self, model, theta: Values, design: Design, values, names) -> Array:
         """The error `(outputs,)` that a step may leave in outputs `(times, outputs)`; rounding alone where none is."""
         return jnp.finfo(float).eps * jnp.max(jnp.abs(values), axis=0)
 

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import jax.numpy as jnp
 
+from ..annotations import Values
 from ..design import Design
 from ..errors import Result
 from ..initial_value.compiled import Rows, Task
 from ..initial_value.odes import Solution, failure, unless_it_leaves
-from ..space import Theta
 from ..system import Ode
 from .initial_value import InitialValueProblem
 from .reduced import is_implicit
@@ -39,7 +39,7 @@ class QuasiSteadyState(InitialValueProblem):
         """Always: whether the fast states would stay where they are is asked of the states."""
         return True
 
-    def _solution(self, task: Task, theta: Theta, design: Design, rows: Rows) -> Solution:
+    def _solution(self, task: Task, theta: Values, design: Design, rows: Rows) -> Solution:
         solution, given = super()._solution(task, theta, design, rows), (theta, design)
         last = dict(zip(task.states, rows.state, strict=True))
         code = unless_it_leaves(

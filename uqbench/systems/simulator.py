@@ -7,9 +7,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from ..annotations import Values, ValuesOrShapes
 from ..design import Design
 from ..errors import FIRST_OWN, InputError, Result
-from ..space import Theta
 from .protocol import Functions, Outcome, Run, System, finished
 
 
@@ -48,11 +48,11 @@ class Simulator(System):
         settings = ("stochastic",) if self.stochastic else ()
         return Functions({"simulate": self.simulate}, {"simulate": (outputs, (design,))}, settings)
 
-    def output_shapes(self, model, theta: Theta, design: Design) -> tuple[dict, list[str]]:
+    def output_shapes(self, model, theta: ValuesOrShapes, design: Design) -> tuple[dict, list[str]]:
         key = jax.random.key(0)
         return jax.eval_shape(lambda theta: self._outputs(model, theta, design, key)[0], theta), []
 
-    def run(self, model, theta: Theta, design: Design, key, plan: str, *, reverse: bool = False, sharper=1.0) -> Run:
+    def run(self, model, theta: Values, design: Design, key, plan: str, *, reverse: bool = False, sharper=1.0) -> Run:
         nothing = jnp.zeros((), int)
         outputs, code = self._outputs(model, theta, design, key)
         return finished(model, outputs, Outcome(code, nothing, nothing), design, Result.BLOW_UP)
@@ -60,7 +60,7 @@ class Simulator(System):
     def translated(self, translate: Callable[[Callable, int], Callable]) -> "Simulator":
         return replace(self, simulate=translate(self.simulate, 0))
 
-    def _outputs(self, model, theta: Theta, design: Design, key) -> tuple[dict, Array]:
+    def _outputs(self, model, theta: Values, design: Design, key) -> tuple[dict, Array]:
         returned = self.simulate(theta, design, key)
         outputs, code = returned if _is_pair(returned) else (returned, Result.SUCCESS)
         if not isinstance(outputs, Mapping):

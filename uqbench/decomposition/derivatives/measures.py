@@ -15,10 +15,11 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
+from ...annotations import Values
 from ...design import Design
 from ...errors import InputError, nearest
 from ...model import Model, evaluate_many, over_time
-from ...space import Space, Theta
+from ...space import Space
 from ..runs import MEMORY, bootstrap_counts, setting_findings
 from .slopes import Constants, arranged_slopes, coordinates
 
@@ -136,7 +137,7 @@ def _quantities(mean: dict, n, constants: Constants) -> dict[str, np.ndarray]:
 
 
 def output_gradients(
-    model: Model, thetas: Theta, design: Design, names: Sequence[str] | None = None, *, keys=None
+    model: Model, thetas: Values, design: Design, names: Sequence[str] | None = None, *, keys=None
 ) -> tuple[xr.DataArray, xr.DataArray]:
     """Outputs of a batch of runs and their exact derivatives, by forward mode through the batched solve.
 

@@ -65,11 +65,11 @@ def _three_blocks(means, noises, valid, counts) -> dict[str, np.ndarray]:
 
 def _mixed(counts, *estimators) -> np.ndarray:
     """Two ratio estimators of one index, weighted for least variance by their influence functions."""
-    estimators = [(top.sum(axis=-1), bottom.sum(axis=-1)) for top, bottom in estimators]
-    ratios = [_ratio(_weighted(counts, top), _weighted(counts, bottom)) for top, bottom in estimators]
+    sums = [(top.sum(axis=-1), bottom.sum(axis=-1)) for top, bottom in estimators]
+    ratios = [_ratio(_weighted(counts, top), _weighted(counts, bottom)) for top, bottom in sums]
     one, two = (
         (top - ratio[0] * bottom) / np.where(bottom.mean(axis=0) > 0, bottom.mean(axis=0), np.nan)
-        for ratio, (top, bottom) in zip(ratios, estimators, strict=True)
+        for ratio, (top, bottom) in zip(ratios, sums, strict=True)
     )
     gap = np.mean((one - two) ** 2, axis=0)
     weight = np.mean((two - one) * two, axis=0) / np.where(gap > 0, gap, 1.0)

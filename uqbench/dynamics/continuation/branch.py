@@ -80,9 +80,9 @@ def equilibrium_branch(
     )  # fmt: skip
     at = float(balance.values(given)[0]) if at is None else float(at)
     curve, first = curve_from(SUBJECT, balance, given, (float(between[0]), float(between[1])), at, start)
-    settings = {"largest_step": float(largest_step), "max_points": int(max_points)}
-    after, last_end = curve.follow(first, 1.0, **settings)
-    before, first_end = ([], CLOSED) if last_end == CLOSED else curve.follow(first, -1.0, **settings)
+    follow = partial(curve.follow, largest_step=float(largest_step), max_points=int(max_points))
+    after, last_end = follow(first, 1.0)
+    before, first_end = ([], CLOSED) if last_end == CLOSED else follow(first, -1.0)
     return _dataset(curve, [*before[::-1], replace(first, kind="start"), *after], first_end, last_end)
 
 

@@ -16,7 +16,6 @@ Higher derivatives of f come from differentiating the right-hand side along the 
 Conservation laws would make f_y singular everywhere; the unknowns are the states that they leave (`balance`).
 """
 
-from collections.abc import Mapping
 from functools import partial
 
 import equinox as eqx
@@ -25,6 +24,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
+from ...annotations import Values
 from ...errors import Result
 from ...initial_value.given import as_arrays, stacked
 from ...solvers.roots import newton
@@ -70,7 +70,7 @@ class Cusp(eqx.Module):
     converged: Bool[Array, "*batch"]
 
 
-def fold(system: Ode, theta: Theta, inputs: Inputs, *, parameter: str, guess: Mapping[str, Array]) -> Fold:
+def fold(system: Ode, theta: Theta, inputs: Inputs, *, parameter: str, guess: Values) -> Fold:
     """The fold near a guess: two equilibria of the system meet there as one parameter or input moves.
 
     Traceable and vectorised by `jax.vmap`; differentiable with respect to theta and inputs in both modes and any
@@ -103,7 +103,7 @@ def fold(system: Ode, theta: Theta, inputs: Inputs, *, parameter: str, guess: Ma
     return Fold(values[parameter], states, null_vector, converged)
 
 
-def cusp(system: Ode, theta: Theta, inputs: Inputs, *, parameters: tuple[str, str], guess: Mapping[str, Array]) -> Cusp:
+def cusp(system: Ode, theta: Theta, inputs: Inputs, *, parameters: tuple[str, str], guess: Values) -> Cusp:
     """The cusp near a guess: two folds meet there as two parameters or inputs move; as `fold` otherwise.
 
     Args:

@@ -171,7 +171,8 @@ def _resists(unit: str) -> bool:
 def sentence(cause: Cause, space: Space | None) -> str:
     """The terms and the parameters behind a mode, as a modeller reads them."""
     order = np.argsort(-np.abs(cause.shares), kind="stable")
-    named, total = [], 0.0
+    named: list[str] = []
+    total = 0.0
     for k in order:
         if len(named) == 3 or abs(total - 1.0) <= 1.0 - NAMED:
             break

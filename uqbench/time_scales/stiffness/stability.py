@@ -62,7 +62,8 @@ def _backward_euler(z):
 
 def _rodas5p(z):
     """(R, error estimate) of Rodas5P; its stages on y' = lambda y, y = 1, are (1/gamma - z) u_i = z g_i + C_ij u_j."""
-    increments, argument = [], np.ones_like(z)
+    increments: list[np.ndarray] = []
+    argument = np.ones_like(z)
     for stage, couplings in enumerate(rosenbrock.C):
         if stage < len(rosenbrock.A):
             argument = 1.0 + sum((a * u for a, u in zip(rosenbrock.A[stage], increments, strict=True)), 0.0 * z)
