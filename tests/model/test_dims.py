@@ -140,6 +140,8 @@ def test_what_is_measured_is_a_series():
     [
         ({"cuont": ()}, "dims are given for 'cuont', which has no unit; did you mean 'count'?"),
         (DIMS | {"table": ("row", "time")}, "\"time\" comes first"),
+        (DIMS | {"interval": "time"}, "'interval' has the dims 'time'; give a tuple of names"),
+        (DIMS | {"interval": ("time", "")}, "'interval' has the dims ('time', ''); give a tuple of names"),
         ({"interval": (), "table": ("row", "column")}, "'count' has the shape (3, 4) at 3 times, and its dims are "
          "('time',); return an axis for each of them, or name its axes, as in dims={'count': ('time', 'x')}."),
         ({"interval": (), "count": ("time",), "table": ("row",)}, "'table' has the shape (4, 4) at 3 times"),
@@ -218,6 +220,16 @@ def test_a_steady_state_of_a_field():
     run = uq.evaluate(fading(), {"k": 1.2, "sigma": 0.1}, uq.Design([0.5, np.inf]))
     assert run.outputs["u"].shape == (2, 2, 3)
     np.testing.assert_allclose(run.outputs["u"][1], 0.0, atol=1e-7)
+
+
+@pytest.mark.parametrize("rates", [rhs, uncompiled])
+def test_an_output_is_not_named_like_an_entry_of_another(rates):
+    def observe(y, p):
+        return {"u": y["u"][0], "u_0": y["u"].sum()}
+
+    model = uq.Model(SPACE, uq.Ode(initial, rates), observe, {"u": "", "u_0": ""}, dims={"u": ("time", "x")})
+    with pytest.raises(uq.InputError, match="an entry of the array 'u' is solved under the name 'u_0', which 'u_0' ha"):
+        uq.evaluate(model, {"k": 1.0, "sigma": 0.1}, uq.Design(TIMES))
 
 
 def test_an_array_without_dims_is_said():

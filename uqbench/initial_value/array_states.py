@@ -115,7 +115,7 @@ class Arrays:
         return {name: value for name, value in y.items() if name not in taken} | found
 
     def name_findings(self) -> list[str]:
-        """Entries that would have the name of another state or entry, and arrays without entries."""
+        """Entries that would have the name of another array or entry, and arrays without entries."""
         owners: dict[str, list[str]] = {}
         for name, _ in self.shapes:
             for entry in self.entries(name):
@@ -126,7 +126,7 @@ class Arrays:
             for entry, owned in owners.items()
             if len(owned) > 1
         ]
-        empty = [f"the state {name!r} has the shape {shape}, with no entry." for name, shape in self.shapes
+        empty = [f"the array {name!r} has the shape {shape}, with no entry." for name, shape in self.shapes
                  if math.prod(shape) == 0]  # fmt: skip
         return findings + empty
 

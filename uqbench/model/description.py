@@ -204,7 +204,10 @@ class Model:
             if name not in self.units
         ]
         for name, dims in self.output_dims.items():
-            if "time" in dims[1:] or len(set(dims)) < len(dims):
+            given = self.dims.get(name, SERIES)
+            if isinstance(given, str) or not all(isinstance(each, str) and each.strip() for each in given):
+                findings.append(f'output {name!r} has the dims {given!r}; give a tuple of names, as in ("time", "x").')
+            elif "time" in dims[1:] or len(set(dims)) < len(dims):
                 findings.append(f'output {name!r} has the dims {dims}; "time" comes first and no axis twice.')
             elif name in self.measured and name not in self.series:
                 findings.append(

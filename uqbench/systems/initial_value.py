@@ -130,8 +130,13 @@ class InitialValueProblem(System):
         outputs = jax.eval_shape(
             lambda y, theta: model.observed(design.start, self.ode.at_rest(y), theta, design.inputs), state, theta
         )
+        # the entries of an output are solved, and read as symbols, under names of their own
+        shapes = {name: jnp.shape(value) for name, value in outputs.items()}
+        entries = {name: () if name in model.series else shape for name, shape in shapes.items()}
+        if wrong := Arrays(tuple(entries.items())).name_findings():
+            return {}, wrong
         count = design.times.shape
-        return {name: jax.ShapeDtypeStruct(count + jnp.shape(value), float) for name, value in outputs.items()}, []
+        return {name: jax.ShapeDtypeStruct(count + shape, float) for name, shape in shapes.items()}, []
 
     def start_findings(self, model, design: Design) -> list[str]:
         with jax.ensure_compile_time_eval():
