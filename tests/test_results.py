@@ -6,6 +6,7 @@ import xarray as xr
 
 import uqbench as uq
 from uqbench import results
+from uqbench.names import BAND, DRAWS
 from uqbench.results.groups import markdown
 
 from .reporting.conftest import every_group
@@ -111,6 +112,12 @@ def test_every_group_can_be_described():
         table = results.describe(name)
         assert set(group.variables) | set(group.coordinates) | set(group.attributes) <= set(table.index)
         assert (table["meaning"] != "").all()
+
+
+def test_names_are_kept_from_outputs_where_the_bands_have_them():
+    band = results.GROUPS["posterior_band"]
+    assert set(BAND) == {*band.each.dims, *band.coordinates}
+    assert set(DRAWS) == set(results.GROUPS["posterior"].coordinates)
 
 
 def test_the_readme_has_the_schema_as_it_is():
