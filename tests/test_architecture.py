@@ -56,7 +56,7 @@ ALLOWED = {
     "interpolation": {"errors"},
     # arrays and callables only
     "solvers": {"errors", "native"},
-    "initial_value": {"design", "errors", "kernels", "native", "solvers", "system"},
+    "initial_value": {"annotations", "design", "errors", "kernels", "native", "solvers", "system"},
     "dynamics": {"annotations", "design", "errors", "initial_value", "solvers", "system"},
     "systems": {"annotations", "design", "dynamics", "errors", "initial_value", "solvers", "space", "system"},
     "model": {

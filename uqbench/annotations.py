@@ -10,14 +10,18 @@ import jax
 import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
+from jaxtyping import PyTree
 
 # One number or many: float, int, a scalar of numpy, an array of numpy or JAX, also one that is being traced.
 Numbers = ArrayLike
 # Numbers by name: parameters, states, inputs.
 Values = Mapping[str, Numbers]
-# Numbers by name for many runs, each an array or a list.
-Batch = Mapping[str, Numbers | Sequence[float]]
+# Numbers by name, rows of them as lists too: inputs of a design, parameters of many runs.
+ValuesOrLists = Mapping[str, Numbers | Sequence]
 # Numbers by name, or only their shapes, for what is traced and not computed.
 ValuesOrShapes = Mapping[str, Numbers | jax.ShapeDtypeStruct]
+# What the functions of a system read as its parameters: values, with more of them inside where one system is made of
+# another and its solution.
+Parameters = PyTree[Numbers]
 # An array of either kind, for annotations of shapes: `Float[AnyArray, "times"]`.
 AnyArray = Array | np.ndarray

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .annotations import Numbers, Values
+from .annotations import Numbers, ValuesOrLists
 from .errors import InputError
 
 
@@ -31,7 +31,7 @@ class Design(eqx.Module):
     start: Float[Array, ""]
     settles: bool = eqx.field(static=True)
 
-    def __init__(self, times=(), inputs: Values | None = None, start: Numbers = 0.0):
+    def __init__(self, times=(), inputs: ValuesOrLists | None = None, start: Numbers = 0.0):
         findings: list[str] = []
         times = _array("times", times, findings, infinite=True)
         inputs = {name: _array(f"input {name!r}", value, findings) for name, value in (inputs or {}).items()}
@@ -46,7 +46,7 @@ class Design(eqx.Module):
         self.settles = bool(np.any(np.isposinf(times)))
 
     @classmethod
-    def linspace(cls, t0: float, t1: float, n: int, inputs: Values | None = None) -> "Design":
+    def linspace(cls, t0: float, t1: float, n: int, inputs: ValuesOrLists | None = None) -> "Design":
         """`n` equally spaced times from `t0` to `t1`; the dynamics start at 0, or at `t0` where that is earlier."""
         return cls(np.linspace(t0, t1, n), inputs, start=min(0.0, t0))
 

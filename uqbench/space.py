@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from .annotations import AnyArray, Batch, Numbers, Values
+from .annotations import AnyArray, Numbers, Values, ValuesOrLists
 from .distributions import Distribution
 from .errors import InputError, nearest
 from .interop.chaospy import ChaospyLike, from_chaospy
@@ -241,7 +241,7 @@ class Space(Mapping[str, Parameter]):
         columns = dict(zip(self.free, jnp.moveaxis(jnp.asarray(vector, dtype=float), -1, 0), strict=True))
         return self.complete(columns)
 
-    def complete(self, theta: Batch) -> Theta:
+    def complete(self, theta: ValuesOrLists) -> Theta:
         """`theta` as float arrays in the order of the space, fixed parameters filled in.
 
         Raises:

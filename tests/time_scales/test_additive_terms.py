@@ -19,9 +19,13 @@ def mixed(t, y, p, inputs):
     }
 
 
+def at_rest(p, inputs):
+    return {"x": 0.0, "z": 0.0}
+
+
 def test_terms_are_read_as_they_are_written_and_add_up_to_the_jacobian():
     theta, inputs = {"a": 1.5, "b": 2.0, "n": 1.5}, {"u": jnp.array([0.3, 0.4])}
-    terms = Terms(uq.Ode(None, mixed), ("x", "z"), theta, inputs)
+    terms = Terms(uq.Ode(at_rest, mixed), ("x", "z"), theta, inputs)
     texts = [(term.equation, term.text) for term in terms.all]
     for expected in (("x", "-a*exp((-x)*z)/(b + 2)"), ("x", "-tanh(z)*x^2"), ("z", "-(x + z)/(1 + z)"), ("z", "3*x/b")):
         assert expected in texts

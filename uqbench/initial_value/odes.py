@@ -14,6 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
 
+from ..annotations import Parameters
 from ..design import Design
 from ..errors import InputError, Result
 from ..solvers import stepping, tsitouras
@@ -23,7 +24,7 @@ from ..solvers.rosenbrock import rodas5p
 from ..solvers.scalars import Rhs
 from ..solvers.sparse_lu import LARGEST_FILL, structure
 from ..solvers.stepping import Method, Problem
-from ..system import Ode, Theta
+from ..system import Ode
 from .schedule import absolute_tolerances, schedule
 
 # Part of the time span by which to look ahead for the reason of a failure.
@@ -42,7 +43,7 @@ class Solution(eqx.Module):
 
 
 def solve(
-    system: Ode, theta: Theta, design: Design, *, method: str, reverse: bool = False, sharper: float | Array = 1.0
+    system: Ode, theta: Parameters, design: Design, *, method: str, reverse: bool = False, sharper: float | Array = 1.0
 ) -> Solution:
     """Solves the system over the design's times in JAX alone; traceable, never raises while running.
 
@@ -67,7 +68,9 @@ def solve(
     return _solution(names, carry["rows"], code, carry["steps"], method)
 
 
-def rows_of(system: Ode, observe: Callable | None, outputs: tuple[str, ...], theta: Theta, design: Design) -> Array:
+def rows_of(
+    system: Ode, observe: Callable | None, outputs: tuple[str, ...], theta: Parameters, design: Design
+) -> Array:
     """Outputs, or states, `(times, outputs)` in the order of `outputs`, differentiable any number of times forward."""
     solution = solve(system, theta, design, method="implicit")
     values = solution.states
@@ -77,12 +80,12 @@ def rows_of(system: Ode, observe: Callable | None, outputs: tuple[str, ...], the
 
 
 @partial(jax.jit, static_argnums=0)
-def solve_once(system: Ode, theta: Theta, design: Design) -> Solution:
+def solve_once(system: Ode, theta: Parameters, design: Design) -> Solution:
     """The solution by the implicit method, compiled once for each system; for callers on the host."""
     return solve(system, theta, design, method="implicit")
 
 
-def solve_many(system: Ode, thetas: Theta, designs: Design, *, method: str) -> Solution:
+def solve_many(system: Ode, thetas: Parameters, designs: Design, *, method: str) -> Solution:
     """The same for a batch: every leaf has a leading axis. Members that are done make room for waiting ones."""
     first = jax.tree.map(lambda leaf: leaf[0], (thetas, designs))
     names, stepper, define = _prepare(system, *first, method)
@@ -91,7 +94,7 @@ def solve_many(system: Ode, thetas: Theta, designs: Design, *, method: str) -> S
     return _solution(names, carry["rows"], code, carry["steps"], method)
 
 
-def _code(system: Ode, names, given: tuple[Theta, Design], carry) -> Array:
+def _code(system: Ode, names, given: tuple[Parameters, Design], carry) -> Array:
     """The code of a solve that has ended."""
     if system.algebraic is None:
         return carry["code"]
@@ -99,7 +102,7 @@ def _code(system: Ode, names, given: tuple[Theta, Design], carry) -> Array:
     return unless_it_leaves(system, given, rows, failure(system, given, carry["t"], states, carry["code"]))
 
 
-def failure(system: Ode, given: tuple[Theta, Design], time, states: dict[str, Array], code) -> Array:
+def failure(system: Ode, given: tuple[Parameters, Design], time, states: dict[str, Array], code) -> Array:
     """The code of a solve that ended at `time` in `states`; its own where what is algebraic has no value any more.
 
     Args:
@@ -115,7 +118,7 @@ def failure(system: Ode, given: tuple[Theta, Design], time, states: dict[str, Ar
     return jnp.where(missing, Result.NO_EQUILIBRIUM, code)
 
 
-def unless_it_leaves(system: Ode, given: tuple[Theta, Design], states: dict[str, Array], code) -> Array:
+def unless_it_leaves(system: Ode, given: tuple[Parameters, Design], states: dict[str, Array], code) -> Array:
     """The code, or that the quasi-steady state which a system takes is not one at which it would stay.
 
     Args:
@@ -138,7 +141,7 @@ def _solution(names, rows, code, steps, method: str) -> Solution:
 
 
 def _prepare(
-    system: Ode, theta: Theta, design: Design, method: str, sharper=1.0
+    system: Ode, theta: Parameters, design: Design, method: str, sharper=1.0
 ) -> tuple[tuple[str, ...], Method, Callable]:
     """Names of the states, the stepper, and `define((theta, design))`, the problem as the loop wants it."""
     if system.events:
@@ -176,7 +179,7 @@ def implicit_method(rhs: Rhs, size: int) -> Method:
 
 
 def problem_of(
-    system: Ode, names: tuple[str, ...], given: tuple[Theta, Design], *, sharper=1.0, uses_time: bool = False
+    system: Ode, names: tuple[str, ...], given: tuple[Parameters, Design], *, sharper=1.0, uses_time: bool = False
 ) -> Problem:
     """The initial value problem as the loop wants it: scalars, with the event times in one row."""
     theta, design = given

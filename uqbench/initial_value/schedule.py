@@ -6,11 +6,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from ..system import Inputs, Ode, Theta
+from ..annotations import Parameters
+from ..system import Inputs, Ode
 
 
 def schedule(
-    system: Ode, names: tuple[str, ...], theta: Theta, inputs: Inputs
+    system: Ode, names: tuple[str, ...], theta: Parameters, inputs: Inputs
 ) -> tuple[Float[Array, " events"], Float[Array, "events states"]]:
     """Times of switches and doses, in the author's order, and what each adds to each state."""
     times, dose_amounts = [], []

@@ -15,7 +15,7 @@ import numpy as np
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Float
 
-from ..annotations import Batch, Values
+from ..annotations import Values, ValuesOrLists
 from ..design import Design
 from ..errors import InputError, Result
 from ..systems import Outcome, Run
@@ -218,7 +218,7 @@ def evaluate(model: "Model", theta: Values, design: Design, key: Array | None = 
 
 
 def evaluate_many(
-    model: "Model", thetas: Batch, design: Design, keys: Array | None = None, *, chunk: int = 1024
+    model: "Model", thetas: ValuesOrLists, design: Design, keys: Array | None = None, *, chunk: int = 1024
 ) -> Run:
     """Runs the model for a batch of parameter values.
 
