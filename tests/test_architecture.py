@@ -53,7 +53,7 @@ ALLOWED = {
     "symbols": {"design", "errors", "names", "system"},
     "native": {"errors"},
     "kernels": {"errors", "interpolation", "native", "symbols"},
-    "interpolation": {"errors"},
+    "interpolation": {"annotations", "errors"},
     # arrays and callables only
     "solvers": {"errors", "native"},
     "initial_value": {"annotations", "design", "errors", "kernels", "native", "solvers", "system"},

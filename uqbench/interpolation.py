@@ -1,15 +1,17 @@
 """Measured inputs: curves through points that were measured, for use inside a model's functions."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
+from .annotations import Numbers
 from .errors import InputError
 
 
-def interpolate(times: ArrayLike, values: ArrayLike) -> "Interpolation":
+def interpolate(times: Numbers | Sequence, values: Numbers | Sequence) -> "Interpolation":
     """The curve u(t) through measured points: piecewise linear, constant before the first and after the last of them.
 
     Points with equal times are a jump: at that time u has the last of their values. Solves step to every knot exactly,
@@ -49,7 +51,7 @@ def interpolate(times: ArrayLike, values: ArrayLike) -> "Interpolation":
 MOST_NAMED = 5
 
 
-def _row(name: str, given: ArrayLike, findings: list[str]) -> np.ndarray | Array:
+def _row(name: str, given: Numbers | Sequence, findings: list[str]) -> np.ndarray | Array:
     """One row: as numpy where its numbers are known, so that a curve made at module level can be sent elsewhere."""
     try:
         if any(isinstance(entry, jax.core.Tracer) for entry in jax.tree.leaves(given)):
@@ -79,7 +81,7 @@ class Interpolation:
     def __init__(self, times: np.ndarray | Array, values: np.ndarray | Array):
         self.times, self.values = times, values
 
-    def __call__(self, t: ArrayLike) -> Float[Array, "..."]:
+    def __call__(self, t: Numbers) -> Float[Array, "..."]:
         return piecewise_linear(*(jnp.asarray(row, float) for row in (t, self.times, self.values)))
 
     def __repr__(self) -> str:
