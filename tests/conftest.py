@@ -15,12 +15,12 @@ from jaxtyping import install_import_hook
 # Annotations of these modules are checked at every call of the session, shapes included; an int is a float, as in PEP
 # 484. Left out are `native`, whose functions are read as text by a compiler of their own and not by Python, and the
 # modules that take anything from a user and refuse it in a sentence (`distributions`, `space`, `study`,
-# `model.description`, `interop`, `dynamics.continuation`, `dynamics.limit_cycle`, `initial_value.given`): their tests
-# pass what the annotations exclude. The others are not covered yet; those of `systems.protocol` do not hold for the
-# tangents of a `Run`, whose codes are of the type float0.
+# `system`, `model.description`, `interop`, `dynamics.continuation`, `dynamics.limit_cycle`, `initial_value.given`):
+# their tests pass what the annotations exclude. The others are not covered yet; those of `systems.protocol` do not hold
+# for the tangents of a `Run`, whose codes are of the type float0.
 CHECKER = "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))"
 CHECKED = [
-    *("annotations", "design", "interpolation", "model.running", "solvers", "system"),
+    *("annotations", "design", "interpolation", "model.running", "solvers"),
     *("dynamics.conservation", "dynamics.equilibrium", "dynamics.first_return"),
     *("dynamics.steady_state", "systems.initial_value", "systems.initial_value_findings"),
     *("initial_value.compiled", "initial_value.odes", "initial_value.schedule"),

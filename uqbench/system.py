@@ -1,6 +1,6 @@
 """The one description of the dynamics: plain JAX functions, from which numbers and symbols are both read."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import jax.numpy as jnp
@@ -151,7 +151,7 @@ class Ode:
     doses: Callable[[Theta, Inputs], dict[str, tuple[Array, Array]]] | None = None
     algebraic: Callable[[Array, State, Theta, Inputs], State] | None = None
     max_step: float | None = None
-    events: tuple[Event, ...] = ()
+    events: Sequence[Event] = ()
     start: Callable[[Theta, Inputs], Array] | None = None
     delays: Mapping[str, Delay] = field(default_factory=dict)
 
