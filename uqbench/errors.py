@@ -121,6 +121,12 @@ class Result(IntEnum):
         "there is no fold near the guess: the two equilibria that would meet there do not exist at these values, or "
         "they meet in a cusp or a branch point. Look at `equilibrium_branch`, or narrow the prior.",
     )
+    UNSTABLE_BRANCH = (
+        17,
+        "the solution stays on a fast equilibrium that has lost its stability on the way (a slow passage through a "
+        "bifurcation): rounding decides when it leaves, so what comes after is not determined. End the solve before, "
+        "or put into the model what disturbs the equilibrium; `method='explicit'` follows one such departure.",
+    )
 
     def __str__(self) -> str:
         return self.sentence

@@ -268,6 +268,16 @@ def _entries(kernels) -> list[tuple[int, int]]:
     return list(zip(kernels.jacobian_rows.tolist(), kernels.jacobian_columns.tolist(), strict=True))
 
 
+def _cyclic(kernels, n: int) -> np.ndarray:
+    """1 for the entries of the Jacobian whose two states depend on each other, by whatever way: a cycle of states."""
+    reached = np.eye(n, dtype=np.float32)
+    reached[kernels.jacobian_rows, kernels.jacobian_columns] = 1.0
+    # paths of twice the length each time
+    for _ in range(n.bit_length()):
+        reached = np.minimum(reached @ reached, 1.0)
+    return reached[kernels.jacobian_columns, kernels.jacobian_rows] > 0.0
+
+
 def _record(task: Task, kernels, active, elimination: Elimination) -> PackedRecord:
     n = len(task.states)
     places = [elimination.places[entry] for entry in _entries(kernels)]
@@ -303,6 +313,7 @@ def _record(task: Task, kernels, active, elimination: Elimination) -> PackedReco
         "event_directions": indices([DIRECTIONS[event.direction] for event in task.system.events]),
         "direction_parameters": indices([offsets[name] + index for name, index in active]),
         "jacobian_places": indices(places),
+        "jacobian_cyclic": indices(_cyclic(kernels, n)),
         "factor_size": elimination.size,
         "lower_count": len(elimination.lower_rows),
         "upper_count": len(elimination.upper_rows),

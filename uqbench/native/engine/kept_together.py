@@ -8,7 +8,7 @@ does in this case, operation by operation.
 """
 
 from ..language import WIDTH, as_record, isfinite, native, wide
-from . import member, steps, tolerance, tsit5
+from . import growth, member, steps, tolerance, tsit5
 from .evaluation import at, between
 from .places import EXPLICIT_STEP, IMPLICIT_STEP, Group
 from .problem import Problem
@@ -90,7 +90,8 @@ def keep_quiet(group: Group, kind: int) -> None:
         group.measures[place] = 0.0
         if group.heard[place] == 1 and group.quiet[place] == 1.0 and group.moved[place] < group.left[place]:
             now = as_record(Problem, group.problems[place]).work.steps + group.moved[place]
-            if group.lost[place] == 0.0 or now % tolerance.LOOKS != 0:
+            looks = kind == IMPLICIT_STEP and now % growth.STEPS == 0
+            if not looks and (group.lost[place] == 0.0 or now % tolerance.LOOKS != 0):
                 group.heard[place] = 0
                 group.moves[place] = 1.0
                 group.moved[place] = group.moved[place] + 1

@@ -8,8 +8,8 @@ stages. Steps end at stops and crossings; output inside them is read from the in
 from math import log
 
 from ..language import ceil, copy, exponent, fill, floor, is_null, isfinite, native, power_of_two, significand
-from . import global_error, jumps, output, past, steps, tape, tolerance, tsit5
-from .codes import BAD_START, BLOW_UP, NO_STEP, NOT_DIFFERENTIABLE, STEP_LIMIT, SUCCESS
+from . import global_error, growth, jumps, output, past, steps, tape, tolerance, tsit5
+from .codes import BAD_START, BLOW_UP, NO_STEP, NOT_DIFFERENTIABLE, STEP_LIMIT, SUCCESS, UNSTABLE_BRANCH
 from .evaluation import finite, inside_step, linearise_at, measure_noise, rate_at, same_time
 from .records import Work
 from .sparse import add_scaled
@@ -90,6 +90,7 @@ def restart(work: Work) -> None:
     measure_noise(work)
     work.emergence_time = emergence_time(work, first)
     work.restart_time = work.t
+    growth.forget(work)
     work.h = min(work.h, max(first, 1e-12 * (work.end - work.start)))
 
 
@@ -327,6 +328,7 @@ def accept(work: Work, h: float, end: float, error: float, lands: int, crossed: 
         work.implicit_steps = work.implicit_steps + 1
     else:
         work.explicit_steps = work.explicit_steps + 1
+        growth.forget(work)
     copy(work.y, work.new, n)
     copy(work.s, work.s_new, n * p)
     work.t = end
@@ -353,6 +355,10 @@ def accept(work: Work, h: float, end: float, error: float, lands: int, crossed: 
             linearise_at(work, inside_step(work, work.t), work.y)
         measure_noise(work)
     if work.code != RUNNING:
+        return
+    at_end = work.written >= work.time_count or end >= work.end
+    if work.step_implicit == 1 and (at_end or work.steps % growth.STEPS == 0) and growth.watch(work, h) == 1:
+        work.code = UNSTABLE_BRANCH
         return
     if work.written >= work.time_count or end >= work.end:
         work.code = SUCCESS

@@ -14,7 +14,7 @@ from ..language import (
     native,
     release,
 )
-from . import adjoint, member, past
+from . import adjoint, growth, member, past
 from .adjoint import COLUMNS, Adjoint
 from .codes import BAD_DELAY, NOT_DIFFERENTIABLE, SUCCESS
 from .evaluation import finite
@@ -181,6 +181,7 @@ def lay_out(problem: Problem) -> None:
         + model.factor_size
         + sparse
         + wide
+        + growth.room(n)
         + size * (9 + 8)
         + p * (5 + model.outputs + dose_amounts)
         + n
@@ -207,6 +208,7 @@ def lay_out(problem: Problem) -> None:
     work.factors = take(pool, used, model.factor_size)
     work.buffer = take(pool, used, sparse)
     work.kernel_out = take(pool, used, wide)
+    work.growth_space = take(pool, used, growth.room(n))
     work.root_values = take(pool, used, total)
     work.root_signs = take(pool, used, total)
     work.root_new = take(pool, used, total)

@@ -64,6 +64,8 @@ class Model(Record):
     jacobian_rows: Indices
     jacobian_columns: Indices
     jacobian_places: Indices
+    # 1 where the two states depend on each other, by whatever way
+    jacobian_cyclic: Indices
     # df/dq in the active directions
     forcing_count: int
     forcing_rows: Indices
@@ -207,6 +209,13 @@ class Work(Step):
     # 1 where a group has not taken up `noise` yet
     noise_is_new: int
     size_limit: float
+    # since when, how fast, and how far modes have grown that the steps do not follow; room for their search (`growth`)
+    growth_time: float
+    growth_rate: float
+    growth: float
+    growth_shift: float
+    growth_modulus: float
+    growth_space: Vector
     # sensitivities
     s: Vector
     s_new: Vector
