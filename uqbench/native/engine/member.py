@@ -13,6 +13,7 @@ from .codes import BAD_START, BLOW_UP, NO_STEP, NOT_DIFFERENTIABLE, STEP_LIMIT, 
 from .evaluation import finite, inside_step, linearise_at, measure_noise, rate_at, same_time
 from .records import Work
 from .sparse import add_scaled
+from .variational import let_go
 
 SAFETY, SHRINK, GROW = 0.9, 0.2, 6.0
 # Step control of Gustafsson 1991, doi:10.1145/210232.210242
@@ -91,6 +92,7 @@ def restart(work: Work) -> None:
     work.emergence_time = emergence_time(work, first)
     work.restart_time = work.t
     growth.forget(work)
+    tolerance.forget_troughs(work)
     work.h = min(work.h, max(first, 1e-12 * (work.end - work.start)))
 
 
@@ -199,6 +201,7 @@ def plan(work: Work) -> None:
         work.lands = 1
     work.planned = work.h
     work.h = h
+    work.time_share = tolerance.share_of_time(work, h) if work.keep_stage_signs == 1 else 0.0
     work.limit = limit
     work.stop = stop
 
@@ -224,12 +227,14 @@ def within_tolerance(work: Work) -> int:
     end = end_of_step(work)
     fill(work.degrees, 0.0, work.n)
     error = work.state_error if work.measured == 1 else tolerance.state_error(work, end, h)
+    if not error <= 1.0:
+        work.time_share = tolerance.share_of_time(work, h)
     if not isfinite(error) and work.keep_stage_signs == 0:
         # a stage may leave the domain of a power or logarithm that the states never leave
         work.keep_stage_signs = 1
         steps.attempt(work, h)
         error = tolerance.state_error(work, end, h)
-    if error > 1.0 and tolerance.measure_degrees(work, end, h) == 1:
+    if error > 1.0 and (tolerance.measure_degrees(work, end, h) == 1 or work.time_share > 0.0):
         if work.stages_place >= 0:
             steps.gather(work.error, work.group.error[work.stages_place :], work.n)
         error = tolerance.state_error(work, end, h)
@@ -286,10 +291,13 @@ def keep(work: Work) -> None:
         if not isfinite(s_error):
             # a stage may leave the domain of a power or logarithm that the states never leave
             work.keep_sign = 1
+            let_go(work)
             steps.step_sensitivities(work, h)
             work.keep_sign = 0
             s_error = tolerance.sensitivity_error(work, end, h)
-        if s_error > 1.0 and tolerance.measure_degrees(work, end, h) == 1:
+        if s_error > 1.0:
+            work.time_share = tolerance.share_of_time(work, h)
+        if s_error > 1.0 and (tolerance.measure_degrees(work, end, h) == 1 or work.time_share > 0.0):
             s_error = tolerance.sensitivity_error(work, end, h)
         if not s_error <= 1.0:
             if not isfinite(s_error) and work.rejections >= THAW:

@@ -200,6 +200,8 @@ class Work(Step):
     # part of the largest value that is an absolute tolerance; 1 where a state came back from below it by itself
     floor: float
     regrown: int
+    # part of the present step's length by which the time is rounded, where that counts
+    time_share: float
     # degrees of growth from zero, and the time in which the system changes after its start or a jump
     degrees: Vector
     emergence_time: float
