@@ -37,7 +37,7 @@ def take_in(group: Group, place: int, work: Work) -> None:
     group.size_limit[place] = work.size_limit
     group.automatic[place] = 1.0 if work.method == AUTO else 0.0
     group.moved[place] = 0
-    left = min(work.max_steps - work.stretch_steps, member.MOST_STRETCHES * work.max_steps - work.steps)
+    left = min(work.max_steps - work.stretch_steps, member.most_steps(work) - work.steps)
     if work.method == AUTO and work.implicit == 0:
         # the next look at the Jacobian
         look = steps.LOOK - 1 - work.explicit_steps % steps.LOOK

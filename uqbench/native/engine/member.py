@@ -33,8 +33,9 @@ GROWTH, SURELY_FINE, LARGEST = 1e20, 1e20, 1e100
 # from it, and where it only tells whether the stages have missed something.
 READ_RESIDUAL, UNREAD_RESIDUAL = 50.0, 1e4
 RUNNING = -1
-# The limit of steps holds between two events or observations; so many times that, for all of them together.
-MOST_STRETCHES = 1000
+# The limit of steps holds between two events or observations; so many times that for all events together, of which
+# nobody knows beforehand how many there are.
+STRETCHES_OF_EVENTS = 100
 EPSILON = 2.220446049250313e-16
 # Switch times that one periodic condition may have.
 MOST_PERIODS = 100000
@@ -160,6 +161,12 @@ def reject(work: Work, h: float, factor: float) -> None:
             work.code = BLOW_UP
 
 
+@native(inline=True)
+def most_steps(work: Work) -> int:
+    """Steps of all stretches together."""
+    return (STRETCHES_OF_EVENTS + work.time_count + work.stop_count) * work.max_steps
+
+
 @native
 def try_step(work: Work) -> None:
     """One iteration of the loop."""
@@ -175,7 +182,7 @@ def plan(work: Work) -> None:
     model = work.model
     work.steps = work.steps + 1
     work.stretch_steps = work.stretch_steps + 1
-    if work.stretch_steps > work.max_steps or work.steps > MOST_STRETCHES * work.max_steps:
+    if work.stretch_steps > work.max_steps or work.steps > most_steps(work):
         work.code = STEP_LIMIT
         return
     stop = jumps.next_stop(work)
