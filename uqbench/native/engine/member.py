@@ -343,7 +343,7 @@ def accept(work: Work, h: float, end: float, error: float, lands: int, crossed: 
         work.implicit_steps = work.implicit_steps + 1
     else:
         work.explicit_steps = work.explicit_steps + 1
-        growth.forget(work)
+        growth.forget_unfollowed(work)
     copy(work.y, work.new, n)
     copy(work.s, work.s_new, n * p)
     work.t = end
@@ -372,7 +372,8 @@ def accept(work: Work, h: float, end: float, error: float, lands: int, crossed: 
     if work.code != RUNNING:
         return
     at_end = work.written >= work.time_count or end >= work.end
-    if work.step_implicit == 1 and (at_end or work.steps % growth.STEPS == 0) and growth.watch(work, h) == 1:
+    due = growth.is_due(work, work.steps) or (at_end and work.growth_rate > 0.0)
+    if due and growth.watch(work, h) == 1:
         work.code = UNSTABLE_BRANCH
         return
     if work.written >= work.time_count or end >= work.end:

@@ -211,10 +211,13 @@ class Work(Step):
     # 1 where a group has not taken up `noise` yet
     noise_is_new: int
     size_limit: float
-    # since when, how fast, and how far modes have grown that the steps do not follow; room for their search (`growth`)
+    # time of the last look; how fast and how far modes have grown, and those that steps do not follow; what the search
+    # for them needs (`growth`)
     growth_time: float
     growth_rate: float
     growth: float
+    unfollowed_rate: float
+    unfollowed_growth: float
     growth_shift: float
     growth_modulus: float
     growth_space: Vector
