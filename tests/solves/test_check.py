@@ -106,5 +106,5 @@ def cast_rhs(t, y, p, inputs):
 
 
 def test_a_derivative_that_is_cut_is_found():
-    with pytest.raises(uq.InputError, match="derivative by 'k' differs from central differences.*stop_gradient"):
+    with pytest.raises(uq.InputError, match=r"derivative by 'k' differs from central differences.*stop_gradient"):
         check(cast_rhs)

@@ -62,7 +62,7 @@ def confirm(model: Model, given: Given) -> None:
     given.report = allocate(REPORT + model.states + 2)
     allowed = max(CONFIRMED, CONFIRMED_SHARE * original[1])
     agreed = given.time_count
-    for trial in range(CONFIRMING):
+    for _ in range(CONFIRMING):
         if settings[1] * CONFIRMING_FACTOR < FINEST:
             break
         settings[1] = settings[1] * CONFIRMING_FACTOR
