@@ -118,12 +118,9 @@ def check_model(model: Model, design: Design | None = None, *, seed: int = 0) ->
         findings.append(f"every run from the prior failed: {'; '.join(reasons)}")
     gradient_error = float("nan")
     if model.gradient in ("exact", "surrogate") and not int(nominal.result):
-        gradient_error, worst = _gradient_error(model, design, key)
-        if not gradient_error <= GRADIENT_TOLERANCE:
-            findings.append(
-                f"the derivative by {worst!r} differs from central differences by {gradient_error:.1e} relative; "
-                "look for integer casts, stop_gradient, or set the gradient status to 'none'."
-            )
+        gradient_error, finding = _gradient_error(model, design, key)
+        if finding:
+            findings.append(finding)
     symbol_error, unread = float("nan"), []
     solver, jumps = model.dynamics.solver(model, design)
     if "symbolic" in model.dynamics.capabilities:
@@ -182,19 +179,25 @@ def _shipping_findings(model: Model, design: Design) -> list[str]:
 
 
 def _gradient_error(model: Model, design: Design, key) -> tuple[float, str]:
-    """Largest relative difference to central differences, and the parameter where it occurs."""
+    """Largest relative difference to central differences, and what is wrong with it or with what it is found from."""
     theta = model.space.nominal()
     free = {name: theta[name] for name in model.space.free}
 
     def outputs(free):
-        return evaluate(model, {**theta, **free}, design, key, mode="forward").outputs
+        run = evaluate(model, {**theta, **free}, design, key, mode="forward")
+        return run.outputs, run.result
 
-    derivative = jax.jit(jax.jacfwd(outputs))(free)
+    derivative, result = jax.jit(jax.jacfwd(outputs, has_aux=True))(free)
+    if int(result):
+        return float("nan"), f"the derivative at the prior medians failed: {model.dynamics.sentence(result)}"
     errors = {}
     for name, value in free.items():
         # the truncation error of a central difference and the error of the solve balance near here
         step = 3e-4 * max(abs(float(value)), 1e-8)
-        up, down = (outputs({**free, name: value + sign * step}) for sign in (1, -1))
+        (up, result_up), (down, result_down) = (outputs({**free, name: value + sign * step}) for sign in (1, -1))
+        if result := int(result_up) or int(result_down):
+            reason = model.dynamics.sentence(result)
+            return float("nan"), f"the run at the prior medians but {name!r} moved by {step:.1e} failed: {reason}"
         for output in model.outputs:
             numeric = (up[output] - down[output]) / (2 * step)
             scale = max(
@@ -203,7 +206,12 @@ def _gradient_error(model: Model, design: Design, key) -> tuple[float, str]:
             )
             errors[name, output] = float(jnp.max(jnp.abs(numeric - derivative[output][name]))) / max(scale, 1e-300)
     worst = max(errors, key=lambda pair: errors[pair] if np.isfinite(errors[pair]) else np.inf)
-    return errors[worst], worst[0]
+    if errors[worst] <= GRADIENT_TOLERANCE:
+        return errors[worst], ""
+    return errors[worst], (
+        f"the derivative by {worst[0]!r} differs from central differences by {errors[worst]:.1e} relative; look for "
+        "integer casts, stop_gradient, or set the gradient status to 'none'."
+    )
 
 
 def _symbol_error(model: Model, design: Design, rng: np.random.Generator) -> tuple[float, list[str]]:

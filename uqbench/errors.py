@@ -121,11 +121,17 @@ class Result(IntEnum):
         "there is no fold near the guess: the two equilibria that would meet there do not exist at these values, or "
         "they meet in a cusp or a branch point. Look at `equilibrium_branch`, or narrow the prior.",
     )
+    UNDETERMINED = (
+        18,
+        "the values are not resolved: the dynamics magnify the errors of the steps to the size of the solution (chaos, "
+        "or jumps from a state that is lost), and solves at finer tolerances differ from one another. Ask for shorter "
+        "times, or for what does not depend on the phase (averages, a period).",
+    )
     UNSTABLE_BRANCH = (
         17,
         "the solution stays on a fast equilibrium that has lost its stability on the way (a slow passage through a "
         "bifurcation): rounding decides when it leaves, so what comes after is not determined. End the solve before, "
-        "or put into the model what disturbs the equilibrium; `method='explicit'` follows one such departure.",
+        "or put into the model what disturbs the equilibrium.",
     )
 
     def __str__(self) -> str:

@@ -119,7 +119,8 @@ class Ode:
             small against the largest value that a state has had so far, for each state by itself, so that no unit is
             preferred.
         method: "explicit", "implicit", or "auto": while solving, whichever the time scales there ask for.
-        max_steps: steps, refused ones included, between two events or observations, after which a solve is given up.
+        max_steps: steps, refused ones included, between two events or observations, after which a solve is given up;
+            all events together may take 100 times as many.
         max_step: longest step, in the unit of time.
         switches: `switches(p, inputs)`: times `(m,)` at which the right-hand side jumps (an infusion ends, a light is
             turned on). Solves step to them exactly; derivatives follow them where they depend on parameters.

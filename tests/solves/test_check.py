@@ -3,6 +3,7 @@
 import jax
 import jax.numpy as jnp
 import numpy as np
+import pytest
 
 import uqbench as uq
 
@@ -87,3 +88,23 @@ def test_a_model_with_delays():
     found = uq.check_model(model(initial, late_rhs, THETA, "y", observe=observe_y, delays=delays), DESIGN)
     assert found.solver == "native engine" and found.failed == 0 and found.gradient_error < 1e-5
     assert found.unread
+
+
+def bounded_rhs(t, y, p, inputs):
+    return {"y": -p["k"] * y["y"] + jnp.sqrt(p["k"] - 0.29995)}
+
+
+def test_values_beside_the_medians_that_fail_are_not_called_wrong_derivatives():
+    """The square root of what is nearly zero at the medians has no value a little below them."""
+    with pytest.raises(uq.InputError) as error:
+        check(bounded_rhs)
+    assert "'k' moved by" in str(error.value) and "integer casts" not in str(error.value)
+
+
+def cast_rhs(t, y, p, inputs):
+    return {"y": -p["k"] * y["y"] + jax.lax.stop_gradient(p["k"])}
+
+
+def test_a_derivative_that_is_cut_is_found():
+    with pytest.raises(uq.InputError, match=r"derivative by 'k' differs from central differences.*stop_gradient"):
+        check(cast_rhs)

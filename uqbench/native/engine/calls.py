@@ -4,7 +4,7 @@ from ..foreign_call import Call, operand, result
 from ..language import Vector, allocate, allocate_indices, allocate_record, copy, fill, is_null, native, release
 from . import adjoint, global_error, member, tolerance
 from .adjoint import COLUMNS
-from .codes import NOT_DIFFERENTIABLE, SUCCESS, UNRESOLVED
+from .codes import NOT_DIFFERENTIABLE, SUCCESS, UNDETERMINED, UNRESOLVED
 from .evaluation import finite
 from .problem import Given, close_problem, open_problem, take
 from .records import REPORT, SETTINGS, Model, Tape
@@ -20,6 +20,10 @@ WITH_SENSITIVITIES = 4.0
 # tolerances, by factors within limits.
 RESOLVING, RESOLVED = 4, 2e-4
 LEAST_RESOLVING, MOST_RESOLVING = 0.1, 1e-3
+# Solves by which values are confirmed, each at so much finer tolerances; by how much two may differ, relative to the
+# largest value of an output, and in relative tolerances.
+CONFIRMING, CONFIRMING_FACTOR = 3, 0.1
+CONFIRMED, CONFIRMED_SHARE = 2e-3, 30.0
 
 
 @native
@@ -27,8 +31,78 @@ def solve(model: Model, given: Given) -> None:
     """Solves one problem; where it fails the rows from there on are NaN and the report has a code."""
     given.floor = tolerance.FLOOR
     solve_once(model, given)
+    finish(model, given)
+
+
+@native
+def finish(model: Model, given: Given) -> None:
+    """What a first solve has found to be necessary."""
     if given.regrown == 1:
         solve_without_floor(model, given)
+    if given.magnified == 1 and given.p == 0 and is_null(given.tape) and int(given.report[0]) == SUCCESS:
+        confirm(model, given)
+
+
+@native
+def confirm(model: Model, given: Given) -> None:
+    """Solves again at finer tolerances until two solves agree; rows from where they do not are no numbers."""
+    width = model.outputs
+    first = given.rows
+    report = given.report
+    original = given.settings
+    original_atol = given.atol
+    settings = allocate(SETTINGS)
+    atol = allocate(model.states)
+    rows = allocate(given.time_count * width)
+    copy(settings, original, SETTINGS)
+    copy(atol, original_atol, model.states)
+    given.settings = settings
+    given.atol = atol
+    given.rows = rows
+    given.report = allocate(REPORT + model.states + 2)
+    allowed = max(CONFIRMED, CONFIRMED_SHARE * original[1])
+    agreed = given.time_count
+    for _ in range(CONFIRMING):
+        if settings[1] * CONFIRMING_FACTOR < FINEST:
+            break
+        settings[1] = settings[1] * CONFIRMING_FACTOR
+        settings[3] = 2.0 * settings[3]
+        for k in range(model.states):
+            atol[k] = CONFIRMING_FACTOR * atol[k]
+        solve_once(model, given)
+        if int(given.report[0]) != SUCCESS:
+            break
+        agreed = rows_that_agree(first, rows, given.time_count, width, allowed)
+        copy(first, rows, given.time_count * width)
+        copy(report, given.report, REPORT + model.states)
+        if agreed == given.time_count:
+            break
+    if agreed < given.time_count:
+        report[0] = float(UNDETERMINED)
+        fill(first[agreed * width :], float("nan"), (given.time_count - agreed) * width)
+    release(given.report)
+    release(rows)
+    release(atol)
+    release(settings)
+    given.settings = original
+    given.atol = original_atol
+    given.rows = first
+    given.report = report
+
+
+@native
+def rows_that_agree(first: Vector, second: Vector, count: int, width: int, allowed: float) -> int:
+    """How many of the `count` rows of two solves agree, relative to the largest value of each column."""
+    agreed = count
+    for j in range(width):
+        largest = 0.0
+        for k in range(count):
+            largest = max(largest, abs(second[k * width + j]))
+        for k in range(agreed):
+            if not abs(first[k * width + j] - second[k * width + j]) <= allowed * largest:
+                agreed = k
+                break
+    return agreed
 
 
 @native

@@ -11,7 +11,7 @@ and so are all bits of the results.
 from ..foreign_call import Call, count_as_finished, next_member
 from ..language import WIDTH, address, as_record, copy, isfinite, native, release, wide
 from . import member, rodas5p, steps, tolerance, tsit5
-from .calls import read_call, solve_without_floor
+from .calls import finish, read_call
 from .evaluation import between, linearise_at
 from .kept_together import bring_back, keep_quiet, take_in
 from .member import RUNNING
@@ -77,8 +77,7 @@ def fill_places(model: Model, group: Group, call: Call) -> int:
                 break
             given = problem.given
             close_problem(problem)
-            if given.regrown == 1:
-                solve_without_floor(model, given)
+            finish(model, given)
             release(given)
             group.problems[place] = 0
             count_as_finished(call)

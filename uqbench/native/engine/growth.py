@@ -1,10 +1,11 @@
-"""Whether steps pass over what grows: a fast mode that has become unstable under a long implicit step.
+"""Whether errors grow, and whether steps pass over what grows: a fast mode that is unstable under a long implicit step.
 
 An L-stable method damps every mode that is fast against its step, also those that grow. Where the fast part of a system
 loses its stability on the way (a slow passage through a Hopf point), the solution leaves for another branch as soon as
 rounding has grown to its size, but such steps stay on the branch that is no longer stable, and no error estimate of one
-step sees it. So every few implicit steps the eigenvalues of the Jacobian are looked at, as far as rounding excites
-them, and the growth of those that the steps do not resolve is summed up.
+step sees it. So every few steps the eigenvalues of the Jacobian are looked at, as far as rounding excites them, and the
+growth of those that implicit steps do not follow is summed up. The sum of all growth, a bound of what becomes of small
+errors, says whether a finer solve has to confirm the values (`calls.confirm`).
 
 The eigenvalues are those of a Krylov space (Arnoldi 1951, doi:10.1090/qam/42792), all of them up to `DIMENSIONS`
 states. Beyond that one look finds the outermost or those near a shift, which goes through all magnitudes from look to
@@ -17,13 +18,16 @@ from .evaluation import inside_step, linearise_at
 from .records import Work
 from .sparse import factorize, substitute
 
-# Implicit steps between two looks; one takes the time of three steps.
-STEPS = 32
-DIMENSIONS = 12
+# Steps between two looks, before the first, and where steps pass over growth; one takes the time of three steps.
+STEPS, FIRST_STEPS, AGAIN = 64, 16, 4
+# Of the space: all states where they are few, else fewer.
+DIMENSIONS, FEWER_DIMENSIONS = 12, 8
 # |lambda| h from where on the method does not follow a mode but damps it.
 UNFOLLOWED = 3.0
 # Logarithm of the growth of rounding after which a solution has left: 1e-16 becomes 1e-5.
 LOST = 25.0
+# The same, of all errors, after which values are confirmed: 1e-6 has become 1e-3.
+MAGNIFIED = 7.0
 SWEEPS, TURNS = 3, 40
 # A vector is made orthogonal a second time where less than this part of it is left.
 SECOND = 0.1
@@ -41,62 +45,82 @@ def room(n: int) -> int:
     return (DIMENSIONS + 1) * n + DIMENSIONS * (DIMENSIONS + 2)
 
 
+@native(inline=True)
+def is_due(work: Work, steps: int) -> bool:
+    """Whether to look after so many steps."""
+    return steps % STEPS == 0 or steps == FIRST_STEPS or (work.unfollowed_rate > 0.0 and steps % AGAIN == 0)
+
+
 @native
 def watch(work: Work, h: float) -> int:
     """After the step `h` to the present point: 1 where unresolved modes have grown to the size of the solution."""
     passed = work.t - work.growth_time
+    before = work.growth_rate
+    before_unfollowed = work.unfollowed_rate
     work.growth_time = work.t
-    rate = unresolved_rate(work, h)
-    # what grew at one look only may have begun just before it
-    grown = min(rate, work.growth_rate) * passed
-    work.growth_rate = rate
-    work.growth = work.growth + grown if rate > 0.0 else 0.0
-    return 1 if work.growth > LOST else 0
+    look(work, h)
+    work.growth = work.growth + 0.5 * (work.growth_rate + before) * passed
+    # what grows at one look only may have begun just before it
+    if work.unfollowed_rate == 0.0:
+        work.unfollowed_growth = 0.0
+    work.unfollowed_growth = work.unfollowed_growth + min(work.unfollowed_rate, before_unfollowed) * passed
+    return 1 if work.unfollowed_growth > LOST else 0
+
+
+@native(inline=True)
+def forget_unfollowed(work: Work) -> None:
+    """After an explicit step, which follows everything."""
+    work.unfollowed_rate = 0.0
+    work.unfollowed_growth = 0.0
 
 
 @native(inline=True)
 def forget(work: Work) -> None:
-    """After a step that followed everything, and after a jump."""
+    """After a jump."""
     work.growth_time = work.t
     work.growth_rate = 0.0
-    work.growth = 0.0
+    forget_unfollowed(work)
 
 
 @native
-def unresolved_rate(work: Work, h: float) -> float:
-    """Largest real part of an eigenvalue that steps `h` do not follow; 0 where none grows."""
+def look(work: Work, h: float) -> None:
+    """Finds `growth_rate` and `unfollowed_rate`: largest real parts of the eigenvalues, 0 where none grows.
+
+    The second is of those that implicit steps `h` do not follow.
+    """
     n = work.n
+    work.growth_rate = 0.0
+    work.unfollowed_rate = 0.0
     linearise_at(work, inside_step(work, work.t), work.y)
     balance(work)
+    if largest_sum(work, 1) * (work.end - work.start) < MAGNIFIED:
+        return
     fastest = largest_sum(work, 0)
-    if fastest * h < UNFOLLOWED or largest_sum(work, 1) <= 0.0:
-        return 0.0
-    excited = 0
-    for k in range(n):
-        # what is zero, and has a rate without terms, stays so
-        if work.y[k] != 0.0 or work.noise[k] != 0.0:
-            excited += 1
-    if excited <= DIMENSIONS:
-        return search(work, h, 0.0)
-    rate = search(work, h, work.growth_shift)
-    if rate > 0.0:
+    if n <= DIMENSIONS:
+        search(work, h, 0.0)
+        return
+    search(work, h, work.growth_shift)
+    if work.unfollowed_rate > 0.0:
         # a part of a space shows eigenvalues, and what only looks like one: that one is gone in another space
-        again = search(work, h, work.growth_modulus)
-        return again if abs(again - rate) <= AGREEMENT * rate else 0.0
+        rate = work.unfollowed_rate
+        search(work, h, work.growth_modulus)
+        if not abs(work.unfollowed_rate - rate) <= AGREEMENT * rate:
+            work.unfollowed_rate = 0.0
+        return
     work.growth_shift = work.growth_shift * APART if work.growth_shift > 0.0 else APART * UNFOLLOWED / h
     if work.growth_shift > fastest:
         work.growth_shift = 0.0
-    return 0.0
 
 
 @native
-def search(work: Work, h: float, shift: float) -> float:
-    """As `unresolved_rate`, among the outermost eigenvalues or those near a `shift` > 0; its modulus is kept."""
+def search(work: Work, h: float, shift: float) -> None:
+    """As `look`, among the outermost eigenvalues or those near a `shift` > 0; the modulus of what is found is kept."""
     n = work.n
     basis = work.growth_space
     matrix = basis[(DIMENSIONS + 1) * n :]
     values = matrix[DIMENSIONS * DIMENSIONS :]
     for k in range(n):
+        # what is zero, and has a rate without terms, stays so
         sign = 1.0 if k % 2 == 0 else -1.0
         basis[k] = sign * (1.0 + 0.37 * float(k % 7)) if work.y[k] != 0.0 or work.noise[k] != 0.0 else 0.0
     if shift > 0.0:
@@ -105,9 +129,10 @@ def search(work: Work, h: float, shift: float) -> float:
     largest = 0.0
     for k in range(size * DIMENSIONS):
         largest = max(largest, abs(matrix[k]))
-    found = 0.0
+    work.growth_rate = 0.0
+    work.unfollowed_rate = 0.0
     if eigenvalues(matrix, size, values) == 0:
-        return 0.0
+        return
     for k in range(size):
         real = values[2 * k]
         imaginary = values[2 * k + 1]
@@ -121,10 +146,11 @@ def search(work: Work, h: float, shift: float) -> float:
             if not square * shift * shift * NEAR * NEAR > 1.0:
                 real = 0.0
         modulus = sqrt(real * real + imaginary * imaginary)
-        if real > undecided and modulus * h >= UNFOLLOWED and real > found:
-            found = real
-            work.growth_modulus = modulus
-    return found
+        if real > undecided:
+            work.growth_rate = max(work.growth_rate, real)
+            if modulus * h >= UNFOLLOWED and real > work.unfollowed_rate and work.step_implicit == 1:
+                work.unfollowed_rate = real
+                work.growth_modulus = modulus
 
 
 @native
@@ -204,7 +230,7 @@ def project(work: Work, shift: float, basis: Vector, matrix: Vector) -> int:
         return 0
     for k in range(n):
         basis[k] = basis[k] / length
-    size = min(n, DIMENSIONS)
+    size = n if n <= DIMENSIONS else FEWER_DIMENSIONS
     for j in range(size):
         vector = basis[j * n :]
         target = basis[(j + 1) * n :]

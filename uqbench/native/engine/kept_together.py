@@ -37,7 +37,7 @@ def take_in(group: Group, place: int, work: Work) -> None:
     group.size_limit[place] = work.size_limit
     group.automatic[place] = 1.0 if work.method == AUTO else 0.0
     group.moved[place] = 0
-    left = min(work.max_steps - work.stretch_steps, member.MOST_STRETCHES * work.max_steps - work.steps)
+    left = min(work.max_steps - work.stretch_steps, member.most_steps(work) - work.steps)
     if work.method == AUTO and work.implicit == 0:
         # the next look at the Jacobian
         look = steps.LOOK - 1 - work.explicit_steps % steps.LOOK
@@ -89,9 +89,9 @@ def keep_quiet(group: Group, kind: int) -> None:
         group.moves[place] = 0.0
         group.measures[place] = 0.0
         if group.heard[place] == 1 and group.quiet[place] == 1.0 and group.moved[place] < group.left[place]:
-            now = as_record(Problem, group.problems[place]).work.steps + group.moved[place]
-            looks = kind == IMPLICIT_STEP and now % growth.STEPS == 0
-            if not looks and (group.lost[place] == 0.0 or now % tolerance.LOOKS != 0):
+            work = as_record(Problem, group.problems[place]).work
+            now = work.steps + group.moved[place]
+            if not growth.is_due(work, now) and (group.lost[place] == 0.0 or now % tolerance.LOOKS != 0):
                 group.heard[place] = 0
                 group.moves[place] = 1.0
                 group.moved[place] = group.moved[place] + 1

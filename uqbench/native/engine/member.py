@@ -13,6 +13,7 @@ from .codes import BAD_START, BLOW_UP, NO_STEP, NOT_DIFFERENTIABLE, STEP_LIMIT, 
 from .evaluation import finite, inside_step, linearise_at, measure_noise, rate_at, same_time
 from .records import Work
 from .sparse import add_scaled
+from .variational import let_go
 
 SAFETY, SHRINK, GROW = 0.9, 0.2, 6.0
 # Step control of Gustafsson 1991, doi:10.1145/210232.210242
@@ -32,8 +33,9 @@ GROWTH, SURELY_FINE, LARGEST = 1e20, 1e20, 1e100
 # from it, and where it only tells whether the stages have missed something.
 READ_RESIDUAL, UNREAD_RESIDUAL = 50.0, 1e4
 RUNNING = -1
-# The limit of steps holds between two events or observations; so many times that, for all of them together.
-MOST_STRETCHES = 1000
+# The limit of steps holds between two events or observations; so many times that for all events together, of which
+# nobody knows beforehand how many there are.
+STRETCHES_OF_EVENTS = 100
 EPSILON = 2.220446049250313e-16
 # Switch times that one periodic condition may have.
 MOST_PERIODS = 100000
@@ -91,6 +93,7 @@ def restart(work: Work) -> None:
     work.emergence_time = emergence_time(work, first)
     work.restart_time = work.t
     growth.forget(work)
+    tolerance.forget_troughs(work)
     work.h = min(work.h, max(first, 1e-12 * (work.end - work.start)))
 
 
@@ -158,6 +161,12 @@ def reject(work: Work, h: float, factor: float) -> None:
             work.code = BLOW_UP
 
 
+@native(inline=True)
+def most_steps(work: Work) -> int:
+    """Steps of all stretches together."""
+    return (STRETCHES_OF_EVENTS + work.time_count + work.stop_count) * work.max_steps
+
+
 @native
 def try_step(work: Work) -> None:
     """One iteration of the loop."""
@@ -173,7 +182,7 @@ def plan(work: Work) -> None:
     model = work.model
     work.steps = work.steps + 1
     work.stretch_steps = work.stretch_steps + 1
-    if work.stretch_steps > work.max_steps or work.steps > MOST_STRETCHES * work.max_steps:
+    if work.stretch_steps > work.max_steps or work.steps > most_steps(work):
         work.code = STEP_LIMIT
         return
     stop = jumps.next_stop(work)
@@ -199,6 +208,7 @@ def plan(work: Work) -> None:
         work.lands = 1
     work.planned = work.h
     work.h = h
+    work.time_share = tolerance.share_of_time(work, h) if work.keep_stage_signs == 1 else 0.0
     work.limit = limit
     work.stop = stop
 
@@ -224,12 +234,14 @@ def within_tolerance(work: Work) -> int:
     end = end_of_step(work)
     fill(work.degrees, 0.0, work.n)
     error = work.state_error if work.measured == 1 else tolerance.state_error(work, end, h)
+    if not error <= 1.0:
+        work.time_share = tolerance.share_of_time(work, h)
     if not isfinite(error) and work.keep_stage_signs == 0:
         # a stage may leave the domain of a power or logarithm that the states never leave
         work.keep_stage_signs = 1
         steps.attempt(work, h)
         error = tolerance.state_error(work, end, h)
-    if error > 1.0 and tolerance.measure_degrees(work, end, h) == 1:
+    if error > 1.0 and (tolerance.measure_degrees(work, end, h) == 1 or work.time_share > 0.0):
         if work.stages_place >= 0:
             steps.gather(work.error, work.group.error[work.stages_place :], work.n)
         error = tolerance.state_error(work, end, h)
@@ -286,10 +298,13 @@ def keep(work: Work) -> None:
         if not isfinite(s_error):
             # a stage may leave the domain of a power or logarithm that the states never leave
             work.keep_sign = 1
+            let_go(work)
             steps.step_sensitivities(work, h)
             work.keep_sign = 0
             s_error = tolerance.sensitivity_error(work, end, h)
-        if s_error > 1.0 and tolerance.measure_degrees(work, end, h) == 1:
+        if s_error > 1.0:
+            work.time_share = tolerance.share_of_time(work, h)
+        if s_error > 1.0 and (tolerance.measure_degrees(work, end, h) == 1 or work.time_share > 0.0):
             s_error = tolerance.sensitivity_error(work, end, h)
         if not s_error <= 1.0:
             if not isfinite(s_error) and work.rejections >= THAW:
@@ -328,7 +343,7 @@ def accept(work: Work, h: float, end: float, error: float, lands: int, crossed: 
         work.implicit_steps = work.implicit_steps + 1
     else:
         work.explicit_steps = work.explicit_steps + 1
-        growth.forget(work)
+        growth.forget_unfollowed(work)
     copy(work.y, work.new, n)
     copy(work.s, work.s_new, n * p)
     work.t = end
@@ -357,7 +372,8 @@ def accept(work: Work, h: float, end: float, error: float, lands: int, crossed: 
     if work.code != RUNNING:
         return
     at_end = work.written >= work.time_count or end >= work.end
-    if work.step_implicit == 1 and (at_end or work.steps % growth.STEPS == 0) and growth.watch(work, h) == 1:
+    due = growth.is_due(work, work.steps) or (at_end and work.growth_rate > 0.0)
+    if due and growth.watch(work, h) == 1:
         work.code = UNSTABLE_BRANCH
         return
     if work.written >= work.time_count or end >= work.end:

@@ -72,6 +72,8 @@ class Given(Record):
     # see `Work`
     floor: float
     regrown: int
+    # 1 where errors may have been magnified to the size of the solution
+    magnified: int
 
 
 @native
@@ -326,6 +328,7 @@ def close_problem(problem: Problem) -> None:
     copy(given.report[REPORT:], work.y, work.n)
     given.global_error = work.global_error
     given.regrown = work.regrown
+    given.magnified = 1 if work.growth > growth.MAGNIFIED else 0
     release(problem.pool)
     release(problem.used)
     release(problem.stop_pool)

@@ -200,6 +200,8 @@ class Work(Step):
     # part of the largest value that is an absolute tolerance; 1 where a state came back from below it by itself
     floor: float
     regrown: int
+    # part of the present step's length by which the time is rounded, where that counts
+    time_share: float
     # degrees of growth from zero, and the time in which the system changes after its start or a jump
     degrees: Vector
     emergence_time: float
@@ -209,10 +211,13 @@ class Work(Step):
     # 1 where a group has not taken up `noise` yet
     noise_is_new: int
     size_limit: float
-    # since when, how fast, and how far modes have grown that the steps do not follow; room for their search (`growth`)
+    # time of the last look; how fast and how far modes have grown, and those that steps do not follow; what the search
+    # for them needs (`growth`)
     growth_time: float
     growth_rate: float
     growth: float
+    unfollowed_rate: float
+    unfollowed_growth: float
     growth_shift: float
     growth_modulus: float
     growth_space: Vector

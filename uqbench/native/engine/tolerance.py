@@ -5,20 +5,25 @@ The tolerance of a state is relative to its value. Below that stands, where the 
 - a minute part of the largest value that this state has had so far, so that no unit is preferred: what has decayed is
   still known to all its digits (its logarithm may be measured), but not for ever;
 - what rounding leaves undetermined: a difference of large rates has no relative accuracy of its own;
+- what the rounding of the time leaves undetermined, where steps are so short that it counts (`time_share`): a tank
+  that runs empty has steps in proportion to the time that is left;
 - while a state grows like t^d from an exact zero, rtol (T / t)^d up to the time T in which the system changes: of
   t^1.8 or t^9 no first step has a relative accuracy, and what goes wrong at t << T is soon a small part of x.
 """
 
 from ..language import Vector, as_record, copy, fill, is_wide, isfinite, native
-from .evaluation import inside_step, linearise_at, rate_at
+from .evaluation import ROUNDINGS, inside_step, linearise_at, rate_at
 from .records import Step, Work
 
 # Part of the relative tolerance which the largest value so far keeps as an absolute one.
 FLOOR = 1e-12
-# The same of a sensitivity, in units of state / parameter.
+# The same of a sensitivity: where its state is below its own; in units of state / parameter.
+FLOOR_OF_LOST = 1e-3
 SENSITIVITY_FLOOR = 0.1
 EPSILON = 2.220446049250313e-16
 TINY, LARGEST = 1e-290, 1e300
+# Steps of so many roundings of the time are short.
+SHORT = 1e3
 LEAST_NORMAL = 2.2250738585072014e-308
 # A state this small, as a part of its largest value so far, has a relative error of 1e-5 from the floor; by what factor
 # it has to grow to count as back, and what part of it has to come from others then.
@@ -81,12 +86,20 @@ def emergence(work: Work, degree: float, since: float, end: float, h: float) -> 
     return work.rtol * pow(longest / passed, degree)
 
 
+@native(inline=True)
+def share_of_time(work: Work, h: float) -> float:
+    """Part of a short step's length by which the time is rounded, 0 where that is a small one."""
+    rounding = ROUNDINGS * EPSILON * max(abs(work.t), abs(work.start))
+    return rounding / h if h < SHORT * rounding or work.floor == 0.0 else 0.0
+
+
 @native
 def tolerance(work: Work, k: int, before: float, after: float, end: float, h: float) -> float:
     """What the local error of state `k` may be."""
     larger = max(abs(before), abs(after))
     relative = emergence(work, work.degrees[k], work.zero_since[k], end, h)
-    return allowed(work, k, larger, work.rtol, relative, work.floor, h)
+    moved = work.time_share * abs(after - before)
+    return allowed(work, k, larger, work.rtol, relative, work.floor, h) + moved
 
 
 @native(inline=True)
@@ -159,6 +172,7 @@ def keep_signs_of_argument(step: Step, h: float) -> None:
                 before = work.y[k]
                 argument = work.x[1 + k]
                 limit = allowed(step, k, abs(before), work.rtol, work.rtol, work.floor, h)
+                limit = limit + work.time_share * abs(argument - before)
                 # numbers below the normal ones are zero to a comparison, but not to a power
                 if abs(argument) < LEAST_NORMAL or (left_sign(before, argument) and abs(argument) <= limit):
                     work.x[1 + k] = 0.0
@@ -175,6 +189,10 @@ def sensitivity_error(work: Work, end: float, h: float) -> float:
         given = work.atol[i]
         size = max(abs(work.y[i]), abs(work.new[i]))
         rounding = 4.0 * EPSILON * h * work.noise[i]
+        floor = work.floor
+        if size <= floor * work.rtol * work.scale[i]:
+            # no digit of the state itself is known any more
+            floor = FLOOR_OF_LOST
         before = work.s[i * p :]
         after = work.s_new[i * p :]
         errors = work.s_error[i * p :]
@@ -183,8 +201,9 @@ def sensitivity_error(work: Work, end: float, h: float) -> float:
         for c in range(work.model.directions):
             larger = max(abs(before[c]), abs(after[c]))
             share = emergence(work, work.degrees[i], since[c], end, h)
-            allowed = share * larger + work.floor * work.rtol * max(largest[c], larger) + TINY
+            allowed = share * larger + floor * work.rtol * max(largest[c], larger) + TINY
             # q is 1 / |parameter|, or 0 where the parameter is
+            allowed = allowed + work.time_share * abs(after[c] - before[c])
             allowed = allowed + q[c] * (SENSITIVITY_FLOOR * work.rtol * size + rounding + given)
             ratio = abs(errors[c]) / allowed
             if larger == 0.0 and size == 0.0:
@@ -256,6 +275,14 @@ def would_grow(work: Work) -> bool:
         for k in range(n):
             vector[k] = vector[k] / after
     return growth > 1.0 + 1e-9
+
+
+@native
+def forget_troughs(work: Work) -> None:
+    """After a jump: what it has raised did not come back by itself."""
+    for k in range(work.n):
+        if abs(work.y[k]) > UNRESOLVED_SHARE * work.scale[k]:
+            work.troughs[k] = LARGEST
 
 
 @native

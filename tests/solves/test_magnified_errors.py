@@ -1,0 +1,99 @@
+"""Dynamics that magnify the errors of the steps: finer solves confirm the values, or there are none."""
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from scipy.integrate import solve_ivp
+
+import uqbench as uq
+from uqbench.errors import Result
+
+from .problems import model, solved
+
+
+def lorenz(t, y, p, inputs):
+    return {
+        "x": p["s"] * (y["y"] - y["x"]),
+        "y": y["x"] * (28.0 - y["z"]) - y["y"],
+        "z": y["x"] * y["y"] - 8.0 / 3.0 * y["z"],
+    }
+
+
+def butterfly(**settings):
+    return model(lambda p, inputs: {"x": 1.0, "y": 1.0, "z": 1.0}, lorenz, {"s": 10.0}, ["x", "y", "z"], **settings)
+
+
+def reference(times):
+    return solve_ivp(
+        lambda t, y: [10 * (y[1] - y[0]), y[0] * (28 - y[2]) - y[1], y[0] * y[1] - 8 / 3 * y[2]],
+        (0, times[-1]),
+        [1.0, 1.0, 1.0],
+        method="DOP853",
+        rtol=1e-13,
+        atol=1e-13,
+        t_eval=times,
+    ).y.T
+
+
+@pytest.mark.parametrize("end", [10.0, 15.0, 20.0, 25.0])
+def test_chaos_is_solved_as_far_as_it_can_be(end):
+    """Errors grow by e^.9 in a unit of time: 1e-6 is 1 at 15, and the finest tolerance reaches to 25."""
+    times = np.linspace(0.0, end, 11)[1:]
+    found, exact = solved(butterfly(), {"s": 10.0}, uq.Design(times)), reference(times)
+    assert np.max(abs(found - exact) / abs(exact).max(axis=0)) < 5e-3
+
+
+@pytest.mark.parametrize("end", [40.0, 100.0])
+@pytest.mark.parametrize("method", ["auto", "explicit", "implicit"])
+def test_beyond_that_there_are_no_values(end, method):
+    run = uq.evaluate(butterfly(method=method, max_steps=100_000), {"s": 10.0}, uq.Design([end]))
+    assert int(run.result) == Result.UNDETERMINED
+    assert np.isnan(np.asarray(run.outputs["x"])).all()
+
+
+def test_a_batch_confirms_as_its_members_do():
+    parameters = np.linspace(2.0, 14.0, 12)
+    design = uq.Design([10.0, 30.0])
+    many = uq.evaluate_many(butterfly(), {"s": jnp.asarray(parameters)}, design)
+    for k, s in enumerate(parameters):
+        alone = uq.evaluate(butterfly(), {"s": s}, design)
+        assert int(alone.result) == int(many.result[k])
+        np.testing.assert_array_equal(np.asarray(alone.outputs["z"]), np.asarray(many.outputs["z"][k]))
+    # with a small s everything goes to rest
+    assert {Result.SUCCESS, Result.UNDETERMINED} == set(np.asarray(many.result).tolist())
+
+
+@pytest.mark.parametrize("distance", [1e-2, 1e-4, 1e-6])
+def test_what_leaves_a_saddle_leaves_it_as_the_start_says(distance):
+    """x' = x - exp(-t): the distance to .5 exp(-t) grows by exp(t), and so do the errors of the first steps."""
+
+    def rhs(t, y, p, inputs):
+        return {"x": p["k"] * (y["x"] - jnp.exp(-t))}
+
+    saddle = model(lambda p, inputs: {"x": p["x0"]}, rhs, {"x0": 0.5, "k": 1.0}, ["x"])
+    times = np.array([1.0, 5.0, 10.0])
+    run = uq.evaluate(saddle, {"x0": 0.5 - distance, "k": 1.0}, uq.Design(times))
+    exact = -distance * np.exp(times) + 0.5 * np.exp(-times)
+    assert int(run.result) == Result.SUCCESS
+    assert np.max(abs(np.asarray(run.outputs["x"]) - exact)) < 2e-3 * abs(exact).max()
+
+
+@pytest.mark.parametrize("mu", [10.0, 1e3, 1e5])
+def test_a_relaxation_oscillation_is_confirmed(mu):
+    def rhs(t, y, p, inputs):
+        return {"x": y["v"], "v": p["mu"] ** 2 * ((1 - y["x"] ** 2) * y["v"] - y["x"])}
+
+    oscillator = model(lambda p, inputs: {"x": 2.0, "v": -0.66}, rhs, {"mu": mu}, ["x", "v"])
+    times = np.linspace(0.0, 5.0, 12)[1:]
+    found = solved(oscillator, {"mu": mu}, uq.Design(times))[:, 0]
+    exact = solve_ivp(
+        lambda t, y: [y[1], mu**2 * ((1 - y[0] ** 2) * y[1] - y[0])],
+        (0, 5),
+        [2.0, -0.66],
+        method="Radau",
+        rtol=1e-10,
+        atol=1e-12,
+        jac=lambda t, y: [[0, 1], [mu**2 * (-2 * y[0] * y[1] - 1), mu**2 * (1 - y[0] ** 2)]],
+        t_eval=times,
+    ).y[0]
+    np.testing.assert_allclose(found, exact, atol=2e-3)
