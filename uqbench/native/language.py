@@ -441,6 +441,11 @@ def translate(entries: Iterable[NativeFunction]) -> str:
     return _Module(list(entries)).text()
 
 
+# Instructions of a function that is not to be put into its callers, unless it asks for it: the optimiser would do so
+# wherever there is only one of them, and takes twice as long over what grows so.
+LONGEST_INLINED = 40
+
+
 class _Module:
     """Functions, constants and external declarations of one LLVM module while it grows."""
 
@@ -462,7 +467,9 @@ class _Module:
         while self.waiting:
             self.definitions.append(_Function(self, *self.waiting.pop(0)).text())
         constants = (f"{symbol} = private unnamed_addr constant {body}\n" for body, symbol in self.constants.items())
-        attributes = "attributes #0 = { nounwind }\nattributes #1 = { nounwind alwaysinline }\n"
+        attributes = "".join(
+            f"attributes #{k} = {{ nounwind {how}}}\n" for k, how in enumerate(("", "alwaysinline ", "noinline "))
+        )
         return "\n".join([*constants, *self.declarations.values(), *self.definitions, attributes, _ALIAS_TYPES])
 
     def signature(self, function: NativeFunction, is_wide: bool = False) -> _Signature:
@@ -624,7 +631,8 @@ class _Function:
             self.body.append("  ret void")
         linkage = "" if function in self.module.entries and not self.is_wide else "internal "
         result = "zeroext i1" if signature.result is bool else self.llvm(signature.result)
-        head = f"define {linkage}{result} {signature.symbol}({', '.join(parameters)}) #{int(function.inline)} {{"
+        attributes = 1 if function.inline else 2 if len(self.body) > LONGEST_INLINED else 0
+        head = f"define {linkage}{result} {signature.symbol}({', '.join(parameters)}) #{attributes} {{"
         return "\n".join([head, "entry:", *self.entry, "  br label %start", "start:", *self.body, "}", ""])
 
     def name(self) -> str:
