@@ -9,7 +9,7 @@ where a method takes `theta`, it is the value of every parameter: a number, or `
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
-from typing import ClassVar, NamedTuple
+from typing import NamedTuple
 
 import jax
 import numpy as np
@@ -17,8 +17,8 @@ import pandas as pd
 from jaxtyping import Array, Float, Int
 
 from ..annotations import AnyArray
+from ..capabilities import Capable
 from ..design import Design
-from ..errors import InputError
 from ..space import Theta
 from ..study import Study
 from .layout import Observations
@@ -55,7 +55,7 @@ class Moments(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Likelihood:
+class Likelihood(Capable):
     """The density of one study's table; what is not overridden is refused.
 
     The capability "pseudo_marginal" says that `log_density` is the logarithm of an unbiased estimate of the density:
@@ -70,23 +70,14 @@ class Likelihood:
     observations: Observations
 
     kind = "a likelihood"
-    capabilities: ClassVar[frozenset[str]] = frozenset()
+    known_capabilities = CAPABILITIES
     # what one term of `pointwise` is: "row", "run" or "unit"
     term = "row"
 
-    def require(self, capability: str, subject: str) -> None:
-        """Raises where the capability is missing.
-
-        Raises:
-            InputError: with what is missing and what would do instead.
-        """
-        if capability not in self.capabilities:
-            raise InputError(subject, [self.lacks(capability)])
-
-    def lacks(self, capability: str) -> str:
-        """The sentence about a missing capability."""
-        missing, instead = CAPABILITIES[capability]
-        return f"the likelihood, {self.kind}, has no {missing}; {instead}."
+    @property
+    def described(self) -> str:
+        """How it is called in a sentence."""
+        return f"the likelihood, {self.kind},"
 
     def log_density(
         self, theta: Theta, key: Array | None = None, values: Mapping[str, Float[AnyArray, " rows"]] | None = None

@@ -37,8 +37,8 @@ def digest(model: Model, design: Design) -> str:
 def _content(function: Callable, *arguments) -> bytes:
     """What a function does at arguments of these names and shapes, the first of which are parameters."""
     try:
-        traced = jax.make_jaxpr(function)(*arguments)
-        if (known := operations(function, *arguments)) is not None:
+        traced, returned = jax.make_jaxpr(function, return_shape=True)(*arguments)
+        if (known := operations(traced, returned, *arguments)) is not None:
             return repr((known, _more_than_formulas(traced.jaxpr))).encode()
     except TRACING_ERRORS:  # a simulator may use the numbers of its design in NumPy or in Python
         theta, *others = arguments

@@ -7,6 +7,7 @@ from fractions import Fraction
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.extend.core import ClosedJaxpr
 
 from ..design import Design
 from ..errors import InputError, nearest
@@ -61,10 +62,11 @@ def trace(model, design: Design | None = None) -> Program:
     return Program(tuple(recorder.operations), tuple(p), input_names, *parts)
 
 
-def operations(function: Callable, *arguments) -> tuple[tuple, ...] | None:
+def operations(traced: ClosedJaxpr, returned, *arguments) -> tuple[tuple, ...] | None:
     """Any function of arrays as operations of a straight-line program, whichever version of JAX has traced it.
 
     Args:
+        traced, returned: what `jax.make_jaxpr(function, return_shape=True)` has made of it.
         arguments: pytrees; only names and shapes are looked at. Their numbers are the symbols "0", "1_0", "1_1", ...
 
     Returns:
@@ -73,11 +75,10 @@ def operations(function: Callable, *arguments) -> tuple[tuple, ...] | None:
         random number).
     """
     leaves, _ = jax.tree.flatten(arguments)
-    jaxpr, returned = jax.make_jaxpr(function, return_shape=True)(*arguments)
     recorder = Recorder()
     interpreter = Interpreter(recorder, "function")
     symbols = [_symbols(recorder, str(number), np.shape(leaf)) for number, leaf in enumerate(leaves)]
-    found = [[interpreter.decided(entry) for entry in array.ravel()] for array in interpreter.run(jaxpr, symbols)]
+    found = [[interpreter.decided(entry) for entry in array.ravel()] for array in interpreter.run(traced, symbols)]
     if interpreter.findings or not all(isinstance(entry, Fraction | Node) for entries in found for entry in entries):
         return None
     paths = [path for path, _ in jax.tree_util.tree_flatten_with_path(returned)[0]]

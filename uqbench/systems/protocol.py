@@ -16,8 +16,9 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ..annotations import Values, ValuesOrShapes
+from ..capabilities import Capable
 from ..design import Design
-from ..errors import RESULTS, InputError
+from ..errors import RESULTS
 
 # capability -> what is missing without it, and what to do instead
 CAPABILITIES = {
@@ -81,31 +82,17 @@ class Functions(NamedTuple):
     settings: tuple[str, ...] = ()
 
 
-class System:
+class System(Capable):
     """Dynamics of one kind; what is not overridden is what a deterministic function without equations can do."""
 
     kind = "a system"
-    capabilities: frozenset[str] = frozenset()
+    known_capabilities = CAPABILITIES
     # the functions, of those given, that give the times to which a solve has to step exactly
     scheduled_events: tuple[Callable, ...] = ()
     # relative tolerance of the solves
     rtol: float = 0.0
     # sentences of result codes that are its own, from `FIRST_OWN` on
     results: Mapping[int, str] = MappingProxyType({})
-
-    def require(self, capability: str, subject: str) -> None:
-        """Raises where the capability is missing.
-
-        Raises:
-            InputError: with what is missing and what would do instead.
-        """
-        if capability not in self.capabilities:
-            raise InputError(subject, [self.lacks(capability)])
-
-    def lacks(self, capability: str) -> str:
-        """The sentence about a missing capability."""
-        missing, instead = CAPABILITIES[capability]
-        return f"{self.kind} has no {missing}; {instead}."
 
     def sentence(self, code: int) -> str:
         """What a result code means."""
