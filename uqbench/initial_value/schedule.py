@@ -35,6 +35,15 @@ def schedule(
     return jnp.concatenate(times), jnp.concatenate(dose_amounts)
 
 
+def events_between(
+    system: Ode, names: tuple[str, ...], theta: Parameters, inputs: Inputs, first: float, last: float
+) -> dict[float, np.ndarray]:
+    """Scheduled event times in [`first`, `last`), rising, and what each adds to the states `(states,)`."""
+    times, added = (np.asarray(rows) for rows in schedule(system, names, theta, inputs))
+    inside = np.unique(times[(times >= first) & (times < last)])
+    return {float(time): added[times == time].sum(axis=0) for time in inside}
+
+
 def _row(values) -> Array:
     return jnp.atleast_1d(jnp.asarray(values, float))
 

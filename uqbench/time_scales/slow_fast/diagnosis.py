@@ -22,7 +22,8 @@ import xarray as xr
 from ...design import Design
 from ...errors import RESULTS, InputError
 from ...initial_value.given import checked, stacked
-from ...initial_value.odes import problem_of, solve_once
+from ...initial_value.odes import solve_once
+from ...initial_value.schedule import events_between
 from ...system import Ode, Theta
 from ...systems.reduced import quasi_steady_state, split_states
 from .scales import grid_times, layers, look
@@ -134,19 +135,12 @@ def _starts(size: np.ndarray, negative: np.ndarray, seed: int) -> np.ndarray:
 
 def _disturbed(system: Ode, free, slow, theta: Theta, grid: Design, x, y):
     """Times, free fast states and slow states at the start and right after each dose and switch: layers begin there."""
-    problem = problem_of(system, (*free, *slow), (theta, grid))
-    times, fast, states = [float(grid.start)], [x[0]], [y[0]]
-    if problem.event_times is None:
-        return np.array(times), np.stack(fast), np.stack(states)
-    event_times, dose_amounts = (
-        np.asarray(problem.event_times),
-        np.stack([np.asarray(amount) for amount in problem.dose_amounts]),
-    )
-    inside = np.unique(event_times[(event_times >= times[0]) & (event_times < float(grid.times[-1]))])
-    if inside.size:
-        before = solve_once(system, theta, Design(inside, grid.inputs, start=times[0])).states
-        for k, event_time in enumerate(inside):
-            added = dose_amounts[:, event_times == event_time].sum(axis=1)
+    start, end = float(grid.start), float(grid.times[-1])
+    times, fast, states = [start], [x[0]], [y[0]]
+    events = events_between(system, (*free, *slow), theta, grid.inputs, start, end)
+    if events:
+        before = solve_once(system, theta, Design(list(events), grid.inputs, start=start)).states
+        for k, (event_time, added) in enumerate(events.items()):
             rows = [np.array([float(before[name][k]) for name in part]) for part in (free, slow)]
             times.append(np.nextafter(event_time, np.inf))
             fast.append(rows[0] + added[: len(free)])

@@ -24,7 +24,7 @@ from scipy.linalg import eig
 from ...design import Design
 from ...errors import InputError
 from ...initial_value.given import checked
-from ...initial_value.odes import problem_of
+from ...initial_value.schedule import events_between
 from ...space import Space
 from ...system import Inputs, Ode, Theta
 from .cause import Cause, as_columns, cause_of, parameters_behind, physical_stiffness, sentence
@@ -136,16 +136,14 @@ def _checked(system: Ode, theta: Theta, design: Design, space: Space | None) -> 
 
 def _follow(system: Ode, names, theta: Theta, design: Design) -> Trajectory:
     """The trajectory from event to event; a failure ends it, whatever was reached is kept."""
-    problem = problem_of(system, names, (theta, design))
     start, end = float(design.start), float(np.max(np.asarray(design.times)))
-    event_times, dose_amounts = np.array([]), np.zeros((len(names), 0))
-    if problem.event_times is not None:
-        event_times, dose_amounts = np.asarray(problem.event_times), np.asarray(problem.dose_amounts)
-    inside = np.unique(event_times[(event_times > start) & (event_times < end)])
-    y = np.array([float(value) for value in problem.initial])
+    added = events_between(system, names, theta, design.inputs, start, end)
+    inside = [time for time in added if time > start]
+    initial = system.initial(theta, design.inputs)
+    y = np.array([float(initial[name]) for name in names])
     pieces, failure, left = [], "", MOST_EVALUATIONS
     for t0, t1 in zip([start, *inside], [*inside, end], strict=True):
-        y = y + dose_amounts[:, event_times == t0].sum(axis=1)
+        y = y + added.get(t0, 0.0)
         if not np.all(np.isfinite(y)):
             failure = f"the state at {t0:g} is not finite"
             break
