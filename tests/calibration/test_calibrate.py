@@ -80,7 +80,7 @@ def test_the_pymc_model_has_the_density_of_the_study():
     for _ in range(3):
         m, w, a = rng.normal(), rng.uniform(0.3, 2), rng.normal(size=6)
         latent = weight * m + (a - m) / w ** (1 - weight)
-        from_pymc = compiled({"m": m, "w_log__": np.log(w), "a_latent": latent})
+        from_pymc = compiled({"m.": m, "w._log__": np.log(w), "a_latent": latent})
         prior = stats.norm.logpdf(m, 0, 3) + stats.halfnorm.logpdf(w, scale=2) + stats.norm.logpdf(a, m, w).sum()
         # the latent's density is that of `a` times the derivative of the map
         change = (1 - weight).sum() * np.log(w)
