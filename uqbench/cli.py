@@ -7,6 +7,7 @@ import os
 import shlex
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -21,6 +22,8 @@ RESULTS = Path("results")
 app = cyclopts.App(
     name="uqbench",
     help="What can be known of a model's parameters, how well, and where the spread of a prediction comes from.",
+    # `main` knows what stopped a command
+    suppress_keyboard_interrupt=False,
 )
 Name = Annotated[
     str,
@@ -95,8 +98,10 @@ def calibrate(
     """Sample the posterior."""
     from .calibration import calibrate as verb
 
-    settings = {"draws": draws, "tune": tune, "chains": chains, "target_accept": target_accept, "seed": seed}
-    _add("calibrate", study, results, lambda loaded, tree: verb(loaded, tree, **settings))
+    def sample(loaded, tree):
+        return verb(loaded, tree, draws=draws, tune=tune, chains=chains, target_accept=target_accept, seed=seed)
+
+    _add("calibrate", study, results, sample)
 
 
 @app.command
@@ -228,14 +233,22 @@ def main() -> None:
     """Runs a command; a user's mistake ends with a message and status 2, Ctrl-C with 130 and SIGTERM with 143."""
     # studies beside the working folder can be run by name as well
     sys.path.insert(0, "")
-    status = 128 + signal.SIGINT
+    stopped_by = signal.SIGINT
 
     def terminated(number, frame):
-        nonlocal status
-        status = 128 + signal.SIGTERM
+        nonlocal stopped_by
+        stopped_by = signal.SIGTERM
         raise KeyboardInterrupt
 
+    def again(ignored):
+        """An exception in a destructor or a callback goes no further, and the command would go on as if unasked."""
+        if issubclass(ignored.exc_type, KeyboardInterrupt):
+            threading.Timer(0.05, os.kill, [os.getpid(), stopped_by]).start()
+        else:
+            sys.__unraisablehook__(ignored)
+
     signal.signal(signal.SIGTERM, terminated)
+    sys.unraisablehook = again
     try:
         app(exit_on_error=False)
     except (InputError, cyclopts.CycloptsError) as error:
@@ -243,4 +256,4 @@ def main() -> None:
             print(error, file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        sys.exit(status)
+        sys.exit(128 + stopped_by)

@@ -27,7 +27,7 @@ def whole_number_findings(settings: Mapping[str, tuple[object, int]]) -> list[st
     return findings
 
 
-def seed_findings(seed: object) -> list[str]:
+def seed_findings(seed: int) -> list[str]:
     """What is wrong with a seed: whole numbers from 0 on are seeds, None is none, because a result must be repeatable.
 
     Example:

@@ -1,6 +1,7 @@
 """The verbs in the order in which a modeller would use them."""
 
 from pathlib import Path
+from typing import Any
 
 import xarray as xr
 
@@ -50,7 +51,7 @@ def run(
 
     # before the first of the long verbs; a seed that is none is one finding, not one of each verb
     findings = check_decompose(n=n, runs=runs, seed=seed)
-    sampling = {"draws": draws, "tune": tune, "chains": chains, "target_accept": target_accept}
+    sampling: dict[str, Any] = {"draws": draws, "tune": tune, "chains": chains, "target_accept": target_accept}
     if study.data is not None:
         findings += check_calibrate(**sampling)
     if findings:

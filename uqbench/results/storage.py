@@ -145,14 +145,14 @@ def _locked(lock: Path, path: Path) -> int:
         if lock.exists() and os.fstat(descriptor).st_ino == lock.stat().st_ino:
             break
         os.close(descriptor)
-    holder = {
+    said = {
         "process": os.getpid(),
         "host": socket.gethostname(),
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "since": time.strftime("%Y-%m-%d %H:%M:%S"),
     }
     os.ftruncate(descriptor, 0)
-    os.write(descriptor, json.dumps(holder).encode())
+    os.write(descriptor, json.dumps(said).encode())
     return descriptor
 
 
@@ -182,8 +182,8 @@ def _signals_wait() -> Iterator[None]:
     finally:
         for number, handler in handlers.items():
             signal.signal(number, handler)
-        for number in came[:1]:
-            signal.raise_signal(number)
+        if came:
+            signal.raise_signal(came[0])
 
 
 def _storable(tree: xr.DataTree) -> xr.DataTree:
