@@ -277,3 +277,16 @@ def test_outputs_come_in_the_order_of_the_units():
     theta = model.space.nominal()
     assert list(uq.evaluate(model, theta, DESIGN).outputs) == ["b", "a"]
     assert list(uq.evaluate_many(model, theta, DESIGN).outputs) == ["b", "a"]
+
+
+@pytest.mark.parametrize("units", [None, {}, ["C"]])
+def test_a_model_without_units_says_how_to_write_them(units):
+    space, system = decay_space(), uq.Ode(decay_initial, decay_rhs)
+    for make in (
+        lambda: uq.Model(space, system, decay_observe, units),
+        lambda: uq.Model.from_function(space, decay_observe, units),
+    ):
+        with pytest.raises(uq.InputError, match=r"give a unit for every output, as in \{'C': 'mg/L'\}"):
+            make()
+    with pytest.raises(uq.InputError, match="give a unit for every output"):
+        uq.Model(space, system, decay_observe)

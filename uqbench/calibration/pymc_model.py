@@ -130,7 +130,7 @@ def _check_families(study: Study) -> None:
 def _epistemic(name: str, dist: Distribution, variables: dict):
     if isinstance(dist, LogUniform):
         # a bound may be another parameter
-        bounds = {key: pt.log(pt.as_tensor_variable(value)) for key, value in _arguments(dist, variables).items()}
+        bounds = {key: pt.log(value) for key, value in _arguments(dist, variables).items()}
         return pm.Deterministic(variable_name(name), pt.exp(pm.Uniform(f"{name}_log", **bounds)))
     return _family(dist)(variable_name(name), **_arguments(dist, variables))
 
@@ -177,7 +177,10 @@ def _family(dist: Distribution):
 
 def _arguments(dist: Distribution, variables: dict) -> dict:
     """Arguments in PyMC's own parametrisation, names replaced by variables."""
-    arguments = {key: variables[value] if isinstance(value, str) else value for key, value in dist.arguments.items()}
+    # PyTensor makes single precision of a float of Python that has few digits
+    arguments = {
+        key: variables[value] if isinstance(value, str) else np.float64(value) for key, value in dist.arguments.items()
+    }
     if isinstance(dist, LogNormal) and "median" in arguments:
         arguments["mu"] = pt.log(arguments.pop("median"))
     return arguments
