@@ -94,24 +94,26 @@ def merge(tree: xr.DataTree, earlier: xr.DataTree) -> xr.DataTree:
     new, old = tree.to_dict(), earlier.to_dict()
     whole = {verb for verb, partial in _made_by(old).items() if not partial}
     stays = {verb for verb, partial in _made_by(new).items() if partial and verb in whole}
-    new = {path: dataset for path, dataset in new.items() if dataset.attrs.get("verb") not in stays}
+    new = {path: dataset for path, dataset in new.items() if _verb(path, dataset) not in stays}
     return xr.DataTree.from_dict(_without(old, set(_made_by(new))) | new)
+
+
+def _verb(path: str, dataset: xr.Dataset) -> str | None:
+    """The verb that has made a group; of a user's own there is none, though it be a copy of one that a verb made."""
+    return dataset.attrs.get("verb") if path.removeprefix("/") in GROUPS else None
 
 
 def _made_by(groups: Mapping[str, xr.Dataset]) -> dict[str, str]:
     """verb -> what it says of being partial, of all verbs that have made some of these groups."""
-    return {
-        dataset.attrs["verb"]: dataset.attrs.get("partial", "")
-        for dataset in groups.values()
-        if "verb" in dataset.attrs
-    }
+    made = ((_verb(path, dataset), dataset) for path, dataset in groups.items())
+    return {verb: dataset.attrs.get("partial", "") for verb, dataset in made if verb is not None}
 
 
 def _without(groups: Mapping[str, xr.Dataset], verbs: set[str]) -> dict[str, xr.Dataset]:
     """What stays of `groups` when these verbs make theirs again."""
     again = verbs & set(_made_by(groups))
     gone = verbs | {verb for verb, base in BUILDS_ON.items() if base in again}
-    return {path: dataset for path, dataset in groups.items() if dataset.attrs.get("verb") not in gone}
+    return {path: dataset for path, dataset in groups.items() if _verb(path, dataset) not in gone}
 
 
 def _findings(name: str, dataset: xr.Dataset, verb: str) -> list[str]:
