@@ -146,6 +146,10 @@ class NativeFunction:
         raise TypeError(f"{self.__name__} is a native function: compile it with uqbench.native.library.compile_library")
 
 
+@typing.overload
+def native(function: Callable) -> NativeFunction: ...
+@typing.overload
+def native(*, inline: bool = False, noalias: bool | Sequence[str] = False) -> Callable[[Callable], NativeFunction]: ...
 def native(
     function: Callable | None = None, *, inline: bool = False, noalias: bool | Sequence[str] = False
 ) -> NativeFunction | Callable[[Callable], NativeFunction]:
