@@ -21,10 +21,9 @@ import pandas as pd
 from . import shipped
 from .design import Design
 from .errors import InputError, nearest
-from .model import Model, digest, output_findings
+from .model import Model, digest, names_used, output_findings
 from .names import DRAWS, symbol_findings, variable_findings
 from .shipped import STUDIES, shipped_studies, study_names
-from .systems.protocol import names_used
 from .units import unit_finding
 
 COLUMNS = ("experiment", "output", "time", "value")

@@ -22,6 +22,7 @@ and three errors are kept apart:
 """
 
 from collections.abc import Sequence
+from itertools import count
 
 import numpy as np
 import xarray as xr
@@ -130,7 +131,9 @@ def polynomial_chaos(
     data["coefficient"][0] += centre
     settings |= {"max_failed": max_failed, "max_degree": max_degree, "q_norms": tuple(map(float, q_norms))}
     attrs = _attributes(slopes is not None, runs.shape[1]) | settings
-    dense = int(np.ceil((1 + len(space.free)) / (DENSE_SHARE * (1 - 1 / FOLDS) * table.target.shape[1])))
+    # the largest fold is left out of the samples that have to hold the terms
+    terms, rows = 1 + len(space.free), table.target.shape[1]
+    dense = next(n for n in count(terms) if terms <= DENSE_SHARE * rows * (n - np.ceil(n / FOLDS)))
     attrs |= {"n": len(germs), "reason": _reason(data, len(germs), max_error, dense)}
     return _dataset(space, data, exponents, labels, attrs)
 
