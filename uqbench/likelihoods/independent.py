@@ -11,13 +11,14 @@ from jaxtyping import Array, Float, Int
 
 from ..annotations import AnyArray
 from ..design import Design
+from ..distributions import Distribution
 from ..model import evaluate_many, over_time, simulate, simulate_stacked
 from ..space import Theta
 from ..study import Study
 from .layout import each_run, lay_out, of_runs, per_run
 from .noise_groups import NoiseGroup, noise_groups
 from .protocol import Likelihood, Moments, failures
-from .rows import information_by_unit, moments_of_rows
+from .rows import information_by_unit, moments_of_rows, stratified
 from .solve_error import noise_values_of_runs, stacked_errors
 
 
@@ -68,7 +69,8 @@ class Independent(Likelihood):
         known = noise_values_of_runs(model, thetas, design, outputs)
         for output in self.observations.rows:
             key, now = jax.random.split(key)
-            samples = model.noise[output].sample(now, (), known[output])
+            probability = stratified(now, len(outputs[output]))
+            samples = _quantiles(model.noise[output], probability[:, None], known[output])
             values[output] = jnp.where(jnp.isfinite(outputs[output]), samples, jnp.nan)
         return values
 
@@ -196,6 +198,11 @@ class Independent(Likelihood):
             for output, rows in group.rows.items()
         }
         return {output: found[output] for output in self.observations.rows}
+
+
+@partial(jax.jit, static_argnames="noise")
+def _quantiles(noise: Distribution, probability: Array, known: dict[str, Array]) -> Array:
+    return noise.ppf(probability, known)
 
 
 @partial(jax.jit, static_argnames="likelihood")

@@ -110,7 +110,11 @@ class Likelihood(Capable):
         raise NotImplementedError
 
     def predict(self, thetas: Theta, design: Design, key: Array) -> dict[str, Float[Array, "draws times"]]:
-        """What would be measured in one unit under another design.
+        """What would be measured in one unit under another design, at each time by itself.
+
+        What is asked of it is the distribution at each time: where times depend on one another only through the
+        parameters, a draw has the same probability in the distribution of its error at all times (`stratified`), so
+        that quantiles over time are as smooth as the outputs.
 
         Args:
             thetas: value of every parameter, `(draws,)` each.

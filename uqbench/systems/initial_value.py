@@ -27,6 +27,7 @@ from ..initial_value.compiled import (
     used_names,
 )
 from ..initial_value.odes import Solution, solve, solve_many
+from ..initial_value.schedule import schedule
 from ..system import Ode
 from .initial_value_findings import findings, observe_findings
 from .protocol import Functions, Outcome, Run, System, finished, from_columns, in_columns
@@ -170,6 +171,10 @@ class InitialValueProblem(System):
         """What the engine has found for a task whose outputs are the states."""
         states = dict(zip(task.outputs, rows.values.T, strict=True))
         return Solution(states, rows.result, rows.steps, rows.implicit_steps)
+
+    def event_times(self, model, theta: Values, design: Design) -> Array:
+        states = tuple(self.ode.initial(theta, design.inputs))
+        return schedule(self.ode, states, theta, design.inputs)[0]
 
     def plan(self, model, design: Design) -> str:
         if self.task(model, _one(design)) is not None:

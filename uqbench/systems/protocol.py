@@ -115,6 +115,10 @@ class System(Capable):
         """What is wrong with the start at the medians of the parameters; a run that starts so has a code of its own."""
         return []
 
+    def event_times(self, model, theta: Values, design: Design) -> Float[Array, " events"]:
+        """Times, known before a run, at which it may jump or bend; in no order, traceable."""
+        return jnp.zeros(0)
+
     def plan(self, model, design: Design) -> str:
         """What is decided on the host before a run is traced, such as a method; hashable."""
         return ""
