@@ -3,7 +3,7 @@
 The question is asked of one unit with noise-free outputs: can its parameters be found from the measured outputs alone?
 *Locally*, that is up to finitely many values, is the rank of the Jacobian of the output derivatives (`taylor`), exact
 but for a stated probability. *Globally*, that is one value, is a question about all points that give the same outputs
-as a random one (`portfolio`). Parameters that enter no equation follow from their place in the hierarchy: those of a
+as a random one (`portfolio`). Parameters that enter no equation follow from the distributions they are in: those of a
 distribution between units are known from many units, those of the noise from replicates.
 
 Values are counted over the complex numbers, so "local" may be "global" among positive ones; the reason says where that
@@ -53,7 +53,7 @@ SINGULAR = (
     "start from other values, or ask with initial='shifted' or 'unknown'."
 )
 THIS_START = "from this initial state; other initial states would show it"
-PLACE = "place in the hierarchy"
+PLACE = "how it enters the distributions"
 NOISE = "noise: from replicates or residuals, not from the mean"
 
 

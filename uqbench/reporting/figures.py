@@ -126,7 +126,7 @@ def densities(tree: xr.DataTree) -> Figure:
 
 @styled
 def variance_stack(tree: xr.DataTree) -> Figure:
-    """One bar for each quantity: which share of its variance is not known yet, and which differs between units.
+    """One bar for each quantity: which share of its variance is parameter uncertainty, and which differs between units.
 
     Args:
         tree: with /variance.

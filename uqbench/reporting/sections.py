@@ -21,6 +21,9 @@ def sections(tree: xr.DataTree, study: str) -> list[Section]:
     """All sections in the order of reading."""
     described = "structure" if "structure" in tree.children else "posterior"
     observed = ("posterior_band", "posterior_predictive", "observed_data")
+    # where nothing varies between units the posterior is the only input, and is shared out between its parameters
+    inputs = {"sobol": _inputs, "shapley": _shares, "variance": _only_uncertain}
+    found = next((name for name in inputs if group(tree, name) is not None), "sobol")
     plan: list[tuple[str, str, Sequence[str], Callable]] = [
         ("model", "Model", ("structure",), _model),
         *[("scales", "Time scales", ("separation",), separation.section)] * ("separation" in tree.children),
@@ -30,7 +33,7 @@ def sections(tree: xr.DataTree, study: str) -> list[Section]:
         ("learning", "From prior to posterior", ("prior", "posterior"), _learning),
         ("sampling", "Sampling", ("convergence", "posterior"), _sampling),
         ("variance", "Spread of predictions", ("variance",), _variance),
-        ("inputs", "Inputs that matter", ("sobol",), _inputs),
+        ("inputs", "Inputs that matter", (found,), inputs[found]),
     ]
 
     def section(name: str, title: str, needed: Sequence[str], make: Callable) -> Section:
@@ -224,7 +227,7 @@ def _variance(tree, study) -> tuple[str, list]:
     picture = svg.inline(figures.variance_stack(tree), sentences.split(tree), "variance")
     caption = f"Shares of the variance in a new unit; whiskers are {level} intervals. "
     blocks: list = [
-        Drawing(picture, f"{caption}Not known yet: {source}."),
+        Drawing(picture, f"{caption}Parameter uncertainty: {source}."),
         _quantities(tree),
         _parts(tree, level),
     ]
@@ -241,7 +244,7 @@ def _variance(tree, study) -> tuple[str, list]:
         for index, output in enumerate(map(str, over_time["output"].values)):
             shown = f"Shares of the variance of one measurement of {output} in a new unit."
             picture = svg.inline(figures.variance_over_time(tree, output), shown, f"time{index}")
-            caption = f"{shown} Thin lines: {level} interval of the part not known yet."
+            caption = f"{shown} Thin lines: {level} interval of the part that is parameter uncertainty."
             blocks += [Paragraph(sentences.over_time(tree, output)), Drawing(picture, caption)]
     return sentences.split(tree), blocks
 
@@ -310,6 +313,19 @@ def _inputs(tree, study) -> tuple[str, list]:
     return sentences.inputs(tree), [*blocks, *_shapley(tree)]
 
 
+def _shares(tree, study) -> tuple[str, list]:
+    return sentences.shares(tree), _shapley(tree)
+
+
+def _only_uncertain(tree, study) -> tuple[str, list]:
+    """Where a decomposition has made neither Sobol indices nor Shapley effects."""
+    reason = attribute(tree, "variance", "shapley")
+    blocks = (
+        [Paragraph(f"Shapley effects, which share it out between the parameters, were {reason}.")] if reason else []
+    )
+    return sentences.only_uncertain(tree), blocks
+
+
 def _shapley(tree) -> list:
     """Shapley effects of what calibration has left unknown."""
     dataset = group(tree, "shapley")
@@ -327,7 +343,7 @@ def _shapley(tree) -> list:
             cells.append(Cell(share, f"{low} to {high}{'; ' + sentences.NOT_RESOLVED if lost else ''}", lost))
         rows.append([str(name), *cells])
     text = (
-        "What is not known yet, shared out between the parameters (Shapley effects, which allow for the dependence of "
+        "The variance from parameter uncertainty, shared out between the parameters (Shapley effects, which allow for "
     )
-    text += "posterior draws; no further runs)."
+    text += "the dependence of posterior draws)."
     return [Paragraph(text), Table(["parameter", *quantities], rows, ["parameter"])]
