@@ -260,7 +260,7 @@ def test_a_part_that_is_exactly_zero_is_left_out(groups, tmp_path):
         groups["variance"][f"epistemic_share{end}"][:] = 1.0
     page = written(build({"variance": groups["variance"]}), tmp_path)
     text = plain(page)
-    assert "All of the variance of AUC and all of the variance of Cmax is parameter uncertainty" in text
+    assert "All of the variance of AUC and all of that of Cmax is parameter uncertainty" in text
     assert "differs between" not in text and "0 to 0" not in text
 
 
@@ -347,3 +347,12 @@ def test_an_equation_that_mathtext_does_not_know_is_shown_as_code():
 )
 def test_products_of_names_can_be_distinguished_from_names(latex, readable):
     assert svg._readable(latex) == readable
+
+
+def test_on_a_phone_medians_stand_beside_the_names_and_labels_are_as_large_as_on_a_page(page):
+    head = re.findall(r"<th scope=\"col\"[^>]*>([^<]*)</th>", page[page.index('id="parameters"') :])
+    assert head[:4] == ["parameter", "median", "90 % interval", "unit"]
+    figures = re.findall(r'<svg [^>]*viewBox="0 0 ([\d.]+) [\d.]+"[^>]*class="figure (wide|narrow)"', page)
+    assert [kind for _, kind in figures] == ["wide", "narrow"] * (len(figures) // 2) and figures
+    # on a phone of 390 px a figure has about 340: a label of 8 pt in a figure of w points is 8 * 340 / w pixels high
+    assert all(8 * 340 / float(width) >= 9 for width, kind in figures if kind == "narrow")

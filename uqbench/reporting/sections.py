@@ -5,14 +5,17 @@ Where the group that a section needs is missing from the tree, it becomes one li
 
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import xarray as xr
+from matplotlib.figure import Figure
 
 from ..results import attribute, group, verb_of
 from . import figures, sensitivity_figures, sentences, separation, svg, tables
 from .blocks import Cell, Drawing, Equations, Paragraph, Section, Table
+from .drawing import NARROW
 from .sentences import ess_text
 from .tables import MISSING, interval, percent, rounded, unit_text
 
@@ -45,6 +48,12 @@ def sections(tree: xr.DataTree, study: str) -> list[Section]:
     return [section(*each) for each in plan]
 
 
+def _drawn(draw: Callable[..., Figure], label: str, prefix: str, caption: str) -> Drawing:
+    """`draw(width=)` in both widths: shrunk to a phone, the labels of a wide figure could not be read."""
+    wide = svg.inline(draw(), label, prefix, "figure wide")
+    return Drawing(wide, caption, svg.inline(draw(width=NARROW), label, f"{prefix}-narrow", "figure narrow"))
+
+
 def _model(tree, study) -> tuple[str, list]:
     equations, outputs = (attribute(tree, "structure", name) or [] for name in ("equations", "outputs"))
     # `equations` may have the outputs already; the later entry, with their names spelt out, is kept
@@ -70,10 +79,10 @@ def _model(tree, study) -> tuple[str, list]:
 def _parameters(tree, study) -> tuple[str, list]:
     table = tables.parameters(tree)
     unit = tables.unit_name(tree)
-    columns = ["parameter", "prior"] + ["median", "90 % interval"] * ("median" in table)
-    columns += ["R-hat", "ESS bulk, tail"] * ("rhat" in table) + ["Fisher s.e."] * ("standard_error" in table)
-    if "unit" in table:
-        columns.insert(1, "unit")
+    # what one looks for comes first: on a phone the other columns are reached by scrolling
+    columns = ["parameter"] + ["median", "90 % interval"] * ("median" in table) + ["unit"] * ("unit" in table)
+    columns += ["prior"] + ["R-hat", "ESS bulk, tail"] * ("rhat" in table)
+    columns += ["Fisher s.e."] * ("standard_error" in table)
     rows: list = []
     for role, title in (
         ("epistemic", "not known: one true value"),
@@ -188,17 +197,15 @@ def _data(tree, study) -> tuple[str, list]:
     )
     blocks: list = [Paragraph(f"{text}.") for text in covered[1:]]
     for index, output in enumerate(outputs):
-        picture = svg.inline(
-            figures.predictive_band(tree, output), f"{output}: data and predictive bands", f"band{index}"
-        )
-        blocks.append(Drawing(picture, caption))
+        draw = partial(figures.predictive_band, tree, output)
+        blocks.append(_drawn(draw, f"{output}: data and predictive bands", f"band{index}", caption))
     return covered[0] if covered else "The data", blocks
 
 
 def _learning(tree, study) -> tuple[str, list]:
-    picture = svg.inline(figures.densities(tree), "Prior and posterior densities", "densities")
     caption = "Thin grey line: prior. Filled: posterior; the bar below it is its 90\N{NO-BREAK SPACE}% interval."
-    return sentences.learned(tree), [Drawing(picture, caption)]
+    drawing = _drawn(partial(figures.densities, tree), "Prior and posterior densities", "densities", caption)
+    return sentences.learned(tree), [drawing]
 
 
 def _sampling(tree, study) -> tuple[str, list]:
@@ -224,10 +231,9 @@ def _variance(tree, study) -> tuple[str, list]:
     level = percent(attribute(tree, "variance", "confidence"))
     known = {"posterior": "what the data have left open (posterior)", "prior": "the prior; no data were used"}
     source = known[attribute(tree, "variance", "epistemic_from")]
-    picture = svg.inline(figures.variance_stack(tree), sentences.split(tree), "variance")
-    caption = f"Shares of the variance in a new unit; whiskers are {level} intervals. "
+    caption = f"Shares of the variance in a new unit; whiskers are {level} intervals. Parameter uncertainty: {source}."
     blocks: list = [
-        Drawing(picture, f"{caption}Parameter uncertainty: {source}."),
+        _drawn(partial(figures.variance_stack, tree), sentences.split(tree), "variance", caption),
         _quantities(tree),
         _parts(tree, level),
     ]
@@ -243,9 +249,9 @@ def _variance(tree, study) -> tuple[str, list]:
     if (over_time := group(tree, "variance_over_time")) is not None:
         for index, output in enumerate(map(str, over_time["output"].values)):
             shown = f"Shares of the variance of one measurement of {output} in a new unit."
-            picture = svg.inline(figures.variance_over_time(tree, output), shown, f"time{index}")
+            draw = partial(figures.variance_over_time, tree, output)
             caption = f"{shown} Thin lines: {level} interval of the part that is parameter uncertainty."
-            blocks += [Paragraph(sentences.over_time(tree, output)), Drawing(picture, caption)]
+            blocks += [Paragraph(sentences.over_time(tree, output)), _drawn(draw, shown, f"time{index}", caption)]
     return sentences.split(tree), blocks
 
 
@@ -297,10 +303,9 @@ def _bounds(row: pd.Series, part: str) -> str:
 
 def _inputs(tree, study) -> tuple[str, list]:
     dataset = group(tree, "sobol")
-    picture = svg.inline(figures.sobol_bars(tree), sentences.inputs(tree), "sobol")
     level = percent(attribute(tree, "sobol", "confidence"))
     caption = f"Sobol indices with {level} intervals. Inputs: {attribute(tree, 'sobol', 'inputs')}."
-    blocks: list = [Drawing(picture, caption)]
+    blocks: list = [_drawn(partial(figures.sobol_bars, tree), sentences.inputs(tree), "sobol", caption)]
     if failed := sentences.failures(tree, "sobol"):
         blocks.append(Paragraph(failed, "flag"))
     if text := sentences.open_indices(tree):

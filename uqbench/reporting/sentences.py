@@ -350,9 +350,7 @@ def split(tree: xr.DataTree) -> str:
     said = []
     for part, members in dominant.items():
         amounts = [
-            f"all of the variance of {quantity}"
-            if size == percent(1.0)
-            else f"{size} of {'that' if place else 'the variance'} of {quantity}"
+            f"{'all' if size == percent(1.0) else size} of {'that' if place else 'the variance'} of {quantity}"
             for place, (quantity, size) in enumerate(members)
         ]
         said.append(f"{listed(amounts)} {meaning[part]}")
