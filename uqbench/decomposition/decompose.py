@@ -180,9 +180,12 @@ def _values(study: Study, quantities: Mapping[str, Quantity], theta: Theta, key)
             done[id(design)] = _evaluate(study, theta, design, key)
         outputs = done[id(design)].outputs
         columns.append(jax.jit(jax.vmap(lambda o, q=quantity: q.function(o, q.design)))(outputs))
-    failed = np.concatenate([np.asarray(run.result) for run in done.values()])
+    values = np.stack(columns, axis=-1)
+    # a run may have an output without a value that no quantity reads
+    lost = np.isnan(values).any(axis=-1)
+    failed = np.concatenate([np.asarray(run.result)[lost] for run in done.values()])
     return xr.DataArray(
-        np.stack(columns, axis=-1),
+        values,
         dims=("run", "quantity"),
         coords={"quantity": list(quantities)},
         attrs={"failed": study.model.dynamics.failures(failed)},

@@ -252,14 +252,14 @@ class InitialValueProblem(System):
     @property
     def _not_finite(self) -> int:
         # what follows from the states at once may have no value
-        return Result.BLOW_UP if self.ode.algebraic is None else Result.NO_EQUILIBRIUM
+        return Result.OUTPUT_NOT_FINITE if self.ode.algebraic is None else Result.NO_EQUILIBRIUM
 
     def _rows(self, task: Task, theta: Values, design: Design, plan: str, reverse: bool = False):
         """Outputs `(times, outputs)` in one array, since each operation on each of them would be compiled apart."""
         rows = (solve_adjoint if reverse else solve_compiled)(task, theta, design, plan)
-        finite = jnp.all(jnp.isfinite(rows.values))
-        result = jnp.where((rows.result == 0) & ~finite, self._not_finite, rows.result)
-        return jnp.where(result == 0, rows.values, jnp.nan), Outcome(result, rows.steps, rows.implicit_steps)
+        solved, finite = rows.result == 0, jnp.isfinite(rows.values)
+        result = jnp.where(solved & ~jnp.all(finite), self._not_finite, rows.result)
+        return jnp.where(solved & finite, rows.values, jnp.nan), Outcome(result, rows.steps, rows.implicit_steps)
 
     def _with_steady_state(self, theta: Values, design: Design, solution: Solution) -> Solution:
         """The solution with the steady state at its infinite times."""

@@ -184,14 +184,18 @@ class System(Capable):
 
 
 def finished(model, outputs: dict, outcome: Outcome, design: Design, not_finite: int) -> Run:
-    """A run from outputs, series filled up to all times: NaN where it failed, with a code where they are no numbers."""
+    """A run from outputs, series filled up to all times.
+
+    All are NaN where the solve failed. Where some are no finite numbers the code is `not_finite`; the others stay.
+    """
     outputs = {
         name: jnp.broadcast_to(outputs[name], design.times.shape) if dims == ("time",) else jnp.asarray(outputs[name])
         for name, dims in model.output_dims.items()
     }
+    solved = outcome.result == 0
     finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(values)) for values in outputs.values()]))
-    result = jnp.where((outcome.result == 0) & ~finite, not_finite, outcome.result)
-    outputs = {name: jnp.where(result == 0, values, jnp.nan) for name, values in outputs.items()}
+    result = jnp.where(solved & ~finite, not_finite, outcome.result)
+    outputs = {name: jnp.where(solved & jnp.isfinite(values), values, jnp.nan) for name, values in outputs.items()}
     return Run(outputs, result, outcome.steps, outcome.implicit_steps)
 
 
