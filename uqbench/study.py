@@ -234,8 +234,8 @@ def _study_findings(model: Model, experiments: Mapping, quantities: Mapping) -> 
     shapes = {name: {k: v.shape for k, v in design.inputs.items()} for name, design in experiments.items()}
     if len({tuple(sorted(shape.items())) for shape in shapes.values()}) > 1:
         findings.append(
-            f"experiments must give the same inputs with the same shapes; given are {shapes}. Where they have different "
-            "numbers of doses, give as many to all, with the amount 0 for those that were not given."
+            f"experiments must give the same inputs with the same shapes; given are {shapes}. Where they have "
+            "different numbers of doses, give as many to all, with the amount 0 for those that were not given."
         )
     designs = [*experiments.values(), *(q.design for q in quantities.values() if isinstance(q, Quantity))]
     for design in designs:
