@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 import uqbench as uq
-from uqbench.initial_value.compiled import compiled
+from uqbench.initial_value.machine_code import compiled
 from uqbench.likelihoods import likelihood_of
 
 SPACE = uq.Space(

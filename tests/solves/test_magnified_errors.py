@@ -97,3 +97,20 @@ def test_a_relaxation_oscillation_is_confirmed(mu):
         t_eval=times,
     ).y[0]
     np.testing.assert_allclose(found, exact, atol=2e-3)
+
+
+def test_an_output_without_a_number_does_not_make_the_values_doubtful():
+    """x grows by e^20 and is right; the logarithm of what is negative is no number, and says so with its own code."""
+
+    def rhs(t, y, p, inputs):
+        return {"x": p["k"] * y["x"]}
+
+    growing = model(
+        lambda p, inputs: {"x": 1.0},
+        rhs,
+        {"k": 1.0},
+        ["x", "log"],
+        observe=lambda y, p: {"x": y["x"], "log": jnp.log(1.0 - y["x"])},
+    )
+    run = uq.evaluate(growing, {"k": 1.0}, uq.Design(np.linspace(0.0, 20.0, 30)[1:]))
+    assert int(run.result) == Result.BLOW_UP

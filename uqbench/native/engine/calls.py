@@ -1,7 +1,7 @@
 """What a call asks for: a solve, resolved sensitivities, a trusted adjoint; and what takes their place."""
 
 from ..foreign_call import Call, operand, result
-from ..language import Vector, allocate, allocate_indices, allocate_record, copy, fill, is_null, native, release
+from ..language import Vector, allocate, allocate_indices, allocate_record, copy, fill, is_null, isnan, native, release
 from . import adjoint, global_error, member, tolerance
 from .adjoint import COLUMNS
 from .codes import NOT_DIFFERENTIABLE, SUCCESS, UNDETERMINED, UNRESOLVED
@@ -99,7 +99,11 @@ def rows_that_agree(first: Vector, second: Vector, count: int, width: int, allow
         for k in range(count):
             largest = max(largest, abs(second[k * width + j]))
         for k in range(agreed):
-            if not abs(first[k * width + j] - second[k * width + j]) <= allowed * largest:
+            one = first[k * width + j]
+            other = second[k * width + j]
+            # an output that is no number is none by either
+            same = one == other or (isnan(one) and isnan(other))
+            if not same and not abs(one - other) <= allowed * largest:
                 agreed = k
                 break
     return agreed
