@@ -25,7 +25,7 @@ from .drawing import (
     with_unit,
 )
 from .sentences import input_label, part_label
-from .tables import described, output_unit, parts, percent, time_unit, unit_name, unit_text
+from .tables import described, output_unit, parts, percent, time_unit, unit_name, unit_text, with_variance
 
 
 @styled
@@ -153,7 +153,7 @@ def variance_stack(tree: xr.DataTree, *, width: float = WIDTH) -> Figure:
     Raises:
         InputError: where the group is missing.
     """
-    dataset = _needed(tree, "variance")
+    dataset = with_variance(_needed(tree, "variance"))
     names = parts(dataset)
     quantities = [str(name) for name in dataset["quantity"].values]
     figure = Figure(figsize=(width, 0.75 + _legend_lines(width, names) + 0.5 * len(quantities)), layout="constrained")
@@ -229,7 +229,7 @@ def sobol_bars(tree: xr.DataTree, *, width: float = WIDTH) -> Figure:
     Raises:
         InputError: where the group is missing.
     """
-    dataset = _needed(tree, "sobol")
+    dataset = with_variance(_needed(tree, "sobol"))
     inputs = [str(name) for name in dataset["parameter"].values]
     quantities = [str(name) for name in dataset["quantity"].values]
     columns = min(len(quantities), columns_of(width, 3))
