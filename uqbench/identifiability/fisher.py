@@ -25,10 +25,10 @@ from ..space import Space, Theta
 from ..study import Study
 
 SCALES = ("log", "natural")
-# What rounding leaves of a derivative: of one that vanishes, against the terms that it is summed from; and of a direction
-# in which derivatives cancel, against these.
+# What rounding leaves of a derivative that vanishes, against the terms that it is summed from; and of a direction in
+# which derivatives cancel, against these.
 ROUNDING, CANCELLED = 16 * np.finfo(float).eps, 1e-10
-# Directions with a smaller share of the information are looked at with a finer solve, whose tolerance is so much smaller.
+# Directions with a smaller share of the information are looked at with a finer solve, of a tolerance so much smaller.
 DOUBTFUL, FINER = 1e-3, 1e-2
 # Two solves agree on the information along a direction if they do up to this factor in the sensitivity.
 AGREE = 2.0
@@ -224,6 +224,7 @@ def _singular(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _dataset(names, found: Decomposed, value, logarithmic, scale) -> xr.Dataset:
+    largest, smallest = found.eigenvalue[0], found.eigenvalue[-1]
     return xr.Dataset(
         {
             "matrix": (("parameter", "parameter_"), found.matrix),
@@ -237,7 +238,7 @@ def _dataset(names, found: Decomposed, value, logarithmic, scale) -> xr.Dataset:
         coords={"parameter": list(names), "parameter_": list(names), "mode": np.arange(len(names))},
         attrs={
             "rank": found.rank,
-            "condition": float(found.eigenvalue[0] / found.eigenvalue[-1]) if found.rank == len(names) else float("inf"),
+            "condition": float(largest / smallest) if smallest > 0 else float("inf"),
             "scale": scale,
         },
     )

@@ -143,7 +143,7 @@ GROUPS: dict[str, Group] = {
         IDENTIFY,
         variables={
             "matrix": Variable(("parameter", "parameter_"), "number", "Fisher information, on the scale"),
-            "eigenvalue": Variable(("mode",), "number", "its eigenvalues, falling; 0 in directions that are not determined"),
+            "eigenvalue": Variable(("mode",), "number", "its eigenvalues, falling; 0 where undetermined"),
             "direction": Variable(("mode", "parameter"), "number", "its eigenvectors"),
             "cramer_rao": Variable(("parameter",), "number", "least standard error, on the scale; inf if undetermined"),
             "standard_error": Variable(("parameter",), "number", "the same in the parameter's unit"),
