@@ -250,6 +250,54 @@ def test_hierarchy_and_noise():
     assert result.unknown.values.tolist() == ["ka", "CL", "V"]
 
 
+import numpy as np, uqbench as uq, jax.numpy as jnp
+def ini(p,i): return {"x":1.,"v":0.,"c":0.}
+def rhs(t,y,p,i): return {"x":p["w"]*y["v"],"v":-p["w"]*y["x"],"c":0.}
+def root(t,y,p,i): return y["x"]
+def ch(t,y,p,i): return {"c":y["c"]+1.}
+def obs(y,p): return {"x":y["x"],"v":y["v"],"c":y["c"]}
+sp=uq.Space(w=uq.epistemic(uq.LogNormal(median=1.,sigma=1.)))
+for dr in ("falling","both","rising"):
+    m=uq.Model(sp,uq.Ode(ini,rhs,events=(uq.Event(root,ch,dr),)),obs,units=dict.fromkeys("xvc",""))
+    for T in ([1.5,1.6,2.],[1.,2.,4.,5.,8.],[2.],[4.],[8.]):
+        r=uq.evaluate(m,{"w":1.},uq.Design(T)); print(dr,T,r.outputs["c"],r.steps,r.result)
+
+
+def spreading(t, y, p, inputs):
+    return {"y": p["s"] - p["k"] * y["y"]}
+
+
+def see_spread(y, p):
+    return {"c": y["y"], "sd": p["a"] + p["b"] * y["y"], "tied": p["u"] * p["v"] * y["y"], "extra": p["idle"]}
+
+
+def test_parameters_that_act_on_the_noise_through_an_output_are_noise_parameters():
+    model = make("s k a b u v idle", spreading, {"y": 0.0}, see_spread)
+    model = replace(model, noise={"c": Normal("c", "sd")})
+    result = structural_identifiability(model)
+    expected = dict.fromkeys("skab", "local") | dict.fromkeys(("u", "v", "idle"), "none")
+    assert table(result) == expected
+    assert all(table(result, "reason")[name].startswith("noise: from replicates or residuals") for name in "ab")
+    assert table(result, "reason")["idle"].startswith("unused:")
+    whole = both_levels(model)
+    assert [table(whole)[name] for name in "skab"] == ["global"] * 4
+    # several of them in one formula are known as far as the formula tells
+    tied = both_levels(replace(model, noise={"c": Normal("c", "tied")}))
+    assert table(tied)["u"] == table(tied)["v"] == "none"
+    assert table(tied, "combination")["u"] == "u*v"
+    assert table(tied, "reason")["v"].startswith("noise")
+
+
+def test_a_noise_parameter_under_a_root_that_begins_at_zero():
+    def observe(y, p):
+        return {"c": y["y"], "sd": jnp.sqrt(p["a"] ** 2 * y["y"])}
+
+    model = replace(make("s k a", spreading, {"y": 0.0}, observe), noise={"c": Normal("c", "sd")})
+    result = structural_identifiability(model)
+    assert table(result) == dict.fromkeys("ska", "local")
+    assert table(result, "reason")["a"].startswith("noise")
+
+
 def test_a_population_is_no_better_known_than_its_members():
     space = Space(
         mean=PRIOR, prior=PRIOR, top=epistemic(LogNormal(median="prior", sigma=1.0)), sd=PRIOR, idle=PRIOR,

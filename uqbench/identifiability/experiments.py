@@ -125,7 +125,9 @@ class Copies:
 
 
 def _measured(model: Model) -> tuple[str, ...]:
-    return tuple(name for name in model.outputs if name in model.noise) or model.outputs
+    """The outputs with noise, and those to which the noise refers; all where none has any."""
+    named = {name for dist in model.noise.values() for name in dist.names}
+    return tuple(name for name in model.outputs if name in model.noise or name in named) or model.outputs
 
 
 def _named(name: str, k: int) -> str:

@@ -79,6 +79,10 @@ class Finding:
     this_start: bool = False
 
 
+# of what no equation of measured outputs contains
+UNSEEN = Finding("none", "never seen: no measured output depends on it", locally=False)
+
+
 def structural_identifiability(
     model: Model, *, design: Design | None = None, initial: str = "given", inputs: str = "constant",
     level: str = "global", budget: float = BUDGET, seed: int = 0
@@ -128,7 +132,34 @@ def structural_identifiability(
     has_events = bool(model.dynamics.scheduled_events)
     smooth = after_first_dose(model, design) if has_events else model
     question = replace(pose(subject, smooth, design, initial), varying=inputs == "functions")
-    rng = np.random.default_rng(seed)
+    rng, limit = np.random.default_rng(seed), Budget(budget)
+    answer = _answer(subject, question, level, rng, limit)
+    findings = dict(answer.findings)
+    if has_events:
+        findings |= _left_open_by_events(model, design, findings)
+    findings |= _by_the_noise(subject, smooth, design, question, findings, level, rng, limit)
+    findings |= _hierarchy(model, question, findings, level)
+    dataset = _dataset(model, question, answer, findings)
+    dataset.attrs["suggestion"] = json.dumps(_suggestion(model, findings, answer.decision))
+    return dataset.assign_attrs(dataset.attrs | {"budget": budget, "seconds": time.monotonic() - began})
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is found of one question.
+
+    Args:
+        outcome: of the rank test. points: at which the null space was looked at.
+        findings: of every unknown. decision: of the global part, None where it was not asked.
+    """
+
+    outcome: Rank
+    points: Sequence[Jacobian]
+    findings: dict[str, Finding]
+    decision: Decision | None
+
+
+def _answer(subject: str, question: Question, level: str, rng: np.random.Generator, budget: Budget) -> Answer:
     try:
         outcome = rank_test(question, rng)
     except NotAnalytic:
@@ -141,30 +172,62 @@ def structural_identifiability(
         findings |= _at_this_start(question, outcome.generic, findings)
     decision = None
     if level == "global":
-        decision = decide(question, outcome, rng, Budget(budget))
+        decision = decide(question, outcome, rng, budget)
         findings |= _decided(question, decision, findings)
-    if has_events:
-        findings |= _left_open_by_events(model, design, findings)
-    findings |= _hierarchy(model, question, findings, level)
-    dataset = _dataset(model, question, outcome, points, findings, decision)
-    dataset.attrs["suggestion"] = json.dumps(_suggestion(model, findings, decision))
-    return dataset.assign_attrs(dataset.attrs | {"budget": budget, "seconds": time.monotonic() - began})
+    return Answer(outcome, points, findings, decision)
 
 
-def pose(subject: str, model: Model, design: Design | None, initial: str) -> Question:
-    """The question that a model raises: fixed parameters are known, the free ones in its equations unknown."""
+def _by_the_noise(
+    subject: str, model: Model, design: Design | None, question: Question, known: dict[str, Finding], level: str,
+    rng: np.random.Generator, budget: Budget
+) -> dict[str, Finding]:  # fmt: skip
+    """What the noise shows of parameters that the measured outputs do not: replicates tell what it is made of.
+
+    An output to which the noise refers, its standard deviation say, is known as a function of time as the measured ones
+    are.
+    """
+    named = {name for output in question.outputs if output in model.noise for name in model.noise[output].names}
+    further = tuple(name for name in question.program.outputs if name in named and name not in question.outputs)
+    if not further:
+        return {}
+    wider = pose(subject, model, design, question.initial, outputs=(*question.outputs, *further))
+    wider = replace(wider, varying=question.varying)
+    missed = [name for name in wider.unknowns if known.get(name, UNSEEN).verdict in ("none", "undecided")]
+    if not missed:
+        return {}
+    try:
+        found = _answer(subject, wider, level, rng, budget).findings
+    except SingularStart:
+        # a root of an output that begins at zero; the outputs themselves may start there
+        found = _answer(subject, replace(wider, initial="shifted"), level, rng, budget).findings
+    return {
+        name: replace(found[name], reason=f"{NOISE}: {found[name].reason}")
+        for name in missed
+        if name not in known or ORDER.index(found[name].verdict) > ORDER.index(known[name].verdict)
+    }
+
+
+def pose(
+    subject: str, model: Model, design: Design | None, initial: str, outputs: Sequence[str] | None = None
+) -> Question:
+    """The question that a model raises: fixed parameters are known, the free ones in its equations unknown.
+
+    Args:
+        outputs: those that count as measured, by default those with noise, or all if none has any.
+    """
     known = {name: exact(float(model.space[name].dist)) for name in model.space.fixed}
     try:
         program = trace(model, design).rewrite(Elementary(), known)
     except DivisionByZero:
         raise InputError(subject, ["divides by a fixed parameter that is zero; give it another value."]) from None
-    outputs = tuple(name for name in program.outputs if name in model.noise) or program.outputs
+    if outputs is None:
+        outputs = tuple(name for name in program.outputs if name in model.noise) or program.outputs
     roots = [*program.rhs.values(), *(program.observe[name] for name in outputs)]
     entering = program.symbols(roots if initial == "unknown" else [*roots, *program.initial.values()])
     unknowns = tuple(name for name in model.space.free if name in entering)
     unknowns += program.states if initial == "unknown" else ()
     start = exact(float(design.start)) if design is not None else Fraction(0)
-    return Question(program, unknowns, outputs, initial, start)
+    return Question(program, unknowns, tuple(outputs), initial, start)
 
 
 def _findings(question: Question, points: Sequence[Jacobian]) -> dict[str, Finding]:
@@ -230,7 +293,7 @@ def _left_open_by_events(model: Model, design: Design | None, known: dict[str, F
 
 def _why(names: Sequence[str], k: int, free: Sequence[Sequence[int]], found: Sequence[str]) -> str:
     if any(row[k] and sum(map(bool, row)) == 1 for row in free):
-        return "never seen: no measured output depends on it"
+        return UNSEEN.reason
     if found:
         return f"seen only in combination: {', '.join(found)}"
     others = sorted({i for row in free if row[k] for i, entry in enumerate(row) if entry} - {k})
@@ -330,12 +393,12 @@ FIELDS = ("verdict", "locally", "method", "reason", "combination")
 
 
 def _dataset(
-    model: Model, question: Question, outcome: Rank, points: Sequence[Jacobian], findings: dict[str, Finding],
-    decision: Decision | None
+    model: Model, question: Question, answer: Answer, findings: dict[str, Finding]
 ) -> xr.Dataset:  # fmt: skip
+    outcome, decision = answer.outcome, answer.decision
     parameters, unknowns = list(model.space.free), list(question.unknowns)
     columns = {name: ("parameter", [getattr(findings[each], name) for each in parameters]) for name in FIELDS}
-    columns["direction"] = (("null_direction", "unknown"), _directions(points))
+    columns["direction"] = (("null_direction", "unknown"), _directions(answer.points))
     coordinates = {"parameter": parameters, "unknown": unknowns}
     if question.initial == "unknown":
         states = list(question.program.states)
