@@ -534,3 +534,61 @@ def test_a_branch_is_refused_by_name():
     model = make("k", lambda t, y, p, i: {"y": jnp.where(y["y"] > 1.0, -p["k"], p["k"])}, {"y": 1.0})
     with pytest.raises(InputError, match=r"select|branch|where|gt"):
         structural_identifiability(model)
+
+
+def oscillating(t, y, p, inputs):
+    flow = p["gama"] * y["y"] - p["delta"] * y["w"]
+    return {
+        "x": -p["b"] * y["x"] + 1 / (p["c"] + y["z"]), "y": p["alpha"] * y["x"] - p["beta"] * y["y"],
+        "w": flow, "z": p["sigma"] * y["z"] * flow / y["w"],
+    }  # fmt: skip
+
+
+def anywhere(p, inputs):
+    return {name: p[f"{name}0"] for name in "xywz"}
+
+
+@with_msolve
+def test_the_oscillator_of_goodwin_has_its_published_verdicts():
+    """In the form of the published tables, with the starts as parameters."""
+    names = "b c alpha beta gama delta sigma x0 y0 w0 z0"
+    result = structural_identifiability(make(names, oscillating, anywhere, lambda y, p: {"o": y["x"]}))
+    verdicts = table(result)
+    assert {name for name in verdicts if verdicts[name] == "global"} == {"b", "c", "sigma", "x0", "z0"}
+    assert verdicts["beta"] == verdicts["delta"] == "local"
+    assert {verdicts[name] for name in ("alpha", "gama", "y0", "w0")} == {"none"}
+    assert {"beta + delta", "beta*delta"} <= set(result.expression.values.tolist())
+    assert result.attrs["generators_complete"]
+
+
+@with_msolve
+def test_a_failure_while_looking_for_combinations_does_not_lose_the_verdicts(monkeypatch):
+    def fails(*args, **settings):
+        raise KeyError("sigma")
+
+    monkeypatch.setattr("uqbench.identifiability.combinations.identifiable_generators", fails)
+    result = structural_identifiability(make("s q k", lambda t, y, p, i: {"y": p["s"] * p["q"] - p["k"] * y["y"]},
+                                             {"y": 0.0}))  # fmt: skip
+    assert table(result) == {"s": "none", "q": "none", "k": "global"}
+    assert not result.attrs["generators_complete"]
+    assert "failed (KeyError: 'sigma')" in result.attrs["generators_reason"]
+
+
+@with_msolve
+@pytest.mark.parametrize("times", [0.5, [0.5], [0.5, 2.0]])
+@pytest.mark.parametrize("several", [False, True])
+def test_doses_may_be_single_numbers(times, several):
+    """y' = -CL/V y after a dose F D: F/V is seen, and CL/V."""
+
+    def doses(p, inputs):
+        amount = 3.0 * p["F"]
+        return {"y": (jnp.asarray(times), amount * jnp.ones(np.shape(times)) if several else amount)}
+
+    def rhs(t, y, p, inputs):
+        return {"y": -p["CL"] / p["V"] * y["y"]}
+
+    model = make("F CL V", rhs, {"y": 0.0}, lambda y, p: {"o": y["y"] / p["V"]})
+    result = structural_identifiability(replace(model, system=replace(model.system, doses=doses)), design=Design([4.0]))
+    # the dose depends on F, and what later doses may show of it stays open
+    assert table(result) == {"F": "undecided", "CL": "none", "V": "none"}
+    assert len(result.expression) == 2 and {"F/V"} < set(result.expression.values.tolist()) <= {"F/V", "CL/V", "F/CL"}

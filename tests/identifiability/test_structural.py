@@ -250,19 +250,6 @@ def test_hierarchy_and_noise():
     assert result.unknown.values.tolist() == ["ka", "CL", "V"]
 
 
-import numpy as np, uqbench as uq, jax.numpy as jnp
-def ini(p,i): return {"x":1.,"v":0.,"c":0.}
-def rhs(t,y,p,i): return {"x":p["w"]*y["v"],"v":-p["w"]*y["x"],"c":0.}
-def root(t,y,p,i): return y["x"]
-def ch(t,y,p,i): return {"c":y["c"]+1.}
-def obs(y,p): return {"x":y["x"],"v":y["v"],"c":y["c"]}
-sp=uq.Space(w=uq.epistemic(uq.LogNormal(median=1.,sigma=1.)))
-for dr in ("falling","both","rising"):
-    m=uq.Model(sp,uq.Ode(ini,rhs,events=(uq.Event(root,ch,dr),)),obs,units=dict.fromkeys("xvc",""))
-    for T in ([1.5,1.6,2.],[1.,2.,4.,5.,8.],[2.],[4.],[8.]):
-        r=uq.evaluate(m,{"w":1.},uq.Design(T)); print(dr,T,r.outputs["c"],r.steps,r.result)
-
-
 def spreading(t, y, p, inputs):
     return {"y": p["s"] - p["k"] * y["y"]}
 

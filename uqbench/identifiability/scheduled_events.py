@@ -30,7 +30,9 @@ def after_first_dose(model: Model, design: Design | None) -> Model:
         state = dict(system.initial(p, inputs))
         rows = system.doses(p, inputs)
         for name, k in first.items():
-            state[name] = state[name] + jnp.asarray(rows[name][1])[k]
+            # one amount may stand for all times
+            amounts, start = jnp.asarray(rows[name][1]), jnp.asarray(state[name])
+            state[name] = start + (amounts if amounts.ndim == start.ndim else amounts[k])
         return state
 
     return replace(model, system=replace(system, initial=initial, switches=None, doses=None))
@@ -41,8 +43,8 @@ def _first_doses(model: Model, design: Design | None) -> dict[str, int]:
     inputs = design.inputs if design is not None else AnyInput()
     start = float(design.start) if design is not None else 0.0
     rows = model.system.doses(model.space.nominal(), inputs)
-    times = {name: np.where(np.asarray(row[0]) >= start, np.asarray(row[0], dtype=float), np.inf)
-             for name, row in rows.items()}  # fmt: skip
+    times = {name: np.atleast_1d(np.asarray(row[0], dtype=float)) for name, row in rows.items()}
+    times = {name: np.where(row >= start, row, np.inf) for name, row in times.items()}
     earliest = min((float(row.min(initial=np.inf)) for row in times.values()), default=np.inf)
     if not np.isfinite(earliest):
         return {}
