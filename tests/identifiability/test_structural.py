@@ -13,7 +13,22 @@ import sympy
 from flint import nmod_mat, nmod_poly
 
 from forward_models import receptor_tf, secretion, theophylline
-from uqbench import Design, InputError, LogNormal, Model, Normal, Ode, Space, aleatory, epistemic, fixed
+from uqbench import (
+    Design,
+    InputError,
+    LogNormal,
+    Model,
+    Normal,
+    Ode,
+    Space,
+    Study,
+    aleatory,
+    check_model,
+    epistemic,
+    fixed,
+    identify,
+    interpolate,
+)
 from uqbench.identifiability import structural_identifiability as both_levels
 from uqbench.identifiability.constants import Start
 from uqbench.identifiability.field import Elementary, Field, Series
@@ -324,6 +339,94 @@ def test_nothing_unknown():
     result = structural_identifiability(make("", secreting, {"y": 0.0}, s=1.0, q=1.0, k=1.0))
     assert result.sizes["parameter"] == 0
     assert result.attrs["rank"] == 0
+
+
+# equations that jump in time -----------------------------------------------------------------------------------------
+
+
+def infused(rate):
+    """Elimination of what is infused at a rate that depends on time; only CL/V and rate/V are seen."""
+
+    def rhs(t, y, p, inputs):
+        return {"y": rate(t, p, inputs) - p["CL"] / p["V"] * y["y"]}
+
+    return rhs
+
+
+KNOTS, HEIGHTS = [0.0, 1.0, 3.0], [0.0, 2.0, 1.0]
+# name -> (rate, parameters of its own, number of stretches, from which time on the first thing is seen)
+JUMPS = {
+    "an infusion": (lambda t, p, i: jnp.where(t < 2.0, i["rate"], 0.0), "", 2, 0.0),
+    "a late infusion": (lambda t, p, i: jnp.where((t > 1.0) & (t < 2.0), i["rate"], 0.0), "", 2, 1.0),
+    "a short infusion": (lambda t, p, i: jnp.where((t > 1.0) & (t < 1.001), i["rate"], 0.0), "", 2, 1.0),
+    "an infusion that is too long": (lambda t, p, i: jnp.where(t < p["T"], i["rate"], 0.0), "T", 2, 0.0),
+    "doses every two hours": (lambda t, p, i: jnp.where(t % 2.0 < 0.5, i["rate"], 0.0), "", 6, 0.0),
+    "max": (lambda t, p, i: jnp.maximum(t - 1.0, 0.0), "", 2, 1.0),
+    "min": (lambda t, p, i: -jnp.minimum(1.0 - t, 0.0), "", 2, 1.0),
+    "abs": (lambda t, p, i: jnp.abs(t - 1.0), "", 2, 0.0),
+    "clip": (lambda t, p, i: jnp.clip(t, 1.0, 2.0) - 1.0, "", 3, 1.0),
+    "jnp.interp": (lambda t, p, i: jnp.interp(t, jnp.array(KNOTS), jnp.array(HEIGHTS)), "", 3, 0.0),
+    "interpolate": (lambda t, p, i: interpolate(KNOTS, HEIGHTS)(t), "", 3, 0.0),
+    "by an input": (lambda t, p, i: jnp.where(i["rate"] > 1.0, i["rate"], 0.0), "", 1, 0.0),
+}
+
+
+@pytest.mark.parametrize("name", JUMPS)
+def test_jumps_in_time_leave_the_branch_that_holds(name):
+    rate, own, stretches, seen = JUMPS[name]
+    model = make(f"CL V {own}", infused(rate), {"y": 0.0}, lambda y, p: {"o": y["y"] / p["V"]})
+    result = structural_identifiability(model, design=Design.linspace(0.0, 5.0, 6, inputs={"rate": 1.5}))
+    assert table(result) == {"CL": "local", "V": "local"} | ({"T": "undecided"} if own else {})
+    assert result.attrs.get("stretches", 1) == stretches
+    if stretches > 1:
+        assert f"that hold from t = {seen:g} on" in table(result, "reason")["V"]
+    if own:
+        assert "only the times at which the equations jump" in table(result, "reason")["T"]
+
+
+def test_what_no_stretch_shows_by_itself_is_left_open():
+    """y' = a b up to t = 1, and a/b after it: together they show both, and neither does alone."""
+
+    def rhs(t, y, p, inputs):
+        return {"y": jnp.where(t < 1.0, p["a"] * p["b"], p["a"] / p["b"]), "x": 0.0 * p["idle"]}
+
+    result = structural_identifiability(make("a b idle", rhs, {"y": 0.0, "x": 1.0}), design=Design([0.5, 2.0]))
+    assert table(result) == {"a": "undecided", "b": "undecided", "idle": "none"}
+    assert "several together may show it" in table(result, "reason")["a"]
+
+
+def begins_empty(p, inputs):
+    return {"y": jnp.zeros(())}
+
+
+def over_threshold(t, y, p, inputs):
+    return {"y": p["s"] - p["k"] * jnp.maximum(y["y"] - 0.5, 0.0)}
+
+
+def see_level(y, p):
+    return {"o": y["y"]}
+
+
+def test_identify_goes_on_where_states_decide():
+    """The reason names the operation; the information, and what is run, do not need formulas."""
+
+    space = Space(s=PRIOR, k=PRIOR)
+    model = Model(space, Ode(begins_empty, over_threshold), see_level, {"o": ""}, {"o": Normal("o", 0.1)})
+    check_model(model)
+    tree = identify(Study("threshold", model, {"a": Design.linspace(0.5, 5.0, 8)}))
+    assert table(tree["structure"]) == {"s": "undecided", "k": "undecided"}
+    assert "`max` (from jnp.maximum, jnp.clip ...)" in table(tree["structure"], "reason")["k"]
+    assert tree["fisher"].attrs["rank"] == 2
+
+
+def test_settings_of_inputs_are_joined_where_equations_jump():
+    def rhs(t, y, p, inputs):
+        return {"y": jnp.where(t < 1.0, 0.0, p["v"] * inputs["s"] / (p["K"] + inputs["s"])) - y["y"]}
+
+    model = replace(make("v K", rhs, {"y": 0.0}), noise={"o": Normal("o", 0.1)})
+    experiments = {f"{s}": Design.linspace(0.5, 3.0, 6, inputs={"s": s}) for s in (1.0, 3.0)}
+    found = identify(Study("hyperbola", model, experiments))["structure"]
+    assert set(table(found).values()) == {"global"}
 
 
 # published systems ---------------------------------------------------------------------------------------------------

@@ -15,6 +15,8 @@ from ..design import Design
 from ..model import Model
 from ..system import AnyInput
 
+ONLY_JUMPS = "it enters only the times at which the equations jump"
+SEVERAL_STRETCHES = "not within one stretch of time between jumps of the equations; several together may show it"
 ONLY_EVENTS = "it enters only the times of doses or switches, or later doses, which are not looked at"
 LATER_EVENTS = "not from the time up to the second event; later doses or switches may show it"
 
@@ -36,6 +38,18 @@ def after_first_dose(model: Model, design: Design | None) -> Model:
         return state
 
     return replace(model, system=replace(system, initial=initial, switches=None, doses=None))
+
+
+def times_of_events(model: Model, design: Design) -> tuple[float, list[float]]:
+    """When the question begins, at the start or the first dose, and all times of doses and switches."""
+    theta, system = model.space.nominal(), model.system
+    doses = system.doses(theta, design.inputs).values() if system.doses is not None else ()
+    rows = [np.atleast_1d(np.asarray(times, float)) for times, _ in doses]
+    given = np.concatenate([*rows, np.zeros(0)])
+    first = float(given[given >= float(design.start)].min(initial=np.inf))
+    switches = [np.atleast_1d(np.asarray(system.switches(theta, design.inputs), float))] if system.switches else []
+    known = np.concatenate([given, *switches])
+    return first if np.isfinite(first) else float(design.start), known.tolist()
 
 
 def _first_doses(model: Model, design: Design | None) -> dict[str, int]:

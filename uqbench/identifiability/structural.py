@@ -24,12 +24,20 @@ import xarray as xr
 from ..design import Design
 from ..errors import InputError
 from ..model import Model
-from ..symbols import DivisionByZero, exact, trace
+from ..symbols import DivisionByZero, NoFormula, Program, Stretch, exact, trace, trace_stretches
 from .budget import Budget
 from .field import Elementary, NotAnalytic
 from .portfolio import RANK, SOURCES, Decision, decide
 from .rank import Rank, rank_test
-from .scheduled_events import LATER_EVENTS, ONLY_EVENTS, after_first_dose, parameters_of_events
+from .scheduled_events import (
+    LATER_EVENTS,
+    ONLY_EVENTS,
+    ONLY_JUMPS,
+    SEVERAL_STRETCHES,
+    after_first_dose,
+    parameters_of_events,
+    times_of_events,
+)
 from .symmetries import echelon, integer_basis, linear, monomial, null_space, orthogonal, stacked
 from .taylor import INITIALS, Jacobian, Question, random_point, singular_parts
 
@@ -91,7 +99,9 @@ def structural_identifiability(
 
     Args:
         model: a model with an `Ode` system; the outputs with noise count as measured (all, if none has any).
-        design: shapes of the inputs and the start time; not needed where inputs are single numbers.
+        design: shapes of the inputs and the start time; not needed where inputs are single numbers. Where equations
+            jump (`where`, `max`, `abs`, `interp` of time and inputs), its inputs and times say which formulas hold one
+            after another: each stretch between jumps is asked by itself, the later ones from unknown states.
         initial: "given": the states start as the model says (and after the first dose, if there are doses);
             "shifted": each a generic known amount away from there; "unknown": the initial states are asked for too.
         inputs: the known inputs are "constant" (at generic values) or generic "functions" of time.
@@ -110,10 +120,12 @@ def structural_identifiability(
         values. Attributes: `rank` of so many `unknowns`, `order` of the derivative that completed it,
         `failure_probability` (a bound, of the rank), `global_failure_probability` (an estimate that
         `global_failure_supposes` something), `repeats` of random points, `experiments` "one" or "several", `seconds`,
-        `method`, `verdict_meaning`, `suggestion` (JSON: new name -> combination, for `Model.reparametrised`).
+        `method`, `verdict_meaning`, `stretches` between jumps, if there are any (directions, rank and generators are
+        those of the first), `suggestion` (JSON: new name -> combination, for `Model.reparametrised`).
 
     Raises:
-        InputError: operations without an algebraic meaning; a start at which the equations have no Taylor series.
+        InputError: operations without an algebraic meaning, among them jumps where states say so; a start at which the
+            equations have no Taylor series.
 
     Example:
         >>> from forward_models.secretion import model
@@ -131,17 +143,69 @@ def structural_identifiability(
         raise InputError(subject, wrong)
     has_events = bool(model.dynamics.scheduled_events)
     smooth = after_first_dose(model, design) if has_events else model
-    question = replace(pose(subject, smooth, design, initial), varying=inputs == "functions")
     rng, limit = np.random.default_rng(seed), Budget(budget)
-    answer = _answer(subject, question, level, rng, limit)
-    findings = dict(answer.findings)
+    between = _between_jumps(model, smooth, design)
+    found = []
+    for k, stretch in enumerate(between):
+        # where the states are at a later jump is a function of the parameters that has no formula
+        start = initial if k == 0 else "unknown"
+        program = stretch.program if stretch else None
+        question = pose(subject, smooth, design, start, program=program)
+        question = replace(question, varying=inputs == "functions")
+        part = limit.part(limit.left / (len(between) - k))
+        answer = _answer(subject, question, level, rng, part)
+        seen = dict(answer.findings)
+        seen |= _by_the_noise(subject, smooth, program, design, question, seen, level, rng, part)
+        found.append((question, answer, seen))
+    question, answer, findings = found[0]
+    if len(between) > 1:
+        findings = _of_all_stretches(model, between, [seen for *_, seen in found])
     if has_events:
         findings |= _left_open_by_events(model, design, findings)
-    findings |= _by_the_noise(subject, smooth, design, question, findings, level, rng, limit)
     findings |= _hierarchy(model, question, findings, level)
     dataset = _dataset(model, question, answer, findings)
     dataset.attrs["suggestion"] = json.dumps(_suggestion(model, findings, answer.decision))
+    if len(between) > 1:
+        dataset.attrs["stretches"] = len(between)
     return dataset.assign_attrs(dataset.attrs | {"budget": budget, "seconds": time.monotonic() - began})
+
+
+def _between_jumps(model: Model, smooth: Model, design: Design | None) -> list[Stretch | None]:
+    """The stretches of time between jumps of the right-hand side; one, None, where the equations have no jumps.
+
+    Raises:
+        NoFormula: what decides between formulas is not time and inputs alone.
+    """
+    try:
+        trace(smooth, design)
+        return [None]
+    except NoFormula:
+        if design is None:
+            raise
+    first, known = times_of_events(model, design)
+    return [*trace_stretches(smooth, design, first, known)]
+
+
+def _of_all_stretches(model: Model, between: Sequence[Stretch], found: Sequence[dict[str, Finding]]):
+    """What one stretch at least shows; what none shows by itself is open where any of them depends on it."""
+    out: dict[str, Finding] = {}
+    for name in model.space.free:
+        seen = [(stretch, findings[name]) for stretch, findings in zip(between, found, strict=True) if name in findings]
+        moving = any(name in stretch.parameters for stretch in between)
+        if not seen:
+            if moving:
+                out[name] = Finding("undecided", ONLY_JUMPS, locally=False)
+            continue
+        stretch, best = max(seen, key=lambda pair: ORDER.index(pair[1].verdict))
+        if best.verdict != "none":
+            out[name] = replace(
+                best, reason=f"{best.reason} (by the equations that hold from t = {stretch.time:.4g} on)"
+            )
+        elif moving or any(finding.reason != UNSEEN.reason for _, finding in seen):
+            out[name] = replace(best, verdict="undecided", reason=f"{best.reason}; {SEVERAL_STRETCHES}")
+        else:
+            out[name] = best
+    return out
 
 
 @dataclass(frozen=True)
@@ -178,8 +242,8 @@ def _answer(subject: str, question: Question, level: str, rng: np.random.Generat
 
 
 def _by_the_noise(
-    subject: str, model: Model, design: Design | None, question: Question, known: dict[str, Finding], level: str,
-    rng: np.random.Generator, budget: Budget
+    subject: str, model: Model, program: Program | None, design: Design | None, question: Question,
+    known: dict[str, Finding], level: str, rng: np.random.Generator, budget: Budget
 ) -> dict[str, Finding]:  # fmt: skip
     """What the noise shows of parameters that the measured outputs do not: replicates tell what it is made of.
 
@@ -190,7 +254,7 @@ def _by_the_noise(
     further = tuple(name for name in question.program.outputs if name in named and name not in question.outputs)
     if not further:
         return {}
-    wider = pose(subject, model, design, question.initial, outputs=(*question.outputs, *further))
+    wider = pose(subject, model, design, question.initial, program=program, outputs=(*question.outputs, *further))
     wider = replace(wider, varying=question.varying)
     missed = [name for name in wider.unknowns if known.get(name, UNSEEN).verdict in ("none", "undecided")]
     if not missed:
@@ -208,16 +272,18 @@ def _by_the_noise(
 
 
 def pose(
-    subject: str, model: Model, design: Design | None, initial: str, outputs: Sequence[str] | None = None
-) -> Question:
+    subject: str, model: Model, design: Design | None, initial: str, *, program: Program | None = None,
+    outputs: Sequence[str] | None = None
+) -> Question:  # fmt: skip
     """The question that a model raises: fixed parameters are known, the free ones in its equations unknown.
 
     Args:
+        program: its equations, by default those of `trace`.
         outputs: those that count as measured, by default those with noise, or all if none has any.
     """
     known = {name: exact(float(model.space[name].dist)) for name in model.space.fixed}
     try:
-        program = trace(model, design).rewrite(Elementary(), known)
+        program = (program or trace(model, design)).rewrite(Elementary(), known)
     except DivisionByZero:
         raise InputError(subject, ["divides by a fixed parameter that is zero; give it another value."]) from None
     if outputs is None:

@@ -117,6 +117,7 @@ GROUPS: dict[str, Group] = {
                 "parameter -> names of coefficients; empty otherwise",
             ),
             "suggestion": Attribute("json", "new name -> combination, for `Model.reparametrised`", True),
+            "stretches": Attribute("int", "stretches of time between jumps, each asked by itself", True),
             "no_information": Attribute("text", "why there is no /fisher", True),
             "measured": Attribute("text", "which measurements were asked about, where not one experiment", True),
             "method": Attribute("text", "methods and their sources", True),
