@@ -29,7 +29,8 @@ from uqbench.identifiability.fibres.coefficient_fibre import (
     from_sympy,
 )
 from uqbench.identifiability.fibres.groebner import find_msolve, groebner_basis
-from uqbench.identifiability.fibres.taylor_fibre import plan, random_prime
+from uqbench.identifiability.fibres.jets import LazySeries
+from uqbench.identifiability.fibres.taylor_fibre import Knowledge, drawn, fibre, plan, random_prime
 from uqbench.identifiability.learning import learn
 from uqbench.identifiability.portfolio import decide
 from uqbench.identifiability.rank import rank_test
@@ -592,3 +593,50 @@ def test_doses_may_be_single_numbers(times, several):
     # the dose depends on F, and what later doses may show of it stays open
     assert table(result) == {"F": "undecided", "CL": "none", "V": "none"}
     assert len(result.expression) == 2 and {"F/V"} < set(result.expression.values.tolist()) <= {"F/V", "CL/V", "F/CL"}
+
+
+BORGHANS = "V0 V1 beta Vm2 k2 Vm3 ka kz ky kf k Vp Vd kp kd eps"
+
+
+def calcium(t, y, p, inputs):
+    """Calcium oscillations of Borghans, Dupont & Goldbeter 1997: three states, divisors of high degree."""
+    Z, Y, A = y["y"], y["x"], y["w"]
+    pumped = p["Vm2"] * Z**2 / (p["k2"] ** 2 + Z**2)
+    released = p["Vm3"] * A**4 / (p["ka"] ** 4 + A**4) * Z**2 / (p["kz"] ** 2 + Z**2) * Y**2 / (p["ky"] ** 2 + Y**2)
+    degraded = p["Vd"] * A**2 / (p["kp"] ** 2 + A**2) * Z**4 / (p["kd"] ** 4 + Z**4)
+    return {
+        "y": p["V0"] + p["beta"] * p["V1"] - pumped + released + p["kf"] * Y - p["k"] * Z,
+        "x": pumped - released - p["kf"] * Y, "w": p["beta"] * p["Vp"] - degraded - p["eps"] * A,
+    }  # fmt: skip
+
+
+class Clock(Budget):
+    """A budget in products of terms, the same on every machine."""
+
+    def __init__(self, products):
+        super().__init__(1e6)
+        self.products = products
+
+    def check(self, products=0):
+        self.products -= products
+        if self.products < 0:
+            raise Undecided("the time budget is used up")
+
+
+def test_the_taylor_system_is_not_written_where_there_is_no_time_for_it(monkeypatch):
+    """Each product is looked at before it is made: what is made stays within what was allowed."""
+    question = pose("", make(BORGHANS, calcium, {"y": 0.1, "x": 1.0, "w": 0.5}), None, "given")
+    rng = np.random.default_rng(0)
+    steps = plan(question, rank_test(question, rng))
+    made = []
+    convolved = LazySeries.convolved
+
+    def noted(self, x, y, k):
+        made.append(convolved(self, x, y, k))
+        return made[-1]
+
+    monkeypatch.setattr(LazySeries, "convolved", noted)
+    with pytest.raises(Undecided, match="time budget"):
+        fibre(question, steps, drawn(question, rng, Knowledge(random_prime(rng), {})), Clock(10_000_000))
+    largest = max(len(each) for each in made if not isinstance(each, int))
+    assert 10 < largest <= 10_000_000
