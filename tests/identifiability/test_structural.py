@@ -1,5 +1,6 @@
 """Local structural identifiability against closed forms, published answers and the laws of exp and log."""
 
+import re
 import statistics
 import time
 from dataclasses import replace
@@ -35,6 +36,7 @@ from uqbench.identifiability.field import Elementary, Field, Series
 from uqbench.identifiability.rank import rank_test
 from uqbench.identifiability.structural import pose
 from uqbench.identifiability.symmetries import integer_basis, linear, monomial, null_space, rational
+from uqbench.reporting import sentences
 from uqbench.symbols import trace
 
 from ..references import reference
@@ -427,6 +429,32 @@ def test_settings_of_inputs_are_joined_where_equations_jump():
     experiments = {f"{s}": Design.linspace(0.5, 3.0, 6, inputs={"s": s}) for s in (1.0, 3.0)}
     found = identify(Study("hyperbola", model, experiments))["structure"]
     assert set(table(found).values()) == {"global"}
+
+
+# what else could be known --------------------------------------------------------------------------------------------
+
+
+def flow_reactor(t, y, p, inputs):
+    """A stirred tank with a first-order reaction, fed at a concentration and a rate."""
+    return {"y": inputs["u"] * (p["feed"] - y["y"]) / p["V"] - p["k0"] * p["A"] * y["y"] + p["leak"] * inputs["u"]}
+
+
+def test_arbitrary_inputs_stand_beside_those_given_where_they_show_more():
+    """At a constant rate u/V + k0 A and u (feed/V + leak) are seen; with u(t) 1/V, k0 A and feed/V + leak."""
+    model = make("feed V k0 A leak", flow_reactor, {"y": 0.0})
+    model = replace(model, noise={"o": Normal("o", 0.1)})
+    tree = identify(Study("reactor", model, {"a": Design.linspace(0.5, 5.0, 8, inputs={"u": 2.0})}))
+    found = tree["structure"]
+    assert set(table(found).values()) == {"none"}
+    varied = table(found, "verdict_if_inputs_vary")
+    assert varied == {"feed": "none", "V": "global", "k0": "none", "A": "none", "leak": "none"}
+    assert sentences.other_inputs(tree) == "With inputs that vary in time, V could be identified from the same outputs."
+    reasons = table(found, "reason")
+    # each reason is about the parameter itself: in a combination with others, or undone by them
+    for name, reason in reasons.items():
+        words = set(re.findall(r"\w+", reason))
+        assert name in words if reason.startswith("seen only in combination") else name not in words, reason
+    assert "A" in reasons["k0"] and "k0" in reasons["A"] and "k0" not in reasons["feed"]
 
 
 # published systems ---------------------------------------------------------------------------------------------------

@@ -25,6 +25,8 @@ from .structural import BUDGET, SingularStart, structural_identifiability
 
 # Transfer functions of larger systems are longer than a page, and their fibres slow.
 LARGEST_LINEAR = 6
+# Of the budget, for the global part of a further question.
+LEAST_SHARE = 0.1
 
 
 def identify(
@@ -46,6 +48,7 @@ def identify(
         `structural_identifiability`; equations in LaTeX as attributes) and, where something is measured, /fisher.
         The question of /structure is asked of the first experiment; of all settings of the inputs together where
         that leaves a parameter unknown; of the steady state alone where every time is `inf` (attribute `measured`).
+        Where arbitrary functions of time as inputs would show more, `verdict_if_inputs_vary` says what.
 
     Raises:
         InputError: unknown parameters; a failed solve at a given `theta`. Where the equations have no algebraic meaning
@@ -83,7 +86,7 @@ def _structure(study: Study, budget: float, seed: int) -> xr.Dataset:
         dataset = _open(space, "the quasi-steady state of these fast equations has no closed form to read")
     else:
         try:
-            dataset = _decided(study, design, budget, seed)
+            dataset = _with_other_inputs(study, design, _decided(study, design, budget, seed), budget, seed)
         except NoFormula as problem:
             dataset = _open(space, f"no formula to look at: {' '.join(problem.findings)}")
     equations, outputs = _equations(model, design)
@@ -149,6 +152,30 @@ def _decided(study: Study, design: Design, budget: float, seed: int) -> xr.Datas
     model, inputs = together(model, study.experiments)
     found = structural_identifiability(model, design=inputs, **options)
     return found.assign_attrs(measured="under several settings of the inputs")
+
+
+def _with_other_inputs(study: Study, design: Design, found: xr.Dataset, budget: float, seed: int) -> xr.Dataset:
+    """With the verdicts for arbitrary input functions of time, where these are others than for the inputs as given."""
+    if not _left(found) or not design.inputs or "stretches" in found.attrs or only_at_rest(study.experiments):
+        return found
+    options = {"inputs": "functions", "seed": seed}
+    try:
+        varied = structural_identifiability(study.model, design=design, level="local", **options)
+    except SingularStart:
+        options["initial"] = "shifted"
+        varied = structural_identifiability(study.model, design=design, level="local", **options)
+    shown = (found.verdict.values == "none") & varied.locally.values
+    if not shown.any():
+        return found
+    # the quick half of the question has told whether there is anything to ask
+    left = budget - found.attrs["seconds"] - varied.attrs["seconds"]
+    if left > LEAST_SHARE * budget:
+        varied = structural_identifiability(study.model, design=design, budget=left, **options)
+    verdicts = np.where(shown, varied.verdict.values, found.verdict.values)
+    reasons = np.where(shown, varied.reason.values, found.reason.values)
+    seconds = found.attrs["seconds"] + varied.attrs["seconds"]
+    other = {"verdict_if_inputs_vary": ("parameter", verdicts), "reason_if_inputs_vary": ("parameter", reasons)}
+    return found.assign(other).assign_attrs(seconds=seconds)
 
 
 def _left(found: xr.Dataset) -> bool:

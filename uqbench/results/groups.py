@@ -92,6 +92,10 @@ GROUPS: dict[str, Group] = {
             "reason": Variable(("parameter",), "text", "why, in words"),
             "method": Variable(("parameter",), "text", "what decided it"),
             "combination": Variable(("parameter",), "text", "identifiable combinations that contain the parameter"),
+            "verdict_if_inputs_vary": Variable(
+                ("parameter",), "text", "the verdict if inputs were arbitrary functions of time, where others are", True
+            ),
+            "reason_if_inputs_vary": Variable(("parameter",), "text", "why", optional=True),
             "direction": Variable(
                 ("null_direction", "unknown"),
                 "number",
