@@ -640,3 +640,35 @@ def test_the_taylor_system_is_not_written_where_there_is_no_time_for_it(monkeypa
         fibre(question, steps, drawn(question, rng, Knowledge(random_prime(rng), {})), Clock(10_000_000))
     largest = max(len(each) for each in made if not isinstance(each, int))
     assert 10 < largest <= 10_000_000
+
+
+def forced(force):
+    def rhs(t, y, p, inputs):
+        return {"y": p["a"] * force(t, p, inputs) - p["b"] * y["y"] * y["x"], "x": p["c"] - p["d"] * y["x"]}
+
+    return rhs
+
+
+FORCES = {
+    "sine": lambda t, p, i: jnp.sin(2 * jnp.pi * t),
+    "decay": lambda t, p, i: i["u"] * jnp.exp(-t / 3),
+    "power": lambda t, p, i: (1 + t) ** 0.75 + jnp.log(i["u"]),
+    "of a known rate": lambda t, p, i: jnp.cos(p["w"] * t) ** 2,
+}
+
+
+@with_msolve
+@pytest.mark.parametrize("name", FORCES)
+def test_known_functions_of_time_are_known_inputs(name):
+    """y = o shows the force a f(t) and the loss b x; x relaxes from its start to c/d, in units that only b tells."""
+    model = make("a b c d", forced(FORCES[name]), {"y": 0.5, "x": 1.0}, w=3.0)
+    result = structural_identifiability(model, design=Design([1.0], inputs={"u": 2.0}))
+    assert table(result) == dict.fromkeys("abcd", "global")
+    tied = structural_identifiability(
+        make("a b c d e", forced(FORCES[name]), from_e, w=3.0), design=Design([1.0], inputs={"u": 2.0})
+    )
+    assert table(tied) == {"a": "global", "b": "none", "c": "none", "d": "global", "e": "none"}
+
+
+def from_e(p, inputs):
+    return {"y": jnp.asarray(0.5), "x": p["e"]}

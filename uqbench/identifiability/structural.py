@@ -24,9 +24,10 @@ import xarray as xr
 from ..design import Design
 from ..errors import InputError
 from ..model import Model
-from ..symbols import DivisionByZero, NoFormula, Program, Stretch, exact, trace, trace_stretches
+from ..symbols import DivisionByZero, NoFormula, Program, Recorder, Stretch, exact, trace, trace_stretches
 from .budget import Budget
 from .field import Elementary, NotAnalytic
+from .known_functions import as_inputs
 from .portfolio import RANK, SOURCES, Decision, decide
 from .rank import Rank, rank_test
 from .scheduled_events import (
@@ -104,7 +105,8 @@ def structural_identifiability(
             after another: each stretch between jumps is asked by itself, the later ones from unknown states.
         initial: "given": the states start as the model says (and after the first dose, if there are doses);
             "shifted": each a generic known amount away from there; "unknown": the initial states are asked for too.
-        inputs: the known inputs are "constant" (at generic values) or generic "functions" of time.
+        inputs: the known inputs are "constant" (at generic values) or generic "functions" of time. A known function of
+            time in the equations, sin(2 pi t) say, counts as a generic one in any case.
         level: "global", or "local" for the quick first half of the question, which says "local" or "none".
         budget: seconds for the global part; what is not decided by then is "undecided".
         seed: of the random points and primes.
@@ -283,7 +285,8 @@ def pose(
     """
     known = {name: exact(float(model.space[name].dist)) for name in model.space.fixed}
     try:
-        program = (program or trace(model, design)).rewrite(Elementary(), known)
+        program, driven = as_inputs((program or trace(model, design)).rewrite(Recorder(), known))
+        program = program.rewrite(Elementary())
     except DivisionByZero:
         raise InputError(subject, ["divides by a fixed parameter that is zero; give it another value."]) from None
     if outputs is None:
@@ -293,7 +296,7 @@ def pose(
     unknowns = tuple(name for name in model.space.free if name in entering)
     unknowns += program.states if initial == "unknown" else ()
     start = exact(float(design.start)) if design is not None else Fraction(0)
-    return Question(program, unknowns, tuple(outputs), initial, start)
+    return Question(program, unknowns, tuple(outputs), initial, start, driven=driven)
 
 
 def _findings(question: Question, points: Sequence[Jacobian]) -> dict[str, Finding]:
