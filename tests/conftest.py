@@ -23,7 +23,8 @@ CHECKED = [
     *("annotations", "design", "interpolation", "model.running", "solvers"),
     *("dynamics.conservation", "dynamics.equilibrium", "dynamics.first_return"),
     *("dynamics.steady_state", "systems.initial_value", "systems.initial_value_findings"),
-    *("initial_value.compiled", "initial_value.odes", "initial_value.schedule"),
+    *("initial_value.at_points", "initial_value.compiled", "initial_value.machine_code", "initial_value.odes"),
+    *("initial_value.schedule", "initial_value.task"),
 ]
 install_import_hook([f"uqbench.{module}" for module in CHECKED], CHECKER)
 

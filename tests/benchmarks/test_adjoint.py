@@ -10,7 +10,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from uqbench.initial_value import compiled
+from uqbench.initial_value.compiled import _adjoint_operands
+from uqbench.initial_value.machine_code import compiled
+from uqbench.initial_value.task import active_entries, start_of
 from uqbench.native import foreign_call
 from uqbench.native.engine import records
 
@@ -51,13 +53,13 @@ def trials(case: Prepared) -> tuple[int, float]:
     """How many solves an adjoint took, and the difference of its two gradients in units of what is trusted."""
     task = case.model.dynamics.task(case.model, case.design)
     theta = dict(zip(task.parameters, np.exp(case.at[0]), strict=True))
-    active = compiled.active_entries(task, task.parameters)
+    active = active_entries(task, task.parameters)
     weights = jnp.asarray(np.random.default_rng(1).normal(size=(len(case.design.times), len(task.outputs))))
-    operands = compiled._adjoint_operands(task, case.model.system.method, active, theta, case.design, weights)
-    _, _, event_times, _ = compiled._start(task, theta, case.design.inputs, case.design.start)
+    operands = _adjoint_operands(task, case.model.system.method, active, theta, case.design, weights)
+    _, _, event_times, _ = start_of(task, theta, case.design.inputs, case.design.start)
     size = len(active) + len(task.states) + 1 + len(event_times) * (1 + len(task.states))
     shapes = [weights.shape, (records.REPORT + len(task.states) + 2,), (size, 2)]
-    _, report, _ = foreign_call.call_model(compiled.compiled(task, active).target, operands, shapes)
+    _, report, _ = foreign_call.call_model(compiled(task, active).target, operands, shapes)
     return int(report[-2]), float(report[-1])
 
 

@@ -17,7 +17,7 @@ from uqbench.dynamics import conservation
 from uqbench.dynamics.conservation import conservation_laws
 from uqbench.dynamics.steady_state import steady_state
 from uqbench.initial_value import odes
-from uqbench.initial_value.compiled import task_of
+from uqbench.initial_value.machine_code import task_of
 from uqbench.solvers.extrapolation import follow
 
 

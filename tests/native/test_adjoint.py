@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import uqbench as uq
-from uqbench.initial_value import compiled
+from uqbench.initial_value.task import active_entries
 
 from ..solves import random_networks
 from ..solves.problems import model
@@ -460,7 +460,7 @@ def test_parameters_without_effect_have_the_gradient_zero():
     slopes = jax.grad(lambda each: case.score(each, {}, "reverse")[0])(case.at[0])
     assert float(slopes[-1]) == 0.0
     task = case.model.dynamics.task(case.model, case.design)
-    assert compiled.active_entries(task, ("nothing",)) == ()
+    assert active_entries(task, ("nothing",)) == ()
 
 
 # --- where the adjoint is not enough, sensitivities take its place, with their codes

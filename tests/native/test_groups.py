@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import uqbench as uq
-from uqbench.initial_value.compiled import group_engine
+from uqbench.initial_value.machine_code import group_engine
 from uqbench.native.engine import group
 from uqbench.native.language import WIDTH
 

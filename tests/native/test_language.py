@@ -40,11 +40,11 @@ from uqbench.native.language import (
     record_fields,
     release,
     significand,
-    translate,
     wide,
     yield_thread,
 )
 from uqbench.native.library import compile_library, compile_module, pack
+from uqbench.native.translation import translate
 
 C_TYPES = {
     int: ctypes.c_int64,

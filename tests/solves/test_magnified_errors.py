@@ -97,3 +97,77 @@ def test_a_relaxation_oscillation_is_confirmed(mu):
         t_eval=times,
     ).y[0]
     np.testing.assert_allclose(found, exact, atol=2e-3)
+
+
+def test_an_output_without_a_number_does_not_make_the_values_doubtful():
+    """x grows by e^20 and is right; the logarithm of what is negative is no number, and says so with its own code."""
+
+    def rhs(t, y, p, inputs):
+        return {"x": p["k"] * y["x"]}
+
+    growing = model(
+        lambda p, inputs: {"x": 1.0},
+        rhs,
+        {"k": 1.0},
+        ["x", "log"],
+        observe=lambda y, p: {"x": y["x"], "log": jnp.log(1.0 - y["x"])},
+    )
+    run = uq.evaluate(growing, {"k": 1.0}, uq.Design(np.linspace(0.0, 20.0, 30)[1:]))
+    assert int(run.result) == Result.BLOW_UP
+
+
+@pytest.mark.parametrize("rtol", [1e-9, 1e-12, 1e-13])
+def test_no_tolerance_switches_the_confirmation_off(rtol):
+    run = uq.evaluate(butterfly(rtol=rtol, max_steps=100_000), {"s": 10.0}, uq.Design([40.0, 60.0]))
+    assert int(run.result) == Result.UNDETERMINED
+
+
+def test_chaos_that_comes_from_the_past():
+    """Mackey and Glass 1977: rates look at one state 17 ago, and only its slope by that tells of growth."""
+    delays = {"before": uq.Delay("x", lambda p, inputs: 17.0, None)}
+
+    def rhs(t, y, p, inputs):
+        return {"x": p["b"] * y["before"] / (1 + y["before"] ** 10) - 0.1 * y["x"]}
+
+    def solve(rtol):
+        mackey = model(lambda p, inputs: {"x": 1.2}, rhs, {"b": 0.2}, ["x"], delays=delays, rtol=rtol, max_steps=10**6)
+        run = uq.evaluate(mackey, {"b": 0.2}, uq.Design([3000.0]))
+        return int(run.result), float(run.outputs["x"][0])
+
+    code, value = solve(1e-6)
+    if code == Result.SUCCESS:
+        assert value == pytest.approx(solve(1e-11)[1], abs=5e-3)
+    else:
+        assert code == Result.UNDETERMINED
+
+
+def test_chaos_that_comes_from_impacts():
+    """A ball on a table that vibrates: between impacts nothing grows, each impact makes speeds of times."""
+
+    def rhs(t, y, p, inputs):
+        return {"h": y["v"], "v": -p["g"]}
+
+    impact = uq.Event(
+        lambda t, y, p, inputs: y["h"] - 0.05 * jnp.sin(20.0 * t),
+        lambda t, y, p, inputs: {"v": -0.9 * y["v"] + 1.9 * jnp.cos(20.0 * t)},
+        "falling",
+    )
+    ball = model(lambda p, inputs: {"h": 1.0, "v": 0.0}, rhs, {"g": 9.81}, ["h", "v"], events=(impact,))
+    assert int(uq.evaluate(ball, {"g": 9.81}, uq.Design([5.0])).result) == Result.SUCCESS
+    assert int(uq.evaluate(ball, {"g": 9.81}, uq.Design([40.0])).result) == Result.UNDETERMINED
+
+
+@pytest.mark.parametrize("end", [30.0, 50.0, 60.0])
+def test_what_rounding_leaves_of_a_balance_is_no_sign_of_anything(end):
+    def rhs(t, y, p, inputs):
+        return {"x": p["k"] * y["x"] * (1.0 - y["x"]), "y": -y["y"]}
+
+    growing = model(
+        lambda p, inputs: {"x": 1e-7, "y": 1.0},
+        rhs,
+        {"k": 1.0},
+        ["x", "y", "rate"],
+        observe=lambda y, p: {"x": y["x"], "y": y["y"], "rate": y["x"] * (1.0 - y["x"])},
+    )
+    found = solved(growing, {"k": 1.0}, uq.Design([end]))[0]
+    np.testing.assert_allclose(found, [1.0, 0.0, 0.0], atol=1e-4)

@@ -253,3 +253,42 @@ def test_members_of_a_batch_return_as_they_do_alone():
     assert sound[8:].all()
     np.testing.assert_array_equal(np.asarray(together.outputs["N"]), alone)
     np.testing.assert_allclose(np.log(alone[sound]), log[sound], rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize(("mu", "b", "end"), [(0.0004384, 6.724, 755.0), (0.0025, 3.26, 280.0)])
+@pytest.mark.parametrize("rtol", [1e-4, 1e-6])
+def test_an_infection_returns_though_little_happens_meanwhile(mu, b, end, rtol):
+    """Susceptibles are born while the infected are at 1e-49: few and long steps, in which nobody looked for them."""
+
+    def rhs(t, y, p, inputs):
+        infections = p["b"] * y["s"] * y["i"]
+        return {"s": p["mu"] * (1 - y["s"]) - infections, "i": infections - y["i"]}
+
+    births = model(lambda p, inputs: {"s": 1.0, "i": 1e-3}, rhs, {"mu": mu, "b": b}, ["s", "i"], rtol=rtol)
+    found = solved(births, {"mu": mu, "b": b}, uq.Design([end]))[0]
+    exact = solve_ivp(
+        lambda t, z: [mu * (1 - z[0]) - b * z[0] * np.exp(z[1]), b * z[0] - 1],
+        (0, end),
+        [1.0, np.log(1e-3)],
+        method="DOP853",
+        rtol=1e-11,
+        atol=1e-13,
+    ).y[:, -1]
+    np.testing.assert_allclose(found, [exact[0], np.exp(exact[1])], rtol=3e3 * rtol)
+
+
+@pytest.mark.parametrize("exponent", [40.0, 45.0, 50.0])
+def test_an_event_multiplies_what_has_nearly_vanished(exponent):
+    """A jump that makes much of little makes much of its error, too."""
+
+    def rhs(t, y, p, inputs):
+        return {"y": -p["k"] * y["y"], "clock": 1.0 + 0.0 * y["clock"]}
+
+    event = uq.Event(
+        lambda t, y, p, inputs: y["clock"] - 50.0,
+        lambda t, y, p, inputs: {"y": y["y"] * np.exp(exponent)},
+        "rising",
+    )
+    raised = model(lambda p, inputs: {"y": 1.0, "clock": 0.0}, rhs, {"k": 1.0}, ["y", "clock"], events=(event,))
+    found = solved(raised, {"k": 1.0}, uq.Design([51.0]))[0, 0]
+    assert found == pytest.approx(np.exp(exponent - 51.0), rel=1e-5)

@@ -14,8 +14,9 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from ..initial_value.compiled import rates_on_host, task_of
+from ..initial_value.at_points import rates_on_host
 from ..initial_value.given import stacked
+from ..initial_value.machine_code import task_of
 from ..system import Inputs, Ode, Theta
 
 # What rounding leaves of a sum that vanishes, relative to its terms.

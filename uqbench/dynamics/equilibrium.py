@@ -23,8 +23,11 @@ from jax.tree_util import PyTreeDef
 from jaxtyping import Array, Bool, Float
 
 from ..initial_value import odes
-from ..initial_value.compiled import Task, absolute_tolerances, advance, inverse, linearised
+from ..initial_value.at_points import inverse, linearised
+from ..initial_value.compiled import advance
 from ..initial_value.given import stacked
+from ..initial_value.schedule import absolute_tolerances
+from ..initial_value.task import Task
 from ..system import Inputs, Ode, Theta
 
 # Newton steps from each point; the last has to be within the tolerance.

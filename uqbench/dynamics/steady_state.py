@@ -29,17 +29,10 @@ from jaxtyping import Array, Bool, Float, Int
 from ..design import Design
 from ..errors import InputError, Result, nearest
 from ..initial_value.array_states import in_scalars
-from ..initial_value.compiled import (
-    INPUT,
-    Task,
-    active_entries,
-    advance,
-    compiled,
-    inverse,
-    linearised,
-    shifted,
-    task_of,
-)
+from ..initial_value.at_points import inverse, linearised
+from ..initial_value.compiled import advance
+from ..initial_value.machine_code import compiled, task_of
+from ..initial_value.task import INPUT, Task, active_entries, shifted
 from ..solvers.extrapolation import follow
 from ..solvers.sparse_lu import structure
 from ..system import Inputs, Ode, State, Theta

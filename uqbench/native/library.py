@@ -17,7 +17,8 @@ import llvmlite
 import llvmlite.binding as llvm
 import numpy as np
 
-from .language import NativeFunction, Record, record_fields, translate
+from .language import NativeFunction, Record, record_fields
+from .translation import translate
 
 _lock = threading.RLock()
 _engines: list[llvm.ExecutionEngine] = []  # machine code lives as long as the process: its addresses are everywhere

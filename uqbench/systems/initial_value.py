@@ -16,18 +16,10 @@ from ..design import Design
 from ..dynamics.steady_state import steady_state
 from ..errors import Result
 from ..initial_value.array_states import Arrays, as_written
-from ..initial_value.compiled import (
-    Rows,
-    Task,
-    compiled,
-    obstacle,
-    solve_adjoint,
-    solve_compiled,
-    state_names,
-    task_of,
-    used_names,
-)
+from ..initial_value.compiled import Rows, solve_adjoint, solve_compiled
+from ..initial_value.machine_code import compiled, obstacle, task_of
 from ..initial_value.odes import Solution, solve, solve_many
+from ..initial_value.task import Task, state_names, used_names
 from ..system import Ode
 from .initial_value_findings import findings, observe_findings
 from .protocol import Functions, Outcome, Run, System, finished, from_columns, in_columns

@@ -7,8 +7,9 @@ import jax.numpy as jnp
 from ..annotations import Values
 from ..design import Design
 from ..errors import Result
-from ..initial_value.compiled import Rows, Task
+from ..initial_value.compiled import Rows
 from ..initial_value.odes import Solution, failure, unless_it_leaves
+from ..initial_value.task import Task
 from ..system import Ode
 from .initial_value import InitialValueProblem
 from .reduced import is_implicit

@@ -1,12 +1,12 @@
 """What a call asks for: a solve, resolved sensitivities, a trusted adjoint; and what takes their place."""
 
 from ..foreign_call import Call, operand, result
-from ..language import Vector, allocate, allocate_indices, allocate_record, copy, fill, is_null, native, release
+from ..language import Vector, allocate, allocate_indices, allocate_record, copy, fill, is_null, isnan, native, release
 from . import adjoint, global_error, member, tolerance
 from .adjoint import COLUMNS
 from .codes import NOT_DIFFERENTIABLE, SUCCESS, UNDETERMINED, UNRESOLVED
 from .evaluation import finite
-from .problem import Given, close_problem, open_problem, take
+from .problem import Given, Setting, close_problem, open_problem, take
 from .records import REPORT, SETTINGS, Model, Tape
 
 # Solves by which an adjoint may be tried, at finer tolerances and with steps that are shorter each time: by what the
@@ -20,89 +20,172 @@ WITH_SENSITIVITIES = 4.0
 # tolerances, by factors within limits.
 RESOLVING, RESOLVED = 4, 2e-4
 LEAST_RESOLVING, MOST_RESOLVING = 0.1, 1e-3
-# Solves by which values are confirmed, each at so much finer tolerances; by how much two may differ, relative to the
-# largest value of an output, and in relative tolerances.
-CONFIRMING, CONFIRMING_FACTOR = 3, 0.1
-CONFIRMED, CONFIRMED_SHARE = 2e-3, 30.0
+# Values are confirmed by a coarser solve, or else by so many finer ones; by how much two may differ, relative to the
+# largest value of an output, and in relative tolerances; how many times that from the coarser one.
+COARSER, COARSEST, CONFIRMING, FINER_AGAIN = 10.0, 1e-2, 3, 0.1
+CONFIRMED, CONFIRMED_SHARE, OF_COARSER = 2e-3, 30.0, 5.0
 
 
 @native
 def solve(model: Model, given: Given) -> None:
     """Solves one problem; where it fails the rows from there on are NaN and the report has a code."""
     given.floor = tolerance.FLOOR
+    keep_states(model, given)
     solve_once(model, given)
     finish(model, given)
 
 
 @native
 def finish(model: Model, given: Given) -> None:
-    """What a first solve has found to be necessary."""
+    """What a first solve has shown to be necessary."""
     if given.regrown == 1:
         solve_without_floor(model, given)
-    if given.magnified == 1 and given.p == 0 and is_null(given.tape) and int(given.report[0]) == SUCCESS:
-        confirm(model, given)
-
-
-@native
-def confirm(model: Model, given: Given) -> None:
-    """Solves again at finer tolerances until two solves agree; rows from where they do not are no numbers."""
-    width = model.outputs
-    first = given.rows
-    report = given.report
-    original = given.settings
-    original_atol = given.atol
-    settings = allocate(SETTINGS)
-    atol = allocate(model.states)
-    rows = allocate(given.time_count * width)
-    copy(settings, original, SETTINGS)
-    copy(atol, original_atol, model.states)
-    given.settings = settings
-    given.atol = atol
-    given.rows = rows
-    given.report = allocate(REPORT + model.states + 2)
-    allowed = max(CONFIRMED, CONFIRMED_SHARE * original[1])
-    agreed = given.time_count
-    for _ in range(CONFIRMING):
-        if settings[1] * CONFIRMING_FACTOR < FINEST:
-            break
-        settings[1] = settings[1] * CONFIRMING_FACTOR
-        settings[3] = 2.0 * settings[3]
-        for k in range(model.states):
-            atol[k] = CONFIRMING_FACTOR * atol[k]
+    if wants_confirming(given):
+        set_aside(model, given, COARSER)
         solve_once(model, given)
-        if int(given.report[0]) != SUCCESS:
-            break
-        agreed = rows_that_agree(first, rows, given.time_count, width, allowed)
-        copy(first, rows, given.time_count * width)
-        copy(report, given.report, REPORT + model.states)
-        if agreed == given.time_count:
-            break
-    if agreed < given.time_count:
-        report[0] = float(UNDETERMINED)
-        fill(first[agreed * width :], float("nan"), (given.time_count - agreed) * width)
-    release(given.report)
-    release(rows)
-    release(atol)
-    release(settings)
-    given.settings = original
-    given.atol = original_atol
-    given.rows = first
-    given.report = report
+        judge_confirming(model, given)
+    forget_states(given)
 
 
 @native
-def rows_that_agree(first: Vector, second: Vector, count: int, width: int, allowed: float) -> int:
-    """How many of the `count` rows of two solves agree, relative to the largest value of each column."""
+def keep_states(model: Model, given: Given) -> None:
+    """Room for the states at all times, where values may have to be confirmed."""
+    if given.p == 0 and is_null(given.tape):
+        given.states = allocate((given.time_count + 1) * model.states)
+        given.scales = given.states[given.time_count * model.states :]
+
+
+@native
+def forget_states(given: Given) -> None:
+    """Gives that room back."""
+    if not is_null(given.states):
+        release(given.states)
+        given.states = None
+        given.scales = None
+
+
+@native
+def wants_confirming(given: Given) -> bool:
+    """Whether the values that a solve has found are to be confirmed by another one."""
+    return given.magnified == 1 and not is_null(given.states) and int(given.report[0]) == SUCCESS
+
+
+@native
+def set_aside(model: Model, given: Given, factor: float) -> None:
+    """What a solve has found waits for what another one finds, at tolerances times `factor`."""
+    n = model.states
+    first = allocate_record(Setting)
+    first.settings = given.settings
+    first.atol = given.atol
+    first.rows = given.rows
+    first.report = given.report
+    first.states = given.states
+    first.scales = given.scales
+    given.first = first
+    given.settings = allocate(SETTINGS)
+    copy(given.settings, first.settings, SETTINGS)
+    given.settings[1] = min(max(factor * first.settings[1], FINEST), max(COARSEST, first.settings[1]))
+    if factor < 1.0 or given.floor == 0.0:
+        given.settings[3] = MORE_STEPS * first.settings[3]
+    given.atol = allocate(n)
+    for k in range(n):
+        given.atol[k] = factor * first.atol[k]
+    given.rows = allocate(given.time_count * model.outputs)
+    given.report = allocate(REPORT + n + 2)
+    given.states = None
+    given.scales = None
+    keep_states(model, given)
+    given.confirming = 1
+
+
+@native
+def take_back(given: Given) -> None:
+    """What was set aside is in its place again."""
+    first = given.first
+    release(given.settings)
+    release(given.atol)
+    release(given.rows)
+    release(given.report)
+    forget_states(given)
+    given.settings = first.settings
+    given.atol = first.atol
+    given.rows = first.rows
+    given.report = first.report
+    given.states = first.states
+    given.scales = first.scales
+    release(first)
+    given.confirming = 0
+
+
+@native
+def judge_confirming(model: Model, given: Given) -> None:
+    """After the coarser solve: the finer one stands if they agree; otherwise still finer ones decide."""
+    agreed = 0
+    if int(given.report[0]) == SUCCESS and given.regrown == 0:
+        # the difference is nearly all of it the coarser one's error
+        agreed = rows_that_agree(model, given, OF_COARSER)
+    take_back(given)
+    if agreed == given.time_count:
+        return
+    factor = FINER_AGAIN
+    for _ in range(CONFIRMING):
+        if given.settings[1] * factor < FINEST:
+            break
+        set_aside(model, given, factor)
+        solve_once(model, given)
+        found = int(given.report[0]) == SUCCESS
+        if found:
+            agreed = rows_that_agree(model, given, 1.0)
+            first = given.first
+            copy(first.rows, given.rows, given.time_count * model.outputs)
+            copy(first.report, given.report, REPORT + model.states)
+            copy(first.states, given.states, (given.time_count + 1) * model.states)
+        take_back(given)
+        if not found:
+            break
+        if agreed == given.time_count:
+            return
+        factor = factor * FINER_AGAIN
+    width = model.outputs
+    given.report[0] = float(UNDETERMINED)
+    fill(given.rows[agreed * width :], float("nan"), (given.time_count - agreed) * width)
+
+
+@native
+def rows_that_agree(model: Model, given: Given, share: float) -> int:
+    """How many rows of two solves agree: their outputs, relative to the largest of each column, or else all states.
+
+    An output may be what rounding leaves of a balance; then it is no sign of anything if the states agree.
+    """
+    first = given.first
+    count = given.time_count
+    width = model.outputs
+    n = model.states
+    allowed = share * max(CONFIRMED, CONFIRMED_SHARE * first.settings[1])
     agreed = count
     for j in range(width):
         largest = 0.0
         for k in range(count):
-            largest = max(largest, abs(second[k * width + j]))
+            largest = max(largest, abs(first.rows[k * width + j]))
         for k in range(agreed):
-            if not abs(first[k * width + j] - second[k * width + j]) <= allowed * largest:
+            one = first.rows[k * width + j]
+            other = given.rows[k * width + j]
+            # an output that is no number is none by either
+            same = one == other or (isnan(one) and isnan(other)) or abs(one - other) <= allowed * largest
+            if not same and not states_agree(first.states[k * n :], given.states[k * n :], first.scales, n, allowed):
                 agreed = k
                 break
     return agreed
+
+
+@native
+def states_agree(first: Vector, second: Vector, scales: Vector, n: int, allowed: float) -> bool:
+    """Whether states agree, each relative to itself, as far as they are resolved at all."""
+    for k in range(n):
+        size = max(abs(first[k]), abs(second[k]))
+        if size > tolerance.UNRESOLVED_SHARE * scales[k] and not abs(first[k] - second[k]) <= allowed * size:
+            return False
+    return True
 
 
 @native

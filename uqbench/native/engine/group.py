@@ -11,7 +11,7 @@ and so are all bits of the results.
 from ..foreign_call import Call, count_as_finished, next_member
 from ..language import WIDTH, address, as_record, copy, isfinite, native, release, wide
 from . import member, rodas5p, steps, tolerance, tsit5
-from .calls import finish, read_call
+from .calls import COARSER, finish, forget_states, judge_confirming, keep_states, read_call, set_aside, wants_confirming
 from .evaluation import between, linearise_at
 from .kept_together import bring_back, keep_quiet, take_in
 from .member import RUNNING
@@ -77,9 +77,18 @@ def fill_places(model: Model, group: Group, call: Call) -> int:
                 break
             given = problem.given
             close_problem(problem)
-            finish(model, given)
-            release(given)
             group.problems[place] = 0
+            if given.confirming == 1:
+                judge_confirming(model, given)
+            elif given.regrown == 1:
+                finish(model, given)
+            elif wants_confirming(given):
+                set_aside(model, given, COARSER)
+                group.problems[place] = address(open_problem(model, given))
+                enter(model, group, place)
+                continue
+            forget_states(given)
+            release(given)
             count_as_finished(call)
     return count
 
@@ -90,13 +99,21 @@ def start_next(model: Model, group: Group, call: Call, place: int) -> int:
     b = next_member(call)
     if b >= call.members:
         return 0
-    problem = open_problem(model, read_call(model, call, b))
-    group.problems[place] = address(problem)
+    given = read_call(model, call, b)
+    keep_states(model, given)
+    group.problems[place] = address(open_problem(model, given))
+    enter(model, group, place)
+    return 1
+
+
+@native
+def enter(model: Model, group: Group, place: int) -> None:
+    """What stays the same in a problem goes into the arrays of the group."""
+    problem = as_record(Problem, group.problems[place])
     n = model.states
     scatter(group.x[WIDTH * (1 + n) + place :], problem.work.x[1 + n :], model.parameters)
     scatter(group.atol[place:], problem.work.atol, n)
     group.rtol[place] = problem.work.rtol
-    return 1
 
 
 @native

@@ -13,7 +13,7 @@ look; what is found has to be found a second time, near it. Before, the matrix i
 doi:10.1145/321043.321048), and what couples in one direction alone, which has no part in its eigenvalues, left out.
 """
 
-from ..language import Indices, Vector, copy, fill, isfinite, native, sqrt
+from ..language import Indices, Vector, copy, fill, isfinite, log, native, sqrt
 from .evaluation import inside_step, linearise_at
 from .records import Work
 from .sparse import factorize, substitute
@@ -27,7 +27,9 @@ UNFOLLOWED = 3.0
 # Logarithm of the growth of rounding after which a solution has left: 1e-16 becomes 1e-5.
 LOST = 25.0
 # The same, of all errors, after which values are confirmed: 1e-6 has become 1e-3.
-MAGNIFIED = 7.0
+MAGNIFIED, OWN = 7.0, 7.0
+# What an event or a condition may add to the growth: an impact turns a difference of times into one of speeds.
+OF_CROSSING = 1.0
 SWEEPS, TURNS = 3, 40
 # A vector is made orthogonal a second time where less than this part of it is left.
 SECOND = 0.1
@@ -65,6 +67,23 @@ def watch(work: Work, h: float) -> int:
         work.unfollowed_growth = 0.0
     work.unfollowed_growth = work.unfollowed_growth + min(work.unfollowed_rate, before_unfollowed) * passed
     return 1 if work.unfollowed_growth > LOST else 0
+
+
+@native
+def is_magnified(work: Work, initial: Vector) -> int:
+    """Whether small errors may have become large ones, relative to states that have grown themselves.
+
+    What grows by a factor without more carries its relative error along; more than `OWN` of that is not counted.
+    """
+    if work.model.delays > 0:
+        # the growth that comes from the past is not looked at
+        return 1
+    own = 0.0
+    for k in range(work.n):
+        size = abs(initial[k])
+        if size > 0.0 and isfinite(work.scale[k]):
+            own = max(own, log(work.scale[k] / size))
+    return 1 if work.growth - min(own, OWN) > MAGNIFIED else 0
 
 
 @native(inline=True)

@@ -91,7 +91,9 @@ def keep_quiet(group: Group, kind: int) -> None:
         if group.heard[place] == 1 and group.quiet[place] == 1.0 and group.moved[place] < group.left[place]:
             work = as_record(Problem, group.problems[place]).work
             now = work.steps + group.moved[place]
-            if not growth.is_due(work, now) and (group.lost[place] == 0.0 or now % tolerance.LOOKS != 0):
+            if not growth.is_due(work, now) and (
+                group.lost[place] == 0.0 or not is_looked_for(work, now, group.h[place])
+            ):
                 group.heard[place] = 0
                 group.moves[place] = 1.0
                 group.moved[place] = group.moved[place] + 1
@@ -103,6 +105,12 @@ def keep_quiet(group: Group, kind: int) -> None:
         wide(move)(group, kind)
     if measuring > 0:
         wide(measure_noise)(group)
+
+
+@native(inline=True)
+def is_looked_for(work: Work, steps: int, h: float) -> bool:
+    """Whether what was put to zero is looked for after so many steps."""
+    return steps % tolerance.LOOKS == 0 or tolerance.is_long(work, h)
 
 
 @native

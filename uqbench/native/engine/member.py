@@ -93,7 +93,6 @@ def restart(work: Work) -> None:
     work.emergence_time = emergence_time(work, first)
     work.restart_time = work.t
     growth.forget(work)
-    tolerance.forget_troughs(work)
     work.h = min(work.h, max(first, 1e-12 * (work.end - work.start)))
 
 
@@ -363,27 +362,28 @@ def accept(work: Work, h: float, end: float, error: float, lands: int, crossed: 
         work.code = BLOW_UP
         return
     tolerance.remember(work)
-    if work.floor > 0.0:
-        tolerance.watch_troughs(work)
+    at_end = work.written >= work.time_count or end >= work.end
+    tolerance.watch_troughs(work, h, at_end)
     if (work.steps % STEPS_OF_NOISE) == 0:
         if work.model.uses_time == 1:
             linearise_at(work, inside_step(work, work.t), work.y)
         measure_noise(work)
     if work.code != RUNNING:
         return
-    at_end = work.written >= work.time_count or end >= work.end
     due = growth.is_due(work, work.steps) or (at_end and work.growth_rate > 0.0)
     if due and growth.watch(work, h) == 1:
         work.code = UNSTABLE_BRANCH
         return
-    if work.written >= work.time_count or end >= work.end:
+    if at_end:
         work.code = SUCCESS
         return
     if at_stop == 1:
         jumps.cross_stops(work)
+        tolerance.forget_troughs(work)
         restart(work)
     elif crossed == 1:
         jumps.cross_roots(work)
+        work.growth = work.growth + growth.OF_CROSSING
         restart(work)
     elif work.written > written:
         # the limit of steps holds between observations

@@ -1,6 +1,6 @@
 """What a solve writes: outputs, and their sensitivities, at the times that a step has passed."""
 
-from ..language import Vector, copy, fill, native
+from ..language import Vector, copy, fill, is_null, native
 from .codes import NOT_DIFFERENTIABLE
 from .evaluation import at, finite, same_time
 from .records import Work
@@ -26,6 +26,8 @@ def write_row(work: Work, index: int, time: float, y: Vector, s: Vector) -> None
     p = work.p
     o = work.outputs
     row = work.rows[index * o :]
+    if not is_null(work.state_rows):
+        copy(work.state_rows[index * n :], y, n)
     if model.observes == 0:
         copy(row, y, n)
         if p > 0:

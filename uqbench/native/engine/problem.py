@@ -21,6 +21,17 @@ from .evaluation import finite
 from .records import REPORT, Model, Tape, Work
 
 
+class Setting(Record):
+    """Where a solve puts its results, and its tolerances."""
+
+    settings: Vector
+    atol: Vector
+    rows: Vector
+    report: Vector
+    states: Vector
+    scales: Vector
+
+
 class Given(Record):
     """The arrays of one problem; `d` marks derivatives in the `p` directions, absent where p is 0."""
 
@@ -72,8 +83,14 @@ class Given(Record):
     # see `Work`
     floor: float
     regrown: int
-    # 1 where errors may have been magnified to the size of the solution
+    # 1 where errors may have been magnified to the size of the solution; then the values are confirmed (`confirming`)
+    # by their states (times, n) and the largest of each (n,), null where they are not; 1 while that is under way
     magnified: int
+    states: Vector
+    scales: Vector
+    confirming: int
+    # what is set aside meanwhile
+    first: Setting
 
 
 @native
@@ -152,6 +169,7 @@ def set_up(work: Work, given: Given) -> None:
     work.floor = given.floor
     work.rows = given.rows
     work.s_rows = given.rows_d
+    work.state_rows = given.states
     work.atol = given.atol
     work.dose_amounts = given.dose_amounts
     work.differentiates = given.differentiates
@@ -328,7 +346,9 @@ def close_problem(problem: Problem) -> None:
     copy(given.report[REPORT:], work.y, work.n)
     given.global_error = work.global_error
     given.regrown = work.regrown
-    given.magnified = 1 if work.growth > growth.MAGNIFIED else 0
+    given.magnified = growth.is_magnified(work, given.initial)
+    if not is_null(given.scales):
+        copy(given.scales, work.scale, work.n)
     release(problem.pool)
     release(problem.used)
     release(problem.stop_pool)

@@ -310,6 +310,8 @@ class Work(Step):
     written: int
     rows: Vector
     s_rows: Vector
+    # states at the same times, null where nobody asks
+    state_rows: Vector
     outputs: int
     code: int
     # 1 where the solve has to have derivatives: sensitivities, or a tape for the adjoint, which is null otherwise

@@ -12,6 +12,7 @@ The tolerance of a state is relative to its value. Below that stands, where the 
 """
 
 from ..language import Vector, as_record, copy, fill, is_wide, isfinite, native
+from .codes import UNDETERMINED
 from .evaluation import ROUNDINGS, inside_step, linearise_at, rate_at
 from .records import Step, Work
 
@@ -30,6 +31,7 @@ LEAST_NORMAL = 2.2250738585072014e-308
 UNRESOLVED_SHARE, REGROWTH, FED = 1e-15, 1e3, 0.1
 # Steps between looks at what was put to zero, and steps in which its growth shows.
 LOOKS, GROWING = 4, 40
+LONG = 1.0 / 64.0
 NOT_A_NUMBER = float("nan")
 # Growth t^d of what was zero is followed from there with degrees up to this one.
 LARGEST_DEGREE = 20.0
@@ -279,21 +281,36 @@ def would_grow(work: Work) -> bool:
 
 @native
 def forget_troughs(work: Work) -> None:
-    """After a jump: what it has raised did not come back by itself."""
+    """After doses: what they have raised did not come back by itself. An event may multiply what is there."""
     for k in range(work.n):
         if abs(work.y[k]) > UNRESOLVED_SHARE * work.scale[k]:
             work.troughs[k] = LARGEST
 
 
+@native(inline=True)
+def is_long(work: Work, h: float) -> bool:
+    """Whether so few steps of this length make a solve that each of them is looked at."""
+    return h > LONG * (work.end - work.start)
+
+
 @native
-def watch_troughs(work: Work) -> None:
+def watch_troughs(work: Work, h: float, at_end: bool) -> None:
     """Notes states that grow again, by themselves, from below what their tolerance resolves.
 
     What is fed by others has forgotten the error it had there; an epidemic or a colony multiplies it.
     """
-    grown = 0
-    if work.steps % LOOKS == 0 and would_grow(work):
+    if work.floor == 0.0:
+        # there is no tolerance below which anything could be, but the least of all numbers
+        for k in range(work.n):
+            if work.y[k] == 0.0 and work.scale[k] > 0.0 and work.atol[k] == 0.0:
+                work.troughs[k] = 0.0
+    if (work.steps % LOOKS == 0 or is_long(work, h) or at_end) and would_grow(work):
+        if work.floor == 0.0:
+            work.code = UNDETERMINED
         work.regrown = 1
+    if work.floor == 0.0:
+        return
+    grown = 0
     for k in range(work.n):
         if work.atol[k] > 0.0:
             continue
