@@ -670,5 +670,15 @@ def test_known_functions_of_time_are_known_inputs(name):
     assert table(tied) == {"a": "global", "b": "none", "c": "none", "d": "global", "e": "none"}
 
 
+@with_msolve
+def test_relations_between_known_functions_are_kept():
+    """sin^2 + cos^2 = 1: of three amplitudes two sums are seen, and none by itself."""
+
+    def rhs(t, y, p, inputs):
+        return {"y": p["a"] * jnp.sin(t) ** 2 + p["b"] * jnp.cos(t) ** 2 + p["c"]}
+
+    assert set(table(structural_identifiability(make("a b c", rhs, {"y": 0.0}))).values()) == {"none"}
+
+
 def from_e(p, inputs):
     return {"y": jnp.asarray(0.5), "x": p["e"]}

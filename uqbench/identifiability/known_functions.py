@@ -1,9 +1,8 @@
 """Known functions of time as known inputs.
 
-sin(2 pi t), exp(-t) or the logarithm of an input contain nothing unknown, and what they are need not be known to ask
-what they show: each becomes an input of its own, a generic function of time, or a generic number where time is not in
-it. What is rational otherwise stays rational. A relation between several of them (a sine and its square) is lost with
-that, as it is between arbitrary inputs.
+sin(2 pi t) or exp(-t) contain nothing unknown, and each becomes an input of its own, a generic function of time. What
+is rational otherwise stays rational. A relation between several of them (squares of sine and cosine add up to one) is
+lost with that, so the rank of the exact equations has to be that of these.
 """
 
 from dataclasses import replace
@@ -14,7 +13,7 @@ from ..symbols.program import arguments
 
 
 def as_inputs(program: Program) -> tuple[Program, tuple[str, ...]]:
-    """The program with an input in place of each known function, and the names of those that depend on time."""
+    """The program with an input in place of each known function of time, and their names."""
     known = {TIME, *program.inputs}
     roots = [*program.initial.values(), *program.rhs.values(), *program.observe.values()]
     cone = program.cone(roots)
@@ -26,7 +25,7 @@ def as_inputs(program: Program) -> tuple[Program, tuple[str, ...]]:
         symbols[position] = own.union(*(symbols[index] for index in arguments(operation)))
         inside = any(irrational[index] for index in arguments(operation))
         irrational[position] = inside or operation[0] in ("function", "power")
-    chosen = {position for position in cone if irrational[position] and symbols[position] <= known}
+    chosen = {position for position in cone if irrational[position] and TIME in symbols[position] <= known}
     # the largest ones only: what they are made of is not looked at any more
     seen = {index for position in cone if position not in chosen for index in arguments(program.operations[position])}
     largest = [position for position in cone if position in chosen and (position in seen or position in roots)]
@@ -37,5 +36,5 @@ def as_inputs(program: Program) -> tuple[Program, tuple[str, ...]]:
         while name in taken:
             name += "_"
         operations[position], names[position] = ("symbol", name), name
-    moving = tuple(name for position, name in names.items() if TIME in symbols[position])
-    return replace(program, operations=tuple(operations), inputs=(*program.inputs, *names.values())), moving
+    moving = tuple(names.values())
+    return replace(program, operations=tuple(operations), inputs=(*program.inputs, *moving)), moving

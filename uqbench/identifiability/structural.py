@@ -106,7 +106,7 @@ def structural_identifiability(
         initial: "given": the states start as the model says (and after the first dose, if there are doses);
             "shifted": each a generic known amount away from there; "unknown": the initial states are asked for too.
         inputs: the known inputs are "constant" (at generic values) or generic "functions" of time. A known function of
-            time in the equations, sin(2 pi t) say, counts as a generic one in any case.
+            time in the equations, sin(2 pi t) say, counts as a generic one in the global part if the rank is the same.
         level: "global", or "local" for the quick first half of the question, which says "local" or "none".
         budget: seconds for the global part; what is not decided by then is "undecided".
         seed: of the random points and primes.
@@ -238,9 +238,21 @@ def _answer(subject: str, question: Question, level: str, rng: np.random.Generat
         findings |= _at_this_start(question, outcome.generic, findings)
     decision = None
     if level == "global":
-        decision = decide(question, outcome, rng, budget)
+        decision = decide(*_for_the_fibre(question, outcome, rng), rng, budget)
         findings |= _decided(question, decision, findings)
     return Answer(outcome, points, findings, decision)
+
+
+def _for_the_fibre(question: Question, outcome: Rank, rng: np.random.Generator) -> tuple[Question, Rank]:
+    """The question with known functions of time as inputs where that changes no rank: no relation of theirs matters."""
+    if question.simpler is None:
+        return question, outcome
+    simpler = replace(question.simpler, initial=question.initial, varying=question.varying)
+    try:
+        same = rank_test(simpler, rng)
+    except NotAnalytic:
+        return question, outcome
+    return (simpler, same) if same.rank == outcome.rank else (question, outcome)
 
 
 def _by_the_noise(
@@ -285,8 +297,8 @@ def pose(
     """
     known = {name: exact(float(model.space[name].dist)) for name in model.space.fixed}
     try:
-        program, driven = as_inputs((program or trace(model, design)).rewrite(Recorder(), known))
-        program = program.rewrite(Elementary())
+        written = (program or trace(model, design)).rewrite(Recorder(), known)
+        program = written.rewrite(Elementary())
     except DivisionByZero:
         raise InputError(subject, ["divides by a fixed parameter that is zero; give it another value."]) from None
     if outputs is None:
@@ -296,7 +308,11 @@ def pose(
     unknowns = tuple(name for name in model.space.free if name in entering)
     unknowns += program.states if initial == "unknown" else ()
     start = exact(float(design.start)) if design is not None else Fraction(0)
-    return Question(program, unknowns, tuple(outputs), initial, start, driven=driven)
+    question = Question(program, unknowns, tuple(outputs), initial, start)
+    driven_program, driven = as_inputs(written)
+    if not driven:
+        return question
+    return replace(question, simpler=replace(question, program=driven_program.rewrite(Elementary()), driven=driven))
 
 
 def _findings(question: Question, points: Sequence[Jacobian]) -> dict[str, Finding]:

@@ -38,6 +38,7 @@ class Question:
         start: the time at which they start, in the case "given"; generic otherwise.
         varying: whether the known inputs are generic functions of time, not constants.
         driven: inputs that are such functions in any case.
+        simpler: the same with known functions of time as inputs, where there are any.
     """
 
     program: Program
@@ -47,6 +48,7 @@ class Question:
     start: Fraction
     varying: bool = False
     driven: tuple[str, ...] = ()
+    simpler: "Question | None" = None
 
     @property
     def moving(self) -> tuple[str, ...]:

@@ -33,7 +33,7 @@ def trace(model, design: Design | None = None) -> Program:
     Raises:
         NoFormula: with everything that has no exact meaning, in all three functions.
     """
-    return _traced(model, design, None)[0]
+    return _traced(model, design, None)
 
 
 def trace_stretches(model, design: Design, first: float, known: Sequence[float] = ()) -> list[Stretch]:
@@ -52,21 +52,24 @@ def trace_stretches(model, design: Design, first: float, known: Sequence[float] 
     times = np.asarray(design.times, float)
     finite = times[np.isfinite(times)]
     last = float(finite.max(initial=first))
-    return stretches(lambda time: _traced(model, design, time), first, last if last > first else first + 1.0, known)
+    inputs, medians = numbers_of([*design.inputs], design.inputs), numbers_of(model.space.names, model.space.nominal())
+    deciding = frozenset(inputs) | frozenset(model.space.fixed)
+
+    def read(time: float) -> tuple[Program, Moment]:
+        moment = Moment(Recorder(), inputs | medians | {TIME: time}, deciding)
+        return _traced(model, design, moment), moment
+
+    return stretches(read, first, last if last > first else first + 1.0, known)
 
 
-def _traced(model, design: Design | None, time: float | None) -> tuple[Program, Moment | None]:
-    """The program; with a time, that which holds there, and what was decided for it."""
+def _traced(model, design: Design | None, moment: Moment | None) -> Program:
+    """The program; with a moment, that which holds there."""
     subject = f"symbols of model {model.name!r}" if model.name else "symbols of the model"
     model.dynamics.require("symbolic", subject)
-    recorder, findings = Recorder(), {}
+    recorder, findings = moment.recorder if moment else Recorder(), {}
     p = {name: _symbols(recorder, name) for name in model.space.names}
     inputs = {name: _symbols(recorder, name, shape) for name, shape in _input_shapes(model, design).items()}
-    known, moment = (*p, *inputs), None
-    if time is not None:
-        settings, medians = numbers_of([*inputs], design.inputs), numbers_of([*p], model.space.nominal())
-        fixed = frozenset(model.space.fixed)
-        moment = Moment(recorder, settings | medians | {TIME: time}, fixed | frozenset(settings))
+    known = (*p, *inputs)
 
     def read(name, function, *arguments):
         out, found = _read(recorder, name, function, known, moment, *arguments)
@@ -92,7 +95,7 @@ def _traced(model, design: Design | None, time: float | None) -> tuple[Program, 
         raise NoFormula(subject, unmatched)
     parts = [initial, {name: rhs[name] for name in initial}, outputs]
     parts = [{name: recorder.index(entry) for name, entry in part.items()} for part in parts]
-    return Program(tuple(recorder.operations), tuple(p), input_names, *parts), moment
+    return Program(tuple(recorder.operations), tuple(p), input_names, *parts)
 
 
 def operations(traced: ClosedJaxpr, returned, *arguments) -> tuple[tuple, ...] | None:
