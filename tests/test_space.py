@@ -2,10 +2,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.stats
 from hypothesis import given
 from hypothesis import strategies as st
 
 import uqbench as uq
+from uqbench.space import _family_method
 
 
 def hierarchy():
@@ -83,3 +85,35 @@ def test_missing_and_unknown_values_are_named():
     with pytest.raises(uq.InputError, match="'sd' has no value") as caught:
         hierarchy().complete({"median": 1.0, "kaa": 1.0})
     assert "did you mean 'ka'" in str(caught.value)
+
+
+def test_quantiles_are_compiled_for_a_family_not_for_its_members_nor_for_each_number_of_points():
+    spaces = [
+        uq.Space({f"x{i}": uq.epistemic(uq.LogNormal(0.1 * i, 1.0)) for i in range(count)}) for count in (40, 160)
+    ]
+    before = _family_method._cache_size()
+    for space in spaces:
+        u = np.random.default_rng(0).random((70, len(space)))
+        for rows in (70, 71, 128):
+            theta = space.from_cube(np.resize(u, (rows, len(space))))
+            assert {value.shape for value in theta.values()} == {(rows,)}
+        for i in (0, 7, len(space) - 1):
+            expected = scipy.stats.lognorm(1.0, scale=np.exp(0.1 * i)).ppf(u[:, i])
+            np.testing.assert_allclose(space.from_cube(u)[f"x{i}"], expected, rtol=1e-12)
+    # one for each number of members, 128 rows
+    assert _family_method._cache_size() == before + 2
+
+
+def test_points_keep_their_shape_inside_and_outside_of_a_trace():
+    space = hierarchy()
+    u = np.random.default_rng(0).random((3, 4, 3))
+    outside, inside = space.from_cube(u), jax.jit(space.from_cube)(u)
+    for name in space.names:
+        assert outside[name].shape == (3, 4) and outside[name].dtype == jnp.float64
+        np.testing.assert_allclose(outside[name], inside[name], rtol=1e-12)
+        np.testing.assert_allclose(space.from_cube(u[1, 2])[name], outside[name][1, 2], rtol=1e-12)
+    density, probability = space.conditional_laws(outside)
+    np.testing.assert_allclose(probability, u, rtol=1e-9)
+    np.testing.assert_allclose(density[..., 2], space["ka"].dist.logpdf(outside["ka"], outside), rtol=1e-12)
+    fixed = uq.Space(a=uq.fixed(2.0))
+    assert fixed.from_cube(np.zeros((5, 0)))["a"].tolist() == [2.0] * 5 and float(fixed.nominal()["a"]) == 2.0

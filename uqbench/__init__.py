@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from .distributions import Gamma as Gamma
     from .distributions import HalfCauchy as HalfCauchy
     from .distributions import HalfNormal as HalfNormal
+    from .distributions import Laplace as Laplace
     from .distributions import LogNormal as LogNormal
     from .distributions import LogUniform as LogUniform
     from .distributions import NegativeBinomial as NegativeBinomial
@@ -62,8 +63,8 @@ _ROOMS = {
     "decomposition": ("decompose",),
     "design": ("Design",),
     "distributions": (
-        *("Beta", "Binomial", "Cauchy", "Exponential", "Gamma", "HalfCauchy", "HalfNormal", "LogNormal", "LogUniform"),
-        *("NegativeBinomial", "Normal", "Poisson", "StudentT", "TruncatedNormal", "Uniform"),
+        *("Beta", "Binomial", "Cauchy", "Exponential", "Gamma", "HalfCauchy", "HalfNormal", "Laplace", "LogNormal"),
+        *("LogUniform", "NegativeBinomial", "Normal", "Poisson", "StudentT", "TruncatedNormal", "Uniform"),
     ),
     "errors": ("RESULTS", "InputError", "Result", "SeparationWarning"),
     "identifiability": ("identify",),

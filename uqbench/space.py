@@ -7,9 +7,9 @@ may name earlier entries, which makes hierarchies without a second language:
           ka=aleatory(LogNormal(median="median", sigma="sd"), "1/h"))
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 
 import jax
 import jax.numpy as jnp
@@ -116,7 +116,7 @@ class Space(Mapping[str, Parameter]):
 
         Args:
             joint: `chaospy.J(...)` of Uniform, Normal, LogNormal, Exponential, Gamma, Beta, LogUniform, Reciprocal,
-                TruncNormal, StudentT, Cauchy, FoldedNormal or FoldedCauchy at 0, or one of these alone.
+                TruncNormal, StudentT, Cauchy, Laplace, FoldedNormal or FoldedCauchy at 0, or one of these alone.
             names: one per component.
 
         Raises:
@@ -161,41 +161,69 @@ class Space(Mapping[str, Parameter]):
         Returns:
             every parameter, fixed ones included, each `(...)`.
         """
-        u = jnp.asarray(u, dtype=float)
+        traced = isinstance(u, jax.core.Tracer)
+        u = u.astype(float) if traced else np.asarray(u, dtype=float)
         if u.shape[-1:] != (len(self.free),):
             raise InputError("unit cube", [f"the last axis has length {u.shape[-1:]}, expected {len(self.free)}."])
-        return self._compiled(u)
+        if traced:
+            return self._quantiles(u, jnp.asarray)
+        # Families are compiled for whole numbers of rows that are powers of two, whatever the number of points.
+        rows = u.reshape(-1, len(self.free)) if self.free else np.zeros((int(np.prod(u.shape[:-1])), 0))
+        padded = np.full((1 << max(len(rows) - 1, 0).bit_length(), len(self.free)), 0.5)
+        padded[: len(rows)] = rows
+        theta = self._quantiles(padded, np.asarray)
+        return {name: jnp.asarray(value[: len(rows)].reshape(u.shape[:-1])) for name, value in theta.items()}
+
+    def _quantiles(self, u: AnyArray, array: Callable) -> Theta:
+        """Conditional quantiles at `u` `(..., free)`; `array` makes of each an array of NumPy or of JAX."""
+        theta: Theta = {}
+        for columns, dist, arguments in self._families:
+            values = array(_family_method(dist, "ppf", u[..., columns], arguments))
+            theta |= {self.free[column]: values[..., k] for k, column in enumerate(columns)}
+        for name in self.fixed:
+            theta[name] = array(np.full(u.shape[:-1], float(self[name].dist)))
+        if columns := self._conditional:
+            known = {name: theta[name] for name in self._named if name in theta}
+            found = self._conditional_quantiles(u[..., columns], known)
+            theta |= {name: array(value) for name, value in found.items()}
+        return {name: theta[name] for name in self.names}
 
     @cached_property
-    def _compiled(self):
-        """The quantiles as one compiled function: their special functions are slow to dispatch one by one."""
+    def _families(self) -> list[tuple[list[int], Distribution, dict[str, np.ndarray]]]:
+        """Free parameters whose arguments are numbers, of one family each: their columns, and the arguments of all.
 
-        together = self._alike()
+        They are stacked outside of what is compiled, which then knows a family but neither its members nor their number
+        as separate operations.
+        """
+        members: dict[tuple, list[int]] = {}
+        for column, name in enumerate(self.free):
+            if not self[name].names:
+                members.setdefault((type(self[name].dist), *self[name].dist.arguments), []).append(column)
+        return [(columns, *_stacked([self[self.free[k]].dist for k in columns])) for columns in members.values()]
+
+    @cached_property
+    def _conditional(self) -> list[int]:
+        """Columns of the free parameters whose distribution names others."""
+        return [column for column, name in enumerate(self.free) if self[name].names]
+
+    @cached_property
+    def _named(self) -> tuple[str, ...]:
+        """The parameters that a distribution names."""
+        return tuple({other: None for column in self._conditional for other in self[self.free[column]].names})
+
+    @cached_property
+    def _conditional_quantiles(self):
+        """The quantiles given other parameters as one compiled function: one by one they are slow to dispatch."""
 
         @jax.jit
-        def quantiles(u):
-            columns = dict(zip(self.free, jnp.moveaxis(u, -1, 0), strict=True))
-            theta: Theta = {}
-            for names in together:
-                dist, arguments = _stacked([self[name].dist for name in names])
-                values = dist.ppf(jnp.stack([columns[name] for name in names], axis=-1), arguments)
-                theta |= dict(zip(names, jnp.moveaxis(values, -1, 0), strict=True))
-            for name, parameter in self.items():
-                if parameter.role == "fixed":
-                    theta[name] = jnp.broadcast_to(jnp.asarray(parameter.dist, dtype=float), u.shape[:-1])
-                elif name not in theta:
-                    theta[name] = parameter.dist.ppf(columns[name], theta)
-            return {name: theta[name] for name in self.names}
+        def quantiles(u, theta):
+            found: Theta = {}
+            for k, column in enumerate(self._conditional):
+                name = self.free[column]
+                found[name] = self[name].dist.ppf(u[..., k], theta | found)
+            return found
 
         return quantiles
-
-    def _alike(self) -> list[list[str]]:
-        """Free parameters of one family with numbers for arguments: their quantiles are compiled once, not each."""
-        families: dict[tuple, list[str]] = {}
-        for name in self.free:
-            if not self[name].names:
-                families.setdefault((type(self[name].dist), *self[name].dist.arguments), []).append(name)
-        return [names for names in families.values() if len(names) > 1]
 
     def sample(self, key: Array, shape: tuple[int, ...] = ()) -> Theta:
         """Independent draws from the joint distribution, each parameter of shape `shape`."""
@@ -210,17 +238,17 @@ class Space(Mapping[str, Parameter]):
 
     def conditional_laws(self, theta: Values) -> tuple[Float[Array, "*batch free"], Float[Array, "*batch free"]]:
         """Log-density and distribution function of every free parameter at `theta`, given those that it names."""
-        return self._laws(theta)
-
-    @cached_property
-    def _laws(self):
-        @jax.jit
-        def laws(theta):
-            each = [(self[name].dist, theta[name]) for name in self.free]
-            density = jnp.broadcast_arrays(*(dist.logpdf(at, theta) for dist, at in each))
-            return jnp.stack(density, axis=-1), jnp.stack([dist.cdf(at, theta) for dist, at in each], axis=-1)
-
-        return laws
+        x = jnp.stack(jnp.broadcast_arrays(*(jnp.asarray(theta[name], float) for name in self.free)), axis=-1)
+        density, probability = jnp.zeros_like(x), jnp.zeros_like(x)
+        for columns, dist, arguments in self._families:
+            columns = np.array(columns)
+            density = density.at[..., columns].set(_family_method(dist, "logpdf", x[..., columns], arguments))
+            probability = probability.at[..., columns].set(_family_method(dist, "cdf", x[..., columns], arguments))
+        for column in self._conditional:
+            dist = self[self.free[column]].dist
+            density = density.at[..., column].set(dist.logpdf(x[..., column], theta))
+            probability = probability.at[..., column].set(dist.cdf(x[..., column], theta))
+        return density, probability
 
     def nominal(self) -> Theta:
         """The median of every parameter, each given the medians before it."""
@@ -288,11 +316,17 @@ class Space(Mapping[str, Parameter]):
         return findings
 
 
-def _stacked(dists: Sequence[Distribution]) -> tuple[Distribution, dict[str, Array]]:
+def _stacked(dists: Sequence[Distribution]) -> tuple[Distribution, dict[str, np.ndarray]]:
     """One distribution of a family, its arguments by name, and arrays with those of all."""
     names = {argument: f"{argument} of each" for argument in dists[0].arguments}
-    values = {name: jnp.array([dist.arguments[argument] for dist in dists]) for argument, name in names.items()}
+    values = {name: np.array([dist.arguments[argument] for dist in dists]) for argument, name in names.items()}
     return type(dists[0])(**names), values
+
+
+@partial(jax.jit, static_argnames=("dist", "method"))
+def _family_method(dist: Distribution, method: str, x: Array, arguments: dict[str, Array]) -> Array:
+    """The `method` of members of a family, which are on the last axis; compiled for all spaces together."""
+    return getattr(dist, method)(x, arguments)
 
 
 def _float_array(value: Numbers | Sequence[float]) -> AnyArray:

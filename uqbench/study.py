@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import inspect
 import re
 import sys
 import traceback
@@ -20,7 +21,7 @@ import pandas as pd
 from . import shipped
 from .design import Design
 from .errors import InputError, nearest
-from .model import Model, digest, output_findings
+from .model import Model, digest, names_used, output_findings
 from .names import DRAWS, symbol_findings, variable_findings
 from .shipped import STUDIES, shipped_studies, study_names
 from .units import unit_finding
@@ -30,20 +31,54 @@ COLUMNS = ("experiment", "output", "time", "value")
 
 @dataclass(frozen=True)
 class Quantity:
-    """A prediction: a number computed from the outputs of a new unit under `design`.
+    """A prediction: a number computed from the outputs of a new unit under `design`, from its parameters, or from both.
+
+    One that is true or false is an event, such as a threshold that is exceeded; its mean is the probability of the
+    event.
 
     Args:
         function: `function(outputs, design)` -> scalar, in JAX; outputs name -> `(times,)` or what
-            their `dims` in the model say.
+            their `dims` in the model say. With an argument named `p`, `function(outputs, design, p)`, it gets the
+            parameters too, name -> scalar.
         design: the conditions for which the prediction is made.
         unit: its unit.
         doc: one sentence for the report.
+
+    Example:
+        >>> from uqbench import Design
+        >>> ratio = Quantity(lambda outputs, design, p: p["beta"] / p["gamma"], Design([1.0]))
+        >>> ratio.value({}, {"beta": 3.0, "gamma": 2.0})
+        1.5
     """
 
     function: Callable
     design: Design
     unit: str = ""
     doc: str = ""
+
+    def value(self, outputs: Mapping, theta: Mapping):
+        """The quantity of one run, a scalar, traceable: of its outputs and all its parameters."""
+        more = {"p": theta} if "p" in inspect.signature(self.function).parameters else {}
+        return self.function(outputs, self.design, **more)
+
+    def arguments(self, model: Model) -> tuple[dict, dict]:
+        """Shapes of what `value` is given: outputs, and parameters."""
+        times, shapes = self.design.times.shape, model.entry_shapes(self.design)
+        outputs = {
+            output: jax.ShapeDtypeStruct((times if dims[:1] == ("time",) else ()) + shapes[output], float)
+            for output, dims in model.output_dims.items()
+        }
+        return outputs, dict.fromkeys(model.space.names, jax.ShapeDtypeStruct((), float))
+
+    def parameters_used(self, model: Model) -> tuple[str, ...]:
+        """The parameters that it is given and depends on, beside those that act through the outputs."""
+        outputs, theta = self.arguments(model)
+        return names_used(jax.make_jaxpr(lambda p, o: self.value(o, p))(theta, outputs), model.space.names)
+
+    def needs_run(self, model: Model) -> bool:
+        """Whether it depends on the outputs, so that a failed run leaves it unknown."""
+        outputs, theta = self.arguments(model)
+        return bool(names_used(jax.make_jaxpr(self.value)(outputs, theta), tuple(outputs)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -275,19 +310,16 @@ def _unit_findings(model: Model, unit: str | None) -> list[str]:
 
 
 def _quantity_findings(model: Model, name: str, quantity: Quantity) -> list[str]:
-    times, shapes = quantity.design.times.shape, model.entry_shapes(quantity.design)
-    outputs = {
-        output: jax.ShapeDtypeStruct((times if dims[:1] == ("time",) else ()) + shapes[output], float)
-        for output, dims in model.output_dims.items()
-    }
     try:
-        value = jax.eval_shape(quantity.function, outputs, quantity.design)
+        value = jax.eval_shape(quantity.value, *quantity.arguments(model))
     except KeyError as error:
+        known = [*model.outputs, *model.space]
         return [
-            f"quantity {name!r} reads {error.args[0]!r}, which is no output; {nearest(error.args[0], model.outputs)}"
+            f"quantity {name!r} reads {error.args[0]!r}, which is no output and no parameter; "
+            f"{nearest(str(error.args[0]), known)}"
         ]
     except (TypeError, AttributeError, IndexError, ValueError) as error:
-        return [f"quantity {name!r} cannot be computed as function(outputs, design): {error}"]
+        return [f"quantity {name!r} cannot be computed as function(outputs, design[, p]): {error}"]
     shape = getattr(value, "shape", None)
     return [] if shape == () else [f"quantity {name!r} has shape {shape}; it must be one number."]
 

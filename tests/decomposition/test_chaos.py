@@ -629,3 +629,25 @@ def test_examples(module):
 
     result = doctest.testmod(importlib.import_module(f"uqbench.decomposition.chaos.{module}"))
     assert result.attempted and not result.failed
+
+
+@pytest.mark.parametrize("n", [90, 150])
+def test_a_sum_of_sixty_inputs_takes_the_dense_linear_fit(n):
+    space = uniform_space(60)
+    x = draw(space, n, kind="random")
+    found = polynomial_chaos(space, x, x.sum(axis=1))
+    np.testing.assert_allclose(found.S1, 1 / 60, rtol=1e-9)
+    np.testing.assert_allclose(found.ST, 1 / 60, rtol=1e-9)
+    assert bool(found.resolved) and int(found.n_terms) == 61
+
+
+def test_too_few_samples_for_a_dense_output_are_named_as_the_cause():
+    space = uniform_space(60)
+    x = draw(space, 70, kind="random")
+    found = polynomial_chaos(space, x, x.sum(axis=1))
+    assert not bool(found.resolved)
+    assert "70 samples cannot hold a linear term of every input" in found.reason
+    # the number that it asks for is enough
+    needed = int(found.reason.split("at least ")[1])
+    more = draw(space, needed, kind="random")
+    assert bool(polynomial_chaos(space, more, more.sum(axis=1)).resolved)

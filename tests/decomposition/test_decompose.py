@@ -1,15 +1,17 @@
+import dataclasses
 import json
 
 import jax.numpy as jnp
 import numpy as np
 import pytest
+import scipy.stats
 import xarray as xr
 
 import uqbench as uq
 from studies.secretion import study as secretion
 from uqbench import results
 from uqbench.decomposition.decompose import PosteriorInputs
-from uqbench.reporting import sections
+from uqbench.reporting import sections, tables
 
 EPISTEMIC, ALEATORY = 41.2172317666, 19.1554778099
 
@@ -132,3 +134,102 @@ def test_dependent_posterior_draws_have_shapley_effects():
     inputs = next(section for section in page if section.name == "inputs")
     assert any("Shapley" in getattr(block, "text", "") for block in inputs.blocks)
     assert any(getattr(block, "rows", [[""]])[0][0] == "a" for block in inputs.blocks)
+
+
+DECAY = uq.Study(
+    "decay",
+    uq.Model(
+        uq.Space(
+            k=uq.epistemic(uq.LogNormal(median=1.0, sigma=0.3)),
+            g=uq.epistemic(uq.LogNormal(median=0.5, sigma=0.4)),
+            shift=uq.aleatory(uq.Normal(0.0, 0.1)),
+        ),
+        uq.Ode(lambda p, inputs: {"C": 1.0}, lambda t, y, p, inputs: {"C": -p["k"] * jnp.exp(p["shift"]) * y["C"]}),
+        lambda y, p: {"C": y["C"], "heavy": y["C"], "wide": y["C"]},
+        {"C": "", "heavy": "", "wide": ""},
+        {"C": uq.Normal("C", 0.1), "heavy": uq.Cauchy("heavy", 0.1), "wide": uq.StudentT(1.5, "wide", 0.1)},
+    ),
+    {"one": uq.Design(np.linspace(0.0, 1.0, 5))},
+    quantities={
+        "end": lambda outputs, design: outputs["C"][-1],
+        "exceeded": lambda outputs, design: outputs["C"][-1] > 0.4,
+        "never": lambda outputs, design: outputs["C"][-1] > 3.0,
+        "constant": lambda outputs, design: outputs["C"][0],
+        "ratio": lambda outputs, design, p: p["k"] / p["g"],
+    },
+)
+
+
+@pytest.fixture(scope="module")
+def decay():
+    return uq.decompose(DECAY, n=256, runs=4096)
+
+
+def test_an_event_has_a_probability(decay):
+    """C(1) > 0.4 where k exp(shift) < log(2.5), whose logarithm is normal."""
+    variance = decay["variance"].to_dataset()
+    assert variance.event.values.tolist() == [False, True, True, False, False]
+    probability = scipy.stats.norm.cdf(np.log(np.log(2.5)) / np.hypot(0.3, 0.1))
+    row = tables.variance(decay).loc["exceeded"]
+    assert abs(row["mean"] - probability) < 4 * row["mean_error"] < 0.1
+    assert row["total"] == pytest.approx(probability * (1 - probability), abs=4 * row["total_standard_error"])
+
+
+def test_functions_of_parameters_are_quantities(decay):
+    row = tables.variance(decay).loc["ratio"]
+    assert abs(row["mean"] - 2 * np.exp(0.125)) < 4 * row["mean_error"]
+    assert row["aleatory"] == pytest.approx(0.0, abs=1e-12)
+    sobol = decay["sobol"].to_dataset().sel(quantity="ratio")
+    # g is in no equation of the model
+    for name, sigma in (("k", 0.3), ("g", 0.4)):
+        exact = np.expm1(sigma**2) / np.expm1(0.25)
+        assert float(sobol.S1_lower.sel(parameter=name)) < exact < float(sobol.S1_upper.sel(parameter=name))
+    assert float(sobol.ST.sel(parameter="shift")) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_each_quantity_by_itself(decay):
+    """What is constant, and noise without a variance, is said to be; the others stay what they are alone."""
+    for group in ("variance", "sobol"):
+        reasons = dict(zip(decay[group]["quantity"].values, decay[group]["reason"].values, strict=True))
+        assert {name for name, reason in reasons.items() if reason} == {"never", "constant"}
+        assert "same value" in reasons["constant"]
+    variance = decay["variance"].to_dataset()
+    assert variance["mean"].sel(quantity=["never", "constant"]).values.tolist() == [0.0, 1.0]
+    assert np.isnan(variance.total.sel(quantity=["never", "constant"])).all()
+    assert np.isnan(decay["sobol"].to_dataset().ST.sel(quantity="never")).all()
+    alone = uq.decompose(dataclasses.replace(DECAY, quantities={"end": DECAY.quantities["end"]}), n=64, runs=4096)
+    exact = float(alone["variance"]["total"][0])
+    assert float(variance.total_lower[0]) < exact < float(variance.total_upper[0])
+    assert decay["variance_over_time"]["output"].values.tolist() == ["C"]
+    left_out = results.attribute(decay, "variance", "not_over_time")
+    assert set(left_out) == {"heavy", "wide"} and all("100 % of the runs" in why for why in left_out.values())
+
+
+def test_the_page_says_what_is_left_out(decay, tmp_path):
+    uq.report(DECAY, decay, path=tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    for part in ("Left out: never, since every run gives the same value", "heavy over time, since its noise",
+                 "probability 0.", "probability 0<"):  # fmt: skip
+        assert part in page
+    assert "nan" not in sections._quantities(decay).rows.__repr__().lower()
+
+
+def test_a_failed_run_is_no_event():
+    """y' = y^2 leaves every bound at the time 1 / y(0): those runs count neither for an event nor against it."""
+    model = uq.Model(
+        uq.Space(start=uq.epistemic(uq.Uniform(0.5, 1.05))),
+        uq.Ode(lambda p, inputs: {"y": p["start"]}, lambda t, y, p, inputs: {"y": y["y"] ** 2}),
+        lambda y, p: {"y": y["y"]},
+        {"y": ""},
+        {},
+    )
+    above = {
+        "above": lambda outputs, design: outputs["y"][-1] > 4.0,
+        "start": lambda outputs, design, p: p["start"],
+    }
+    study = uq.Study("blow-up", model, {"one": uq.Design([1.0])}, quantities=above)
+    found = uq.decompose(study, n=64, runs=4096)["variance"].to_dataset()
+    assert 0 < int(found.n_valid[0]) < int(found.n_valid[1])
+    # of starts from 0.5 to 1, those from 0.8; all starts for what needs no run
+    assert float(found["mean"][0]) == pytest.approx(0.4, abs=0.04)
+    assert float(found["mean"][1]) == pytest.approx(0.775, abs=0.015)

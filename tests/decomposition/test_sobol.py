@@ -186,7 +186,7 @@ def test_invariant_to_shift_and_scale(shift, scale, negative, second_order):
     y = ishigami(plan.inputs)
     moved = (-1 if negative else 1) * scale * (y + shift)
     one, two = (sobol_indices(plan, values, resamples=50) for values in (y, moved))
-    for name in one.data_vars:
+    for name in one.drop_vars("reason").data_vars:
         np.testing.assert_allclose(one[name], two[name], atol=1e-8)
 
 
@@ -202,7 +202,7 @@ def test_many_outputs_equal_one_at_a_time_and_keep_their_labels():
     assert many.n_valid.values.tolist() == [[64, 64, 64], [64, 64, 63]]
     for i, k in ((0, 0), (1, 1), (1, 2)):
         one = sobol_indices(plan, table[:, i, k], resamples=50)
-        for name in one.data_vars:
+        for name in one.drop_vars("reason").data_vars:
             np.testing.assert_allclose(many[name].isel(time=i, output=k), one[name], atol=1e-12)
 
 
@@ -260,7 +260,7 @@ def test_replicates_may_come_flat_and_in_any_order():
     y = plan.inputs.sum(-1)[:, None] + 0.1 * np.random.default_rng(0).standard_normal((plan.evaluations, 4))
     one, flat, shuffled = (sobol_indices(plan, v, resamples=50) for v in (y, y.ravel(), y[:, [2, 0, 3, 1]]))
     assert one.identical(flat)
-    for name in one.data_vars:
+    for name in one.drop_vars("reason").data_vars:
         np.testing.assert_allclose(one[name], shuffled[name], atol=1e-12)
 
 
@@ -334,13 +334,34 @@ def bad(change):
 
 
 def infinite_and_constant(y):
-    y[3, 0], y[:, 2] = np.inf, 4.0
+    y[3, 0], y[:, 1], y[:, 2] = np.inf, 4.0, 4.0
     return y
 
 
 def mostly_failed(y):
-    y[:12, 1] = np.nan
+    y[:12] = np.nan
     return y
+
+
+def test_each_output_by_itself():
+    """A constant time of a series, an infinite output: NaN and a reason; the others are what they are alone."""
+    plan = sobol_plan(uniform_space(2), 64)
+    a, b = plan.inputs.T
+    series = np.stack([0 * a + 3, a + b, 2 * a + b], axis=-1)
+    series[5, 2] = np.inf
+    found = sobol_indices(plan, xr.DataArray(series, dims=("run", "time")))
+    assert [text[:9] for text in found.reason.values] == ["every run", "", "some of i"]
+    alone = sobol_indices(plan, series[:, 1])
+    for name in ("S1", "ST", "S1_lower", "ST_upper"):
+        np.testing.assert_allclose(found[name].isel(time=1), alone[name], rtol=1e-12)
+        assert np.isnan(found[name].isel(time=[0, 2])).all()
+    assert found.resolved.isel(time=1).equals(alone.resolved) and not found.resolved.isel(time=0).any()
+    # of one index over times, a constant time has no part
+    over = sobol_indices(plan, xr.DataArray(series[:, :2], dims=("run", "time")), over="time")
+    np.testing.assert_allclose(over.ST, alone.ST, rtol=1e-12)
+    still = xr.DataArray(np.tile([1.0, 2.0], (len(a), 1)), dims=("run", "time"))
+    with pytest.raises(InputError, match="every run gives the same value"):
+        sobol_indices(plan, still, over="time")
 
 
 @pytest.mark.parametrize(

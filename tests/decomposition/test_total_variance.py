@@ -133,7 +133,7 @@ def test_properties(n, r, shift, scale, seed):
     moved = total_variance(shift + scale * y, measurement_variance=noise * scale**2, resamples=60)
     order = generator.permutation(r)
     permuted = total_variance(y[:, order], measurement_variance=noise[:, order], resamples=60)
-    for name in found.data_vars:
+    for name in found.drop_vars("reason").data_vars:
         unit = 1.0 if "share" in name or name.startswith("n_") else scale**2
         np.testing.assert_allclose(moved[name], unit * found[name], rtol=1e-6, atol=1e-8 * unit * float(found.total))
         np.testing.assert_allclose(permuted[name], found[name], rtol=1e-9, atol=1e-12)
@@ -197,13 +197,31 @@ def infinite_and_constant():
     return y
 
 
+def test_each_output_by_itself():
+    """An output without a variance is NaN with its reason; the others are what they are alone."""
+    y = infinite_and_constant()
+    found = total_variance(y, measurement_variance=0.5)
+    assert [text.split(",")[0] for text in found.reason.values] == [
+        "some of its runs are infinite",
+        "",
+        "every run gives the same value",
+    ]
+    alone = total_variance(y[..., 1], measurement_variance=0.5)
+    for name in alone.drop_vars(["reason", "n_valid", "n_runs"]).data_vars:
+        np.testing.assert_allclose(found[name], [np.nan, float(alone[name]), np.nan], rtol=1e-12)
+
+
 @pytest.mark.parametrize(
     "y, options, parts",
     [
         (np.zeros((4, 1)), {}, ["1 replicate", "at least twice", "4 parameter draws", "at least 8"]),
         (np.zeros(10), {}, ["shape (10,)", "repeat each draw"]),
         (np.zeros((10, 4)), {"replicate_axis": 0}, ["two different axes"]),
-        (infinite_and_constant(), {}, ["{'output': 0}: 1 infinite", "{'output': 2}: every run gives the same value"]),
+        (
+            infinite_and_constant()[..., ::2],
+            {},
+            ["{'output': 0}: 1 infinite", "{'output': 1}: every run gives the same"],
+        ),
         (np.where(np.arange(60).reshape(20, 3) < 30, np.nan, np.arange(60).reshape(20, 3)), {}, ["10 of 20 draws"]),
         (np.eye(10), {"measurement_variance": np.ones(3)}, ["shape (3,)", "one number, or one per run"]),
         (np.eye(10), {"measurement_variance": -1.0}, ["negative or not finite at 100"]),

@@ -38,6 +38,7 @@ CHAOSPY = [
     (chaospy.FoldedCauchy(0, scale=2), uq.HalfCauchy(2)),
     (chaospy.StudentT(4, 1, 2), uq.StudentT(4, 1, 2)),
     (chaospy.Cauchy(2, 1), uq.Cauchy(1, 2)),
+    (chaospy.Laplace(1, 2), uq.Laplace(1, 2)),
 ]
 
 
@@ -54,6 +55,7 @@ def every_family() -> uq.Space:
         uq.Beta(2, 3),
         uq.StudentT(4, 1, 2),
         uq.Cauchy(1, 2),
+        uq.Laplace(1, 2),
     ]
     return uq.Space({type(dist).__name__: uq.epistemic(dist) for dist in families} | {"fixed": uq.fixed(3.0)})
 

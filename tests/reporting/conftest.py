@@ -182,6 +182,8 @@ def decomposed():
         "mean": [96.0, 8.1],
         "n_valid": [146, 146],
         "n_runs": [4088, 4088],
+        "reason": ["", ""],
+        "event": [False, False],
         "unit": ["mg*h/L", "mg/L"],
         "doc": ["exposure", "peak"],
     }
@@ -205,16 +207,18 @@ def decomposed():
         "resolved": (index, np.ones((3, 2), bool)),
         "n_needed": (index, np.full((3, 2), 512.0)),
         "n_valid": ("quantity", [512, 512]),
+        "reason": ("quantity", ["", ""]),
     }
     return {
         "variance": xr.Dataset(
             quantities,
             {"quantity": ["AUC", "Cmax"], "bound": [0.05, 0.5, 0.95]},
-            part | {"draws": 146, "shapley": "", "failed_runs": "{}"},
+            part | {"draws": 146, "shapley": "", "failed_runs": "{}", "not_over_time": "{}"},
         ),
         "variance_over_time": xr.Dataset(
             split(over, ("output", "time"), np.full((1, 3), 4.0))
-            | {name: (("output", "time"), np.full((1, 3), 512)) for name in ("n_valid", "n_runs")},
+            | {name: (("output", "time"), np.full((1, 3), 512)) for name in ("n_valid", "n_runs")}
+            | {"reason": (("output", "time"), np.full((1, 3), ""))},
             {"output": ["concentration"], "time": TIMES},
             part,
         ),

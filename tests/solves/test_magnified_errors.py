@@ -130,7 +130,16 @@ def test_chaos_that_comes_from_the_past():
         return {"x": p["b"] * y["before"] / (1 + y["before"] ** 10) - 0.1 * y["x"]}
 
     def solve(rtol):
-        mackey = model(lambda p, inputs: {"x": 1.2}, rhs, {"b": 0.2}, ["x"], delays=delays, rtol=rtol, max_steps=10**6)
+        mackey = model(
+            lambda p, inputs: {"x": 1.2},
+            rhs,
+            {"b": 0.2},
+            ["x"],
+            observe=lambda y, p: {"x": y["x"]},
+            delays=delays,
+            rtol=rtol,
+            max_steps=10**6,
+        )
         run = uq.evaluate(mackey, {"b": 0.2}, uq.Design([3000.0]))
         return int(run.result), float(run.outputs["x"][0])
 

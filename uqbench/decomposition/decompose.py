@@ -21,12 +21,12 @@ from .. import results
 from ..design import Design
 from ..errors import InputError
 from ..likelihoods import noise_values_of_runs
-from ..model import evaluate_many, over_time
+from ..model import Run, evaluate_many, over_time
 from ..progress import progress
 from ..space import Space, Theta
 from ..study import Quantity, Study
 from ..time_scales.study_separation import with_separation
-from .runs import replicate_moments
+from .runs import Unusable, replicate_moments, unusable_outputs
 from .shapley import least_runs, shapley_effects
 from .sobol import sobol_indices, sobol_plan
 from .total_variance import optimal_replicates, total_variance
@@ -34,6 +34,7 @@ from .total_variance import optimal_replicates, total_variance
 PILOT = (64, 8)
 TIMES = 49
 MAX_REPLICATES = 64
+PILOT_MAY_FAIL = 0.5  # share of draws; whether too many fail is for the runs after the pilot to say
 # More draws make the search for neighbours slow and the effects little sharper.
 MOST_FOR_SHAPLEY, MOST_PARAMETERS = 1000, 20
 
@@ -98,7 +99,8 @@ def decompose(
         epistemic `parameter` and `quantity`: Shapley effects on what is expected given the parameters).
 
     Raises:
-        InputError: settings out of range, too many failed runs, a quantity that does not vary.
+        InputError: settings out of range; no quantity whose runs succeed and vary. Where some do, the others are NaN
+            with a `reason`; so are outputs whose noise has no variance, named in `not_over_time` of /variance.
     """
     tree = with_separation(study, results.check_tree(study, tree))
     findings = check_settings(n=n, runs=runs, confidence=confidence)
@@ -113,7 +115,10 @@ def decompose(
             study, quantities, draws, runs, confidence, seed, jax.random.fold_in(key, 0)
         )
         update(1, "variance of the quantities")
-        over_time = _variance_over_time(study, quantities, draws, runs, confidence, seed, jax.random.fold_in(key, 1))
+        over_time, left_out = _variance_over_time(
+            study, quantities, draws, runs, confidence, seed, jax.random.fold_in(key, 1)
+        )
+        variance.attrs["not_over_time"] = json.dumps(left_out)
         update(2, "variance over time")
         # The posterior alone would be one input, with all the variance.
         wanted = draws is None or bool(study.model.space.aleatory)
@@ -172,20 +177,24 @@ def _evaluate(study: Study, theta: Theta, design: Design, key):
 
 def _values(study: Study, quantities: Mapping[str, Quantity], theta: Theta, key) -> xr.DataArray:
     """The quantities of every run, `(run, quantity)`; runs are shared between quantities of the same design."""
-    done: dict[int, object] = {}
-    columns = []
+    done: dict[int, Run] = {}
+    columns, events = [], []
     for quantity in quantities.values():
         design = quantity.design
         if id(design) not in done:
             done[id(design)] = _evaluate(study, theta, design, key)
-        outputs = done[id(design)].outputs
-        columns.append(jax.jit(jax.vmap(lambda o, q=quantity: q.function(o, q.design)))(outputs))
+        run = done[id(design)]
+        value = np.asarray(jax.jit(jax.vmap(quantity.value))(run.outputs, theta))
+        events.append(value.dtype == bool)
+        # a failed run has no event either: NaN exceeds no threshold
+        known = (np.asarray(run.result) == 0) | (not quantity.needs_run(study.model))
+        columns.append(np.where(known, value.astype(float), np.nan))
     failed = np.concatenate([np.asarray(run.result) for run in done.values()])
     return xr.DataArray(
         np.stack(columns, axis=-1),
         dims=("run", "quantity"),
         coords={"quantity": list(quantities)},
-        attrs={"failed": study.model.dynamics.failures(failed)},
+        attrs={"failed": study.model.dynamics.failures(failed), "events": events},
     )
 
 
@@ -196,8 +205,7 @@ def _quantity_variance(study, quantities, draws, runs, confidence, seed, key):
     replicates = 2
     if random:
         pilot = _values(study, quantities, _new_units(study, draws, *PILOT, pilot_key), run_key)
-        parts = total_variance(pilot.values.reshape(*PILOT, -1), confidence=confidence, seed=seed)
-        replicates = _replicates(parts)
+        replicates = _replicates(pilot.values.reshape(*PILOT, -1), confidence, seed)
     count = max(runs // replicates, 32)
     theta = _new_units(study, draws, count, replicates, main_key)
     y = _values(study, quantities, theta, run_key)
@@ -216,6 +224,7 @@ def _quantity_variance(study, quantities, draws, runs, confidence, seed, key):
         dataset.assign(
             mean=("quantity", np.nanmean(flat, axis=0)),
             interval=(("bound", "quantity"), quantile),
+            event=("quantity", np.array(y.attrs["events"])),
             unit=("quantity", [q.unit for q in quantities.values()]),
             doc=("quantity", [q.doc for q in quantities.values()]),
         )
@@ -261,23 +270,34 @@ def _shapley(
     return xr.concat(parts, "quantity", combine_attrs="override") if parts else None
 
 
-def _replicates(pilot: xr.Dataset) -> int:
-    """The best number of replicates, median over quantities; an unresolved epistemic part counts at its upper end."""
-    epistemic = np.where(pilot.epistemic > 0, pilot.epistemic, pilot.epistemic_upper)
-    pairs = [(e, a) for e, a in zip(epistemic, pilot.aleatory.values, strict=True) if e > 0 and a >= 0]
+def _replicates(values: np.ndarray, confidence: float, seed: int) -> int:
+    """The best number of replicates by a pilot (draw, replicate, quantity), median over quantities.
+
+    An unresolved epistemic part counts at its upper end; a quantity that does not vary in the pilot does not count.
+    """
+    lost = (~np.isnan(values)).sum(axis=1) < 2
+    usable = unusable_outputs(np.where(lost[:, None], np.nan, values), lost, PILOT_MAY_FAIL) == Unusable.NO
+    pairs = []
+    if usable.any():
+        parts = total_variance(values[..., usable], max_failed=PILOT_MAY_FAIL, confidence=confidence, seed=seed)
+        epistemic = np.where(parts.epistemic > 0, parts.epistemic, parts.epistemic_upper)
+        pairs = [(e, a) for e, a in zip(epistemic, parts.aleatory.values, strict=True) if e > 0 and a >= 0]
     best = [optimal_replicates(float(e), float(a)) for e, a in pairs] or [MAX_REPLICATES]
     return int(np.clip(np.median(best), 2, MAX_REPLICATES))
 
 
-def _variance_over_time(study, quantities, draws, runs, confidence, seed, key) -> xr.Dataset | None:
-    """Parts of the variance of one measurement in a new unit, at `TIMES` instants of the first quantity's design."""
+def _variance_over_time(study, quantities, draws, runs, confidence, seed, key):
+    """/variance_over_time (None without any), and why outputs are left out of it.
+
+    Parts of the variance of one measurement in a new unit, at `TIMES` instants of the first quantity's design.
+    """
     measured = [name for name in study.model.outputs if name in study.model.noise]
     if not measured:
-        return None
+        return None, {}
     design = next(iter(quantities.values())).design
     finite = np.flatnonzero(np.isfinite(design.times))
     if len(np.unique(design.times[finite])) < 2:
-        return None
+        return None, {}
     new_key, run_key = jax.random.split(key)
     replicates = 8 if study.model.space.aleatory or study.model.stochastic else 2
     count = max(runs // 2 // replicates, 32)
@@ -286,18 +306,26 @@ def _variance_over_time(study, quantities, draws, runs, confidence, seed, key) -
     picked = finite[np.unique(np.linspace(0, finite.size - 1, TIMES).astype(int))]
     # Inside their domains: else draws whose outputs fall below zero by rounding drop out, those of the smallest values.
     known_of = noise_values_of_runs(study.model, theta, design, outputs)
-    parts = []
+    parts, left_out = [], {}
     for name in measured:
         noise = study.model.noise[name]
         known = {of: each[:, picked] if each.shape[1] > 1 else each for of, each in known_of[name].items()}
         shape = (count, replicates, len(picked))
-        y = np.asarray(noise.mean(known) + 0 * outputs[name][:, picked]).reshape(shape)
-        noise_variance = np.broadcast_to(np.asarray(noise.variance(known)), (count * replicates, len(picked))).reshape(
-            shape
+        ran = np.isfinite(np.asarray(outputs[name][:, picked])).reshape(shape)
+        y, noise_variance = (
+            np.broadcast_to(np.asarray(moment), (count * replicates, len(picked))).reshape(shape)
+            for moment in (noise.mean(known), noise.variance(known))
         )
+        without = ran & ~(np.isfinite(noise_variance) & np.isfinite(y))
+        if without.any():
+            share = 100 * without.sum() / ran.sum()
+            left_out[name] = f"its noise, {noise!r}, has no finite variance in {share:.3g} % of the runs"
+            continue
+        y = np.where(ran, y, np.nan)
         # At the start every run may be the same: nothing to split there.
         varies = np.nanstd(y, axis=(0, 1)) > 1e-9 * max(np.nanmax(np.abs(y)), 1e-300)
         if not varies.any():
+            left_out[name] = "every run gives the same values"
             continue
         split = total_variance(
             y[..., varies], measurement_variance=noise_variance[..., varies], confidence=confidence, seed=seed
@@ -306,9 +334,9 @@ def _variance_over_time(study, quantities, draws, runs, confidence, seed, key) -
         split = split.drop_vars(time_dim, errors="ignore").rename({time_dim: "time"})
         parts.append(split.assign_coords(time=np.asarray(design.times)[picked][varies]).expand_dims(output=[name]))
     if not parts:
-        return None
-    dataset = xr.concat(parts, dim="output", join="outer") if len(parts) > 1 else parts[0]
-    return dataset.assign_attrs({**dataset.attrs, "epistemic_from": "posterior" if draws else "prior"})
+        return None, left_out
+    dataset = xr.concat(parts, dim="output", join="outer", fill_value={"reason": ""}) if len(parts) > 1 else parts[0]
+    return dataset.assign_attrs({**dataset.attrs, "epistemic_from": "posterior" if draws else "prior"}), left_out
 
 
 def _sobol(study, quantities, draws, n, second_order, confidence, seed, key) -> xr.Dataset:
@@ -339,6 +367,8 @@ class _Simulated:
     def of(cls, study: Study, quantities: Mapping[str, Quantity]) -> "_Simulated":
         space = study.model.space
         needed = set(study.model.dynamics.parameters_used(study.model, next(iter(quantities.values())).design))
+        for quantity in quantities.values():
+            needed |= set(quantity.parameters_used(study.model))
         for name in reversed(space.names):
             if name in needed:
                 needed |= set(space[name].names)

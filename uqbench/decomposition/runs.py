@@ -12,6 +12,7 @@ The `..._findings` return sentences rather than raise, so that everything that i
 """
 
 from collections.abc import Sequence
+from enum import Enum
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -25,6 +26,49 @@ MEMORY = 2**24  # floats in the largest array of per-row products; more outputs 
 MINIMUM_BASE_SAMPLES = 8
 # A rank correlation of samples is an accident below either.
 DEPENDENT, STANDARD_ERRORS = 0.15, 6.0
+
+
+class Unusable(Enum):
+    """Why the runs of an output have no variance to analyse; the value is the sentence for the user."""
+
+    NO = ""
+    INFINITE = "some of its runs are infinite, so the variance does not exist"
+    FAILED = "too many of its runs failed"
+    CONSTANT = "every run gives the same value, so there is no variance to split"
+
+
+def unusable_outputs(values: np.ndarray, lost: np.ndarray, max_failed: float) -> np.ndarray:
+    """An `Unusable` for each output.
+
+    Args:
+        values: (..., outputs), NaN where not used.
+        lost: (n, outputs) which samples failed.
+        max_failed: share of them that is allowed.
+    """
+    axes = tuple(range(values.ndim - 1))
+    finite = np.where(np.isfinite(values), values, np.nan)
+    empty = np.isnan(finite).all(axis=axes)
+    some = np.where(empty, 0.0, finite)
+    largest = np.nanmax(some, axis=axes)
+    constant = ~empty & (largest - np.nanmin(some, axis=axes) <= 1e-13 * np.abs(largest))
+    few = (lost.mean(axis=0) > max_failed) | (len(lost) - lost.sum(axis=0) < MINIMUM_BASE_SAMPLES)
+    found = np.full(values.shape[-1], Unusable.NO)
+    found[constant] = Unusable.CONSTANT
+    found[few] = Unusable.FAILED
+    found[np.isinf(values).any(axis=axes)] = Unusable.INFINITE
+    return found
+
+
+def sentences(reasons: np.ndarray) -> np.ndarray:
+    """The sentences of an array of `Unusable`."""
+    return np.array([reason.value for reason in reasons.ravel()], dtype=str).reshape(reasons.shape)
+
+
+def in_place(values: np.ndarray, usable: np.ndarray) -> np.ndarray:
+    """Results (..., usable outputs) at the places of their outputs (..., outputs), NaN at the others."""
+    placed = np.full((*values.shape[:-1], usable.size), np.nan)
+    placed[..., usable] = values
+    return placed
 
 
 def arranged_runs(plan: "SobolPlan", y, findings: list[str]) -> tuple[np.ndarray, tuple[str, ...], dict]:
@@ -120,26 +164,19 @@ def value_findings(values, lost, max_failed, shape, dims, what: str) -> list[str
         where = [dict(zip(dims, map(int, np.unravel_index(k, shape)), strict=True)) for k in np.flatnonzero(flags)]
         return f"output{'s' if len(where) > 1 else ''} {', '.join(map(str, where[:5]))}{' ...' * (len(where) > 5)}"
 
-    axes = tuple(range(values.ndim - 1))
-    infinite = np.isinf(values).sum(axis=axes)
+    reasons = unusable_outputs(values, lost, max_failed)
+    infinite, bad, constant = (reasons == each for each in (Unusable.INFINITE, Unusable.FAILED, Unusable.CONSTANT))
     if infinite.any():
         findings.append(
-            f"{name(infinite)}: {infinite.sum()} infinite values; the variance does not exist. "
+            f"{name(infinite)}: {np.isinf(values).sum()} infinite values; the variance does not exist. "
             "Bound the inputs, or set failed runs to NaN."
         )
-    bad = (lost.mean(axis=0) > max_failed) | (n - lost.sum(axis=0) < MINIMUM_BASE_SAMPLES)
-    bad &= infinite == 0
     if bad.any():
         findings.append(
             f"{name(bad)}: up to {lost.sum(axis=0)[bad].max()} of {n} {what} have failed runs; allowed is a share of "
             f"{max_failed} with {MINIMUM_BASE_SAMPLES} left. Find out why they fail, restrict the inputs, or raise "
             "`max_failed` knowing that the result then speaks of the runs that succeed."
         )
-    finite = np.where(np.isfinite(values), values, np.nan)
-    empty = np.isnan(finite).all(axis=axes)
-    some = np.where(empty, 0.0, finite)
-    constant = np.nanmax(some, axis=axes) - np.nanmin(some, axis=axes) <= 1e-13 * np.abs(np.nanmax(some, axis=axes))
-    constant &= ~empty
     if constant.any():
         findings.append(
             f"{name(constant)}: every run gives the same value, so there is no variance to split. Leave it out."

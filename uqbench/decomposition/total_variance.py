@@ -23,10 +23,14 @@ from ..errors import InputError
 from .runs import (
     MEMORY,
     MINIMUM_BASE_SAMPLES,
+    Unusable,
     bootstrap_counts,
+    in_place,
     output_labels,
     replicate_moments,
+    sentences,
     setting_findings,
+    unusable_outputs,
     value_findings,
 )
 
@@ -72,10 +76,11 @@ def total_variance(
     Returns:
         `epistemic`, `aleatory`, (`measurement`) and `total`, their sum, `(output...)` in squared units of `y`, and
         `epistemic_share`, `aleatory_share`, (`measurement_share`), which sum to 1. Each with `_standard_error`,
-        `_lower`, `_upper`. `n_valid` counts the draws used, `n_runs` the runs.
+        `_lower`, `_upper`. `n_valid` counts the draws used, `n_runs` the runs. An output without a variance to split (a
+        constant one, infinite values, too many failed runs) is NaN, and `reason` says why; it is "" for the others.
 
     Raises:
-        InputError: with every finding: fewer than 2 replicates or 8 draws, infinite values, failed runs, bad variances.
+        InputError: with every finding: fewer than 2 replicates or 8 draws, bad variances, no output that can be split.
 
     Example:
         >>> import numpy as np
@@ -91,11 +96,14 @@ def total_variance(
     runs, noise = (None if x is None else x.reshape(*x.shape[:2], -1) for x in (runs, noise))
     rows, valid, count, scale = _rows(runs, noise)
     used = np.where(valid[:, None], runs, np.nan)
-    findings = value_findings(used, ~valid, max_failed, shape, dims, "draws (each with two runs at least)")
-    if findings:
+    reasons = unusable_outputs(used, ~valid, max_failed)
+    usable = reasons == Unusable.NO
+    if not usable.any():
+        findings = value_findings(used, ~valid, max_failed, shape, dims, "draws (each with two runs at least)")
         raise InputError("total_variance", findings)
     parts = ["epistemic", "aleatory", "measurement"][: rows.shape[1] - 1]
-    table = split_of_rows(rows, valid, scale, confidence, resamples, seed)
+    table = split_of_rows(rows[..., usable], valid[:, usable], scale[usable], confidence, resamples, seed)
+    table = in_place(table, usable)
     names = [*parts, "total", *(f"{part}_share" for part in parts)]
     suffixes = ("", "_standard_error", "_lower", "_upper")
     data = {
@@ -105,6 +113,7 @@ def total_variance(
     }
     data["n_valid"] = (dims, valid.sum(axis=0).reshape(shape))
     data["n_runs"] = (dims, np.where(valid, count, 0).sum(axis=0).reshape(shape))
+    data["reason"] = (dims, sentences(reasons).reshape(shape))
     attrs = {
         "estimator": "analysis of variance, unbiased for any number of replicates",
         "interval": "studentised bootstrap over draws, shifted logarithm, union of symmetric and equal-tailed",

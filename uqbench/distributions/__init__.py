@@ -14,6 +14,7 @@ from .counts import Binomial as Binomial
 from .counts import NegativeBinomial as NegativeBinomial
 from .counts import Poisson as Poisson
 from .location_scale import Cauchy as Cauchy
+from .location_scale import Laplace as Laplace
 from .location_scale import Normal as Normal
 from .location_scale import StudentT as StudentT
 from .positive import Exponential as Exponential

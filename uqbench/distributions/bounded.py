@@ -4,7 +4,7 @@ An argument that moves the support has no Fisher information: its score has no z
 that nobody takes "undefined" for "tells nothing".
 """
 
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,8 +14,8 @@ from jax.scipy import special
 
 from .arguments import LOWER, LOWER_OR_NONE, POSITIVE, POSITIVE_UPPER, REAL, UPPER, UPPER_OR_NONE
 from .base import Distribution
-from .location_scale import Normal
 from .matrices import elementwise_jacobian, matrix
+from .normal_tails import log_mills_ratio, log_tail_ratio, normal_mass, tail_distance, tail_fraction
 from .special import NODES, WEIGHTS, beta_tails, log_beta, trigamma
 
 
@@ -76,25 +76,25 @@ class LogUniform(Distribution):
 
     @staticmethod
     def _logpdf(x, lower, upper):
-        return -jnp.log(x) - jnp.log(jnp.log(upper / lower))
+        return -jnp.log(x) - jnp.log(_log_ratio(lower, upper))
 
     @staticmethod
     def _tails(x, lower, upper):
-        width = jnp.log(upper / lower)
-        return jnp.log(x / lower) / width, jnp.log(upper / x) / width
+        width = _log_ratio(lower, upper)
+        return _log_ratio(lower, x) / width, _log_ratio(x, upper) / width
 
     @staticmethod
     def _quantile(u, lower, upper):
         # Rounding of the exponential may leave the support by a unit in the last place.
-        return jnp.clip(lower * jnp.exp(u * jnp.log(upper / lower)), lower, upper)
+        return jnp.clip(lower * jnp.exp(u * _log_ratio(lower, upper)), lower, upper)
 
     @staticmethod
     def _mean(lower, upper):
-        return (upper - lower) / jnp.log(upper / lower)
+        return (upper - lower) / _log_ratio(lower, upper)
 
     @staticmethod
     def _variance(lower, upper):
-        width, mean = jnp.log(upper / lower), LogUniform._mean(lower, upper)
+        width, mean = _log_ratio(lower, upper), LogUniform._mean(lower, upper)
         return (upper - lower) * (upper + lower) / (2 * width) - mean**2
 
     @staticmethod
@@ -155,13 +155,15 @@ class Beta(Distribution):
 class TruncatedNormal(Distribution):
     """TruncatedNormal(mu, sigma, lower=-inf, upper=inf): a Normal(mu, sigma) known to lie between two bounds.
 
-    `mu` and `sigma` are those of the Normal before truncation. The quantile is in closed form and holds while a bound
-    lies within 37 sigma of `mu`. The bounds have no Fisher information (NaN); that of `mu` and `sigma` is by
-    quadrature.
+    `mu` and `sigma` are those of the Normal before truncation. However far `mu` lies outside the bounds, everything is
+    counted from the bound that is nearer to it, relative to the tail of the Normal there. The bounds have no Fisher
+    information (NaN); that of `mu` and `sigma`, and the moments, are by quadrature.
 
     Example:
         >>> TruncatedNormal("mu", 1, lower=0)
         TruncatedNormal(mu='mu', sigma=1, lower=0, upper=inf)
+        >>> round(float(TruncatedNormal(50, 1, 3, 4).ppf(0.5)), 6)
+        3.984941
     """
 
     parametrisations = (("mu", "sigma", "lower", "upper"),)
@@ -174,31 +176,35 @@ class TruncatedNormal(Distribution):
 
     @staticmethod
     def _logpdf(x, mu, sigma, lower, upper):
-        return Normal._logpdf(x, mu, sigma) - _log_normal_mass(*_standard_bounds(mu, sigma, lower, upper))
+        around, beside = _AroundMode.of(mu, sigma, lower, upper), _BesideMode.of(mu, sigma, lower, upper)
+        inside = -0.5 * ((x - mu) / sigma) ** 2 - 0.5 * np.log(2 * np.pi) - jnp.log(around.mass)
+        return jnp.where(around.holds, inside, beside.log_density(beside.distance(x, sigma))) - jnp.log(sigma)
 
     @staticmethod
     def _tails(x, mu, sigma, lower, upper):
-        z, (a, b) = (x - mu) / sigma, _standard_bounds(mu, sigma, lower, upper)
-        mass = _log_normal_mass(a, b)
-        return jnp.exp(_log_normal_mass(a, z) - mass), jnp.exp(_log_normal_mass(z, b) - mass)
+        around, beside = _AroundMode.of(mu, sigma, lower, upper), _BesideMode.of(mu, sigma, lower, upper)
+        z = jnp.where(around.holds, (x - mu) / sigma, 0.0)
+        below, above = normal_mass(around.a, z), normal_mass(z, around.b)
+        near, far = beside.tails(beside.distance(x, sigma))
+        return (
+            jnp.where(around.holds, below / around.mass, jnp.where(beside.right, near, far)),
+            jnp.where(around.holds, above / around.mass, jnp.where(beside.right, far, near)),
+        )
 
     @staticmethod
     def _quantile(u, mu, sigma, lower, upper):
-        # Interpolate the probabilities of the bounds in both tails, and invert the smaller of the two.
-        a, b = (jnp.clip(bound, -39, 39) for bound in _standard_bounds(mu, sigma, lower, upper))
-        below = (1 - u) * special.ndtr(a) + u * special.ndtr(b)
-        above = (1 - u) * special.ndtr(-a) + u * special.ndtr(-b)
-        tail = special.ndtri(jnp.minimum(below, above))
-        return jnp.clip(mu + sigma * jnp.where(below < above, tail, -tail), lower, upper)
+        around, beside = _AroundMode.of(mu, sigma, lower, upper), _BesideMode.of(mu, sigma, lower, upper)
+        distance = sigma * beside.quantile(jnp.where(beside.right, u, 1 - u), jnp.where(beside.right, 1 - u, u))
+        outside = jnp.where(beside.right, beside.bound + distance, beside.bound - distance)
+        return jnp.clip(jnp.where(around.holds, mu + sigma * around.quantile(u), outside), lower, upper)
 
     @staticmethod
     def _mean(mu, sigma, lower, upper):
-        return mu + sigma * _truncated_moments(mu, sigma, lower, upper)[0]
+        return _truncated_moments(mu, sigma, lower, upper)[0]
 
     @staticmethod
     def _variance(mu, sigma, lower, upper):
-        first, second = _truncated_moments(mu, sigma, lower, upper)
-        return sigma**2 * (second - first**2)
+        return _truncated_moments(mu, sigma, lower, upper)[1]
 
     @staticmethod
     def _information(mu, sigma, lower, upper):
@@ -216,28 +222,107 @@ class TruncatedNormal(Distribution):
         return information.at[..., :2, :2].set(block)
 
 
-def _standard_bounds(mu: Array, sigma: Array, lower: Array, upper: Array) -> tuple[Array, Array]:
-    """Bounds in units of sigma from mu, with an infinite one put so far out that nothing is left beyond it."""
-
-    def standard(bound):
-        infinite = jnp.isinf(bound)
-        distance = (jnp.where(infinite, 0.0, bound) - mu) / sigma
-        return jnp.clip(jnp.where(infinite, jnp.sign(bound) * 1e8, distance), -1e8, 1e8)
-
-    return standard(lower), standard(upper)
+def _log_ratio(smaller: Array, larger: Array) -> Array:
+    """log(larger / smaller), to its own relative accuracy where the two are close."""
+    return jnp.log1p((larger - smaller) / smaller)
 
 
-def _log_normal_mass(a: Array, b: Array) -> Array:
-    """Log-probability that a standard normal lies between a < b, in whichever tail is thinner."""
-    right = a + b > 0
-    low, high = jnp.where(right, -b, a), jnp.where(right, -a, b)
-    log_high = special.log_ndtr(high, series_order=10)
-    return log_high + jnp.log1p(-jnp.exp(special.log_ndtr(low, series_order=10) - log_high))
+# Standard deviations beyond which a bound makes no difference: to a Normal, and to the tail of one.
+FAR, ENDLESS = 40.0, 1e9
+# A Gauss-Legendre rule that holds where the density of a Normal is not negligible, from 9 deviations to 9.
+MOMENT_NODES, MOMENT_WEIGHTS = np.polynomial.legendre.leggauss(64)
+
+
+class _AroundMode(NamedTuple):
+    """A standard normal between bounds a <= 0 <= b; harmless numbers where the bounds are others."""
+
+    holds: Array
+    a: Array
+    b: Array
+    mass: Array
+
+    @classmethod
+    def of(cls, mu: Array, sigma: Array, lower: Array, upper: Array) -> "_AroundMode":
+        holds = (lower <= mu) & (mu <= upper)
+
+        def standard(bound, nowhere):
+            known = holds & jnp.isfinite(bound)
+            return jnp.clip(jnp.where(known, (jnp.where(known, bound, 0.0) - mu) / sigma, nowhere), -FAR, FAR)
+
+        a, b = standard(lower, -FAR), standard(upper, FAR)
+        return cls(holds, a, b, normal_mass(a, b))
+
+    def quantile(self, u: Array) -> Array:
+        # Near the mode by the error function, which is small there; else invert the thinner of the two tails.
+        central = (1 - u) * special.erf(self.a / np.sqrt(2)) + u * special.erf(self.b / np.sqrt(2))
+        near = jnp.abs(central) < 0.5
+        middle = np.sqrt(2) * special.erfinv(jnp.where(near, central, 0.0))
+        below = (1 - u) * special.ndtr(self.a) + u * special.ndtr(self.b)
+        above = (1 - u) * special.ndtr(-self.a) + u * special.ndtr(-self.b)
+        tail = special.ndtri(jnp.where(near, 0.25, jnp.minimum(below, above)))
+        return jnp.where(near, middle, jnp.where(below < above, tail, -tail))
+
+
+class _BesideMode(NamedTuple):
+    """A standard normal between two bounds on one side of 0, counted outwards from the nearer one, `start` > 0.
+
+    Harmless numbers where the bounds are on both sides.
+    """
+
+    right: Array  # whether the bounds lie to the right of the mode
+    bound: Array  # the nearer one, in natural units
+    start: Array
+    width: Array
+
+    @classmethod
+    def of(cls, mu: Array, sigma: Array, lower: Array, upper: Array) -> "_BesideMode":
+        right, left = lower > mu, upper < mu
+        bound = jnp.where(right, lower, jnp.where(left, upper, mu))
+        endless = ~(jnp.isfinite(lower) & jnp.isfinite(upper)) | ~(right | left)
+        width = (jnp.where(endless, 0.0, upper) - jnp.where(endless, 0.0, lower)) / sigma
+        start = jnp.where(right, bound - mu, mu - bound) / sigma
+        return cls(right, bound, start, jnp.where(endless, ENDLESS, width))
+
+    def distance(self, x: Array, sigma: Array) -> Array:
+        """How far `x` lies beyond the nearer bound, in standard deviations; 0 where the mode is between the bounds."""
+        return jnp.where(self.start > 0, jnp.where(self.right, x - self.bound, self.bound - x) / sigma, 0.0)
+
+    def log_density(self, s: Array) -> Array:
+        mass = jnp.log(tail_fraction(self.start, self.width))
+        return -0.5 * s * (2 * self.start + s) - log_mills_ratio(self.start) - mass
+
+    def tails(self, s: Array) -> tuple[Array, Array]:
+        """The probability of being nearer to the mode than `s` beyond the bound, and that of being further away."""
+        mass, rest = tail_fraction(self.start, self.width), jnp.maximum(self.width - s, 0.0)
+        beyond = jnp.exp(log_tail_ratio(self.start, s)) * tail_fraction(self.start + s, rest)
+        return tail_fraction(self.start, s) / mass, beyond / mass
+
+    def quantile(self, nearer: Array, further: Array) -> Array:
+        """The distance beyond the bound, by the probabilities of smaller and of larger ones."""
+        mass = tail_fraction(self.start, self.width)
+        by_nearer = jnp.log1p(-jnp.minimum(nearer, 0.5) * mass)
+        by_further = jnp.logaddexp(log_tail_ratio(self.start, self.width), jnp.log(further) + jnp.log(mass))
+        return tail_distance(-jnp.where(nearer < 0.5, by_nearer, by_further), self.start)
 
 
 def _truncated_moments(mu: Array, sigma: Array, lower: Array, upper: Array) -> tuple[Array, Array]:
-    """First and second moment of a standard normal between bounds (Johnson, Kotz and Balakrishnan 1994, ch. 13)."""
-    a, b = _standard_bounds(mu, sigma, lower, upper)
-    mass = _log_normal_mass(a, b)
-    at_a, at_b = (jnp.exp(Normal._logpdf(bound, 0.0, 1.0) - mass) for bound in (a, b))
-    return at_a - at_b, 1 + a * at_a - b * at_b
+    """Mean and variance, by Gauss-Legendre quadrature about the point of the support where the density is largest.
+
+    The closed forms (Johnson, Kotz and Balakrishnan 1994, ch. 13) are differences of nearly equal numbers where the
+    bounds are close or far out.
+    """
+    mode = jnp.clip(mu, lower, upper)
+    outwards = jnp.abs(mode - mu) / sigma
+    # exp(-45) of the density at the mode is below rounding
+    reach = 90 / (outwards + jnp.sqrt(outwards**2 + 90))
+    first, last = (
+        jnp.clip(jnp.where(jnp.isinf(bound), jnp.sign(bound) * FAR, (bound - mode) / sigma), -reach, reach)
+        for bound in (lower, upper)
+    )
+    half = ((last - first) / 2)[..., None]
+    z = (first + (last - first) / 2)[..., None] + half * jnp.asarray(MOMENT_NODES)
+    offset = ((mode - mu) / sigma)[..., None]
+    density = jnp.asarray(MOMENT_WEIGHTS) * jnp.exp(-0.5 * z * (2 * offset + z))
+    mass = density.sum(axis=-1)
+    mean = (density * z).sum(axis=-1) / mass
+    return mode + sigma * mean, sigma**2 * (density * (z - mean[..., None]) ** 2).sum(axis=-1) / mass

@@ -97,6 +97,50 @@ class Cauchy(Distribution):
         return matrix([[0.5 * beta**-2, 0.0], [0.0, 0.5 * beta**-2]])
 
 
+class Laplace(Distribution):
+    """Laplace(mu, b): median `mu`, mean absolute deviation `b`; noise for which the best fit is that of least absolute
+    deviations.
+
+    Fisher information: the density has a corner at `mu`, where the score jumps from -1 / b to 1 / b; its square is 1 /
+    b^2 on both sides (Kotz, Kozubowski and Podgorski 2001, doi:10.1007/978-1-4612-0173-1).
+
+    Example:
+        >>> float(Laplace("C", 0.5).variance({"C": 3.0}))
+        0.5
+    """
+
+    parametrisations = (("mu", "b"),)
+    domains: ClassVar = {"mu": REAL, "b": POSITIVE}
+
+    @staticmethod
+    def _logpdf(x, mu, b):
+        return -jnp.abs(x - mu) / b - jnp.log(2 * b)
+
+    @staticmethod
+    def _tails(x, mu, b):
+        z = (x - mu) / b
+        tail = 0.5 * jnp.exp(-jnp.abs(z))
+        rest = 0.5 - 0.5 * jnp.expm1(-jnp.abs(z))
+        return jnp.where(z < 0, tail, rest), jnp.where(z < 0, rest, tail)
+
+    @staticmethod
+    def _quantile(u, mu, b):
+        # the logarithm of twice the smaller tail
+        return mu + b * jnp.where(u < 0.5, 1.0, -1.0) * jnp.log(2 * jnp.minimum(u, 1 - u))
+
+    @staticmethod
+    def _mean(mu, b):
+        return mu
+
+    @staticmethod
+    def _variance(mu, b):
+        return 2 * b**2
+
+    @staticmethod
+    def _information(mu, b):
+        return matrix([[b**-2, 0.0], [0.0, b**-2]])
+
+
 class StudentT(Distribution):
     """StudentT(nu, mu, sigma): `nu` degrees of freedom around `mu` with scale `sigma`.
 

@@ -128,7 +128,9 @@ class HalfCauchy(HalfLine):
 
     @staticmethod
     def _quantile(u, beta):
-        return beta * jnp.tan(np.pi / 2 * u)
+        # the tangent of a small angle, or the cotangent of its complement: no cancellation in either tail
+        angle = np.pi / 2 * jnp.minimum(u, 1 - u)
+        return beta * jnp.where(u < 0.5, jnp.tan(angle), 1 / jnp.tan(angle))
 
     @staticmethod
     def _mean(beta):

@@ -22,6 +22,7 @@ from ..distributions import (
     Gamma,
     HalfCauchy,
     HalfNormal,
+    Laplace,
     LogNormal,
     LogUniform,
     Normal,
@@ -122,7 +123,9 @@ def _from_chaospy(dist) -> Distribution:
     if family is None:
         what = "" if core is dist else f" (inside it: {type(core).__name__})"
         hint = "use TruncNormal, or " if type(core).__name__ == "Trunc" else ""
-        known = "Uniform, Normal, LogNormal, Exponential, Gamma, Beta, LogUniform, TruncNormal, StudentT, Cauchy"
+        known = (
+            "Uniform, Normal, LogNormal, Exponential, Gamma, Beta, LogUniform, TruncNormal, StudentT, Cauchy, Laplace"
+        )
         raise InputError("", [f"{dist}{what} has no counterpart here; {hint}give one of {known}."])
     numbers = {key: float(np.ravel(value)[0]) for key, value in core._parameters.items()}
     found = family(shift, scale, **numbers) if scale > 0 else None
@@ -177,6 +180,7 @@ CHAOSPY: dict[str, Callable[..., Distribution | None]] = {
     "uniform": lambda shift, scale: Uniform(shift - scale, shift + scale),
     "normal": lambda shift, scale: Normal(shift, scale),
     "cauchy": lambda shift, scale: Cauchy(shift, scale),
+    "laplace": lambda shift, scale: Laplace(shift, scale),
     "student_t": lambda shift, scale, a: StudentT(a, shift, scale),
     "trunc_normal": lambda shift, scale, a, b, mu, sigma: truncated_normal(
         shift + scale * a, shift + scale * b, shift + scale * mu, scale * sigma
@@ -207,6 +211,7 @@ TO_CHAOSPY: dict[str, Callable[..., tuple[str, dict[str, float]]]] = {
     "Gamma": lambda alpha, beta: ("Gamma", {"shape": alpha, "scale": 1 / beta}),
     "Beta": lambda alpha, beta: ("Beta", {"alpha": alpha, "beta": beta}),
     "StudentT": lambda nu, mu, sigma: ("StudentT", {"df": nu, "mu": mu, "sigma": sigma}),
+    "Laplace": lambda mu, b: ("Laplace", {"mu": mu, "sigma": b}),
     "Cauchy": lambda alpha, beta: ("Cauchy", {"scale": beta, "shift": alpha}),
 }
 

@@ -1,6 +1,7 @@
 """The forward model: parameters in, outputs over time out."""
 
 from ..systems import Run as Run
+from ..systems.protocol import names_used as names_used
 from .description import GRADIENTS as GRADIENTS
 from .description import Model as Model
 from .digest import digest as digest

@@ -12,7 +12,7 @@ from ..errors import InputError
 from ..results import group
 from .drawing import COLOURS, COLUMNS, PALETTE, WIDTH, hide_spare, kernel_density, styled, window, with_unit
 from .sentences import input_label, part_label
-from .tables import described, output_unit, parts, percent, time_unit, unit_name, unit_text
+from .tables import described, output_unit, parts, percent, time_unit, unit_name, unit_text, with_variance
 
 
 @styled
@@ -137,7 +137,7 @@ def variance_stack(tree: xr.DataTree) -> Figure:
     Raises:
         InputError: where the group is missing.
     """
-    dataset = _needed(tree, "variance")
+    dataset = with_variance(_needed(tree, "variance"))
     names = parts(dataset)
     quantities = [str(name) for name in dataset["quantity"].values]
     figure = Figure(figsize=(WIDTH, 0.75 + 0.5 * len(quantities)), layout="constrained")
@@ -211,7 +211,7 @@ def sobol_bars(tree: xr.DataTree) -> Figure:
     Raises:
         InputError: where the group is missing.
     """
-    dataset = _needed(tree, "sobol")
+    dataset = with_variance(_needed(tree, "sobol"))
     inputs = [str(name) for name in dataset["parameter"].values]
     quantities = [str(name) for name in dataset["quantity"].values]
     columns = min(len(quantities), 3)

@@ -239,8 +239,8 @@ def _variance(tree, study) -> tuple[str, list]:
     ]
     if how:
         blocks.append(Paragraph(" ".join(how), "quiet"))
-    if failed := sentences.failures(tree, "variance"):
-        blocks.append(Paragraph(failed, "flag"))
+    for said in (sentences.failures(tree, "variance"), sentences.left_out(tree, "variance")):
+        blocks += [Paragraph(said, "flag")] if said else []
     if (over_time := group(tree, "variance_over_time")) is not None:
         for index, output in enumerate(map(str, over_time["output"].values)):
             shown = f"Shares of the variance of one measurement of {output} in a new unit."
@@ -251,22 +251,35 @@ def _variance(tree, study) -> tuple[str, list]:
 
 
 def _quantities(tree: xr.DataTree) -> Table:
-    rows = [
-        [
-            Cell(str(quantity), row.get("doc", "")),
-            _with_unit(rounded(row["mean"], row["mean_error"]), row),
-            rounded(row["sd"], row["total_standard_error"] / (2 * row["sd"])),
-            # the error of a 5 % quantile is two to three times that of the mean
-            interval(row["lower"], row["upper"], 3 * row["mean_error"]),
-        ]
-        for quantity, row in tables.variance(tree).iterrows()
-    ]
+    rows: list = []
+    for quantity, row in tables.variance(tree).iterrows():
+        name, event = Cell(str(quantity), row.get("doc", "")), bool(row.get("event", False))
+        if row.get("reason"):
+            # constant, where it has a mean at all
+            mean = f"{row['mean']:.4g}" if np.isfinite(row["mean"]) else "not known"
+            rows.append([name, f"{'probability ' * event}{_with_unit(mean, row)}", "", ""])
+            continue
+        mean = rounded(row["mean"], row["mean_error"])
+        if event:
+            rows.append([name, f"probability {mean}", "", ""])
+            continue
+        rows.append(
+            [
+                name,
+                _with_unit(mean, row),
+                rounded(row["sd"], row["total_standard_error"] / (2 * row["sd"])),
+                # the error of a 5 % quantile is two to three times that of the mean
+                interval(row["lower"], row["upper"], 3 * row["mean_error"]),
+            ]
+        )
     return Table(["quantity", "mean", "standard deviation", "90 % interval"], rows, ["quantity"])
 
 
 def _parts(tree: xr.DataTree, level: str) -> Table:
     rows: list = []
     for quantity, row in tables.variance(tree).iterrows():
+        if row.get("reason"):
+            continue
         unit = unit_text(row.get("unit", ""))
         rows.append([f"{quantity}, in ({unit})²" if unit else str(quantity)])
         total = rounded(row["total"], row["total_standard_error"])
@@ -302,12 +315,12 @@ def _inputs(tree, study) -> tuple[str, list]:
     level = percent(attribute(tree, "sobol", "confidence"))
     caption = f"Sobol indices with {level} intervals. Inputs: {attribute(tree, 'sobol', 'inputs')}."
     blocks: list = [Drawing(picture, caption)]
-    if failed := sentences.failures(tree, "sobol"):
-        blocks.append(Paragraph(failed, "flag"))
+    for said in (sentences.failures(tree, "sobol"), sentences.left_out(tree, "sobol")):
+        blocks += [Paragraph(said, "flag")] if said else []
     if text := sentences.open_indices(tree):
         blocks.append(Paragraph(text, "quiet"))
     if "S2" in dataset:
-        for quantity in dataset["quantity"].values:
+        for quantity in tables.with_variance(dataset)["quantity"].values:
             heat = sensitivity_figures.second_order_map(dataset.sel(quantity=quantity))
             title = f"Second-order indices for {quantity}."
             blocks.append(Drawing(svg.inline(heat, title, f"pairs{len(blocks)}"), title))

@@ -20,6 +20,7 @@ from .tables import (
     time_unit,
     unit_name,
     unit_text,
+    with_variance,
 )
 
 _WORDS = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
@@ -339,9 +340,23 @@ def failures(tree: xr.DataTree, name: str) -> str | None:
     return f"Runs that failed and were left out: {said}."
 
 
+def left_out(tree: xr.DataTree, name: str) -> str | None:
+    """Which quantities of /variance or /sobol have no numbers, and why; outputs over time too."""
+    dataset, members = group(tree, name), {}
+    if "reason" in dataset:
+        pairs = zip(dataset["quantity"].values, dataset["reason"].values, strict=True)
+        members = {quantity: why for quantity, why in pairs if why}
+    if name == "variance":
+        over_time = attribute(tree, name, "not_over_time") or {}
+        members |= {f"{output} over time": why for output, why in over_time.items()}
+    if not members:
+        return None
+    return f"Left out: {'; '.join(f'{member}, since {why}' for member, why in members.items())}."
+
+
 def split(tree: xr.DataTree) -> str:
     """Which part of each quantity's variance dominates, where the interval tells."""
-    dataset = group(tree, "variance")
+    dataset = with_variance(group(tree, "variance"))
     dominant: dict[str, list[tuple[str, str]]] = {}
     open_ = []
     for quantity in map(str, dataset["quantity"].values):
@@ -382,7 +397,7 @@ def over_time(tree: xr.DataTree, output: str) -> str:
 
 def open_indices(tree: xr.DataTree) -> str:
     """Which inputs may or may not matter, and how many base samples would tell; empty where all is resolved."""
-    dataset = group(tree, "sobol")
+    dataset = with_variance(group(tree, "sobol"))
     if "resolved" not in dataset or bool(dataset["resolved"].all()):
         return ""
     said = []
@@ -400,7 +415,7 @@ def open_indices(tree: xr.DataTree) -> str:
 
 def inputs(tree: xr.DataTree) -> str:
     """Which input matters most for each quantity, where the intervals tell."""
-    dataset = group(tree, "sobol")
+    dataset = with_variance(group(tree, "sobol"))
     said = []
     for quantity in dataset["quantity"].values:
         chosen = dataset.sel(quantity=quantity)

@@ -217,6 +217,11 @@ def variance(tree: xr.DataTree) -> pd.DataFrame:
     return table
 
 
+def with_variance(dataset: xr.Dataset) -> xr.Dataset:
+    """/variance or /sobol without the quantities that have no variance to split."""
+    return dataset.isel(quantity=dataset["reason"].values == "") if "reason" in dataset else dataset
+
+
 def coverage(tree: xr.DataTree, output: str, level: float = 0.9) -> tuple[int, int]:
     """How many observations of `output` lie inside the central predictive interval, and of how many."""
     predicted, observed = tree["posterior_predictive"][output].values, tree["observed_data"][output].values

@@ -56,6 +56,7 @@ def _parts(dims: Dims) -> dict[str, Variable]:
         **_family(dims, {"total": "variance: sum of the parts, in squared units"}, WITH_ERROR),
         "n_valid": Variable(dims, "number", "draws of the epistemic parameters that were used"),
         "n_runs": Variable(dims, "number", "runs that were used"),
+        "reason": Variable(dims, "text", "why there is no variance to split, its numbers being NaN; empty otherwise"),
     }
 
 
@@ -257,6 +258,7 @@ GROUPS: dict[str, Group] = {
             **_parts(("quantity",)),
             "mean": Variable(("quantity",), "number", "mean, in the quantity's unit"),
             "interval": Variable(("bound", "quantity"), "number", "quantiles, in the quantity's unit"),
+            "event": Variable(("quantity",), "bool", "whether it is true or false, its mean being a probability"),
             "unit": Variable(("quantity",), "text", "unit of the quantity"),
             "doc": Variable(("quantity",), "text", "what the quantity is"),
         },
@@ -266,6 +268,7 @@ GROUPS: dict[str, Group] = {
             **FAILED,
             "draws": Attribute("int", "draws of the epistemic parameters"),
             "shapley": Attribute("text", "why there is no /shapley; empty otherwise"),
+            "not_over_time": Attribute("json", "output that is not in /variance_over_time -> why"),
         },
     ),
     "variance_over_time": Group(
@@ -298,6 +301,7 @@ GROUPS: dict[str, Group] = {
             ),
             "n_needed": Variable(("parameter", "quantity"), "number", "base samples that would tell"),
             "n_valid": Variable(("quantity",), "number", "base samples that were used"),
+            "reason": Variable(("quantity",), "text", "why there are no indices, all NaN; empty otherwise"),
         },
         coordinates={
             "parameter": Variable(

@@ -174,7 +174,7 @@ class System(Capable):
         theta, used = model.space.nominal(), set()
         for function, more in self.functions(model, design).calls.values():
             closed = jax.make_jaxpr(lambda theta, f=function, m=more: f(theta, *m))(theta)
-            used |= set(_used(closed, model.space.names))
+            used |= set(names_used(closed, model.space.names))
         return tuple(name for name in model.space.names if name in used)
 
     def errors(self, model, theta: Values, design: Design, values, names) -> Array:
@@ -230,10 +230,11 @@ def from_columns(model, design: Design, columns) -> dict:
     return outputs
 
 
-def _used(closed, names: tuple[str, ...]) -> tuple[str, ...]:
+def names_used(closed, names: tuple[str, ...]) -> tuple[str, ...]:
+    """Which entries of a dict of arrays, the first argument of a traced function, its results depend on."""
     needed = {id(v) for v in closed.jaxpr.outvars}
     for equation in reversed(closed.jaxpr.eqns):
         if any(id(v) in needed for v in equation.outvars):
             needed |= {id(v) for v in equation.invars}
-    # a dict of scalars is flattened in the order of its sorted keys
-    return tuple(name for name, v in zip(sorted(names), closed.jaxpr.invars, strict=True) if id(v) in needed)
+    # a dict of arrays is flattened in the order of its sorted keys
+    return tuple(name for name, v in zip(sorted(names), closed.jaxpr.invars, strict=False) if id(v) in needed)

@@ -22,6 +22,7 @@ and three errors are kept apart:
 """
 
 from collections.abc import Sequence
+from itertools import count
 
 import numpy as np
 import xarray as xr
@@ -37,7 +38,7 @@ from ..runs import (
 )
 from .expansion import ROUNDING, Choice, Table, bases_of, best_choices, joint_terms, univariate, weighted_rows
 from .inputs import arranged_outputs, checked_germs, expansion_findings
-from .pursuit import design_rows, held_out
+from .pursuit import DENSE_SHARE, design_rows, held_out
 
 FOLDS = 10
 EXTRAPOLATION = 100  # times the samples given: further out nothing is said
@@ -130,7 +131,10 @@ def polynomial_chaos(
     data["coefficient"][0] += centre
     settings |= {"max_failed": max_failed, "max_degree": max_degree, "q_norms": tuple(map(float, q_norms))}
     attrs = _attributes(slopes is not None, runs.shape[1]) | settings
-    attrs |= {"n": len(germs), "reason": _reason(data, len(germs), max_error)}
+    # the largest fold is left out of the samples that have to hold the terms
+    terms, rows = 1 + len(space.free), table.target.shape[1]
+    dense = next(n for n in count(terms) if terms <= DENSE_SHARE * rows * (n - np.ceil(n / FOLDS)))
+    attrs |= {"n": len(germs), "reason": _reason(data, len(germs), max_error, dense)}
     return _dataset(space, data, exponents, labels, attrs)
 
 
@@ -282,8 +286,11 @@ def _needed(n: int, half: float, full: float, bound: float, max_error: float) ->
     return n * np.exp(times) if times <= np.log(EXTRAPOLATION) else np.nan
 
 
-def _reason(data: dict[str, np.ndarray], n: int, max_error: float) -> str:
-    """Why outputs are not resolved, in one sentence, of the worst of them."""
+def _reason(data: dict[str, np.ndarray], n: int, max_error: float, dense: int) -> str:
+    """Why outputs are not resolved, in one sentence, of the worst of them.
+
+    `dense` is the number of samples that a linear expansion in all inputs takes, in every fold.
+    """
     open_ones = np.flatnonzero(~data["resolved"])
     if not len(open_ones):
         return f"resolved: the held-out error and its standard error are at most {max_error} of the variance"
@@ -291,12 +298,22 @@ def _reason(data: dict[str, np.ndarray], n: int, max_error: float) -> str:
     worst = open_ones[np.argmax(error[open_ones])]
     total = len(data["resolved"])
     which = "" if total == 1 else f" {len(open_ones)} of {total} outputs, the worst:"
-    known = data["needed"][worst]
-    advice = (
-        f"about n={int(float(f'{known:.2g}'))} needed if it goes on to fall as from n/2 to n"
-        if np.isfinite(known)
-        else "its fall with n cannot be extrapolated: noise, heavy tails, or an output that is not smooth"
-    )
+    known, used = data["needed"][worst], int(data["n_valid"][worst])
+    if used < dense:
+        # no trend from n / 2 to n tells what the dense fit will do
+        advice = (
+            f"no few terms explain it, and {used} samples cannot hold a linear term of every input, which an output "
+            f"needs that depends on many of them alike: give at least {dense}"
+        )
+    elif np.isfinite(known):
+        advice = f"about n={int(float(f'{known:.2g}'))} needed if it goes on to fall as from n/2 to n"
+    elif data["n_terms"][worst] == 1:
+        advice = (
+            "no polynomial that the samples can hold, linear ones of all inputs included, explains more than chance: "
+            "noise, or interactions of many inputs"
+        )
+    else:
+        advice = "its fall with n cannot be extrapolated: noise, heavy tails, or an output that is not smooth"
     return f"not resolved at this n:{which} n={n}; held-out error {error[worst]:.2g}, allowed {max_error}; {advice}"
 
 

@@ -162,7 +162,9 @@ def salib_analysis(
         "pawn": `minimum`, `mean`, `median`, `maximum`, `CV`, and `dummy`, the median for an input without any
         influence: what is not above it is not resolved;
         "delta": `delta`, `delta_conf`, `S1`, `S1_conf`, all by classes of equal probability (5 at 500 rows, 11 at
-        2000): what an input does within a class is not seen;
+        2000): what an input does within a class is not seen; the estimates are those of the sample as it is, whatever
+        the seed, and `delta_bias` is by how much the bootstrap finds `delta` too large, for an input without any
+        influence about half of it (Plischke, Borgonovo and Smith 2013, doi:10.1016/j.ejor.2012.11.047, subtract it);
         "hdmr": `ST`, `ST_conf`, by `term` ("a", "a/b") `Sa`, `Sb`, `S` with `_conf`, and `explained`, the sum of `S`:
         much below 1 the splines are too stiff (raise `intervals`), above 1 they fit chance, and `ST` is too large;
         and `n_valid` by output, the trajectories, points or rows used.

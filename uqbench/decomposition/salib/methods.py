@@ -12,7 +12,7 @@ from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import rankdata
+from scipy.stats import norm, rankdata
 from threadpoolctl import threadpool_limits
 
 from ...errors import InputError
@@ -192,19 +192,36 @@ def pawn(problem: dict, inputs, runs, settings: dict, how: Resampling) -> Found:
 
 
 def delta(problem: dict, inputs, runs, settings: dict, how: Resampling) -> Found:
-    """The index of the sample as it is; SALib's "balanced" one, of inputs made uniform, is the same for ranks."""
-    from SALib.analyze import delta
+    """The indices of the sample as it is, with SALib's estimators; the bootstrap gives half widths and the bias alone.
 
-    ranks = rankdata(inputs[0], axis=0) / inputs.shape[1]
-    found = delta.analyze(problem, ranks, runs[0], conf_level=how.confidence, num_resamples=how.resamples)
-    names = {"delta": "delta_raw", "delta_conf": "delta_raw_conf", "S1": "S1", "S1_conf": "S1_conf"}
-    result = {kind: (("parameter",), np.array(found[name])) for kind, name in names.items()}
-    if any(np.isnan(values).any() for _, values in result.values()):
-        notes = dict.fromkeys(note for note in found["notes"] if note)
+    `SALib.analyze.delta` takes its estimates from a resample with replacement, whose error is as large again.
+    """
+    from SALib.analyze.delta import calc_delta, sobol_first
+
+    y, n = runs[0], runs.shape[1]
+    ranks = rankdata(inputs[0], axis=0)
+    # SALib's number of classes of equal probability (Plischke, Borgonovo and Smith 2013)
+    classes = min(int(np.ceil(n ** (2 / (7 + np.tanh((1500 - n) / 500))))), 48)
+    edges, grid = np.linspace(0, n, classes + 1), np.linspace(y.min(), y.max(), 100)
+
+    def indices(rows) -> list[list[float]]:
+        columns = ranks[rows].T
+        deltas = [calc_delta(y[rows], grid, column, edges) for column in columns]
+        return [deltas, [sobol_first(y[rows], column, edges) for column in columns]]
+
+    try:
+        estimate = np.array(indices(slice(None)))
+        generator = np.random.default_rng(how.seed)
+        drawn = np.array([indices(generator.integers(n, size=n)) for _ in range(how.resamples)])
+    except np.linalg.LinAlgError:  # a class whose runs are all but the same has no smooth density
         raise InputError(
-            "salib_analysis", [f"SALib's 'delta' gave no index: {'; '.join(notes)}. Run the model more often."]
-        )
-    return result
+            "salib_analysis",
+            ["'delta' has no density of y within a class of an input: too few runs there differ. Run the model more "
+             "often."],
+        ) from None  # fmt: skip
+    half = norm.ppf(0.5 + how.confidence / 2) * drawn.std(axis=0, ddof=1)
+    found = {"delta": estimate[0], "delta_conf": half[0], "delta_bias": drawn[:, 0].mean(axis=0) - estimate[0]}
+    return {kind: (("parameter",), each) for kind, each in (found | {"S1": estimate[1], "S1_conf": half[1]}).items()}
 
 
 def hdmr(problem: dict, inputs, runs, settings: dict, how: Resampling) -> Found:

@@ -8,11 +8,15 @@ import xarray as xr
 from ...errors import InputError
 from ..runs import (
     MEMORY,
+    Unusable,
     arranged_runs,
     bootstrap_counts,
     conditional_mean,
     conditional_variance,
+    in_place,
+    sentences,
     setting_findings,
+    unusable_outputs,
     value_findings,
 )
 from .estimators import pick_freeze
@@ -61,14 +65,16 @@ def sobol_indices(
         `S1`, `ST` `(parameter, output...)` and `S2` `(parameter, other_parameter, output...)`, NaN on the diagonal,
         each with `_lower` and `_upper`; `n_valid` `(output...)`, the base samples used. Parameters are the labels of
         the groups. `resolved` `(parameter, output...)`: whether the interval of ST lies on one side of `influential`;
-        `n_needed`: about how many base samples would do, since intervals shrink like 1/sqrt(n). Intervals are bootstrap
+        `n_needed`: about how many base samples would do, since intervals shrink like 1/sqrt(n). An output without a
+        variance (a constant one, infinite values, too many failed runs) is NaN and not `resolved`, and `reason`
+        `(output...)` says why; it is "" for the others. Intervals are bootstrap
         percentiles over base samples, as if the points were random. Measured coverage of 95 % intervals: on Sobol
         points they are mostly too wide (97 to 100 %), at worst 90 % for one small total index (Borehole, n = 256); on
         random points 90 to 98 %, with three blocks down to 84 to 87 % for indices near 0. An interval from -inf to inf
         says that the variance itself is not resolved from the noise.
 
     Raises:
-        InputError: with every finding: shapes, infinite values, too many failed runs, constant outputs.
+        InputError: with every finding: shapes, settings, no output with a variance.
 
     Example:
         >>> from uqbench import Space, Uniform, epistemic
@@ -89,10 +95,16 @@ def sobol_indices(
     mean, noise, valid = MOMENTS[of](runs)
     valid = valid.all(axis=-1)
     used = np.where(valid[:, None, :, None], runs, np.nan)
-    findings = value_findings(np.moveaxis(used, -1, 0), ~valid, max_failed, shape, dims, "base samples")
-    if findings:
-        raise InputError("sobol_indices", findings)
-    mean, noise = _without_units(mean, noise, valid)
+    used = np.moveaxis(used, -1, 0)
+    reasons = unusable_outputs(used, ~valid, max_failed)
+    mean, noise, varies = _without_units(mean, noise, valid)
+    # several outputs may each be constant at a value of its own, and runs may all have the same variance
+    reasons[~varies & (reasons == Unusable.NO)] = Unusable.CONSTANT
+    usable = reasons == Unusable.NO
+    if not usable.any():
+        findings = value_findings(used, ~valid, max_failed, shape, dims, "base samples")
+        raise InputError("sobol_indices", findings or [f"{Unusable.CONSTANT.value}."])
+    n_valid, mean, noise, valid = valid.sum(axis=0), mean[:, :, usable], noise[:, :, usable], valid[:, usable]
     counts = np.concatenate([np.ones((1, plan.n)), bootstrap_counts(plan.n, resamples, seed)])
 
     labels = list(plan.groups)
@@ -106,23 +118,29 @@ def sobol_indices(
         if kind in parts[0]:
             resampled = np.concatenate([part[kind] for part in parts], axis=-1)
             for suffix, value in _interval(resampled, confidence).items():
+                value = in_place(value, usable)
                 value = _square(value, len(labels)) if kind == "S2" else value
                 data[kind + suffix] = ((*leading, *dims), value.reshape(*value.shape[:-1], *shape))
-    data["n_valid"] = (dims, valid.sum(axis=0).reshape(shape))
+    data["n_valid"] = (dims, n_valid.reshape(shape))
+    data["reason"] = (dims, sentences(reasons).reshape(shape))
     data |= _resolution({key: data[f"ST{key}"] for key in ("", "_lower", "_upper")}, influential, plan.n)
     coords = {**coords, "parameter": labels} | ({"other_parameter": labels} if "S2" in parts[0] else {})
     attributes = _attributes(plan, of, confidence, resamples, max_failed, seed)
     return xr.Dataset(data, coords, attributes | {"over": list(over), "influential": influential})
 
 
-def _without_units(mean: np.ndarray, noise: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both in units of the spread of their output: products of large means would cancel badly."""
-    keep = np.where(valid[..., None], mean, np.nan)
-    centre, scale = np.nanmean(keep, axis=(0, 1)), np.sqrt(np.nanvar(keep, axis=(0, 1)).sum(axis=-1))[:, None]
-    if not scale.all():
-        raise InputError("sobol_indices", ["every run gives the same value, so there is no variance to split."])
-    centred = np.where(valid[..., None], (mean - centre) / scale, 0.0)
-    return centred, np.where(valid[..., None], noise / scale**2, 0.0)
+def _without_units(mean: np.ndarray, noise: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Both in units of the spread of their output, since products of large means would cancel badly; and which outputs
+    have a spread.
+    """
+    valid = valid[..., None]
+    keep, count = np.where(valid & np.isfinite(mean), mean, 0.0), np.maximum(len(mean) * valid.sum(axis=0), 1)
+    centre = keep.sum(axis=(0, 1)) / count
+    deviation = np.where(valid, keep - centre, 0.0)
+    scale = np.sqrt(((deviation**2).sum(axis=(0, 1)) / count).sum(axis=-1))
+    varies = scale > 1e-13 * np.abs(centre).max(axis=-1)
+    unit = np.where(varies, scale, 1.0)[:, None]
+    return deviation / unit, np.where(valid, noise / unit**2, 0.0), varies
 
 
 def _target_findings(of: str, over: tuple[str, ...], influential: float, replicates: int, dims) -> list[str]:
