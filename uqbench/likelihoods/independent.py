@@ -18,6 +18,7 @@ from ..study import Study
 from .layout import each_run, lay_out, of_runs, per_run
 from .noise_groups import NoiseGroup, noise_groups
 from .protocol import Likelihood, Moments, failures
+from .roots import whitened
 from .rows import information_by_unit, moments_of_rows, stratified
 from .solve_error import noise_values_of_runs, stacked_errors
 
@@ -79,12 +80,15 @@ class Independent(Likelihood):
 
         From the mean alone a noise parameter would look unknown.
         """
-        slopes = jax.jacfwd(lambda x: self._arguments(place(x)))(x)
-        weights = self._noise_information(place(x))
-        return sum(
-            information_by_unit(self.observations, group.run, slope, weight)
-            for group, slope, weight in zip(self.groups, slopes, weights, strict=True)
-        )
+        parts = zip(self.groups, *self._slopes_and_weights(place, x), strict=True)
+        return sum(information_by_unit(self.observations, group.run, slope, weight) for group, slope, weight in parts)
+
+    def sensitivities(self, place, x: Float[Array, " k"]) -> Float[Array, "terms k"]:
+        return jnp.concatenate([*map(whitened, *self._slopes_and_weights(place, x))])
+
+    def _slopes_and_weights(self, place, x) -> tuple[list[Array], list[Array]]:
+        """J `(rows, arguments, k)` and I `(rows, arguments, arguments)` of each group, see `information`."""
+        return jax.jacfwd(lambda x: self._arguments(place(x)))(x), self._noise_information(place(x))
 
     def moments(self, theta: Theta) -> Moments:
         noise, known = self.observations.model.noise, self.known(theta)

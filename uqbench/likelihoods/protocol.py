@@ -22,6 +22,7 @@ from ..design import Design
 from ..space import Theta
 from ..study import Study
 from .layout import Observations
+from .roots import root_of
 
 # capability -> what is missing without it, and what to do instead
 CAPABILITIES = {
@@ -135,6 +136,13 @@ class Likelihood(Capable):
             in units of 1 / (coordinate x coordinate); the sum over units is the information of all data.
         """
         raise NotImplementedError
+
+    def sensitivities(self, place: Callable[[Array], Theta], x: Float[Array, " k"]) -> Float[Array, "terms k"]:
+        """J with J'J the `information` of all data, `place` and `x` as there; here from the information itself.
+
+        A likelihood that has J before it has the information gives it with twice as many digits.
+        """
+        return root_of(self.information(place, x).sum(axis=0))
 
     def moments(self, theta: Theta) -> Moments:
         """Mean and covariance of each unit's data given its parameters (capability "moments")."""

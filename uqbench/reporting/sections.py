@@ -151,7 +151,7 @@ def _identifiability(tree, study) -> tuple[str, list]:
     information = [Paragraph(sentences.information(tree))] if group(tree, "fisher") is not None else []
     if why := attribute(tree, "structure", "no_information"):
         information = [Paragraph(f"No Fisher information {why}")]
-    together = [Paragraph(text) for text in (sentences.combinations(tree), sentences.suggestion(tree)) if text]
+    together = [Paragraph(text) for text in _beside_verdicts(tree) if text]
     blocks = [
         *information,
         *together,
@@ -166,6 +166,10 @@ def _identifiability(tree, study) -> tuple[str, list]:
         ),
     ]
     return sentences.structural(tree), [*blocks, Paragraph(sentences.structural_method(tree), "quiet")]
+
+
+def _beside_verdicts(tree) -> tuple[str, ...]:
+    return sentences.combinations(tree), sentences.other_inputs(tree), sentences.suggestion(tree)
 
 
 def _transfer(tree) -> list:

@@ -128,6 +128,16 @@ def structural(tree: xr.DataTree) -> str:
     return text if lost or len(verdict) <= 3 else sentence(text)
 
 
+def other_inputs(tree: xr.DataTree) -> str:
+    """What another experiment, with inputs that vary in time, could show; empty where nothing."""
+    structure = group(tree, "structure")
+    if structure is None or "verdict_if_inputs_vary" not in structure:
+        return ""
+    shown = structure["verdict_if_inputs_vary"].values != structure["verdict"].values
+    names = structure["parameter"].values[shown].tolist()
+    return f"With inputs that vary in time, {listed(names)} could be identified from the same outputs."
+
+
 def structural_method(tree: xr.DataTree) -> str:
     """How the structural verdicts were found, and how sure they are."""
 

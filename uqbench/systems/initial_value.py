@@ -1,6 +1,7 @@
 """Ordinary differential equations as a kind of dynamics: the engine where it can, the solver in JAX elsewhere."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -24,6 +25,9 @@ from ..system import Ode
 from .initial_value_findings import findings, observe_findings
 from .protocol import Functions, Outcome, Run, System, finished, from_columns, in_columns
 
+# Rounding does not let a step meet a smaller one.
+LEAST_RTOL = 1e-13
+
 
 @dataclass(frozen=True)
 class InitialValueProblem(System):
@@ -41,6 +45,15 @@ class InitialValueProblem(System):
     @property
     def rtol(self) -> float:
         return self.ode.rtol
+
+    def with_tolerance(self, factor: float) -> Ode:
+        atol = self.ode.atol
+        if isinstance(atol, Mapping):
+            atol = {name: factor * value for name, value in atol.items()}
+        elif atol is not None:
+            atol = factor * atol
+        rtol, steps = max(factor * self.ode.rtol, LEAST_RTOL), math.ceil(self.ode.max_steps * max(1.0, factor**-0.5))
+        return dataclasses.replace(self.ode, rtol=rtol, atol=atol, max_steps=steps)
 
     # --- what the modeller wrote
 

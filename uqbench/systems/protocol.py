@@ -94,6 +94,13 @@ class System(Capable):
     # sentences of result codes that are its own, from `FIRST_OWN` on
     results: Mapping[int, str] = MappingProxyType({})
 
+    def with_tolerance(self, factor: float):
+        """What `Model(system=)` takes, the same dynamics solved to tolerances that are `factor` times as large.
+
+        None where solves have no tolerance.
+        """
+        return None
+
     def sentence(self, code: int) -> str:
         """What a result code means."""
         return {**RESULTS, **self.results}.get(int(code), f"code {int(code)}, for which {self.kind} has no sentence.")
