@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[1]
 CORE = [
     "annotations",
     "errors",
+    "settings",
     "capabilities",
     "names",
     "defaults",
@@ -41,6 +42,7 @@ CORE = [
 ALLOWED = {
     "annotations": set(),
     "errors": set(),
+    "settings": set(),
     "capabilities": {"errors"},
     "names": set(),
     "defaults": set(),

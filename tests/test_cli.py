@@ -106,7 +106,61 @@ def test_the_verb_run_and_the_command_line_sample_as_long():
     from uqbench import cli
 
     defaults = [
-        {name: inspect.signature(verb).parameters[name].default for name in ("draws", "tune")}
+        {
+            name: inspect.signature(verb).parameters[name].default
+            for name in ("draws", "tune", "chains", "target_accept")
+        }
         for verb in (uq.calibrate, uq.run, cli.calibrate, cli.run)
     ]
     assert all(each == defaults[0] for each in defaults)
+
+
+LEVEL = """
+import uqbench as uq
+
+def level(theta, design, key):
+    return {"y": theta["m"] + 0 * design.times}
+
+space = uq.Space(m=uq.epistemic(uq.Normal(0.0, 2.0)))
+model = uq.Model.from_function(space, level, {"y": ""}, {"y": uq.Normal("y", 0.5)}, name="level")
+first = uq.Study("level", model, {"e": uq.Design()}, "level.csv")
+"""
+
+
+def test_results_of_other_data_are_not_reported_and_not_thrown_away(tmp_path, capsys):
+    """`run` starts again where the data have changed, and keeps what was there."""
+    import uqbench as uq
+    from uqbench import cli
+    from uqbench.results import attribute
+
+    (tmp_path / "level.py").write_text(LEVEL)
+    data, place = tmp_path / "level.csv", tmp_path / "level.zarr"
+    data.write_text("experiment,output,time,value\ne,y,1,1.5\n")
+    study = f"{tmp_path / 'level.py'}:first"
+    cli.identify(study, results=tmp_path)
+    cli.report(study, results=tmp_path)
+    page = (tmp_path / "level.html").read_text()
+    before = uq.load(place)
+    data.write_text("experiment,output,time,value\ne,y,1,2.5\n")
+    for verb in (cli.report, cli.identify, cli.calibrate, cli.decompose):
+        with pytest.raises(uq.InputError, match="the tree's data is") as caught:
+            verb(study, results=tmp_path)
+        assert f"`uqbench run {study} --results {tmp_path}`" in str(caught.value)
+    assert (tmp_path / "level.html").read_text() == page
+    settings = {"draws": 20, "tune": 20, "chains": 3, "target_accept": 0.9, "n": 16, "runs": 256}
+    cli.run(study, **settings, results=tmp_path)
+    again = uq.load(place)
+    assert again.attrs["data_digest"] != before.attrs["data_digest"]
+    assert again["posterior"].sizes["chain"] == 3
+    assert attribute(again, "posterior", "settings")["target_accept"] == 0.9
+    assert uq.load(tmp_path / "level.previous.zarr").attrs == before.attrs
+    assert "level.previous.zarr" in capsys.readouterr().out
+    # what is the user's own stays, also where all verbs run again
+    again["mine"] = again["posterior"].copy()
+    uq.save(again, place)
+    cli.run(study, **settings, seed=1, results=tmp_path)
+    last = uq.load(place)
+    assert "mine" in last.children and last["posterior"].attrs["seed"] == 1
+    assert sorted(path.name for path in tmp_path.iterdir() if path.suffix != ".py" and path.is_dir()) == [
+        "level.previous.zarr", "level.zarr"
+    ]  # fmt: skip

@@ -76,6 +76,9 @@ class Names:
         quantities = {self.quantity: uq.Quantity(self.last, self.design())}
         return uq.Study("names", self.model(), {self.experiment: self.design()}, data, quantities, unit=self.unit)
 
+    def study_without_units(self) -> uq.Study:
+        return uq.Study("names", self.model(), {self.experiment: self.design()})
+
 
 SYMBOLS = ("rate", "median", "spread", "scale", "noise", "state", "product", "dose")
 ODD = [
@@ -124,6 +127,11 @@ NAMES = {
         product="chain", dose="value", output="parameter", experiment="output", unit="y_log", subject="t",
         quantity="draw",
     ),
+    "what the sampler calls its own": Names(
+        rate="energy", median="tau_log__", spread="units", scale="gradient", noise="tau", state="depth",
+        product="draws", dose="chains", output="logp", experiment="sample", unit="unconstrained_parameter",
+        subject="unit", quantity="epistemic",
+    ),
 }  # fmt: skip
 
 
@@ -136,8 +144,8 @@ def test_every_verb_keeps_the_names(given, tmp_path):
     runs = uq.evaluate_many(study.model, space.sample(jax.random.key(0), (3,)), given.design())
     assert not np.any(runs.result)
     tree = uq.identify(study)
-    tree = uq.decompose(study, tree, n=16, runs=256)
     tree = uq.calibrate(study, tree, draws=10, tune=20, chains=1)
+    tree = uq.decompose(study, tree, n=16, runs=256)
     uq.report(study, tree, path=tmp_path / "report.html")
     again = uq.load(uq.save(tree, tmp_path / "results.zarr"))
     assert set(again["structure"].verdict.values) == {"global"}
@@ -164,10 +172,29 @@ def test_names_that_cannot_be_stored_are_named_together():
     assert "'y_time' is called like a coordinate of the output 'y'" in str(caught.value)
 
 
+def test_the_experiments_are_units_where_nothing_else_is():
+    with pytest.raises(uq.InputError, match="'experiment' is both a parameter and the column of units"):
+        Names(rate="experiment").study_without_units()
+    # a parameter that does not differ between units stands beside none of them
+    assert "experiment" in Names(rate="experiment", unit="who").study().model.space
+
+
+def test_labels_that_differ_only_in_their_type_are_refused():
+    given = Names()
+    data = given.study().data.assign(who=pd.Series([1, 1, 1, "1", "1", "1"], dtype=object))
+    with pytest.raises(uq.InputError, match="the units 1, '1' have one text"):
+        uq.Study("names", given.model(), {"e": given.design()}, data, unit="who")
+    with pytest.raises(uq.InputError, match="the names of experiments 1, '1' have one text"):
+        uq.Study("names", given.model(), {1: given.design(), "1": given.design()})
+    with pytest.raises(uq.InputError, match="' ', among the names of quantities, is empty"):
+        uq.Study("names", given.model(), {"e": given.design()}, None, {" ": given.last})
+
+
 @pytest.mark.parametrize(
     "changed, expected",
     [
         ({"unit": "k"}, "'k' is both a parameter and the column of units"),
+        ({"rate": "epistemic"}, "'epistemic', the name of a parameter, is that of the posterior"),
         ({"unit": "draw"}, "'draw', the name of the column of units, is that of a dimension"),
         ({"state": "t"}, "'t' is the time and a state; rename one of them"),
         ({"noise": "t"}, "'t' is the time and a parameter; rename one of them"),

@@ -127,3 +127,119 @@ def test_a_study_can_be_a_file(tmp_path):
     path.write_text("studi = 1\n")
     with pytest.raises(uq.InputError, match="exports no `study`"):
         uq.load_study(str(path))
+
+
+MINE = """
+import uqbench as uq
+
+def level(theta, design, key):
+    return {"y": theta["m"] + 0 * design.times}
+
+space = uq.Space(m=uq.epistemic(uq.Normal(0.0, 2.0)))
+model = uq.Model.from_function(space, level, {"y": ""}, {"y": uq.Normal("y", 0.5)}, name="level")
+study = uq.Study("level", model, {"e": uq.Design()}, "mine.csv")
+second = uq.Study("second", model, {"e": uq.Design()}, "mine.csv")
+"""
+
+
+def in_folder(folder, value=1.5):
+    folder.mkdir(exist_ok=True)
+    (folder / "mine.py").write_text(MINE)
+    (folder / "mine.csv").write_text(f"experiment,output,time,value\ne,y,1,{value}\n")
+    return folder / "mine.py"
+
+
+def test_data_lie_beside_the_file_of_the_study(tmp_path, monkeypatch):
+    path, other = in_folder(tmp_path / "there"), in_folder(tmp_path / "here", value=9.0)
+    monkeypatch.chdir(other.parent)
+    assert uq.load_study(str(path)).data["value"].tolist() == [1.5]
+    # a script that makes its study is such a file as well
+    names = {"__file__": str(path), "__name__": "__main__"}
+    exec(compile(MINE, str(path), "exec"), names)
+    assert names["study"].data["value"].tolist() == [1.5]
+    # without a file, or where there is none beside it, from the working folder
+    path.with_name("mine.csv").unlink()
+    assert uq.load_study(str(path)).data["value"].tolist() == [9.0]
+    other.with_name("mine.csv").unlink()
+    with pytest.raises(uq.InputError, match=r"no file 'mine\.csv' in '.*there' or '.*here'"):
+        uq.load_study(str(path))
+
+
+def test_a_file_may_have_several_studies(tmp_path):
+    path = in_folder(tmp_path)
+    assert uq.load_study(f"{path}:second").name == "second"
+    assert uq.load_study(str(path)).name == "level"
+    with pytest.raises(uq.InputError, match=r"exports no `third` .*`.*mine\.py:study`, `.*mine\.py:second`"):
+        uq.load_study(f"{path}:third")
+
+
+@pytest.mark.parametrize(
+    "source, expected",
+    [
+        ("x = 1\ndef f(:\n", "SyntaxError in mine.py, line 2: invalid syntax"),
+        ("\n\nimport nothing_of_this_name\n", "ModuleNotFoundError in mine.py, line 3"),
+        ("import json\njson.loads('{')\n", "JSONDecodeError in mine.py, line 2"),
+        ("import numpy as np\nnp.zeros(2).reshape(3)\n", "ValueError in mine.py, line 2"),
+        ("import uqbench as uq\nuq.Study()\n", "TypeError in mine.py, line 2"),
+        ("\n1 / 0\n", "ZeroDivisionError in mine.py, line 2"),
+        ("open('nothing')\n", "FileNotFoundError in mine.py, line 1"),
+        ("import broken\n", "SyntaxError in broken.py, line 1"),
+    ],
+)
+def test_an_error_in_a_study_names_the_line_of_its_file(tmp_path, monkeypatch, source, expected):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "broken.py").write_text("a b\n")
+    (tmp_path / "mine.py").write_text(source)
+    with pytest.raises(uq.InputError) as caught:
+        uq.load_study(str(tmp_path / "mine.py"))
+    assert expected in str(caught.value)
+
+
+def test_suggested_commands_are_those_that_load_the_study(tmp_path, monkeypatch):
+    import shlex
+
+    path = in_folder(tmp_path / "a folder")
+    monkeypatch.chdir(path.parent)
+    changed, study = uq.load_study("mine.py:second"), uq.load_study(str(path))
+    tree = uq.identify(study)
+    # the same study with other data
+    path.with_name("mine.csv").write_text("experiment,output,time,value\ne,y,1,2.5\n")
+    changed = uq.load_study(str(path))
+    for verb in (uq.identify, uq.calibrate, uq.decompose, uq.report):
+        with pytest.raises(uq.InputError, match="the tree's data is") as caught:
+            verb(changed, tree)
+        suggested = str(caught.value).split("`")[1]
+        assert shlex.split(suggested) == ["uqbench", "run", str(path)]
+    uq.report(study, tree, path=tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text().replace("&#39;", "'")
+    assert f"<code>uqbench calibrate {shlex.quote(str(path))}</code>" in page
+
+
+def test_results_of_another_model_are_not_reported(decay_study, decay_table):
+    from .conftest import decay_initial, decay_observe, decay_space
+
+    def faster(t, y, p, inputs):
+        return {"C": -2 * p["k"] * y["C"]}
+
+    model = uq.Model(
+        decay_space(), uq.Ode(decay_initial, faster), decay_observe, {"C": "mg/L"}, {"C": uq.Normal("C", "sigma")},
+        name="decay",
+    )  # fmt: skip
+    tree = uq.identify(decay_study)
+    with pytest.raises(uq.InputError, match="the tree's model is"):
+        uq.report(uq.Study("decay", model, EXPERIMENTS, decay_table), tree)
+
+
+def test_the_column_of_units_is_part_of_what_the_data_are(decay, decay_table):
+    data = decay_table.assign(subject=["a", "b"] * 3 + ["a"])
+    plain, by_subject = (
+        uq.Study("decay", decay, EXPERIMENTS, data),
+        uq.Study("decay", decay, EXPERIMENTS, data, unit="subject"),
+    )
+    assert plain.data_digest != by_subject.data_digest
+
+
+@pytest.mark.parametrize("name", ["", " ", "a/b", "../a", ".a", "a\\b", None, 3])
+def test_a_name_that_no_file_can_have_is_refused(decay, decay_table, name):
+    with pytest.raises(uq.InputError, match="cannot be that of a file"):
+        uq.Study(name, decay, EXPERIMENTS, decay_table)

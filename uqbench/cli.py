@@ -4,25 +4,39 @@ Nothing heavy is imported before a verb runs, so that help and a misspelt study 
 """
 
 import os
-import shutil
+import shlex
+import signal
 import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import cyclopts
 
 from .defaults import CHAINS, DRAWS, TUNE
-from .errors import InputError
+from .errors import InputError, Interrupted
 
+RESULTS = Path("results")
 app = cyclopts.App(
     name="uqbench",
     help="What can be known of a model's parameters, how well, and where the spread of a prediction comes from.",
+    # `main` knows what stopped a command
+    suppress_keyboard_interrupt=False,
 )
-Name = Annotated[str, cyclopts.Parameter(help="Name of a study, or the path of a Python file that exports `study`.")]
+Name = Annotated[
+    str,
+    cyclopts.Parameter(
+        help="Name of a study, or the path of a Python file that exports `study`; `file.py:name` for another name."
+    ),
+]
 Seed = Annotated[int, cyclopts.Parameter(help="Seed of everything random.")]
 Results = Annotated[Path, cyclopts.Parameter(help="Folder of the store of results and the report.")]
 Draws = Annotated[int, cyclopts.Parameter(help="Posterior draws kept of each chain.")]
 Tune = Annotated[int, cyclopts.Parameter(help="Draws of each chain for adaptation, thrown away.")]
+Chains = Annotated[int, cyclopts.Parameter(help="Independent chains.")]
+Accept = Annotated[float, cyclopts.Parameter(help="Acceptance that the step size is tuned to.")]
 Base = Annotated[int, cyclopts.Parameter(help="Base samples of the Sobol indices.")]
 Runs = Annotated[int, cyclopts.Parameter(help="Runs of the model for the law of total variance.")]
 
@@ -33,44 +47,41 @@ def run(
     *,
     draws: Draws = DRAWS,
     tune: Tune = TUNE,
+    chains: Chains = CHAINS,
+    target_accept: Accept = 0.8,
     n: Base = 512,
     runs: Runs = 8192,
     seed: Seed = 0,
-    results: Results = Path("results"),
+    results: Results = RESULTS,
 ) -> None:
     """Identify, calibrate, decompose and report."""
     from .workflow import run as run_all
 
-    loaded, place = _open(study, results)
-    partial = place.with_name(f"{loaded.name}.partial.zarr")
-    reached: list = []
-    try:
-        tree = run_all(
-            loaded,
-            draws=draws,
-            tune=tune,
-            n=n,
-            runs=runs,
-            seed=seed,
-            path=results / f"{loaded.name}.html",
-            keep=lambda tree, verb: reached.append(_say(tree, verb)),
-        )
-    except BaseException:
-        if reached:
-            _store(reached[-1], partial, "what was reached")
-        raise
-    _store(tree, place, "results")
-    shutil.rmtree(partial, ignore_errors=True)
-    print(f"report: {results / f'{loaded.name}.html'}")
+    with _opened(study, results) as (loaded, store):
+        earlier = _earlier(loaded, store)
+        page = results / f"{loaded.name}.html"
+        with _stored_on_interrupt(store, earlier):
+            run_all(
+                loaded,
+                draws=draws,
+                tune=tune,
+                chains=chains,
+                target_accept=target_accept,
+                n=n,
+                runs=runs,
+                seed=seed,
+                path=page,
+                keep=lambda tree, verb: _store(store, tree, earlier, verb),
+            )
+    print(f"report: {page}")
 
 
 @app.command
-def identify(study: Name, *, seed: Seed = 0, results: Results = Path("results")) -> None:
+def identify(study: Name, *, seed: Seed = 0, results: Results = RESULTS) -> None:
     """Structural identifiability and Fisher information."""
     from .identifiability import identify as verb
 
-    loaded, place = _open(study, results)
-    _store(_say(verb(loaded, _stored(loaded, place), seed=seed), "identify"), place, "results")
+    _add("identify", study, results, lambda loaded, tree: verb(loaded, tree, seed=seed))
 
 
 @app.command
@@ -79,41 +90,39 @@ def calibrate(
     *,
     draws: Draws = DRAWS,
     tune: Tune = TUNE,
-    chains: int = CHAINS,
-    target_accept: float = 0.8,
+    chains: Chains = CHAINS,
+    target_accept: Accept = 0.8,
     seed: Seed = 0,
-    results: Results = Path("results"),
+    results: Results = RESULTS,
 ) -> None:
     """Sample the posterior."""
     from .calibration import calibrate as verb
 
-    loaded, place = _open(study, results)
-    tree = verb(
-        loaded, _stored(loaded, place), draws=draws, tune=tune, chains=chains, target_accept=target_accept, seed=seed
-    )
-    _store(_say(tree, "calibrate"), place, "results")
+    def sample(loaded, tree):
+        return verb(loaded, tree, draws=draws, tune=tune, chains=chains, target_accept=target_accept, seed=seed)
+
+    _add("calibrate", study, results, sample)
 
 
 @app.command
-def decompose(
-    study: Name, *, n: Base = 512, runs: Runs = 8192, seed: Seed = 0, results: Results = Path("results")
-) -> None:
+def decompose(study: Name, *, n: Base = 512, runs: Runs = 8192, seed: Seed = 0, results: Results = RESULTS) -> None:
     """Sobol indices and the law of total variance."""
     from .decomposition import decompose as verb
 
-    loaded, place = _open(study, results)
-    _store(_say(verb(loaded, _stored(loaded, place), n=n, runs=runs, seed=seed), "decompose"), place, "results")
+    _add("decompose", study, results, lambda loaded, tree: verb(loaded, tree, n=n, runs=runs, seed=seed))
 
 
 @app.command
-def report(study: Name, *, results: Results = Path("results")) -> None:
+def report(study: Name, *, results: Results = RESULTS) -> None:
     """Write the page from stored results."""
     from .reporting import report as verb
     from .results import load
 
+    # another verb may go on meanwhile: what is stored is whole at any time
     loaded, place = _open(study, results)
-    verb(loaded, load(place), path=results / f"{loaded.name}.html")
-    print(f"report: {results / f'{loaded.name}.html'}")
+    page = results / f"{loaded.name}.html"
+    verb(loaded, load(place), path=page)
+    print(f"report: {page}")
 
 
 @app.command
@@ -137,9 +146,11 @@ def studies() -> None:
 
 def _open(name: str, folder: Path):
     """The study and the place of its results; a folder that cannot be written is an error before any work."""
-    from .study import load_study
+    from .study import in_commands, load_study
 
     study = load_study(name)
+    if folder != RESULTS:
+        study = in_commands(study, f"{study.command} --results {shlex.quote(str(folder))}")
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -149,30 +160,95 @@ def _open(name: str, folder: Path):
     return study, folder / f"{study.name}.zarr"
 
 
-def _stored(study, place: Path):
-    """Results so far, if there are any that belong to this model and these data."""
-    from .results import check_tree, load
+@contextmanager
+def _opened(name: str, folder: Path) -> Iterator[tuple]:
+    """The study and the store of its results, which no other process can write meanwhile."""
+    from .results import Store
 
-    return check_tree(study, load(place)) if place.is_dir() else None
-
-
-def _store(tree, place: Path, what: str) -> None:
-    from .results import save
-
-    print(f"{what}: {save(tree, place)}")
+    study, place = _open(name, folder)
+    with Store(place) as store:
+        yield study, store
 
 
-def _say(tree, verb: str):
-    """One line with the groups that a verb has made."""
+def _add(verb: str, name: str, folder: Path, work: Callable) -> None:
+    """Adds what a verb finds to the stored results: `work(study, tree)` -> tree."""
+    from .results import check_tree
+
+    with _opened(name, folder) as (study, store):
+        earlier = store.load()
+        tree = None if earlier is None else check_tree(study, earlier)
+        with _stored_on_interrupt(store, earlier):
+            _store(store, work(study, tree), earlier, verb)
+
+
+def _earlier(study, store):
+    """Stored results of this study, whose groups stay until their verb has been run again.
+
+    Those of another model or other data make way, as whoever starts again wants it, and are not thrown away.
+    """
+    from .results import check_tree, save
+
+    earlier = store.load()
+    try:
+        return earlier if earlier is None else check_tree(study, earlier)
+    except InputError:
+        place = store.path.with_name(f"{store.path.stem}.previous.zarr")
+        print(f"results of another model or other data are kept: {save(earlier, place)}")
+        return None
+
+
+@contextmanager
+def _stored_on_interrupt(store, earlier) -> Iterator[None]:
+    """What a verb had reached when it was stopped is stored, marked as partial; what is whole stays."""
+    try:
+        yield
+    except Interrupted as stopped:
+        partial = {child.attrs["partial"] for child in stopped.tree.children.values() if "partial" in child.attrs}
+        if not partial:
+            raise
+        merged = _save(store, stopped.tree, earlier)
+        kept = any(child.attrs.get("partial") in partial for child in merged.children.values())
+        what = f"kept in {store.path}, marked as partial" if kept else "not kept: what is stored from before is whole"
+        print(f"{'; '.join(partial)}; {what}", flush=True)
+        raise
+
+
+def _store(store, tree, earlier, verb: str) -> None:
+    """Stores a tree, then says which groups the verb has made: what has been said is stored."""
+    _save(store, tree, earlier)
     groups = [name for name, child in tree.children.items() if child.attrs.get("verb") == verb]
-    print(f"{verb}: " + ", ".join(f"/{name}" for name in groups), flush=True)
-    return tree
+    print(f"{verb}: {', '.join(f'/{name}' for name in groups)} in {store.path}", flush=True)
+
+
+def _save(store, tree, earlier):
+    """Stores a tree together with what it does not replace of an earlier one; returns both in one."""
+    from .results import merge
+
+    merged = tree if earlier is None else merge(tree, earlier)
+    store.save(merged)
+    return merged
 
 
 def main() -> None:
-    """Runs a command; a user's mistake ends with a message and status 2."""
+    """Runs a command; a user's mistake ends with a message and status 2, Ctrl-C with 130 and SIGTERM with 143."""
     # studies beside the working folder can be run by name as well
     sys.path.insert(0, "")
+    stopped_by = signal.SIGINT
+
+    def terminated(number, frame):
+        nonlocal stopped_by
+        stopped_by = signal.SIGTERM
+        raise KeyboardInterrupt
+
+    def again(ignored):
+        """An exception in a destructor or a callback goes no further, and the command would go on as if unasked."""
+        if issubclass(ignored.exc_type, KeyboardInterrupt):
+            threading.Timer(0.05, os.kill, [os.getpid(), stopped_by]).start()
+        else:
+            sys.__unraisablehook__(ignored)
+
+    signal.signal(signal.SIGTERM, terminated)
+    sys.unraisablehook = again
     try:
         app(exit_on_error=False)
     except (InputError, cyclopts.CycloptsError) as error:
@@ -180,4 +256,4 @@ def main() -> None:
             print(error, file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
-        sys.exit(130)
+        sys.exit(128 + stopped_by)

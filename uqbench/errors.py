@@ -30,6 +30,19 @@ class InputError(ValueError):
         return "\n".join([f"{self.subject}:", *(f"  - {finding}" for finding in self.findings)])
 
 
+class Interrupted(KeyboardInterrupt):
+    """A verb was stopped, by Ctrl-C or SIGTERM, after it had reached something.
+
+    Args:
+        tree: results so far, an `xarray.DataTree`; groups of the verb that was stopped have the attribute `partial`,
+            which says what there is of them.
+    """
+
+    def __init__(self, tree):
+        self.tree = tree
+        super().__init__("interrupted; `tree` of this exception has what was reached")
+
+
 class Result(IntEnum):
     """How a run ended; a member is a number that arrays can hold, and carries the sentence that a user reads."""
 

@@ -14,6 +14,8 @@ BAND = ("experiment", "grid", "quantile", "run", "setting", "time", "unit")
 # What tells the measurements of an output apart: `y_time` is a coordinate of the output `y`.
 MEASUREMENT = ("row", "experiment", "time")
 TIME = "t"
+# In Sobol indices after calibration, beside the parameters.
+POSTERIOR_AS_INPUT = "epistemic"
 
 
 def variable_findings(kind: str, names: Iterable[str], dimensions: Iterable[str]) -> list[str]:

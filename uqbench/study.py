@@ -4,9 +4,12 @@ import importlib
 import importlib.util
 import inspect
 import re
+import shlex
 import sys
+import sysconfig
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property
 from hashlib import sha256
@@ -22,7 +25,7 @@ from . import shipped
 from .design import Design
 from .errors import InputError, nearest
 from .model import Model, digest, names_used, output_findings
-from .names import DRAWS, symbol_findings, variable_findings
+from .names import DRAWS, POSTERIOR_AS_INPUT, symbol_findings, variable_findings
 from .shipped import STUDIES, shipped_studies, study_names
 from .units import unit_finding
 
@@ -90,7 +93,8 @@ class Study:
         model: the forward model.
         experiments: name -> `Design`. Where data are given, the times of an experiment are those in the data.
         data: long table with columns experiment, output, time, value[, replicate][, unit], or the path of a CSV file;
-            None for a study without data.
+            a relative one starts at the folder of the file that makes the study, or else at the working folder. None
+            for a study without data.
         quantities: name -> `Quantity`; a plain function stands for one under the first experiment.
         unit: the column that says which unit (subject, cell) a row belongs to; aleatory parameters have one value for
             each. Without it every experiment is a unit of its own.
@@ -108,13 +112,15 @@ class Study:
     quantities: Mapping[str, Quantity | Callable] = field(default_factory=dict)
     unit: str | None = None
     likelihood: Callable | None = None
+    # what stands after the verb in commands, where that is not the name: `mine.py --results out`
+    arguments: str = field(default="", init=False)
 
     def __post_init__(self):
         subject = f"study {self.name!r}"
         experiments = {str(name): design for name, design in dict(self.experiments).items()}
         data = self.data
         if data is not None:
-            data = _read(data, subject) if isinstance(data, str | Path) else data.copy()
+            data = _read(Path(data), subject, _folder_of_caller()) if isinstance(data, str | Path) else data.copy()
             findings = _data_findings(data, self.model, experiments, self.unit)
             if findings:
                 raise InputError(f"{subject}: data", findings)
@@ -125,7 +131,8 @@ class Study:
             name: Quantity(quantity, next(iter(experiments.values()))) if _plain(quantity) and experiments else quantity
             for name, quantity in (self.quantities or {}).items()
         }
-        findings = _study_findings(self.model, experiments, quantities) + _unit_findings(self.model, self.unit)
+        findings = _name_findings(self.name, self.model, self.unit, self.experiments, quantities)
+        findings += _study_findings(self.model, experiments, quantities)
         if self.likelihood is not None and not callable(self.likelihood):
             findings.append(f"the likelihood is {self.likelihood!r}; give a function from the study to a Likelihood.")
         if findings:
@@ -133,6 +140,11 @@ class Study:
         object.__setattr__(self, "experiments", experiments)
         object.__setattr__(self, "quantities", quantities)
         object.__setattr__(self, "data", data)
+
+    @property
+    def command(self) -> str:
+        """What stands for this study in commands, after `uqbench run`."""
+        return self.arguments or shlex.quote(self.name)
 
     @property
     def unit_column(self) -> str:
@@ -165,8 +177,8 @@ class Study:
 
     @property
     def data_digest(self) -> str:
-        """Hash of the table, the designs and the likelihood that the study names."""
-        hasher = sha256()
+        """Hash of the table, what a unit is in it, the designs and the likelihood that the study names."""
+        hasher = sha256(repr(self.unit_column).encode())
         for name, design in self.experiments.items():
             hasher.update(name.encode())
             for leaf in (design.start, design.times, *(design.inputs[key] for key in sorted(design.inputs))):
@@ -184,10 +196,22 @@ def _plain(quantity) -> bool:
     return callable(quantity) and not isinstance(quantity, Quantity)
 
 
-def _read(path: str | Path, subject: str) -> pd.DataFrame:
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(f"{subject}: data", [f"there is no file {path.name!r} in {path.parent.name!r}."])
+def _folder_of_caller() -> Path:
+    """The folder of the file whose code makes the study, or the working folder where no file does (a notebook)."""
+    frame = sys._getframe()
+    while frame is not None and frame.f_globals is globals():
+        frame = frame.f_back
+    file = frame.f_globals.get("__file__") if frame is not None else None
+    return Path(file).parent if file else Path.cwd()
+
+
+def _read(path: Path, subject: str, folder: Path) -> pd.DataFrame:
+    places = list(dict.fromkeys(each.resolve() for each in (folder / path, path)))
+    found = next((each for each in places if each.is_file()), None)
+    if found is None:
+        where = " or ".join(repr(str(place.parent)) for place in places)
+        raise InputError(f"{subject}: data", [f"there is no file {path.name!r} in {where}."])
+    path = found
     try:
         # the lines that hold rows, so that findings name them as an editor counts
         lines = [
@@ -231,8 +255,10 @@ def _data_findings(data: pd.DataFrame, model: Model, experiments: Mapping, unit:
                     f"{_rows(pd.Series(early, index=data.index))}: time lies before the start of the experiment "
                     "(negative times need a design with an earlier `start`)."
                 )
-    if unit and unit in data and data[unit].isna().any():
-        findings.append(f"{_rows(data[unit].isna())}: {unit} is missing.")
+    if unit and unit in data:
+        if data[unit].isna().any():
+            findings.append(f"{_rows(data[unit].isna())}: {unit} is missing.")
+        findings += _same_text("units", data[unit].dropna().tolist())
     return findings
 
 
@@ -297,18 +323,51 @@ def _symbol_findings(model: Model, design: Design) -> list[str]:
     return symbol_findings({"a parameter": theta, "a state": states, "an input": design.inputs})
 
 
-def _unit_findings(model: Model, unit: str | None) -> list[str]:
-    """What is wrong with the name of the column of units, which becomes a dimension beside the parameters."""
+def _name_findings(name, model: Model, unit: str | None, experiments: Mapping, quantities: Mapping) -> list[str]:
+    """Names that would be lost in the results, or be those of something else there."""
+    findings = []
+    if not isinstance(name, str) or not name.strip() or any(each in name for each in "/\\\0") or name.startswith("."):
+        findings.append(
+            f"the name {name!r} cannot be that of a file, under which results are stored; give text without slashes "
+            "that starts with no dot."
+        )
+    for kind, names in (("experiments", experiments), ("quantities", quantities)):
+        findings += _same_text(f"names of {kind}", names)
+        findings += [
+            f"{each!r}, among the names of {kind}, is empty; give a name." for each in names if not str(each).strip()
+        ]
+    space = model.space
+    if POSTERIOR_AS_INPUT in space:
+        findings.append(
+            f"{POSTERIOR_AS_INPUT!r}, the name of a parameter, is that of the posterior among the inputs of /sobol; "
+            "rename it."
+        )
     if unit is None:
-        return []
-    findings = variable_findings("the column of units", [unit], (*DRAWS, "output", "row", "time", "value"))
-    if unit in model.space:
-        findings.append(f"{unit!r} is both a parameter and the column of units; rename one of them.")
+        # the experiments are the units, of which parameters that differ between them have one value each
+        column = "experiment"
+        clash = column in space and bool(space.aleatory)
+    else:
+        column, clash = unit, unit in space
+        findings += variable_findings("the column of units", [unit], (*DRAWS, "output", "row", "time", "value"))
+    if clash:
+        findings.append(f"{column!r} is both a parameter and the column of units; rename one of them.")
     return findings + [
-        f"the output {name!r} is called like a coordinate of the output {output!r}, made of the column of units "
-        f"{unit!r}; rename one of them."
+        f"the output {made!r} is called like a coordinate of the output {output!r}, made of the column of units "
+        f"{column!r}; rename one of them."
         for output in model.outputs
-        if (name := f"{output}_{unit}") in model.outputs
+        if (made := f"{output}_{column}") in model.outputs
+    ]
+
+
+def _same_text(what: str, given: Iterable) -> list[str]:
+    """Labels that differ and have one text, such as 1 and "1": results could not tell them apart."""
+    texts: dict[str, list] = {}
+    for label in dict.fromkeys(given):
+        texts.setdefault(str(label), []).append(label)
+    return [
+        f"the {what} {', '.join(map(repr, labels))} have one text; write them differently."
+        for labels in texts.values()
+        if len(labels) > 1
     ]
 
 
@@ -334,29 +393,41 @@ OWN = "studies"
 
 
 def load_study(name: str) -> Study:
-    """The study of that name, or in the Python file of that path, which exports `study`.
+    """The study of that name, or in the Python file of that path.
 
     Names are those of the studies that come with uqbench, and of the files in the folder `studies` of the working
-    folder. Where both have a name it means the shipped study; one's own is `studies/<name>.py`.
+    folder. Where both have a name it means the shipped study; one's own is `studies/<name>.py`. Of a module with
+    several studies, `mine.py:second` means the one that it calls `second`; without this, the one called `study`.
 
     Raises:
-        InputError: with the nearest known name where there is none, or where the file has no `study`.
+        InputError: with the nearest known name where there is none, or where the module has no such study.
     """
-    path = Path(name)
+    place, colon, attribute = name.rpartition(":")
+    place, attribute = (place, attribute) if colon and attribute.isidentifier() else (name, "study")
+    path = Path(place)
     if path.suffix == ".py":
         if not path.is_file():
             raise InputError(f"study {name!r}", ["there is no such file."])
         module = _from_file(path, name)
-    elif name in shipped_studies():
-        module = importlib.import_module(f"{shipped.__name__}.studies.{name}")
-    elif name in (known := known_studies()):
-        module = _from_working_folder(name)
+    elif place in shipped_studies():
+        module = importlib.import_module(f"{shipped.__name__}.studies.{place}")
+    elif place in (known := known_studies()):
+        module = _from_working_folder(place)
     else:
-        raise InputError(f"study {name!r}", [f"there is no such study; {nearest(name, known)}"])
-    study = getattr(module, "study", None)
+        raise InputError(f"study {name!r}", [f"there is no such study; {nearest(place, known)}"])
+    study = getattr(module, attribute, None)
     if not isinstance(study, Study):
-        raise InputError(f"study {name!r}", ["the module exports no `study` made by uqbench.Study(...)."])
-    return study
+        others = [each for each, value in vars(module).items() if isinstance(value, Study)]
+        also = f"; it has {', '.join(f'`{place}:{each}`' for each in others)}" if others else ""
+        raise InputError(f"study {name!r}", [f"the module exports no `{attribute}` made by uqbench.Study(...){also}."])
+    return in_commands(study, shlex.quote(name))
+
+
+def in_commands(study: Study, arguments: str) -> Study:
+    """The same study, which stands as `arguments` in the commands that are suggested for it."""
+    named = copy(study)
+    object.__setattr__(named, "arguments", arguments)
+    return named
 
 
 def _from_file(path: Path, name: str) -> ModuleType:
@@ -389,10 +460,29 @@ def _from_working_folder(name: str) -> ModuleType:
 def _execute[T](load: Callable[[], T], name: str) -> T:
     try:
         return load()
-    except (ImportError, SyntaxError, NameError, AttributeError, KeyError, TypeError) as error:
-        where = traceback.extract_tb(error.__traceback__)[-1]
-        place = f"{Path(where.filename).name}, line {where.lineno}"
-        raise InputError(f"study {name!r}", [f"{type(error).__name__} in {place}: {error}"]) from error
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"study {name!r}", [f"{type(error).__name__} in {_place(error)}: {_message(error)}"]
+        ) from error
+
+
+def _place(error: Exception) -> str:
+    """Where the user's own code went wrong: not in Python, in an installed package or in uqbench."""
+    if isinstance(error, SyntaxError) and error.filename:
+        return f"{Path(error.filename).name}, line {error.lineno}"
+    others = [sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib")]
+    others += [str(Path(__file__).parent), "<"]
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [frame for frame in frames if not frame.filename.startswith(tuple(others))]
+    where = (own or frames)[-1]
+    return f"{Path(where.filename).name}, line {where.lineno}"
+
+
+def _message(error: Exception) -> str:
+    # the text of a SyntaxError repeats the place
+    return error.msg if isinstance(error, SyntaxError) else str(error)
 
 
 def known_studies() -> tuple[str, ...]:

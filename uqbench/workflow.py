@@ -1,11 +1,12 @@
 """The verbs in the order in which a modeller would use them."""
 
 from pathlib import Path
+from typing import Any
 
 import xarray as xr
 
 from .defaults import CHAINS, DRAWS, TUNE
-from .errors import InputError
+from .errors import InputError, Interrupted
 from .study import Study
 
 
@@ -16,6 +17,7 @@ def run(
     draws: int = DRAWS,
     tune: int = TUNE,
     chains: int = CHAINS,
+    target_accept: float = 0.8,
     n: int = 512,
     runs: int = 8192,
     seed: int = 0,
@@ -27,7 +29,7 @@ def run(
     Args:
         study: what to run.
         tree: results to add to; None starts new ones.
-        draws, tune, chains: of `calibrate`.
+        draws, tune, chains, target_accept: of `calibrate`.
         n, runs: of `decompose`.
         seed: of every verb.
         path: of the report; default results/<study>.html.
@@ -38,25 +40,35 @@ def run(
 
     Raises:
         InputError: from any verb, naming every finding.
+        Interrupted: where it is stopped (Ctrl-C); its `tree` has what was reached.
     """
-    from .calibration import calibrate, check_settings
+    from .calibration import calibrate
+    from .calibration import check_settings as check_calibrate
     from .decomposition import check_settings as check_decompose
     from .decomposition import decompose
     from .identifiability import identify
     from .reporting import report
 
-    # before the first of the long verbs
-    findings = check_decompose(n=n, runs=runs)
+    # before the first of the long verbs; a seed that is none is one finding, not one of each verb
+    findings = check_decompose(n=n, runs=runs, seed=seed)
+    sampling: dict[str, Any] = {"draws": draws, "tune": tune, "chains": chains, "target_accept": target_accept}
     if study.data is not None:
-        findings += check_settings(draws=draws, tune=tune, chains=chains)
+        findings += check_calibrate(**sampling)
     if findings:
         raise InputError(f"run {study.name!r}", findings)
     steps = {"identify": lambda tree: identify(study, tree, seed=seed)}
     if study.data is not None:
-        steps["calibrate"] = lambda tree: calibrate(study, tree, draws=draws, tune=tune, chains=chains, seed=seed)
+        steps["calibrate"] = lambda tree: calibrate(study, tree, **sampling, seed=seed)
     steps["decompose"] = lambda tree: decompose(study, tree, n=n, runs=runs, seed=seed)
     for verb, step in steps.items():
-        tree = step(tree)
+        try:
+            tree = step(tree)
+        except Interrupted:
+            raise
+        except KeyboardInterrupt:
+            if tree is None:
+                raise
+            raise Interrupted(tree) from None
         if keep is not None:
             keep(tree, verb)
     return report(study, tree, path=path)

@@ -3,6 +3,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from scipy.special import logit
 
 import uqbench as uq
 from uqbench.calibration import log_likelihood
@@ -80,7 +81,7 @@ def test_the_pymc_model_has_the_density_of_the_study():
     for _ in range(3):
         m, w, a = rng.normal(), rng.uniform(0.3, 2), rng.normal(size=6)
         latent = weight * m + (a - m) / w ** (1 - weight)
-        from_pymc = compiled({"m": m, "w_log__": np.log(w), "a_latent": latent})
+        from_pymc = compiled({"m.": m, "w._log__": np.log(w), "a_latent": latent})
         prior = stats.norm.logpdf(m, 0, 3) + stats.halfnorm.logpdf(w, scale=2) + stats.norm.logpdf(a, m, w).sum()
         # the latent's density is that of `a` times the derivative of the map
         change = (1 - weight).sum() * np.log(w)
@@ -116,6 +117,53 @@ def test_wrong_settings_are_named_together(decay_study):
     with pytest.raises(uq.InputError) as caught:
         uq.calibrate(decay_study, draws=1, tune=0, chains=0, target_accept=1.5)
     assert len(caught.value.findings) == 4
+
+
+@pytest.mark.parametrize(
+    "verb, settings, expected",
+    [
+        (uq.calibrate, {"seed": -1}, "seed is -1; it must be at least 0"),
+        (uq.calibrate, {"seed": None}, "seed is None; give a whole number, 0 or more"),
+        (uq.calibrate, {"seed": 2**63}, "it must be less than 2^63"),
+        (uq.calibrate, {"chains": 2.0}, "chains is 2.0; give a whole number, 1 or more"),
+        (uq.calibrate, {"draws": True}, "draws is True; give a whole number"),
+        (uq.calibrate, {"target_accept": "high"}, "target_accept is 'high'; it must lie in"),
+        (uq.decompose, {"n": "a"}, "n is 'a'; give a whole number, 16 or more"),
+        (uq.decompose, {"runs": 300.0}, "runs is 300.0; give a whole number"),
+        (uq.decompose, {"confidence": None}, "confidence is None; give a number between 0 and 1"),
+        (uq.decompose, {"seed": -1}, "seed is -1"),
+        (uq.identify, {"seed": None}, "seed is None"),
+        (uq.identify, {"budget": "long"}, "budget is 'long'; give a number of seconds"),
+        (uq.identify, {"scale": "logarithmic"}, "scale is 'logarithmic'; give 'log' or 'natural'"),
+        (uq.run, {"n": "a"}, "n is 'a'"),
+        (uq.run, {"chains": 2.0}, "chains is 2.0"),
+        (uq.run, {"target_accept": 2}, "target_accept is 2"),
+        (uq.run, {"seed": None}, "seed is None"),
+    ],
+)
+def test_a_setting_that_is_none_is_a_sentence(decay_study, verb, settings, expected):
+    with pytest.raises(uq.InputError) as caught:
+        verb(decay_study, **settings)
+    assert expected in str(caught.value) and len(caught.value.findings) == 1
+
+
+def test_the_bound_of_a_prior_may_be_a_parameter():
+    """log a is uniform between log .1 and log b: the density of the PyMC model is the prior of the space."""
+    space = uq.Space(b=uq.epistemic(uq.LogUniform(1.0, 10.0)), m=uq.epistemic(uq.LogUniform(0.1, "b")))
+    model = uq.Model.from_function(space, level, {"y": ""}, {"y": uq.Normal("y", 0.5)})
+    study = uq.Study("bound", model, {"e": uq.Design()}, table([1.0, 1.2]))
+    compiled = pymc_model(likelihood_of(study)).compile_logp(jacobian=False)
+    density = log_likelihood(study)
+    for b, m in ((2.0, 0.5), (9.0, 3.0)):
+        # the variables of PyMC are logarithms, mapped to the line: without the jacobian their densities are uniform
+        values = {
+            "b_log_interval__": logit(np.log(b) / np.log(10)),
+            "m_log_interval__": logit(np.log(10 * m) / np.log(10 * b)),
+        }
+        expected = -np.log(np.log(10)) - np.log(np.log(10 * b)) + float(density({"b": b, "m": m}))
+        assert float(compiled(values)) == pytest.approx(expected, rel=1e-9)
+    draws = uq.calibrate(study, draws=20, tune=20, chains=1)["posterior"]
+    assert np.all(draws["m"] < draws["b"])
 
 
 def test_noise_may_name_a_fixed_parameter():

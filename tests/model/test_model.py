@@ -283,3 +283,16 @@ def test_outputs_come_in_the_order_of_the_units():
 @pytest.mark.parametrize("name, called", [("", "the model passes"), ("decay", "the model 'decay' passes")])
 def test_a_model_that_passes_is_called_by_its_name_if_it_has_one(name, called):
     assert str(Check(name, "exact", 0.0, 0.0, 0, 1, ())).startswith(f"{called} every check")
+
+
+@pytest.mark.parametrize("units", [None, {}, ["C"]])
+def test_a_model_without_units_says_how_to_write_them(units):
+    space, system = decay_space(), uq.Ode(decay_initial, decay_rhs)
+    for make in (
+        lambda: uq.Model(space, system, decay_observe, units),
+        lambda: uq.Model.from_function(space, decay_observe, units),
+    ):
+        with pytest.raises(uq.InputError, match=r"give a unit for every output, as in \{'C': 'mg/L'\}"):
+            make()
+    with pytest.raises(uq.InputError, match="give a unit for every output"):
+        uq.Model(space, system, decay_observe)

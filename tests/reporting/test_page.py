@@ -3,7 +3,6 @@
 import html
 import json
 import re
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +13,7 @@ from uqbench.reporting import sentences, svg
 
 from .conftest import ALEATORY, EPISTEMIC, build, every_group
 
-STUDY = SimpleNamespace(name="toy")
+STUDY = "toy"
 
 
 def plain(page):
@@ -144,7 +143,7 @@ def test_text_is_escaped_everywhere(groups, tmp_path):
         tree[name] = tree[name].to_dataset().assign_coords(quantity=[evil, "$x_"])
     tree["fisher"] = tree["fisher"].to_dataset().assign_coords(parameter=["ka_median", "CL_median", evil])
     tree.attrs |= {"study": evil, "model": evil, "gradient": evil}
-    page = written(tree, tmp_path, SimpleNamespace(name=evil))
+    page = written(tree, tmp_path, evil)
     assert "<script" not in page
     assert html.escape(evil) in page
 
@@ -292,7 +291,7 @@ def test_an_empty_tree_says_what_to_run(tree, tmp_path):
 
 def test_results_of_another_study_are_refused(tree, tmp_path):
     with pytest.raises(InputError, match="study 'toy'"):
-        report(SimpleNamespace(name="other"), tree, path=tmp_path / "page.html")
+        report("other", tree, path=tmp_path / "page.html")
 
 
 def test_the_page_is_named_after_the_study(tree, tmp_path, monkeypatch):

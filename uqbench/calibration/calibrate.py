@@ -12,16 +12,19 @@ import xarray as xr
 
 from .. import results
 from ..defaults import CHAINS, DRAWS, TUNE
-from ..errors import InputError
+from ..errors import InputError, Interrupted
 from ..likelihoods import Likelihood, likelihood_of
 from ..progress import progress
+from ..settings import is_number, seed_findings, whole_number_findings
 from ..study import Study
 from ..time_scales.study_separation import separation_of_study, warn, with_separation
 from .predictive import band, observed, pointwise, predictive, prior
-from .pymc_model import pymc_model
+from .pymc_model import parameters, pymc_model
 
 # What a draw must satisfy to be used (Vehtari, Gelman, Simpson, Carpenter & Burkner 2021, doi:10.1214/20-BA1221).
 RHAT, ESS = 1.01, 400
+# What sampling and its diagnostics need.
+LEAST = {"draws": 4, "tune": 10, "chains": 1}
 KEPT_STATS = ("diverging", "energy", "depth", "n_steps", "step_size", "mean_tree_accept", "maxdepth_reached", "logp")
 
 
@@ -56,10 +59,11 @@ def calibrate(
     Raises:
         InputError: a study without data, settings out of range, a likelihood without a gradient, no density at the
             prior medians.
+        Interrupted: where it is stopped (Ctrl-C); its `tree` has the whole draws that there are, marked as partial.
     """
     tree = with_separation(study, results.check_tree(study, tree))
     findings = [] if study.data is not None else ["the study has no data; calibrate needs a table."]
-    findings += check_settings(draws=draws, tune=tune, chains=chains, target_accept=target_accept)
+    findings += check_settings(draws=draws, tune=tune, chains=chains, target_accept=target_accept, seed=seed)
     if findings:
         raise InputError(f"calibrate {study.name!r}", findings)
     began = time.monotonic()
@@ -67,8 +71,34 @@ def calibrate(
     likelihood.require("gradient", f"calibrate {study.name!r}")
     _check_start(likelihood)
     compiled = nutpie.compile_pymc_model(pymc_model(likelihood), backend="jax", gradient_backend="jax")
+    settings = {"draws": draws, "tune": tune, "chains": chains, "target_accept": target_accept}
+
+    def attached(groups: dict[str, xr.Dataset], partial: str = "") -> xr.DataTree:
+        seconds = time.monotonic() - began
+        return results.attach(
+            tree, groups, verb="calibrate", settings=settings, seed=seed, seconds=seconds, partial=partial
+        )
+
+    trace, stopped = _sample(compiled, seed=seed, **settings)
+    if trace is None:
+        raise Interrupted(tree)
+    try:
+        if stopped:
+            raise KeyboardInterrupt
+        groups = _of_draws(study, trace, seed)
+        return attached(groups | _predictions(likelihood, groups["posterior"], seed))
+    except KeyboardInterrupt:
+        # without predictions, which compile for seconds: that is not what was asked for
+        groups = _of_draws(study, trace, seed)
+        sizes = groups["posterior"].sizes
+        there = f"{sizes['draw']} of {draws} draws in {sizes['chain']} of {chains} chains"
+        raise Interrupted(attached(groups, f"stopped with {there}, before predictions")) from None
+
+
+def _sample(compiled, *, draws: int, tune: int, chains: int, target_accept: float, seed: int):
+    """The trace, and whether sampling was stopped; a trace of the whole draws, or None where there are too few."""
     with progress("calibrate: sampling", chains * (draws + tune)) as update:
-        trace = nutpie.sample(
+        sampler = nutpie.sample(
             compiled,
             draws=draws,
             tune=tune,
@@ -81,16 +111,59 @@ def calibrate(
                 sum(state.finished_draws for state in states),
                 f"{sum(state.divergences for state in states)} divergences",
             ),
+            # else Ctrl-C would return what there is, as if it were complete
+            blocking=False,
         )
-    free = list(study.model.space.free)
-    posterior = trace["posterior"].to_dataset()[free].assign_attrs(_counts(trace))
-    key = jax.random.key(seed)
-    groups = {
-        "prior": prior(study, jax.random.fold_in(key, 0)),
+        try:
+            return sampler.wait(), False
+        except KeyboardInterrupt:
+            return whole_draws(sampler.abort()), True
+        except BaseException:
+            sampler.cancel()
+            raise
+
+
+def whole_draws(trace: xr.DataTree) -> xr.DataTree | None:
+    """The chains and draws of a sampler that was stopped, without the places that it has not reached.
+
+    Chains have come differently far. Kept are the n furthest, as far as the shortest of them, with the n for which most
+    draws stay: chains that have hardly begun do not shorten the others.
+
+    Returns:
+        a trace in which nothing is missing; None where no chain has `LEAST["draws"]` draws.
+    """
+    if "sample_stats" not in trace.children:
+        return None
+    # a draw that has not been made has no energy
+    reached = trace["sample_stats"]["energy"].notnull().sum("draw").values
+    order = np.argsort(-reached, kind="stable")
+    kept = int(np.argmax(reached[order] * np.arange(1, len(order) + 1))) + 1
+    draws = int(reached[order[kept - 1]])
+    if draws < LEAST["draws"]:
+        return None
+    chains = np.sort(order[:kept])
+    cut = {"posterior": slice(draws), "sample_stats": slice(draws), "warmup_sample_stats": slice(None)}
+    return xr.DataTree.from_dict(
+        {name: trace[name].to_dataset().isel(chain=chains, draw=chosen) for name, chosen in cut.items()}
+    )
+
+
+def _of_draws(study: Study, trace: xr.DataTree, seed: int) -> dict[str, xr.Dataset]:
+    """The draws, what the sampler says of them, and what they are to be compared with."""
+    posterior = parameters(trace["posterior"], study).assign_attrs(_counts(trace))
+    return {
+        "prior": prior(study, jax.random.fold_in(jax.random.key(seed), 0)),
         "posterior": posterior,
         "sample_stats": _stats(trace),
         "observed_data": observed(study),
         "convergence": convergence(study, posterior),
+    }
+
+
+def _predictions(likelihood: Likelihood, posterior: xr.Dataset, seed: int) -> dict[str, xr.Dataset]:
+    """What the draws say of the data and, of a reduced model, of its time scales."""
+    study, key = likelihood.study, jax.random.key(seed)
+    groups = {
         "posterior_predictive": predictive(likelihood, posterior, jax.random.fold_in(key, 1)),
         "posterior_band": band(likelihood, posterior, jax.random.fold_in(key, 2)),
     }
@@ -100,10 +173,7 @@ def calibrate(
         known = {name: posterior[name].values.ravel() for name in study.model.space.epistemic}
         groups["separation"] = separation_of_study(study, known, seed=seed)
         warn(study, groups["separation"])
-    settings = {"draws": draws, "tune": tune, "chains": chains, "target_accept": target_accept}
-    return results.attach(
-        tree, groups, verb="calibrate", settings=settings, seed=seed, seconds=time.monotonic() - began
-    )
+    return groups
 
 
 def convergence(study: Study, posterior: xr.Dataset) -> xr.Dataset:
@@ -121,12 +191,13 @@ def convergence(study: Study, posterior: xr.Dataset) -> xr.Dataset:
     return dataset.assign(resolved=resolved).assign_attrs(largest_rhat=RHAT, least_ess=ESS)
 
 
-def check_settings(*, draws: int, tune: int, chains: int, target_accept: float = 0.8) -> list[str]:
+def check_settings(*, draws: int, tune: int, chains: int, target_accept: float = 0.8, seed: int = 0) -> list[str]:
     """What is wrong with the settings of `calibrate`."""
-    least = {"draws": (draws, 4), "tune": (tune, 10), "chains": (chains, 1)}
-    findings = [f"{name} is {value}; it must be at least {low}." for name, (value, low) in least.items() if value < low]
-    if not 0.5 <= target_accept < 1:
-        findings.append(f"target_accept is {target_accept}; it must lie in [0.5, 1).")
+    given = {"draws": draws, "tune": tune, "chains": chains}
+    findings = whole_number_findings({name: (value, LEAST[name]) for name, value in given.items()})
+    findings += seed_findings(seed)
+    if not is_number(target_accept) or not 0.5 <= target_accept < 1:
+        findings.append(f"target_accept is {target_accept!r}; it must lie in [0.5, 1).")
     return findings
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import pymc as pm
 import pytensor
 import pytensor.tensor as pt
+import xarray as xr
 from jax.scipy.special import ndtr
 
 from ..distributions import Distribution, LogNormal, LogUniform, Normal
@@ -24,6 +25,8 @@ from ..likelihoods import Likelihood
 from ..space import Theta
 from ..study import Study
 
+# The dimension of what differs between units. No variable is called so: names of parameters end in a dot here.
+UNITS = "units"
 # Families whose units are an affine map of a standard normal, after a logarithm where named.
 AFFINE = {Normal: False, LogNormal: True}
 
@@ -31,7 +34,9 @@ AFFINE = {Normal: False, LogNormal: True}
 def pymc_model(likelihood: Likelihood, values: Mapping[str, np.ndarray] | None = None) -> pm.Model:
     """The study as a `pymc.Model`: free variables, one latent per unit, and the data.
 
-    The potential `log_likelihood` is -inf where a solve failed, so that a failed solve is a rejected point.
+    A parameter k is the variable "k.", whatever PyMC and its sampler call their own things (`k._log__`, `energy`);
+    `parameters` gives draws their names back. The potential `log_likelihood` is -inf where a solve failed, so that a
+    failed solve is a rejected point.
 
     Args:
         likelihood: of the data, differentiable.
@@ -46,33 +51,37 @@ def pymc_model(likelihood: Likelihood, values: Mapping[str, np.ndarray] | None =
     weights = centering(likelihood)
     if values is None:
         values = {output: rows.value for output, rows in likelihood.observations.rows.items()}
-    with pm.Model(coords={study.unit_column: list(study.units)}) as model:
+    with pm.Model(coords={UNITS: list(study.units)}) as model:
         variables = {}
         for name in space.names:
             parameter = space[name]
             if parameter.role == "fixed":
                 variables[name] = pt.as_tensor_variable(float(parameter.dist))
             elif parameter.role == "epistemic":
-                variables[name] = _epistemic(name, parameter.dist, variables, study)
+                variables[name] = _epistemic(name, parameter.dist, variables)
             else:
-                inner = unused(f"{name}_latent", study)
-                variables[name] = _aleatory(name, inner, parameter.dist, variables, weights[name], study.unit_column)
-        data = {output: pm.Data(data_name(output, study), column) for output, column in values.items()}
+                variables[name] = _aleatory(name, parameter.dist, variables, weights[name])
+        data = {output: pm.Data(data_name(output), column) for output, column in values.items()}
         known = {name: variables[name] for name in space.free}
-        pm.Potential(unused("log_likelihood", study), _log_density(likelihood)(known, data))
+        pm.Potential("log_likelihood", _log_density(likelihood)(known, data))
     return model
 
 
-def data_name(output: str, study: Study) -> str:
+def variable_name(parameter: str) -> str:
+    """The variable that is a parameter of the study."""
+    return f"{parameter}."
+
+
+def data_name(output: str) -> str:
     """The variable with the values of an output, which may be replaced by others once the model is compiled."""
-    return unused(f"{output}_data", study)
+    return f"{output}_data"
 
 
-def unused(name: str, study: Study) -> str:
-    """`name`, or with underscores before it where the study has that name: a PyMC model has one scope for all."""
-    while name in study.model.space or name == study.unit_column:
-        name = f"_{name}"
-    return name
+def parameters(draws: xr.DataTree, study: Study) -> xr.Dataset:
+    """The free parameters among a sampler's draws, under the names of the study."""
+    names = {variable_name(name): name for name in study.model.space.free}
+    dataset = draws.to_dataset()[list(names)]
+    return dataset.rename(names | ({UNITS: study.unit_column} if UNITS in dataset.dims else {}))
 
 
 def centering(likelihood: Likelihood) -> dict[str, np.ndarray]:
@@ -118,34 +127,38 @@ def _check_families(study: Study) -> None:
         raise InputError(f"study {study.name!r}: calibrate", findings)
 
 
-def _epistemic(name: str, dist: Distribution, variables: dict, study: Study):
+def _epistemic(name: str, dist: Distribution, variables: dict):
     if isinstance(dist, LogUniform):
-        bounds = dist.arguments
-        log = pm.Uniform(unused(f"{name}_log", study), np.log(bounds["lower"]), np.log(bounds["upper"]))
-        return pm.Deterministic(name, pt.exp(log))
-    return _family(dist)(name, **_arguments(dist, variables))
+        # a bound may be another parameter
+        bounds = {key: pt.log(value) for key, value in _arguments(dist, variables).items()}
+        return pm.Deterministic(variable_name(name), pt.exp(pm.Uniform(f"{name}_log", **bounds)))
+    return _family(dist)(variable_name(name), **_arguments(dist, variables))
 
 
-def _aleatory(name: str, inner: str, dist: Distribution, variables: dict, weight: np.ndarray, dim: str):
+def _aleatory(name: str, dist: Distribution, variables: dict, weight: np.ndarray):
     if type(dist) not in AFFINE:
-        return _by_quantile(name, inner, dist, variables, dim)
+        return _by_quantile(name, dist, variables)
     arguments = _arguments(dist, variables)
     mu, sigma = arguments["mu"], arguments["sigma"]
-    latent = pm.Normal(inner, weight * mu, sigma**weight, dims=dim)
+    latent = pm.Normal(_latent(name), weight * mu, sigma**weight, dims=UNITS)
     value = mu + sigma ** (1 - weight) * (latent - weight * mu)
-    return pm.Deterministic(name, pt.exp(value) if AFFINE[type(dist)] else value, dims=dim)
+    return pm.Deterministic(variable_name(name), pt.exp(value) if AFFINE[type(dist)] else value, dims=UNITS)
 
 
-def _by_quantile(name: str, inner: str, dist: Distribution, variables: dict, dim: str):
+def _by_quantile(name: str, dist: Distribution, variables: dict):
     """Any other family: a standard normal latent through the quantile function."""
-    latent = pm.Normal(inner, 0.0, 1.0, dims=dim)
+    latent = pm.Normal(_latent(name), 0.0, 1.0, dims=UNITS)
 
     @pytensor.wrap_jax
     def quantile(values):
         return dist.ppf(ndtr(values[name]), values)
 
     known = {other: variables[other] for other in dist.names}
-    return pm.Deterministic(name, quantile({name: latent, **known}), dims=dim)
+    return pm.Deterministic(variable_name(name), quantile({name: latent, **known}), dims=UNITS)
+
+
+def _latent(name: str) -> str:
+    return f"{name}_latent"
 
 
 def _log_density(likelihood: Likelihood) -> Callable:
@@ -164,7 +177,10 @@ def _family(dist: Distribution):
 
 def _arguments(dist: Distribution, variables: dict) -> dict:
     """Arguments in PyMC's own parametrisation, names replaced by variables."""
-    arguments = {key: variables[value] if isinstance(value, str) else value for key, value in dist.arguments.items()}
+    # PyTensor makes single precision of a float of Python that has few digits
+    arguments = {
+        key: variables[value] if isinstance(value, str) else np.float64(value) for key, value in dist.arguments.items()
+    }
     if isinstance(dist, LogNormal) and "median" in arguments:
         arguments["mu"] = pt.log(arguments.pop("median"))
     return arguments

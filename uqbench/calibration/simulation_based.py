@@ -27,7 +27,7 @@ from ..space import Theta
 from ..study import Study
 from .calibrate import check_settings
 from .predictive import SAMPLE
-from .pymc_model import data_name, pymc_model
+from .pymc_model import data_name, parameters, pymc_model
 
 SUBJECT = "simulation_based_calibration"
 LIKELIHOOD = "log-likelihood"
@@ -149,7 +149,7 @@ def _log_densities(likelihood: Likelihood, thetas: Theta, values: dict[str, np.n
 
 
 def _sample(compiled, study: Study, values, draws, tune, chains, seed) -> xr.Dataset:
-    data = {data_name(output, study): jnp.asarray(column) for output, column in values.items()}
+    data = {data_name(output): jnp.asarray(column) for output, column in values.items()}
     trace = nutpie.sample(
         compiled.with_data(**data),
         draws=draws,
@@ -159,7 +159,7 @@ def _sample(compiled, study: Study, values, draws, tune, chains, seed) -> xr.Dat
         seed=seed,
         progress_bar=False,
     )
-    return trace["posterior"].to_dataset()[list(study.model.space.free)]
+    return parameters(trace["posterior"], study)
 
 
 def _ranked(likelihood: Likelihood, posterior, truth, values, ranks, rng) -> dict[str, np.ndarray]:

@@ -23,6 +23,7 @@ from ..errors import InputError
 from ..likelihoods import noise_values_of_runs
 from ..model import Run, evaluate_many, over_time
 from ..progress import progress
+from ..settings import is_number, seed_findings, whole_number_findings
 from ..space import Space, Theta
 from ..study import Quantity, Study
 from ..time_scales.study_separation import with_separation
@@ -103,7 +104,7 @@ def decompose(
             with a `reason`; so are outputs whose noise has no variance, named in `not_over_time` of /variance.
     """
     tree = with_separation(study, results.check_tree(study, tree))
-    findings = check_settings(n=n, runs=runs, confidence=confidence)
+    findings = check_settings(n=n, runs=runs, confidence=confidence, seed=seed)
     if findings:
         raise InputError(f"decompose {study.name!r}", findings)
     began = time.monotonic()
@@ -135,12 +136,11 @@ def decompose(
     )
 
 
-def check_settings(*, n: int, runs: int, confidence: float = 0.95) -> list[str]:
+def check_settings(*, n: int, runs: int, confidence: float = 0.95, seed: int = 0) -> list[str]:
     """What is wrong with the settings of `decompose`."""
-    least = {"n": (n, 16), "runs": (runs, 256)}
-    findings = [f"{name} is {value}; it must be at least {low}." for name, (value, low) in least.items() if value < low]
-    if not 0 < confidence < 1:
-        findings.append(f"confidence is {confidence}; give a number between 0 and 1.")
+    findings = whole_number_findings({"n": (n, 16), "runs": (runs, 256)}) + seed_findings(seed)
+    if not is_number(confidence) or not 0 < confidence < 1:
+        findings.append(f"confidence is {confidence!r}; give a number between 0 and 1.")
     return findings
 
 

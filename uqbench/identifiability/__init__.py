@@ -2,6 +2,7 @@
 
 from ..model.reparametrisation import reparametrised as reparametrised
 from .fisher import fisher_information as fisher_information
+from .identify import check_settings as check_settings
 from .identify import identify as identify
 from .linear import linear_identifiability as linear_identifiability
 from .linear import transfer_function as transfer_function

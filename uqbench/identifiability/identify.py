@@ -14,12 +14,13 @@ from ..annotations import Values
 from ..design import Design
 from ..errors import InputError
 from ..model import Model
+from ..settings import is_number, seed_findings
 from ..space import Space
 from ..study import Study
 from ..symbols import NoFormula, read
 from ..time_scales.study_separation import with_separation
 from .experiments import at_rest, only_at_rest, settings, together
-from .fisher import fisher_information
+from .fisher import SCALES, fisher_information
 from .linear import linear_identifiability, transfer_function
 from .structural import BUDGET, SingularStart, structural_identifiability
 
@@ -55,7 +56,10 @@ def identify(
             every verdict is "undecided", and the reason names the operations. Where a solve fails at the medians,
             /fisher is missing and /structure says why (`no_information`).
     """
-    tree = with_separation(study, results.check_tree(study, tree))
+    tree = results.check_tree(study, tree)
+    if findings := check_settings(scale=scale, budget=budget, seed=seed):
+        raise InputError(f"identify {study.name!r}", findings)
+    tree = with_separation(study, tree)
     began = time.monotonic()
     groups = {"structure": _structure(study, budget, seed)}
     if study.model.measured:
@@ -75,6 +79,16 @@ def identify(
             warnings.warn(f"study {study.name!r}: no Fisher information {reason}", UserWarning, stacklevel=2)
     said = {"scale": scale, "budget": budget}
     return results.attach(tree, groups, verb="identify", settings=said, seed=seed, seconds=time.monotonic() - began)
+
+
+def check_settings(*, scale: str = "log", budget: float = BUDGET, seed: int = 0) -> list[str]:
+    """What is wrong with the settings of `identify`."""
+    findings = seed_findings(seed)
+    if scale not in SCALES:
+        findings.append(f"scale is {scale!r}; give {' or '.join(map(repr, SCALES))}.")
+    if not is_number(budget) or not budget > 0:
+        findings.append(f"budget is {budget!r}; give a number of seconds above 0.")
+    return findings
 
 
 def _structure(study: Study, budget: float, seed: int) -> xr.Dataset:

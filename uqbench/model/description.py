@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from types import MappingProxyType
 
 import jax.numpy as jnp
 
@@ -51,8 +52,8 @@ class Model:
 
     space: Space
     system: Ode | System
-    observe: Callable | None
-    units: Mapping[str, str]
+    observe: Callable | None = None
+    units: Mapping[str, str] = field(default_factory=dict)
     noise: Mapping[str, Distribution] = field(default_factory=dict)
     name: str = ""
     gradient: str = "exact"
@@ -61,6 +62,14 @@ class Model:
 
     def __post_init__(self):
         system_of(self.system)  # or says what is wrong with it
+        if not isinstance(self.units, Mapping) or not self.units:
+            raise InputError(
+                f"model {self.name!r}" if self.name else "model",
+                [
+                    f"units are {self.units!r}; give a unit for every output, as in {{'C': 'mg/L'}}, and '' for "
+                    "dimensionless."
+                ],
+            )
         findings = [f"output {name!r}: {f}" for name, unit in self.units.items() if (f := unit_finding(unit))]
         findings += [f"time: {f}" for f in [unit_finding(self.time_unit)] if f]
         known = (*self.space.names, *self.units)
@@ -96,7 +105,7 @@ class Model:
         cls,
         space: Space,
         simulate: Callable,
-        units: Mapping[str, str],
+        units: Mapping[str, str] = MappingProxyType({}),
         noise: Mapping[str, Distribution] | None = None,
         stochastic: bool = False,
         name: str = "",

@@ -117,7 +117,12 @@ def densities(tree: xr.DataTree, *, width: float = WIDTH) -> Figure:
     figure.get_layout_engine().set(h_pad=0.09)
     axes = figure.subplots(rows, columns, squeeze=False)
     for name, axis in zip(names, axes.ravel(), strict=False):
-        before, after = prior[name].values.ravel(), posterior[name].values.ravel()
+        before, after = (each[~np.isnan(each)] for each in (prior[name].values, posterior[name].values))
+        if not after.size:
+            # older versions have stored draws that were never made
+            axis.set(xticks=[], yticks=[])
+            axis.set_title(name, pad=3, parse_math=False)
+            continue
         low, high = window(before, after)
         grid = np.linspace(low, high, 256)
         bounds = min(before.min(), after.min()), max(before.max(), after.max())

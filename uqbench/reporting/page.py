@@ -5,6 +5,7 @@ The page is made from the tree alone, so what it says is what was computed and s
 
 import os
 import re
+import shlex
 from pathlib import Path
 
 import jinja2
@@ -12,6 +13,7 @@ import xarray as xr
 from markupsafe import Markup, escape
 
 from ..errors import InputError
+from ..results import check_tree
 from .provenance import head, provenance
 from .sections import sections
 
@@ -22,7 +24,7 @@ def report(study, tree: xr.DataTree | None = None, *, path: str | Path | None = 
     """Writes the report of a study's results as one HTML page.
 
     Args:
-        study: a `Study`, or anything with its `name`; only the name is used, no model is run.
+        study: a `Study`, or only its name; no model is run.
         tree: its results; groups that are missing are named on the page with the verb that makes them.
         path: of the page; default `results/<study>.html`.
 
@@ -30,38 +32,42 @@ def report(study, tree: xr.DataTree | None = None, *, path: str | Path | None = 
         the tree as it was given.
 
     Raises:
-        InputError: an empty tree, the tree of another study, or a path that cannot be written (what was there stays).
+        InputError: an empty tree, one of another study, or of another model or other data than this study has now (a
+            name alone cannot tell); a path that cannot be written (what was there stays).
 
     Example:
         >>> import uqbench as uq
         >>> from studies.theophylline import study
         >>> tree = uq.report(study, uq.load("results/theophylline.zarr"))  # doctest: +SKIP
     """
-    name = study if isinstance(study, str) else study.name
+    name, command = (study, shlex.quote(study)) if isinstance(study, str) else (study.name, study.command)
     if tree is None or not tree.children:
         raise InputError(
             f"report {name!r}",
             [
-                f"there are no results yet; run `uqbench run {name}`, or one of `uqbench identify {name}`, "
-                f"`uqbench calibrate {name}`, `uqbench decompose {name}` first."
+                f"there are no results yet; run `uqbench run {command}`, or one of `uqbench identify {command}`, "
+                f"`uqbench calibrate {command}`, `uqbench decompose {command}` first."
             ],
         )
     owner = tree.attrs.get("study", name)
     if owner != name:
         raise InputError(
-            f"report {name!r}", [f"the tree holds results of the study {owner!r}; run `uqbench run {name}` first."]
+            f"report {name!r}", [f"the tree holds results of the study {owner!r}; run `uqbench run {command}` first."]
         )
+    if not isinstance(study, str):
+        check_tree(study, tree)
     target = Path("results", f"{re.sub(r'[^\w.-]+', '_', name)}.html") if path is None else Path(path)
-    _write(target, page(tree, name))
+    _write(target, page(tree, name, command))
     return tree
 
 
-def page(tree: xr.DataTree, name: str) -> str:
+def page(tree: xr.DataTree, name: str, command: str) -> str:
     """The page as text.
 
     Args:
         tree: results with at least one group.
         name: of the study.
+        command: what stands for the study in commands.
     """
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -72,7 +78,11 @@ def page(tree: xr.DataTree, name: str) -> str:
     )
     environment.filters["code"] = _code
     return environment.get_template(TEMPLATE).render(
-        name=name, head=list(head(tree)), sections=sections(tree, name), provenance=provenance(tree)
+        name=name,
+        command=command,
+        head=list(head(tree)),
+        sections=sections(tree, command),
+        provenance=provenance(tree),
     )
 
 

@@ -20,17 +20,17 @@ def provenance(tree: xr.DataTree) -> Table:
     """Which verb made each group, with which settings and seed, in how many seconds; groups of one call share a row."""
     calls: dict[tuple, list[str]] = {}
     for name, child in tree.children.items():
-        origin = tuple(child.attrs.get(key) for key in ("verb", "settings", "seed", "seconds"))
+        origin = tuple(child.attrs.get(key) for key in ("verb", "settings", "seed", "seconds", "partial"))
         calls.setdefault(origin, []).append(f"/{name}")
     rows = [
         [
-            verb or MISSING,
+            f"{verb or MISSING}{', partial' if partial else ''}",
             ", ".join(sorted(names)),
             _settings(settings),
             MISSING if seed is None else str(seed),
             MISSING if seconds is None else rounded(float(seconds)),
         ]
-        for (verb, settings, seed, seconds), names in calls.items()
+        for (verb, settings, seed, seconds, partial), names in calls.items()
     ]
     return Table(["verb", "groups", "settings", "seed", "seconds"], rows, ["verb", "groups", "settings"])
 

@@ -43,7 +43,9 @@ def sections(tree: xr.DataTree, study: str) -> list[Section]:
         missing = next((each for each in needed if group(tree, each) is None), None)
         if missing is not None:
             return Section(name, title, missing=verb_of(missing))
-        return Section(name, title, *make(tree, study))
+        heading, blocks = make(tree, study)
+        flags = [Paragraph(text, "flag") for text in [sentences.partial(tree, needed, study)] if text]
+        return Section(name, title, heading, [*flags, *blocks])
 
     return [section(*each) for each in plan]
 
@@ -92,7 +94,11 @@ def _parameters(tree, study) -> tuple[str, list]:
         rows += [[title]] if len(members) else []
         rows += [_parameter_row(name, row, columns) for name, row in members.iterrows()]
     blocks: list = (
-        [Paragraph(text, "flag") for text in [sentences.remedy(tree, study)] if text]
+        [
+            Paragraph(text, "flag")
+            for text in (sentences.partial(tree, ("convergence",), study), sentences.remedy(tree, study))
+            if text
+        ]
         if "convergence" in tree.children
         else []
     )

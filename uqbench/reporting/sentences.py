@@ -4,6 +4,8 @@ A sentence never claims more than its interval allows: where that leaves a quest
 "not resolved".
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import xarray as xr
 
@@ -261,6 +263,18 @@ def converged(tree: xr.DataTree) -> str:
     if lost:
         return f"{sentence(NOT_RESOLVED)}: {listed(lost)} need{'s' * (len(lost) == 1)} more draws"
     return f"All {counted(len(names), 'population parameter' if unit_name(tree) != 'unit' else 'parameter')} converged"
+
+
+def partial(tree: xr.DataTree, names: Sequence[str], study: str) -> str | None:
+    """Which of these groups rest on a calibration that was stopped, and what to do; None where all are whole."""
+    for name in names:
+        found = attribute(tree, name, "partial")
+        if found:
+            return (
+                f"Partial: the calibration was {found}. What is said here rests on these draws alone; "
+                f"`uqbench calibrate {study}` starts it again."
+            )
+    return None
 
 
 def remedy(tree: xr.DataTree, study: str) -> str | None:

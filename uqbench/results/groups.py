@@ -15,6 +15,8 @@ from .schema import ORIGIN, ROOT, Attribute, Group, Variable
 Dims = tuple[str | EllipsisType, ...]
 
 IDENTIFY, CALIBRATE, DECOMPOSE = ("identify",), ("calibrate",), ("decompose",)
+# verb -> the verb whose groups it starts from, where they are there: what it made of earlier ones is not theirs.
+BUILDS_ON = {"decompose": "calibrate"}
 # Every verb looks at the time scales of a model made by `Model.reduced` first, and notes this as their origin.
 REDUCED = ("reduced", "calibrate")
 

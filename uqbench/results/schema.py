@@ -107,6 +107,7 @@ ORIGIN = {
     "settings": Attribute("json", "its settings by name"),
     "seed": Attribute("int", "the seed of all that was random"),
     "seconds": Attribute("number", "wall time of the verb, in seconds"),
+    "partial": Attribute("text", "what there is, where the verb was stopped before it was done", True),
 }
 ROOT = {
     "study": Attribute("text", "name of the study"),

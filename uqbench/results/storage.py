@@ -1,7 +1,22 @@
-"""How the tree is kept on disk: a zarr store, written beside its place and renamed into it."""
+"""How the tree is kept on disk: a zarr store that only one process writes at a time, and that is always whole.
 
+A new version is written beside the store and takes its place in two renames, because a folder cannot be replaced in
+one: the old version steps aside, the new one takes its name. Whatever stops a process, also in between, one whole
+version is there: without the store's own name, the new version counts where the old one has stepped aside for it.
+"""
+
+import fcntl
+import json
 import os
+import shlex
 import shutil
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -9,45 +24,166 @@ import xarray as xr
 
 from ..errors import InputError
 
+# How often a reader begins again because the store was replaced while it read.
+ATTEMPTS = 10
+
+
+class Store:
+    """A store of results while one process works on it: no other process can open it.
+
+    The lock belongs to the operating system, so it ends with the process, however that ends.
+
+    Args:
+        path: of the zarr store; its folder is made where there is none.
+
+    Raises:
+        InputError: on entering, where another process has it open; the message says which.
+
+    Example:
+        >>> with Store("results/theophylline.zarr") as store:  # doctest: +SKIP
+        ...     store.save(uq.identify(study, store.load()))
+    """
+
+    def __init__(self, path: str | Path):
+        self.path = Path(path)
+
+    def __enter__(self) -> "Store":
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self._lock = _locked(_beside(self.path, "lock"), self.path)
+        _settle(self.path)
+        return self
+
+    def __exit__(self, *of_an_error) -> None:
+        # while it is still held: whoever waits for this file then finds it gone and makes a new one
+        _beside(self.path, "lock").unlink(missing_ok=True)
+        os.close(self._lock)
+
+    def load(self) -> xr.DataTree | None:
+        """The stored tree, or None where nothing is stored yet."""
+        return load(self.path) if self.path.is_dir() else None
+
+    def save(self, tree: xr.DataTree) -> None:
+        """Replaces what is stored by `tree`; Ctrl-C and SIGTERM wait until it is done."""
+        new = _beside(self.path, "new")
+        with _signals_wait():
+            try:
+                _storable(tree).to_zarr(new, consolidated=False)
+                if self.path.is_dir():
+                    self.path.rename(_beside(self.path, "old"))
+                new.rename(self.path)
+            finally:
+                _settle(self.path)
+
 
 def save(tree: xr.DataTree, path: str | Path) -> Path:
-    """Writes the tree as a zarr store: beside its place first, then renamed into it, so that no half result remains."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}.new")
-    shutil.rmtree(beside, ignore_errors=True)
-    try:
-        _storable(tree).to_zarr(beside, consolidated=False)
-        replace(beside, path)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-    return path
+    """Writes the tree as a zarr store, which replaces the one at `path` only once it is whole.
 
-
-def replace(new: Path, path: Path) -> None:
-    """Puts `new` (file or folder) in the place of `path`; what was there stays until the new one is complete."""
-    old = path.with_name(f".{path.name}.{os.getpid()}.old")
-    if path.is_dir():
-        # a folder cannot be replaced in one step
-        path.rename(old)
-    new.rename(path)
-    shutil.rmtree(old, ignore_errors=True)
+    Raises:
+        InputError: where another process has the store open.
+    """
+    with Store(path) as store:
+        store.save(tree)
+    return store.path
 
 
 def load(path: str | Path) -> xr.DataTree:
-    """Reads a tree back into memory.
+    """Reads a tree back into memory, also while another process replaces it.
 
     Raises:
-        InputError: where there is no store at `path`.
+        InputError: where there is no store at `path`, or it cannot be read.
     """
     path = Path(path)
-    if not path.is_dir():
-        raise InputError("results", [f"there is no result store {path.name!r}; run `uqbench run` first."])
+    for attempt in range(1, ATTEMPTS + 1):
+        place = _whole(path)
+        if place is None:
+            raise InputError("results", [f"there is no result store {path.name!r}; run `uqbench run` first."])
+        try:
+            version = place.stat().st_ino
+            with xr.open_datatree(place, engine="zarr", consolidated=False) as tree:
+                loaded = tree.load()
+            if place.stat().st_ino == version or attempt == ATTEMPTS:
+                return loaded
+        except (OSError, ValueError, KeyError) as error:
+            replaced = not place.is_dir() or place.stat().st_ino != version
+            if not replaced or attempt == ATTEMPTS:
+                raise InputError("results", [f"{path.name!r} is not a readable result store: {error}"]) from error
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _beside(path: Path, what: str) -> Path:
+    return path.with_name(f".{path.name}.{what}")
+
+
+def _whole(path: Path) -> Path | None:
+    """The folder that holds the whole newest version of the store at `path`, or None where there is none."""
+    if path.is_dir():
+        return path
+    # the old version steps aside only for a new one that is whole
+    return _beside(path, "new") if _beside(path, "old").is_dir() and _beside(path, "new").is_dir() else None
+
+
+def _settle(path: Path) -> None:
+    """Finishes or takes back what was interrupted while the store was replaced."""
+    old, new = _beside(path, "old"), _beside(path, "new")
+    if not path.is_dir() and old.is_dir():
+        (new if new.is_dir() else old).rename(path)
+    shutil.rmtree(new, ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _locked(lock: Path, path: Path) -> int:
+    """The descriptor of a lock file that this process holds."""
+    while True:
+        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(descriptor, 4096).decode(errors="replace")
+            os.close(descriptor)
+            raise InputError("results", [_in_use(path, holder)]) from None
+        # whoever held it may have removed the file in between
+        if lock.exists() and os.fstat(descriptor).st_ino == lock.stat().st_ino:
+            break
+        os.close(descriptor)
+    said = {
+        "process": os.getpid(),
+        "host": socket.gethostname(),
+        "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
+        "since": time.strftime("%Y-%m-%d %H:%M:%S"),
+    }
+    os.ftruncate(descriptor, 0)
+    os.write(descriptor, json.dumps(said).encode())
+    return descriptor
+
+
+def _in_use(path: Path, holder: str) -> str:
     try:
-        with xr.open_datatree(path, engine="zarr", consolidated=False) as tree:
-            return tree.load()
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError("results", [f"{path.name!r} is not a readable result store: {error}"]) from error
+        by = "process {process} on {host} (`{command}`, since {since})".format(**json.loads(holder))
+    except (ValueError, KeyError):
+        # it was opened a moment ago and has not said yet by whom
+        by = "another process"
+    return f"{path.name!r} is in use by {by}; wait until it ends, or give another folder for the results."
+
+
+@contextmanager
+def _signals_wait() -> Iterator[None]:
+    """Ctrl-C and SIGTERM take effect at the end of the block."""
+    if threading.current_thread() is not threading.main_thread():
+        # Python handles signals in the main thread only
+        yield
+        return
+    came: list[int] = []
+    handlers = {
+        number: signal.signal(number, lambda number, frame: came.append(number))
+        for number in (signal.SIGINT, signal.SIGTERM)
+    }
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        if came:
+            signal.raise_signal(came[0])
 
 
 def _storable(tree: xr.DataTree) -> xr.DataTree:

@@ -12,7 +12,7 @@ import xarray as xr
 
 from ..errors import InputError
 from ..study import Study
-from .groups import GROUPS
+from .groups import BUILDS_ON, GROUPS
 from .schema import SchemaError
 
 
@@ -45,31 +45,75 @@ def check_tree(study: Study, tree: xr.DataTree | None) -> xr.DataTree:
     ]
     if findings:
         findings.append(
-            f"results of another model or table are not mixed; start again with `uqbench run {study.name}`."
+            f"results of another model or table are not mixed; start again with `uqbench run {study.command}`."
         )
         raise InputError("results", findings)
     return tree
 
 
 def attach(
-    tree: xr.DataTree, groups: Mapping[str, xr.Dataset], *, verb: str, settings: Mapping, seed: int, seconds: float
+    tree: xr.DataTree,
+    groups: Mapping[str, xr.Dataset],
+    *,
+    verb: str,
+    settings: Mapping,
+    seed: int,
+    seconds: float,
+    partial: str = "",
 ) -> xr.DataTree:
     """A new tree with `groups` added; each says by which verb, with which settings and seed, in what time.
 
     What the same verb has attached before goes: a group that it no longer makes, such as Sobol indices of the prior
-    once there is a posterior, would pass for a part of the new results.
+    once there is a posterior, would pass for a part of the new results. So does what a later verb has made of them.
+
+    Args:
+        partial: where the verb was stopped before it was done, what there is. What is made of partial groups is partial
+            as well.
 
     Raises:
         SchemaError: a group that `GROUPS` does not know, or one that does not fit what it says there. A user's own
             groups are put into the tree itself, under any other name.
     """
     origin = {"verb": verb, "settings": json.dumps(settings), "seed": seed, "seconds": round(seconds, 3)}
+    earlier = tree.to_dict()
+    if partial := partial or _made_by(earlier).get(BUILDS_ON.get(verb, ""), ""):
+        origin["partial"] = partial
     added = {name: dataset.assign_attrs(**{**dataset.attrs, **origin}) for name, dataset in groups.items()}
     findings = [f"/{name}: {finding}" for name, dataset in added.items() for finding in _findings(name, dataset, verb)]
     if findings:
         raise SchemaError(findings)
-    kept = {path: dataset for path, dataset in tree.to_dict().items() if dataset.attrs.get("verb") != verb}
+    kept = _without(earlier, {verb})
     return xr.DataTree.from_dict(kept | {f"/{name}": dataset for name, dataset in added.items()})
+
+
+def merge(tree: xr.DataTree, earlier: xr.DataTree) -> xr.DataTree:
+    """`tree`, and what it does not replace of an `earlier` one of the same study.
+
+    What is whole in the earlier tree stays where it is only partial in the new one.
+    """
+    new, old = tree.to_dict(), earlier.to_dict()
+    whole = {verb for verb, partial in _made_by(old).items() if not partial}
+    stays = {verb for verb, partial in _made_by(new).items() if partial and verb in whole}
+    new = {path: dataset for path, dataset in new.items() if _verb(path, dataset) not in stays}
+    return xr.DataTree.from_dict(_without(old, set(_made_by(new))) | new)
+
+
+def _verb(path: str, dataset: xr.Dataset) -> str | None:
+    """The verb that has made a group; of a user's own there is none, though it be a copy of one that a verb made."""
+    return dataset.attrs.get("verb") if path.removeprefix("/") in GROUPS else None
+
+
+def _made_by(groups: Mapping[str, xr.Dataset]) -> dict[str, str]:
+    """verb -> what it says of being partial, of all verbs that have made some of these groups."""
+    made = ((_verb(path, dataset), dataset) for path, dataset in groups.items())
+    return {verb: dataset.attrs.get("partial", "") for verb, dataset in made if verb is not None}
+
+
+def _without(groups: Mapping[str, xr.Dataset], verbs: set[str]) -> dict[str, xr.Dataset]:
+    """What stays of `groups` when these verbs make theirs again."""
+    again = verbs & set(_made_by(groups))
+    gone = verbs | {verb for verb, base in BUILDS_ON.items() if base in again}
+    return {path: dataset for path, dataset in groups.items() if _verb(path, dataset) not in gone}
 
 
 def _findings(name: str, dataset: xr.Dataset, verb: str) -> list[str]:
