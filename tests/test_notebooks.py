@@ -1,5 +1,6 @@
 """Notebooks are kept as text without outputs and run here from top to bottom."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -20,3 +21,15 @@ def test_notebook_runs(path):
     assert all(cell.execution_count for cell in cells)
     figures = [output for cell in cells for output in cell.outputs if "image/png" in output.get("data", {})]
     assert len(figures) == sum("figures." in cell.source for cell in cells)
+
+
+def test_a_notebook_is_executed_by_the_command_in_the_readme(tmp_path):
+    """With the head of our notebooks, in the environment that the tests run in."""
+    jupytext = pytest.importorskip("jupytext.cli")
+    pytest.importorskip("nbconvert")
+    head = NOTEBOOKS[0].read_text().split("# ---\n")[1]
+    path = tmp_path / "small.py"
+    path.write_text(f"# ---\n{head}# ---\n\n# %%\nprint(6 * 7)\n")
+    jupytext.jupytext(["--to", "ipynb", "--execute", str(path)])
+    (cell,) = json.loads(path.with_suffix(".ipynb").read_text())["cells"]
+    assert cell["outputs"][0]["text"] == ["42\n"]

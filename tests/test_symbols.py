@@ -322,3 +322,18 @@ def test_one_name_for_two_things():
 def test_a_simulator_has_no_equations():
     with pytest.raises(InputError, match="a simulator without a system has no equations to read"):
         read(secretion.steady)
+
+
+@pytest.mark.parametrize("first", [False, True])
+@pytest.mark.parametrize("second", [False, True])
+def test_logic_of_what_is_known(first, second):
+    """Each branch is another formula, so the truth is seen in what is read."""
+
+    def rhs(t, y, p, inputs):
+        a, b = (jnp.asarray(truth, float) > 0.5 for truth in (first, second))
+        return {"y": sum(jnp.where(c, n, 0) * p["k"] for c, n in ((a & b, 1), (a | b, 10), (~a, 100)))}
+
+    space = Space(k=epistemic(LogNormal(0.0, 1.0)))
+    model = Model(space, Ode(lambda p, inputs: {"y": jnp.ones(())}, rhs), lambda y, p: {"y": y["y"]}, {"y": ""})
+    expected = (first and second) + 10 * (first or second) + 100 * (not first)
+    assert read(model).rhs["y"] == expected * sympy.Symbol("k")

@@ -52,7 +52,7 @@ class Check:
 
     def __str__(self) -> str:
         lines = [
-            f"model {self.name!r} is well formed",
+            f"{f'the model {self.name!r}' if self.name else 'the model'} passes every check",
             f"  gradient status: {self.gradient}; difference to central differences {self.gradient_error:.1e}",
             f"  symbols against numbers: {self.symbol_error:.1e}",
             *_first(self.unread),

@@ -146,6 +146,11 @@ class Result(IntEnum):
         "bifurcation): rounding decides when it leaves, so what comes after is not determined. End the solve before, "
         "or put into the model what disturbs the equilibrium.",
     )
+    OUTPUT_NOT_FINITE = (
+        19,
+        "an output has no finite value (the logarithm of zero, a division by zero), though the solve itself succeeded; "
+        "the other outputs are sound. Check `observe` or `simulate` at these values, or leave that output out.",
+    )
 
     def __str__(self) -> str:
         return self.sentence

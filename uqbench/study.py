@@ -78,10 +78,10 @@ class Quantity:
         outputs, theta = self.arguments(model)
         return names_used(jax.make_jaxpr(lambda p, o: self.value(o, p))(theta, outputs), model.space.names)
 
-    def needs_run(self, model: Model) -> bool:
-        """Whether it depends on the outputs, so that a failed run leaves it unknown."""
+    def outputs_used(self, model: Model) -> tuple[str, ...]:
+        """The outputs that it depends on; where one of them has no value, it has none."""
         outputs, theta = self.arguments(model)
-        return bool(names_used(jax.make_jaxpr(self.value)(outputs, theta), tuple(outputs)))
+        return names_used(jax.make_jaxpr(self.value)(outputs, theta), tuple(outputs))
 
 
 @dataclass(frozen=True, eq=False)
@@ -294,7 +294,10 @@ def _study_findings(model: Model, experiments: Mapping, quantities: Mapping) -> 
     ]
     shapes = {name: {k: v.shape for k, v in design.inputs.items()} for name, design in experiments.items()}
     if len({tuple(sorted(shape.items())) for shape in shapes.values()}) > 1:
-        findings.append(f"experiments must give the same inputs with the same shapes; given are {shapes}.")
+        findings.append(
+            f"experiments must give the same inputs with the same shapes; given are {shapes}. Where they have "
+            "different numbers of doses, give as many to all, with the amount 0 for those that were not given."
+        )
     designs = [*experiments.values(), *(q.design for q in quantities.values() if isinstance(q, Quantity))]
     for design in designs:
         findings += [f for f in output_findings(model, design) if f not in findings] if design.times.size else []

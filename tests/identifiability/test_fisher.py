@@ -4,6 +4,7 @@ import pytest
 
 import uqbench as uq
 from uqbench.identifiability import fisher_information
+from uqbench.identifiability.fisher import decomposed
 
 TIMES_EARLY = np.linspace(0.1, 20.0, 20)
 TIMES_LATE = np.linspace(2.0, 20.0, 20)
@@ -113,3 +114,70 @@ def test_wrong_arguments_are_named(decay_study):
         fisher_information(decay_study, {"kk": 1.0}, scale="decibel")
     assert "did you mean 'k'" in str(caught.value)
     assert "decibel" in str(caught.value)
+
+
+def faint_initial(p, inputs):
+    return {"x": jnp.ones(()), "z": jnp.zeros(())}
+
+
+def faint_rhs(t, y, p, inputs):
+    return {"x": -p["k"] * p["g"] * y["x"], "z": 1e-9 * p["c"] * y["x"] / (p["k"] * p["g"]) + 0.1 * p["d"]}
+
+
+def faint_observe(y, p):
+    return {"x": y["x"], "z": y["z"]}
+
+
+def test_a_parameter_is_lost_only_by_its_own_share_in_the_null_space():
+    """x = exp(-k g t) shows k g alone; c has an effect of 1e-9, which is little, and all its own."""
+    prior = uq.LogNormal(median=1.0, sigma=1.0)
+    names = ("k", "g", "c", "d")
+    space = uq.Space({name: uq.epistemic(prior) for name in names})
+    noise = {"x": uq.Normal("x", 0.1), "z": uq.Normal("z", 0.1)}
+    model = uq.Model(space, uq.Ode(faint_initial, faint_rhs), faint_observe, {"x": "", "z": ""}, noise)
+    times, theta = np.linspace(0.5, 8.0, 12), {"k": 0.8, "g": 0.5, "c": 2.0, "d": 3.0}
+    result = fisher_information(uq.Study("faint", model, {"a": uq.Design(times)}), theta)
+    rate = theta["k"] * theta["g"]
+    fading = np.exp(-rate * times)
+    # what k and g do to z is as little as what c does
+    by_rate = np.concatenate([-rate * times * fading, np.zeros_like(times)])
+    by_c = np.concatenate([np.zeros_like(times), 1e-9 * theta["c"] * (1 - fading) / rate**2])
+    by_d = np.concatenate([np.zeros_like(times), 0.1 * theta["d"] * times])
+    expected = 0.1 * np.linalg.norm(np.linalg.pinv(np.stack([by_rate, by_c, by_d], axis=1), rcond=1e-14), axis=1)
+    assert result.attrs["rank"] == 3
+    assert np.isinf(result.cramer_rao.sel(parameter=["k", "g"])).all()
+    np.testing.assert_allclose(result.cramer_rao.sel(parameter=["c", "d"]), expected[1:], rtol=1e-4)
+    np.testing.assert_allclose(np.abs(result.direction[-1]), [0.5**0.5, 0.5**0.5, 0, 0], atol=1e-6)
+    assert result.eigenvalue[-1] == 0.0 and np.all(result.eigenvalue[:-1] > 0)
+
+
+def test_a_finer_solve_tells_what_is_small_from_what_is_wrong():
+    """The third column is that of the others but for 1e-6: real in the first case, the error of the solve else."""
+    rng = np.random.default_rng(0)
+    exact, bit = rng.normal(size=(20, 2)), rng.normal(size=20)
+
+    def root(difference):
+        return np.column_stack([exact, exact[:, 0] + difference * bit]) * [1e6, 1.0, 1e-3]
+
+    size = np.ones(3)
+    real = decomposed(root(1e-6), lambda: root(1e-6), size)
+    wrong = decomposed(root(1e-6), lambda: root(1e-8), size)
+    scaled = root(1e-6) / [1e6, 1.0, 1e-3]
+    expected = np.linalg.norm(np.linalg.pinv(scaled, rcond=1e-12), axis=1) / [1e6, 1.0, 1e-3]
+    assert real.rank == 3 and wrong.rank == 2
+    np.testing.assert_allclose(real.cramer_rao, expected, rtol=1e-6)
+    assert np.isinf(wrong.cramer_rao[[0, 2]]).all()
+    assert wrong.cramer_rao[1] == pytest.approx(1 / np.linalg.norm(
+        exact[:, 1] - exact[:, 0] * (exact[:, 0] @ exact[:, 1]) / (exact[:, 0] @ exact[:, 0])), rel=1e-4)  # fmt: skip
+
+
+def test_a_parameter_that_cancels_is_lost_however_it_rounds():
+    def cancels(theta, design, key):
+        return {"y": theta["a"] * jnp.exp(jnp.log(theta["b"]) - jnp.log(theta["b"]) / 3 * 3) * design.times}
+
+    prior = uq.LogNormal(median=1.3, sigma=1.0)
+    space = uq.Space(a=uq.epistemic(prior), b=uq.epistemic(prior))
+    model = uq.Model.from_function(space, cancels, {"y": ""}, {"y": uq.Normal("y", 0.1)})
+    result = fisher_information(uq.Study("cancels", model, {"a": uq.Design([1.0, 2.0])}), {"a": 1.3, "b": 0.7})
+    assert result.attrs["rank"] == 1 and np.isinf(result.cramer_rao.sel(parameter="b"))
+    assert float(result.cramer_rao.sel(parameter="a")) == pytest.approx(0.1 / (1.3 * 5**0.5), rel=1e-9)

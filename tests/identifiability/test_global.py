@@ -29,7 +29,8 @@ from uqbench.identifiability.fibres.coefficient_fibre import (
     from_sympy,
 )
 from uqbench.identifiability.fibres.groebner import find_msolve, groebner_basis
-from uqbench.identifiability.fibres.taylor_fibre import plan, random_prime
+from uqbench.identifiability.fibres.jets import LazySeries
+from uqbench.identifiability.fibres.taylor_fibre import Knowledge, drawn, fibre, plan, random_prime
 from uqbench.identifiability.learning import learn
 from uqbench.identifiability.portfolio import decide
 from uqbench.identifiability.rank import rank_test
@@ -534,3 +535,150 @@ def test_a_branch_is_refused_by_name():
     model = make("k", lambda t, y, p, i: {"y": jnp.where(y["y"] > 1.0, -p["k"], p["k"])}, {"y": 1.0})
     with pytest.raises(InputError, match=r"select|branch|where|gt"):
         structural_identifiability(model)
+
+
+def oscillating(t, y, p, inputs):
+    flow = p["gama"] * y["y"] - p["delta"] * y["w"]
+    return {
+        "x": -p["b"] * y["x"] + 1 / (p["c"] + y["z"]), "y": p["alpha"] * y["x"] - p["beta"] * y["y"],
+        "w": flow, "z": p["sigma"] * y["z"] * flow / y["w"],
+    }  # fmt: skip
+
+
+def anywhere(p, inputs):
+    return {name: p[f"{name}0"] for name in "xywz"}
+
+
+@with_msolve
+def test_the_oscillator_of_goodwin_has_its_published_verdicts():
+    """In the form of the published tables, with the starts as parameters."""
+    names = "b c alpha beta gama delta sigma x0 y0 w0 z0"
+    result = structural_identifiability(make(names, oscillating, anywhere, lambda y, p: {"o": y["x"]}))
+    verdicts = table(result)
+    assert {name for name in verdicts if verdicts[name] == "global"} == {"b", "c", "sigma", "x0", "z0"}
+    assert verdicts["beta"] == verdicts["delta"] == "local"
+    assert {verdicts[name] for name in ("alpha", "gama", "y0", "w0")} == {"none"}
+    assert {"beta + delta", "beta*delta"} <= set(result.expression.values.tolist())
+    assert result.attrs["generators_complete"]
+
+
+@with_msolve
+def test_a_failure_while_looking_for_combinations_does_not_lose_the_verdicts(monkeypatch):
+    def fails(*args, **settings):
+        raise KeyError("sigma")
+
+    monkeypatch.setattr("uqbench.identifiability.combinations.identifiable_generators", fails)
+    result = structural_identifiability(make("s q k", lambda t, y, p, i: {"y": p["s"] * p["q"] - p["k"] * y["y"]},
+                                             {"y": 0.0}))  # fmt: skip
+    assert table(result) == {"s": "none", "q": "none", "k": "global"}
+    assert not result.attrs["generators_complete"]
+    assert "failed (KeyError: 'sigma')" in result.attrs["generators_reason"]
+
+
+@with_msolve
+@pytest.mark.parametrize("times", [0.5, [0.5], [0.5, 2.0]])
+@pytest.mark.parametrize("several", [False, True])
+def test_doses_may_be_single_numbers(times, several):
+    """y' = -CL/V y after a dose F D: F/V is seen, and CL/V."""
+
+    def doses(p, inputs):
+        amount = 3.0 * p["F"]
+        return {"y": (jnp.asarray(times), amount * jnp.ones(np.shape(times)) if several else amount)}
+
+    def rhs(t, y, p, inputs):
+        return {"y": -p["CL"] / p["V"] * y["y"]}
+
+    model = make("F CL V", rhs, {"y": 0.0}, lambda y, p: {"o": y["y"] / p["V"]})
+    result = structural_identifiability(replace(model, system=replace(model.system, doses=doses)), design=Design([4.0]))
+    # the dose depends on F, and what later doses may show of it stays open
+    assert table(result) == {"F": "undecided", "CL": "none", "V": "none"}
+    assert len(result.expression) == 2 and {"F/V"} < set(result.expression.values.tolist()) <= {"F/V", "CL/V", "F/CL"}
+
+
+BORGHANS = "V0 V1 beta Vm2 k2 Vm3 ka kz ky kf k Vp Vd kp kd eps"
+
+
+def calcium(t, y, p, inputs):
+    """Calcium oscillations of Borghans, Dupont & Goldbeter 1997: three states, divisors of high degree."""
+    Z, Y, A = y["y"], y["x"], y["w"]
+    pumped = p["Vm2"] * Z**2 / (p["k2"] ** 2 + Z**2)
+    released = p["Vm3"] * A**4 / (p["ka"] ** 4 + A**4) * Z**2 / (p["kz"] ** 2 + Z**2) * Y**2 / (p["ky"] ** 2 + Y**2)
+    degraded = p["Vd"] * A**2 / (p["kp"] ** 2 + A**2) * Z**4 / (p["kd"] ** 4 + Z**4)
+    return {
+        "y": p["V0"] + p["beta"] * p["V1"] - pumped + released + p["kf"] * Y - p["k"] * Z,
+        "x": pumped - released - p["kf"] * Y, "w": p["beta"] * p["Vp"] - degraded - p["eps"] * A,
+    }  # fmt: skip
+
+
+class Clock(Budget):
+    """A budget in products of terms, the same on every machine."""
+
+    def __init__(self, products):
+        super().__init__(1e6)
+        self.products = products
+
+    def check(self, products=0):
+        self.products -= products
+        if self.products < 0:
+            raise Undecided("the time budget is used up")
+
+
+def test_the_taylor_system_is_not_written_where_there_is_no_time_for_it(monkeypatch):
+    """Each product is looked at before it is made: what is made stays within what was allowed."""
+    question = pose("", make(BORGHANS, calcium, {"y": 0.1, "x": 1.0, "w": 0.5}), None, "given")
+    rng = np.random.default_rng(0)
+    steps = plan(question, rank_test(question, rng))
+    made = []
+    convolved = LazySeries.convolved
+
+    def noted(self, x, y, k):
+        made.append(convolved(self, x, y, k))
+        return made[-1]
+
+    monkeypatch.setattr(LazySeries, "convolved", noted)
+    with pytest.raises(Undecided, match="time budget"):
+        fibre(question, steps, drawn(question, rng, Knowledge(random_prime(rng), {})), Clock(10_000_000))
+    largest = max(len(each) for each in made if not isinstance(each, int))
+    assert 10 < largest <= 10_000_000
+
+
+def forced(force):
+    def rhs(t, y, p, inputs):
+        return {"y": p["a"] * force(t, p, inputs) - p["b"] * y["y"] * y["x"], "x": p["c"] - p["d"] * y["x"]}
+
+    return rhs
+
+
+FORCES = {
+    "sine": lambda t, p, i: jnp.sin(2 * jnp.pi * t),
+    "decay": lambda t, p, i: i["u"] * jnp.exp(-t / 3),
+    "power": lambda t, p, i: (1 + t) ** 0.75 + jnp.log(i["u"]),
+    "of a known rate": lambda t, p, i: jnp.cos(p["w"] * t) ** 2,
+}
+
+
+@with_msolve
+@pytest.mark.parametrize("name", FORCES)
+def test_known_functions_of_time_are_known_inputs(name):
+    """y = o shows the force a f(t) and the loss b x; x relaxes from its start to c/d, in units that only b tells."""
+    model = make("a b c d", forced(FORCES[name]), {"y": 0.5, "x": 1.0}, w=3.0)
+    result = structural_identifiability(model, design=Design([1.0], inputs={"u": 2.0}))
+    assert table(result) == dict.fromkeys("abcd", "global")
+    tied = structural_identifiability(
+        make("a b c d e", forced(FORCES[name]), from_e, w=3.0), design=Design([1.0], inputs={"u": 2.0})
+    )
+    assert table(tied) == {"a": "global", "b": "none", "c": "none", "d": "global", "e": "none"}
+
+
+@with_msolve
+def test_relations_between_known_functions_are_kept():
+    """sin^2 + cos^2 = 1: of three amplitudes two sums are seen, and none by itself."""
+
+    def rhs(t, y, p, inputs):
+        return {"y": p["a"] * jnp.sin(t) ** 2 + p["b"] * jnp.cos(t) ** 2 + p["c"]}
+
+    assert set(table(structural_identifiability(make("a b c", rhs, {"y": 0.0}))).values()) == {"none"}
+
+
+def from_e(p, inputs):
+    return {"y": jnp.asarray(0.5), "x": p["e"]}

@@ -1,5 +1,6 @@
 """Local structural identifiability against closed forms, published answers and the laws of exp and log."""
 
+import re
 import statistics
 import time
 from dataclasses import replace
@@ -13,13 +14,29 @@ import sympy
 from flint import nmod_mat, nmod_poly
 
 from forward_models import receptor_tf, secretion, theophylline
-from uqbench import Design, InputError, LogNormal, Model, Normal, Ode, Space, aleatory, epistemic, fixed
+from uqbench import (
+    Design,
+    InputError,
+    LogNormal,
+    Model,
+    Normal,
+    Ode,
+    Space,
+    Study,
+    aleatory,
+    check_model,
+    epistemic,
+    fixed,
+    identify,
+    interpolate,
+)
 from uqbench.identifiability import structural_identifiability as both_levels
 from uqbench.identifiability.constants import Start
 from uqbench.identifiability.field import Elementary, Field, Series
 from uqbench.identifiability.rank import rank_test
 from uqbench.identifiability.structural import pose
 from uqbench.identifiability.symmetries import integer_basis, linear, monomial, null_space, rational
+from uqbench.reporting import sentences
 from uqbench.symbols import trace
 
 from ..references import reference
@@ -250,6 +267,41 @@ def test_hierarchy_and_noise():
     assert result.unknown.values.tolist() == ["ka", "CL", "V"]
 
 
+def spreading(t, y, p, inputs):
+    return {"y": p["s"] - p["k"] * y["y"]}
+
+
+def see_spread(y, p):
+    return {"c": y["y"], "sd": p["a"] + p["b"] * y["y"], "tied": p["u"] * p["v"] * y["y"], "extra": p["idle"]}
+
+
+def test_parameters_that_act_on_the_noise_through_an_output_are_noise_parameters():
+    model = make("s k a b u v idle", spreading, {"y": 0.0}, see_spread)
+    model = replace(model, noise={"c": Normal("c", "sd")})
+    result = structural_identifiability(model)
+    expected = dict.fromkeys("skab", "local") | dict.fromkeys(("u", "v", "idle"), "none")
+    assert table(result) == expected
+    assert all(table(result, "reason")[name].startswith("noise: from replicates or residuals") for name in "ab")
+    assert table(result, "reason")["idle"].startswith("unused:")
+    whole = both_levels(model)
+    assert [table(whole)[name] for name in "skab"] == ["global"] * 4
+    # several of them in one formula are known as far as the formula tells
+    tied = both_levels(replace(model, noise={"c": Normal("c", "tied")}))
+    assert table(tied)["u"] == table(tied)["v"] == "none"
+    assert table(tied, "combination")["u"] == "u*v"
+    assert table(tied, "reason")["v"].startswith("noise")
+
+
+def test_a_noise_parameter_under_a_root_that_begins_at_zero():
+    def observe(y, p):
+        return {"c": y["y"], "sd": jnp.sqrt(p["a"] ** 2 * y["y"])}
+
+    model = replace(make("s k a", spreading, {"y": 0.0}, observe), noise={"c": Normal("c", "sd")})
+    result = structural_identifiability(model)
+    assert table(result) == dict.fromkeys("ska", "local")
+    assert table(result, "reason")["a"].startswith("noise")
+
+
 def test_a_population_is_no_better_known_than_its_members():
     space = Space(
         mean=PRIOR, prior=PRIOR, top=epistemic(LogNormal(median="prior", sigma=1.0)), sd=PRIOR, idle=PRIOR,
@@ -289,6 +341,120 @@ def test_nothing_unknown():
     result = structural_identifiability(make("", secreting, {"y": 0.0}, s=1.0, q=1.0, k=1.0))
     assert result.sizes["parameter"] == 0
     assert result.attrs["rank"] == 0
+
+
+# equations that jump in time -----------------------------------------------------------------------------------------
+
+
+def infused(rate):
+    """Elimination of what is infused at a rate that depends on time; only CL/V and rate/V are seen."""
+
+    def rhs(t, y, p, inputs):
+        return {"y": rate(t, p, inputs) - p["CL"] / p["V"] * y["y"]}
+
+    return rhs
+
+
+KNOTS, HEIGHTS = [0.0, 1.0, 3.0], [0.0, 2.0, 1.0]
+# name -> (rate, parameters of its own, number of stretches, from which time on the first thing is seen)
+JUMPS = {
+    "an infusion": (lambda t, p, i: jnp.where(t < 2.0, i["rate"], 0.0), "", 2, 0.0),
+    "a late infusion": (lambda t, p, i: jnp.where((t > 1.0) & (t < 2.0), i["rate"], 0.0), "", 2, 1.0),
+    "a short infusion": (lambda t, p, i: jnp.where((t > 1.0) & (t < 1.001), i["rate"], 0.0), "", 2, 1.0),
+    "an infusion that is too long": (lambda t, p, i: jnp.where(t < p["T"], i["rate"], 0.0), "T", 2, 0.0),
+    "doses every two hours": (lambda t, p, i: jnp.where(t % 2.0 < 0.5, i["rate"], 0.0), "", 6, 0.0),
+    "max": (lambda t, p, i: jnp.maximum(t - 1.0, 0.0), "", 2, 1.0),
+    "min": (lambda t, p, i: -jnp.minimum(1.0 - t, 0.0), "", 2, 1.0),
+    "abs": (lambda t, p, i: jnp.abs(t - 1.0), "", 2, 0.0),
+    "clip": (lambda t, p, i: jnp.clip(t, 1.0, 2.0) - 1.0, "", 3, 1.0),
+    "jnp.interp": (lambda t, p, i: jnp.interp(t, jnp.array(KNOTS), jnp.array(HEIGHTS)), "", 3, 0.0),
+    "interpolate": (lambda t, p, i: interpolate(KNOTS, HEIGHTS)(t), "", 3, 0.0),
+    "by an input": (lambda t, p, i: jnp.where(i["rate"] > 1.0, i["rate"], 0.0), "", 1, 0.0),
+}
+
+
+@pytest.mark.parametrize("name", JUMPS)
+def test_jumps_in_time_leave_the_branch_that_holds(name):
+    rate, own, stretches, seen = JUMPS[name]
+    model = make(f"CL V {own}", infused(rate), {"y": 0.0}, lambda y, p: {"o": y["y"] / p["V"]})
+    result = structural_identifiability(model, design=Design.linspace(0.0, 5.0, 6, inputs={"rate": 1.5}))
+    assert table(result) == {"CL": "local", "V": "local"} | ({"T": "undecided"} if own else {})
+    assert result.attrs.get("stretches", 1) == stretches
+    if stretches > 1:
+        assert f"that hold from t = {seen:g} on" in table(result, "reason")["V"]
+    if own:
+        assert "only the times at which the equations jump" in table(result, "reason")["T"]
+
+
+def test_what_no_stretch_shows_by_itself_is_left_open():
+    """y' = a b up to t = 1, and a/b after it: together they show both, and neither does alone."""
+
+    def rhs(t, y, p, inputs):
+        return {"y": jnp.where(t < 1.0, p["a"] * p["b"], p["a"] / p["b"]), "x": 0.0 * p["idle"]}
+
+    result = structural_identifiability(make("a b idle", rhs, {"y": 0.0, "x": 1.0}), design=Design([0.5, 2.0]))
+    assert table(result) == {"a": "undecided", "b": "undecided", "idle": "none"}
+    assert "several together may show it" in table(result, "reason")["a"]
+
+
+def begins_empty(p, inputs):
+    return {"y": jnp.zeros(())}
+
+
+def over_threshold(t, y, p, inputs):
+    return {"y": p["s"] - p["k"] * jnp.maximum(y["y"] - 0.5, 0.0)}
+
+
+def see_level(y, p):
+    return {"o": y["y"]}
+
+
+def test_identify_goes_on_where_states_decide():
+    """The reason names the operation; the information, and what is run, do not need formulas."""
+
+    space = Space(s=PRIOR, k=PRIOR)
+    model = Model(space, Ode(begins_empty, over_threshold), see_level, {"o": ""}, {"o": Normal("o", 0.1)})
+    check_model(model)
+    tree = identify(Study("threshold", model, {"a": Design.linspace(0.5, 5.0, 8)}))
+    assert table(tree["structure"]) == {"s": "undecided", "k": "undecided"}
+    assert "`max` (from jnp.maximum, jnp.clip ...)" in table(tree["structure"], "reason")["k"]
+    assert tree["fisher"].attrs["rank"] == 2
+
+
+def test_settings_of_inputs_are_joined_where_equations_jump():
+    def rhs(t, y, p, inputs):
+        return {"y": jnp.where(t < 1.0, 0.0, p["v"] * inputs["s"] / (p["K"] + inputs["s"])) - y["y"]}
+
+    model = replace(make("v K", rhs, {"y": 0.0}), noise={"o": Normal("o", 0.1)})
+    experiments = {f"{s}": Design.linspace(0.5, 3.0, 6, inputs={"s": s}) for s in (1.0, 3.0)}
+    found = identify(Study("hyperbola", model, experiments))["structure"]
+    assert set(table(found).values()) == {"global"}
+
+
+# what else could be known --------------------------------------------------------------------------------------------
+
+
+def flow_reactor(t, y, p, inputs):
+    """A stirred tank with a first-order reaction, fed at a concentration and a rate."""
+    return {"y": inputs["u"] * (p["feed"] - y["y"]) / p["V"] - p["k0"] * p["A"] * y["y"] + p["leak"] * inputs["u"]}
+
+
+def test_arbitrary_inputs_stand_beside_those_given_where_they_show_more():
+    """At a constant rate u/V + k0 A and u (feed/V + leak) are seen; with u(t) 1/V, k0 A and feed/V + leak."""
+    model = make("feed V k0 A leak", flow_reactor, {"y": 0.0})
+    model = replace(model, noise={"o": Normal("o", 0.1)})
+    tree = identify(Study("reactor", model, {"a": Design.linspace(0.5, 5.0, 8, inputs={"u": 2.0})}))
+    found = tree["structure"]
+    assert set(table(found).values()) == {"none"}
+    varied = table(found, "verdict_if_inputs_vary")
+    assert varied == {"feed": "none", "V": "global", "k0": "none", "A": "none", "leak": "none"}
+    assert sentences.other_inputs(tree) == "With inputs that vary in time, V could be identified from the same outputs."
+    reasons = table(found, "reason")
+    # each reason is about the parameter itself: in a combination with others, or undone by them
+    for name, reason in reasons.items():
+        words = set(re.findall(r"\w+", reason))
+        assert name in words if reason.startswith("seen only in combination") else name not in words, reason
+    assert "A" in reasons["k0"] and "k0" in reasons["A"] and "k0" not in reasons["feed"]
 
 
 # published systems ---------------------------------------------------------------------------------------------------

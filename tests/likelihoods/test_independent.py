@@ -197,6 +197,8 @@ def test_the_information_of_each_unit_is_that_of_its_rows():
         # that of a count with a rate of zero is infinite, and nothing moves it
         expected[index] += slope.T @ np.where(np.isfinite(information), information, 0.0) @ slope
     np.testing.assert_allclose(likelihood.information(place, start), expected, rtol=1e-12, atol=1e-12)
+    root = likelihood.sensitivities(place, start)
+    np.testing.assert_allclose(root.T @ root, expected.sum(axis=0), rtol=1e-12, atol=1e-12)
 
 
 def test_the_operations_of_a_likelihood_do_not_grow_with_its_outputs():

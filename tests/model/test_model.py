@@ -7,6 +7,7 @@ import pytest
 
 import uqbench as uq
 from uqbench import model as model_module
+from uqbench.check import Check
 
 from ..conftest import decay_initial, decay_observe, decay_rhs, decay_space
 
@@ -277,6 +278,11 @@ def test_outputs_come_in_the_order_of_the_units():
     theta = model.space.nominal()
     assert list(uq.evaluate(model, theta, DESIGN).outputs) == ["b", "a"]
     assert list(uq.evaluate_many(model, theta, DESIGN).outputs) == ["b", "a"]
+
+
+@pytest.mark.parametrize("name, called", [("", "the model passes"), ("decay", "the model 'decay' passes")])
+def test_a_model_that_passes_is_called_by_its_name_if_it_has_one(name, called):
+    assert str(Check(name, "exact", 0.0, 0.0, 0, 1, ())).startswith(f"{called} every check")
 
 
 @pytest.mark.parametrize("units", [None, {}, ["C"]])

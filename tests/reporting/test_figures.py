@@ -78,7 +78,7 @@ def test_variance_over_time_covers_all_times(tree):
 def test_sobol_bars_show_every_input_of_every_quantity(tree):
     axes = shown(figures.sobol_bars(tree))
     assert [axis.get_title(loc="left") for axis in axes] == ["AUC", "Cmax"]
-    assert [label.get_text() for label in axes[0].get_yticklabels()] == ["not known yet", "ka", "CL"]
+    assert [label.get_text() for label in axes[0].get_yticklabels()] == ["parameter uncertainty", "ka", "CL"]
     assert [patch.get_width() for patch in axes[0].patches[:3]] == pytest.approx([0.15, 0.01, 0.85])
 
 

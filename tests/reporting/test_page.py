@@ -207,7 +207,9 @@ def test_structure_tells_method_time_and_combinations(page):
     text = plain(page)
     assert "Whatever these outputs determine is a function of ka_median and CL_median·ka." in text
     assert "It took 0.42 s of at most about 60 s." in text
-    assert "“Global” or “local” is wrong with an estimated probability of 1.0" in text
+    assert "The probability that “global” or “local” is wrong is estimated as 1 × 10⁻¹⁵." in text.replace(
+        "\N{NO-BREAK SPACE}", " "
+    )
     assert "several experiments with different initial states" in text
     assert "by input-output equations" in page
     assert 'model.reparametrised({"CL_ka": "CL*ka"})' in page.replace("&#34;", '"')
@@ -220,6 +222,52 @@ def test_an_output_that_is_a_state_is_not_written_twice(groups, tmp_path):
     groups["structure"].attrs["transfer"] = "{}"
     page = written(build(groups), tmp_path)
     assert re.findall(r'aria-label="([^"]*=[^"]*)"', page) == [r"\mathrm{C} = 2 x"]
+
+
+def test_a_study_without_aleatory_parameters_has_its_inputs_from_shapley_effects(groups, tmp_path):
+    effect = np.array([[0.7, 0.4], [0.2, 0.35], [0.1, 0.25]])
+    dims = ("parameter", "quantity")
+    groups["shapley"] = xr.Dataset(
+        {
+            "shapley": (dims, effect),
+            "shapley_lower": (dims, effect - 0.1),
+            "shapley_upper": (dims, effect + 0.1),
+            "resolved": (dims, np.ones((3, 2), bool)),
+        },
+        {"parameter": ["ka_median", "CL_median", "sigma"], "quantity": ["AUC", "Cmax"]},
+    )
+    del groups["sobol"]
+    text = plain(written(build(groups), tmp_path))
+    assert "not there yet" not in text
+    assert "Most of the parameter uncertainty: ka_median for AUC; ka_median, CL_median or sigma for Cmax" in text
+    assert "70 % 60 % to 80 %" in text
+    del groups["shapley"]
+    groups["variance"].attrs["shapley"] = "left out for 3 parameters and 20 draws"
+    text = plain(written(build(groups), tmp_path))
+    assert "not there yet" not in text
+    assert "Shapley effects, which share it out between the parameters, were left out for 3 parameters" in text
+    del groups["variance"], groups["variance_over_time"]
+    assert "Inputs that matter: not there yet; uqbench decompose toy makes it" in plain(
+        written(build(groups), tmp_path)
+    )
+
+
+def test_a_part_that_is_exactly_zero_is_left_out(groups, tmp_path):
+    for end in ("", "_lower", "_upper"):
+        groups["variance"][f"aleatory{end}"][:] = 0.0
+        groups["variance"][f"aleatory_share{end}"][:] = 0.0
+        groups["variance"][f"epistemic_share{end}"][:] = 1.0
+    page = written(build({"variance": groups["variance"]}), tmp_path)
+    text = plain(page)
+    assert "All of the variance of AUC and all of that of Cmax is parameter uncertainty" in text
+    assert "differs between" not in text and "0 to 0" not in text
+
+
+def test_words_are_those_of_a_scientist(page):
+    text = plain(page)
+    assert "The probability that these answers are wrong is below 1 × 10⁻³⁰." in text
+    for private in ("not known yet", "hierarchy", "errs with"):
+        assert private not in text
 
 
 def test_failed_runs_of_a_decomposition_are_reported(groups, tmp_path):
@@ -298,3 +346,12 @@ def test_an_equation_that_mathtext_does_not_know_is_shown_as_code():
 )
 def test_products_of_names_can_be_distinguished_from_names(latex, readable):
     assert svg._readable(latex) == readable
+
+
+def test_on_a_phone_medians_stand_beside_the_names_and_labels_are_as_large_as_on_a_page(page):
+    head = re.findall(r"<th scope=\"col\"[^>]*>([^<]*)</th>", page[page.index('id="parameters"') :])
+    assert head[:4] == ["parameter", "median", "90 % interval", "unit"]
+    figures = re.findall(r'<svg [^>]*viewBox="0 0 ([\d.]+) [\d.]+"[^>]*class="figure (wide|narrow)"', page)
+    assert [kind for _, kind in figures] == ["wide", "narrow"] * (len(figures) // 2) and figures
+    # on a phone of 390 px a figure has about 340: a label of 8 pt in a figure of w points is 8 * 340 / w pixels high
+    assert all(8 * 340 / float(width) >= 9 for width, kind in figures if kind == "narrow")

@@ -16,6 +16,7 @@ from scipy.integrate import solve_ivp
 
 import uqbench as uq
 from uqbench.calibration import log_likelihood
+from uqbench.identifiability import fisher_information
 from uqbench.likelihoods import likelihood_of
 
 pytest.importorskip("libsbml", reason="python-libsbml is in the dependency group bench")
@@ -173,3 +174,16 @@ def test_the_log_likelihood_is_right_all_over_the_prior(name):
             wrong.append((found, exact, theta))
     assert not wrong
     assert refused == 0
+
+
+def test_the_fisher_information_of_crauste_determines_all_twelve_parameters():
+    """Eigenvalues from 4e11 to 9e-13; the reference is the inverse of the scaled matrix of a very tight solve."""
+    given = problem("Crauste_CellSystems2017")
+    found = fisher_information(given.study, given.nominal)
+    tight = problem("Crauste_CellSystems2017", rtol=1e-12, max_steps=1_000_000)
+    matrix = fisher_information(tight.study, tight.nominal).matrix.values
+    size = np.sqrt(np.diag(matrix))
+    expected = np.sqrt(np.diag(np.linalg.inv(matrix / np.outer(size, size)))) / size
+    assert found.attrs["rank"] == 12
+    np.testing.assert_allclose(found.cramer_rao, expected, rtol=2e-2)
+    assert sorted(found.parameter.values[found.cramer_rao < 1.0]) == ["delta_EL", "delta_LM", "mu_LL", "mu_N"]

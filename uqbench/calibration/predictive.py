@@ -7,7 +7,9 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import xarray as xr
+from jaxtyping import Float
 
+from ..design import Design
 from ..likelihoods import Likelihood, Observations, rows_by_output
 from ..names import DRAWS
 from ..space import Theta
@@ -17,6 +19,8 @@ PRIOR_DRAWS = 1000
 PREDICTIVE_DRAWS = 400
 BAND_DRAWS = 400
 BAND_TIMES = 81
+# How far behind a dose or switch its other side is drawn, as a part of the time that is drawn.
+AFTER = 1e-6
 # Chains and draws as one dimension, under a name that no parameter can have.
 SAMPLE = "chain/draw"
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -62,21 +66,24 @@ def band(likelihood: Likelihood, posterior: xr.Dataset, key) -> xr.Dataset:
     study, observations = likelihood.study, likelihood.observations
     flat = posterior.stack({SAMPLE: DRAWS})
     picked = flat.isel({SAMPLE: np.linspace(0, flat.sizes[SAMPLE] - 1, BAND_DRAWS).astype(int)})
+    designs = [
+        jax.tree.map(lambda leaf, run=run: leaf[run], observations.design) for run in range(len(observations.unit))
+    ]
+    thetas = [
+        {name: jnp.broadcast_to(value, (BAND_DRAWS,)) for name, value in _theta(study, picked, unit).items()}
+        for unit in observations.unit
+    ]
+    grids = _grids([_instants(study, *each) for each in zip(thetas, designs, strict=True)])
     variables = {output: [] for output in observations.rows}
-    grids = []
-    for run, unit in enumerate(observations.unit):
-        design = jax.tree.map(lambda leaf, run=run: leaf[run], observations.design)
-        grid = _grid(design)
-        theta = {name: jnp.broadcast_to(value, (BAND_DRAWS,)) for name, value in _theta(study, picked, unit).items()}
-        samples = likelihood.predict(theta, _at(design, grid), jax.random.fold_in(key, run))
-        grids.append(np.asarray(grid))
+    for run, (theta, design, grid) in enumerate(zip(thetas, designs, grids, strict=True)):
+        samples = likelihood.predict(theta, _at(design, jnp.asarray(grid)), jax.random.fold_in(key, run))
         for output, values in samples.items():
             variables[output].append(np.nanquantile(np.asarray(values), QUANTILES, axis=0))
     runs = list(dict.fromkeys(zip(study.data["experiment"], study.data[study.unit_column], strict=True)))
     return xr.Dataset(
         {output: (("run", "quantile", "grid"), np.stack(values)) for output, values in variables.items()},
         coords={
-            "time": (("run", "grid"), np.stack(grids)),
+            "time": (("run", "grid"), grids),
             "quantile": list(QUANTILES),
             "experiment": ("run", [experiment for experiment, _ in runs]),
             "unit": ("run", [unit for _, unit in runs]),
@@ -85,12 +92,36 @@ def band(likelihood: Likelihood, posterior: xr.Dataset, key) -> xr.Dataset:
     ).assign_coords(_setting(observations))
 
 
-def _grid(design):
-    """Times to draw at: from the start to the last finite time, or the one instant at which all is measured."""
-    times = np.asarray(design.times)
-    if times.min() == times.max():
-        return jnp.full(BAND_TIMES, times[0])
-    return jnp.linspace(design.start, times[np.isfinite(times)].max(), BAND_TIMES)
+def _instants(study: Study, thetas: Theta, design: Design) -> np.ndarray:
+    """Times of a run that its curves have to be drawn at, rising: both ends, observations, doses and switches.
+
+    Just after a dose or switch there is one more, as the curve may jump there: what is observed at the time of a dose
+    is the state before it. Where the time of an event depends on
+    parameters, quantiles of it stand for all draws. Of observations, and of events, there are at most `BAND_TIMES`.
+    """
+    observed = np.unique(np.asarray(design.times))
+    if len(observed) == 1:
+        return observed
+    observed = observed[np.isfinite(observed)]
+    start, last = float(design.start), observed.max()
+    dynamics, model = study.model.dynamics, study.model
+    times = np.asarray(jax.vmap(lambda theta: dynamics.event_times(model, theta, design))(thetas))
+    events = np.unique(np.nanquantile(times, QUANTILES, axis=0, method="nearest"))
+    events = _thinned(events[(events >= start) & (events < last)])
+    after = np.minimum(events + AFTER * (last - start), last)
+    return np.unique(np.concatenate([[start], _thinned(observed), events, after]))
+
+
+def _thinned(times: np.ndarray) -> np.ndarray:
+    return times[np.unique(np.linspace(0, len(times) - 1, BAND_TIMES).astype(int))] if len(times) else times
+
+
+def _grids(instants: list[np.ndarray]) -> Float[np.ndarray, "runs grid"]:
+    """The instants of each run among evenly spaced times, equally many for all runs: one solve is compiled."""
+    count = BAND_TIMES + max(map(len, instants))
+    return np.stack(
+        [np.sort(np.append(each, np.linspace(each[0], each[-1], count - len(each) + 2)[1:-1])) for each in instants]
+    )
 
 
 def _setting(observations: Observations) -> dict:

@@ -178,23 +178,30 @@ def _evaluate(study: Study, theta: Theta, design: Design, key):
 def _values(study: Study, quantities: Mapping[str, Quantity], theta: Theta, key) -> xr.DataArray:
     """The quantities of every run, `(run, quantity)`; runs are shared between quantities of the same design."""
     done: dict[int, Run] = {}
+    failed: dict[int, np.ndarray] = {}
     columns, events = [], []
     for quantity in quantities.values():
         design = quantity.design
         if id(design) not in done:
             done[id(design)] = _evaluate(study, theta, design, key)
+            failed[id(design)] = np.zeros(len(next(iter(theta.values()))), bool)
         run = done[id(design)]
         value = np.asarray(jax.jit(jax.vmap(quantity.value))(run.outputs, theta))
         events.append(value.dtype == bool)
-        # a failed run has no event either: NaN exceeds no threshold
-        known = (np.asarray(run.result) == 0) | (not quantity.needs_run(study.model))
+        # an output without a value gives no event either: NaN exceeds no threshold
+        known = np.ones(len(value), bool)
+        for name in quantity.outputs_used(study.model):
+            known &= np.isfinite(np.asarray(run.outputs[name]).reshape(len(value), -1)).all(axis=1)
         columns.append(np.where(known, value.astype(float), np.nan))
-    failed = np.concatenate([np.asarray(run.result) for run in done.values()])
+        failed[id(design)] |= ~known
+    values = np.stack(columns, axis=-1)
+    # a run may have an output without a value that no quantity uses
+    codes = np.concatenate([np.asarray(run.result)[failed[key]] for key, run in done.items()])
     return xr.DataArray(
-        np.stack(columns, axis=-1),
+        values,
         dims=("run", "quantity"),
         coords={"quantity": list(quantities)},
-        attrs={"failed": study.model.dynamics.failures(failed), "events": events},
+        attrs={"failed": study.model.dynamics.failures(codes), "events": events},
     )
 
 

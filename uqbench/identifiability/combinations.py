@@ -49,6 +49,9 @@ def combinations(
         )  # fmt: skip
     except Undecided as problem:
         return Generators(symbols, False, str(problem))
+    except Exception as problem:
+        # combinations are an addition: whatever goes wrong while they are looked for, the verdicts stand
+        return Generators(symbols, False, f"the search for combinations failed ({type(problem).__name__}: {problem})")
     missing = tuple(symbol for symbol in symbols if symbol not in out.expressions)
     return replace(out, expressions=(*missing, *out.expressions))
 

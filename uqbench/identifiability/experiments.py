@@ -58,7 +58,10 @@ def together(model: Model, experiments: Mapping[str, Design]) -> tuple[Model, De
     chosen = settings(model, experiments, MOST_TOGETHER)
     copies = Copies(model, tuple(chosen))
     system = replace(model.system, initial=copies.initial, rhs=copies.rhs, algebraic=copies.outputs)
-    return _joined(model, system, observed, chosen, "in several experiments")
+    joined, _ = _joined(model, system, observed, chosen, "in several experiments")
+    # the times say where equations jump
+    longest = max(experiments.values(), key=lambda design: float(np.max(design.times, initial=-np.inf)))
+    return joined, Design(longest.times, start=longest.start)
 
 
 def _joined(model: Model, system: Ode, observe, chosen, name: str) -> tuple[Model, Design]:
@@ -125,7 +128,9 @@ class Copies:
 
 
 def _measured(model: Model) -> tuple[str, ...]:
-    return tuple(name for name in model.outputs if name in model.noise) or model.outputs
+    """The outputs with noise, and those to which the noise refers; all where none has any."""
+    named = {name for dist in model.noise.values() for name in dist.names}
+    return tuple(name for name in model.outputs if name in model.noise or name in named) or model.outputs
 
 
 def _named(name: str, k: int) -> str:

@@ -9,6 +9,9 @@ the linearisation has just dropped, and standard errors come out too small (Nybe
 seen here as well: .09 against .22 for log ka of theophylline).
 """
 
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -17,13 +20,18 @@ from jax.scipy.special import ndtr
 
 from ..annotations import Values
 from ..errors import InputError, nearest
-from ..likelihoods import Likelihood, likelihood_of
+from ..likelihoods import Likelihood, likelihood_of, root_of
 from ..space import Space, Theta
 from ..study import Study
 
 SCALES = ("log", "natural")
-# Eigenvalues below this share of the largest are zero: sensitivities are good to about 1e-6, their squares to 1e-11.
-RANK_TOLERANCE = 1e-11
+# What rounding leaves of a derivative that vanishes, against the terms that it is summed from; and of a direction in
+# which derivatives cancel, against these.
+ROUNDING, CANCELLED = 16 * np.finfo(float).eps, 1e-10
+# Directions with a smaller share of the information are looked at with a finer solve, of a tolerance so much smaller.
+DOUBTFUL, FINER = 1e-3, 1e-2
+# Two solves agree on the information along a direction if they do up to this factor in the sensitivity.
+AGREE = 2.0
 
 
 def fisher_information(study: Study, theta: Values | None = None, *, scale: str = "log") -> xr.Dataset:
@@ -36,10 +44,11 @@ def fisher_information(study: Study, theta: Values | None = None, *, scale: str 
             free of units; "natural" takes none.
 
     Returns:
-        `matrix` (parameter, parameter_), `eigenvalue` (mode) falling, `direction` (mode, parameter), `cramer_rao`
-        (parameter) the smallest standard error on that scale (inf where the data do not determine the parameter),
-        `standard_error` the same in the parameter's unit, `value`, `logarithmic`; attributes `rank`, `condition` and
-        `scale`.
+        `matrix` (parameter, parameter_), `eigenvalue` (mode) falling (0 where the data do not determine a direction),
+        `direction` (mode, parameter), `cramer_rao` (parameter) the smallest standard error on that scale (inf where
+        the data do not determine the parameter), `standard_error` the same in the parameter's unit, `value`,
+        `logarithmic`; attributes `rank`, `condition` and `scale`. Which directions are not determined is decided by
+        a finer solve, see `decomposed`.
 
     Raises:
         InputError: an unknown parameter or scale; a solve that fails at `theta`, or an output whose derivative is not
@@ -71,13 +80,14 @@ def fisher_information(study: Study, theta: Values | None = None, *, scale: str 
 
     start = jnp.where(logarithmic, jnp.log(jnp.where(logarithmic, value, 1.0)), value)
     findings = _findings(likelihood, place(start))
-    information = _population if space.aleatory else _exact
-    matrix = None if findings else np.asarray(information(likelihood, place, start))
-    if matrix is not None and not np.all(np.isfinite(matrix)):
+    root = None if findings else np.asarray(_root(likelihood, place, start))
+    if root is not None and not np.all(np.isfinite(root)):
         findings = ["the information is not finite; give other values of `theta`."]
     if findings:
         raise InputError(f"fisher_information of study {study.name!r} at these parameter values", findings)
-    return _dataset(names, matrix, np.asarray(value), logarithmic, scale)
+    size = np.where(logarithmic, 1.0, np.abs(value))
+    found = decomposed(root, lambda: _finer_root(study, place, start), size)
+    return _dataset(names, found, np.asarray(value), logarithmic, scale)
 
 
 def _findings(likelihood: Likelihood, theta: Values) -> list[str]:
@@ -87,9 +97,21 @@ def _findings(likelihood: Likelihood, theta: Values) -> list[str]:
     return likelihood.information_findings({**theta, **units})
 
 
-def _exact(likelihood: Likelihood, place, vector):
-    """Sum over units, all being alike."""
-    return jax.jit(lambda vector: likelihood.information(place, vector).sum(axis=0))(vector)
+def _root(likelihood: Likelihood, place, vector):
+    """Sensitivities J `(rows, k)` of which J'J is the information; over units, they being alike or not."""
+    if likelihood.study.model.space.aleatory:
+        return root_of(_population(likelihood, place, vector))
+    return jax.jit(lambda vector: likelihood.sensitivities(place, vector))(vector)
+
+
+def _finer_root(study: Study, place, vector) -> np.ndarray | None:
+    """The same from solves with a smaller tolerance; None where there are none, or they fail."""
+    model = study.model
+    finer = model.dynamics.with_tolerance(FINER)
+    if finer is None:
+        return None
+    root = np.asarray(_root(likelihood_of(replace(study, model=replace(model, system=finer))), place, vector))
+    return root if np.all(np.isfinite(root)) else None
 
 
 def _population(likelihood: Likelihood, place, vector):
@@ -137,29 +159,86 @@ def _units(space: Space, theta: Values, z) -> Theta:
     return {name: values[name] for name in space.aleatory}
 
 
-def _dataset(names, matrix, value, logarithmic, scale) -> xr.Dataset:
-    matrix = (matrix + matrix.T) / 2
-    eigenvalue, vectors = np.linalg.eigh(matrix)
-    eigenvalue, vectors = eigenvalue[::-1], vectors[:, ::-1]
-    kept = eigenvalue > RANK_TOLERANCE * max(eigenvalue[0], 0.0)
-    inverse = np.where(kept, 1.0 / np.where(kept, eigenvalue, 1.0), 0.0)
-    cramer_rao = np.sqrt((vectors**2) @ inverse)
-    lost = np.any(np.abs(vectors[:, ~kept]) > 1e-6, axis=1)
-    cramer_rao = np.where(lost, np.inf, cramer_rao)
+@dataclass(frozen=True)
+class Decomposed:
+    """What a Fisher information determines.
+
+    Args:
+        matrix: `(k, k)`, the information.
+        eigenvalue: `(k,)`, falling; 0 in the directions that are not determined. direction: `(k, k)`, by rows.
+        cramer_rao: `(k,)` least standard errors, inf where a parameter is not determined.
+        rank: how many directions are determined.
+    """
+
+    matrix: np.ndarray
+    eigenvalue: np.ndarray
+    direction: np.ndarray
+    cramer_rao: np.ndarray
+    rank: int
+
+
+def decomposed(root: np.ndarray, finer: Callable[[], np.ndarray | None], size: np.ndarray) -> Decomposed:
+    """The directions that sensitivities J determine, which come from solves and have their errors.
+
+    Parameters whose effects differ by orders of magnitude are each compared with themselves: the columns of J are
+    scaled to length one. A direction v whose |J v| is small may owe it to the error of the solve alone. Whether it does
+    is seen in a finer solve: what is left of |J v| there is the same if it is real, and smaller by the ratio of the
+    tolerances if it is error. (A bound from the tolerance would not do: sensitivities that dynamics magnify are wrong
+    by more, and errors that all columns have in common hide nothing.)
+
+    Null vectors have errors too. With the singular values s_j and vectors v_j of the determined directions, and J v = e
+    where it should vanish, entry i of v is wrong by up to |e| (sum_j v_ij^2 / s_j^2)^1/2, to first order. A parameter
+    with no larger share in the null space is not lost with it.
+
+    Args:
+        root: J, `(rows, k)`.
+        finer: the same from a finer solve, asked for where it matters; None where there is none, so that what is
+            beyond rounding is real, or it failed.
+        size: `(k,)` of the parameters on the scale of J, by which a sensitivity of rounding alone is told.
+    """
+    coarse, effect = root, np.linalg.norm(root, axis=0)
+    felt = effect * size > ROUNDING * np.max(effect * size, initial=0.0)
+    felt = np.where(size > 0, felt, effect > 0)
+    inverse = np.where(felt, 1.0 / np.where(felt, effect, 1.0), 0.0)
+    singular, vectors = _singular(root * inverse)
+    if singular[-1] < DOUBTFUL * singular[0] and (found := finer()) is not None:
+        root = found
+        singular, vectors = _singular(root * inverse)
+    along = np.linalg.norm((coarse * inverse) @ vectors.T, axis=0)
+    kept = (singular > CANCELLED * singular[0]) & (along < AGREE * singular)
+    variance = (vectors[kept] ** 2).T @ (1.0 / singular[kept] ** 2)
+    error = max(np.max(along[~kept], initial=0.0), CANCELLED * singular[0])
+    lost = (np.sum(vectors[~kept] ** 2, axis=0) > error**2 * variance) | ~felt
+    rank = int(kept.sum())
+    values, direction = _singular(singular[kept, None] * vectors[kept] * np.where(felt, effect, 0.0))
+    eigenvalue = np.where(np.arange(len(values)) < rank, values**2, 0.0)
+    cramer_rao = np.where(lost, np.inf, np.sqrt(variance) * inverse)
+    return Decomposed(root.T @ root, eigenvalue, direction, cramer_rao, rank)
+
+
+def _singular(matrix: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Singular values `(k,)` and right singular vectors `(k, k)`, by rows, also of fewer rows than k."""
+    count = matrix.shape[1]
+    _, values, vectors = np.linalg.svd(np.vstack([matrix, np.zeros((count, count))]), full_matrices=False)
+    return values, vectors
+
+
+def _dataset(names, found: Decomposed, value, logarithmic, scale) -> xr.Dataset:
+    largest, smallest = found.eigenvalue[0], found.eigenvalue[-1]
     return xr.Dataset(
         {
-            "matrix": (("parameter", "parameter_"), matrix),
-            "eigenvalue": ("mode", eigenvalue),
-            "direction": (("mode", "parameter"), vectors.T),
-            "cramer_rao": ("parameter", cramer_rao),
-            "standard_error": ("parameter", cramer_rao * np.where(logarithmic, np.abs(value), 1.0)),
+            "matrix": (("parameter", "parameter_"), found.matrix),
+            "eigenvalue": ("mode", found.eigenvalue),
+            "direction": (("mode", "parameter"), found.direction),
+            "cramer_rao": ("parameter", found.cramer_rao),
+            "standard_error": ("parameter", found.cramer_rao * np.where(logarithmic, np.abs(value), 1.0)),
             "value": ("parameter", value),
             "logarithmic": ("parameter", logarithmic),
         },
         coords={"parameter": list(names), "parameter_": list(names), "mode": np.arange(len(names))},
         attrs={
-            "rank": int(kept.sum()),
-            "condition": float(eigenvalue[0] / eigenvalue[-1]) if kept.all() else float("inf"),
+            "rank": found.rank,
+            "condition": float(largest / smallest) if smallest > 0 else float("inf"),
             "scale": scale,
         },
     )

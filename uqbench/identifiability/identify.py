@@ -17,7 +17,7 @@ from ..model import Model
 from ..settings import is_number, seed_findings
 from ..space import Space
 from ..study import Study
-from ..symbols import read
+from ..symbols import NoFormula, read
 from ..time_scales.study_separation import with_separation
 from .experiments import at_rest, only_at_rest, settings, together
 from .fisher import SCALES, fisher_information
@@ -26,6 +26,8 @@ from .structural import BUDGET, SingularStart, structural_identifiability
 
 # Transfer functions of larger systems are longer than a page, and their fibres slow.
 LARGEST_LINEAR = 6
+# Of the budget, for the global part of a further question.
+LEAST_SHARE = 0.1
 
 
 def identify(
@@ -47,10 +49,12 @@ def identify(
         `structural_identifiability`; equations in LaTeX as attributes) and, where something is measured, /fisher.
         The question of /structure is asked of the first experiment; of all settings of the inputs together where
         that leaves a parameter unknown; of the steady state alone where every time is `inf` (attribute `measured`).
+        Where arbitrary functions of time as inputs would show more, `verdict_if_inputs_vary` says what.
 
     Raises:
-        InputError: operations without an algebraic meaning, by name; unknown parameters; a failed solve at a given
-            `theta`. Where a solve fails at the medians, /fisher is missing and /structure says why (`no_information`).
+        InputError: unknown parameters; a failed solve at a given `theta`. Where the equations have no algebraic meaning
+            every verdict is "undecided", and the reason names the operations. Where a solve fails at the medians,
+            /fisher is missing and /structure says why (`no_information`).
     """
     tree = results.check_tree(study, tree)
     if findings := check_settings(scale=scale, budget=budget, seed=seed):
@@ -95,7 +99,10 @@ def _structure(study: Study, budget: float, seed: int) -> xr.Dataset:
     elif _implicit(model, design):
         dataset = _open(space, "the quasi-steady state of these fast equations has no closed form to read")
     else:
-        dataset = _decided(study, design, budget, seed)
+        try:
+            dataset = _with_other_inputs(study, design, _decided(study, design, budget, seed), budget, seed)
+        except NoFormula as problem:
+            dataset = _open(space, f"no formula to look at: {' '.join(problem.findings)}")
     equations, outputs = _equations(model, design)
     parameters = [
         {
@@ -127,7 +134,10 @@ def _equations(model: Model, design: Design) -> tuple[list[str], list[str]]:
     resting = ()
     if _implicit(model, design):
         model, resting = replace(model, system=model.dynamics.full), model.dynamics.fast
-    symbolic = read(model, design)
+    try:
+        symbolic = read(model, design)
+    except NoFormula:
+        return [], []
     lines = [sympy.latex(equation) for equation in symbolic.equations()]
     for name in resting:
         k = symbolic.states.index(name)
@@ -151,15 +161,41 @@ def _decided(study: Study, design: Design, budget: float, seed: int) -> xr.Datas
     except SingularStart:
         # A Hill function of real exponent at zero, say; the attribute `initial` tells which question was answered.
         return structural_identifiability(model, design=design, initial="shifted", **options)
-    if (
-        "none" not in found.verdict.values
-        or model.dynamics.scheduled_events
-        or len(settings(model, study.experiments, 2)) == 1
-    ):
+    if not _left(found) or model.dynamics.scheduled_events or len(settings(model, study.experiments, 2)) == 1:
         return found
     model, inputs = together(model, study.experiments)
     found = structural_identifiability(model, design=inputs, **options)
     return found.assign_attrs(measured="under several settings of the inputs")
+
+
+def _with_other_inputs(study: Study, design: Design, found: xr.Dataset, budget: float, seed: int) -> xr.Dataset:
+    """With the verdicts for arbitrary input functions of time, where these are others than for the inputs as given."""
+    if not _left(found) or not design.inputs or "stretches" in found.attrs or only_at_rest(study.experiments):
+        return found
+    options = {"inputs": "functions", "seed": seed}
+    try:
+        varied = structural_identifiability(study.model, design=design, level="local", **options)
+    except SingularStart:
+        options["initial"] = "shifted"
+        varied = structural_identifiability(study.model, design=design, level="local", **options)
+    shown = (found.verdict.values == "none") & varied.locally.values
+    if not shown.any():
+        return found
+    # the quick half of the question has told whether there is anything to ask
+    left = budget - found.attrs["seconds"] - varied.attrs["seconds"]
+    if left > LEAST_SHARE * budget:
+        varied = structural_identifiability(study.model, design=design, budget=left, **options)
+    verdicts = np.where(shown, varied.verdict.values, found.verdict.values)
+    reasons = np.where(shown, varied.reason.values, found.reason.values)
+    seconds = found.attrs["seconds"] + varied.attrs["seconds"]
+    other = {"verdict_if_inputs_vary": ("parameter", verdicts), "reason_if_inputs_vary": ("parameter", reasons)}
+    return found.assign(other).assign_attrs(seconds=seconds)
+
+
+def _left(found: xr.Dataset) -> bool:
+    """Whether a continuum of values is possible, as far as is known."""
+    verdicts, locally = found.verdict.values, found.locally.values
+    return bool(np.any((verdicts == "none") | ((verdicts == "undecided") & ~locally)))
 
 
 def _implicit(model: Model, design: Design) -> bool:

@@ -141,7 +141,7 @@ def rationalised(question: Question, rng: np.random.Generator) -> Rational:
     program = question.program
     if question.cofactor == 4:
         raise Undecided("sine, cosine or their inverses")
-    if question.varying and program.inputs:
+    if question.moving:
         raise Undecided("functions of inputs that change in time")
     roots = [*program.rhs.values(), *(program.observe[name] for name in question.outputs)]
     cone = program.cone(roots)

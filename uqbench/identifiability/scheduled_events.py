@@ -15,6 +15,8 @@ from ..design import Design
 from ..model import Model
 from ..system import AnyInput
 
+ONLY_JUMPS = "it enters only the times at which the equations jump"
+SEVERAL_STRETCHES = "not within one stretch of time between jumps of the equations; several together may show it"
 ONLY_EVENTS = "it enters only the times of doses or switches, or later doses, which are not looked at"
 LATER_EVENTS = "not from the time up to the second event; later doses or switches may show it"
 
@@ -30,10 +32,24 @@ def after_first_dose(model: Model, design: Design | None) -> Model:
         state = dict(system.initial(p, inputs))
         rows = system.doses(p, inputs)
         for name, k in first.items():
-            state[name] = state[name] + jnp.asarray(rows[name][1])[k]
+            # one amount may stand for all times
+            amounts, start = jnp.asarray(rows[name][1]), jnp.asarray(state[name])
+            state[name] = start + (amounts if amounts.ndim == start.ndim else amounts[k])
         return state
 
     return replace(model, system=replace(system, initial=initial, switches=None, doses=None))
+
+
+def times_of_events(model: Model, design: Design) -> tuple[float, list[float]]:
+    """When the question begins, at the start or the first dose, and all times of doses and switches."""
+    theta, system = model.space.nominal(), model.system
+    doses = system.doses(theta, design.inputs).values() if system.doses is not None else ()
+    rows = [np.atleast_1d(np.asarray(times, float)) for times, _ in doses]
+    given = np.concatenate([*rows, np.zeros(0)])
+    first = float(given[given >= float(design.start)].min(initial=np.inf))
+    switches = [np.atleast_1d(np.asarray(system.switches(theta, design.inputs), float))] if system.switches else []
+    known = np.concatenate([given, *switches])
+    return first if np.isfinite(first) else float(design.start), known.tolist()
 
 
 def _first_doses(model: Model, design: Design | None) -> dict[str, int]:
@@ -41,8 +57,8 @@ def _first_doses(model: Model, design: Design | None) -> dict[str, int]:
     inputs = design.inputs if design is not None else AnyInput()
     start = float(design.start) if design is not None else 0.0
     rows = model.system.doses(model.space.nominal(), inputs)
-    times = {name: np.where(np.asarray(row[0]) >= start, np.asarray(row[0], dtype=float), np.inf)
-             for name, row in rows.items()}  # fmt: skip
+    times = {name: np.atleast_1d(np.asarray(row[0], dtype=float)) for name, row in rows.items()}
+    times = {name: np.where(row >= start, row, np.inf) for name, row in times.items()}
     earliest = min((float(row.min(initial=np.inf)) for row in times.values()), default=np.inf)
     if not np.isfinite(earliest):
         return {}

@@ -3,7 +3,7 @@
 The question is asked of one unit with noise-free outputs: can its parameters be found from the measured outputs alone?
 *Locally*, that is up to finitely many values, is the rank of the Jacobian of the output derivatives (`taylor`), exact
 but for a stated probability. *Globally*, that is one value, is a question about all points that give the same outputs
-as a random one (`portfolio`). Parameters that enter no equation follow from their place in the hierarchy: those of a
+as a random one (`portfolio`). Parameters that enter no equation follow from the distributions they are in: those of a
 distribution between units are known from many units, those of the noise from replicates.
 
 Values are counted over the complex numbers, so "local" may be "global" among positive ones; the reason says where that
@@ -24,12 +24,21 @@ import xarray as xr
 from ..design import Design
 from ..errors import InputError
 from ..model import Model
-from ..symbols import DivisionByZero, exact, trace
+from ..symbols import DivisionByZero, NoFormula, Program, Recorder, Stretch, exact, trace, trace_stretches
 from .budget import Budget
 from .field import Elementary, NotAnalytic
+from .known_functions import as_inputs
 from .portfolio import RANK, SOURCES, Decision, decide
 from .rank import Rank, rank_test
-from .scheduled_events import LATER_EVENTS, ONLY_EVENTS, after_first_dose, parameters_of_events
+from .scheduled_events import (
+    LATER_EVENTS,
+    ONLY_EVENTS,
+    ONLY_JUMPS,
+    SEVERAL_STRETCHES,
+    after_first_dose,
+    parameters_of_events,
+    times_of_events,
+)
 from .symmetries import echelon, integer_basis, linear, monomial, null_space, orthogonal, stacked
 from .taylor import INITIALS, Jacobian, Question, random_point, singular_parts
 
@@ -53,7 +62,7 @@ SINGULAR = (
     "start from other values, or ask with initial='shifted' or 'unknown'."
 )
 THIS_START = "from this initial state; other initial states would show it"
-PLACE = "place in the hierarchy"
+PLACE = "how it enters the distributions"
 NOISE = "noise: from replicates or residuals, not from the mean"
 
 
@@ -79,6 +88,10 @@ class Finding:
     this_start: bool = False
 
 
+# of what no equation of measured outputs contains
+UNSEEN = Finding("none", "never seen: no measured output depends on it", locally=False)
+
+
 def structural_identifiability(
     model: Model, *, design: Design | None = None, initial: str = "given", inputs: str = "constant",
     level: str = "global", budget: float = BUDGET, seed: int = 0
@@ -87,10 +100,13 @@ def structural_identifiability(
 
     Args:
         model: a model with an `Ode` system; the outputs with noise count as measured (all, if none has any).
-        design: shapes of the inputs and the start time; not needed where inputs are single numbers.
+        design: shapes of the inputs and the start time; not needed where inputs are single numbers. Where equations
+            jump (`where`, `max`, `abs`, `interp` of time and inputs), its inputs and times say which formulas hold one
+            after another: each stretch between jumps is asked by itself, the later ones from unknown states.
         initial: "given": the states start as the model says (and after the first dose, if there are doses);
             "shifted": each a generic known amount away from there; "unknown": the initial states are asked for too.
-        inputs: the known inputs are "constant" (at generic values) or generic "functions" of time.
+        inputs: the known inputs are "constant" (at generic values) or generic "functions" of time. A known function of
+            time in the equations, sin(2 pi t) say, counts as a generic one in the global part if the rank is the same.
         level: "global", or "local" for the quick first half of the question, which says "local" or "none".
         budget: seconds for the global part; what is not decided by then is "undecided".
         seed: of the random points and primes.
@@ -106,10 +122,12 @@ def structural_identifiability(
         values. Attributes: `rank` of so many `unknowns`, `order` of the derivative that completed it,
         `failure_probability` (a bound, of the rank), `global_failure_probability` (an estimate that
         `global_failure_supposes` something), `repeats` of random points, `experiments` "one" or "several", `seconds`,
-        `method`, `verdict_meaning`, `suggestion` (JSON: new name -> combination, for `Model.reparametrised`).
+        `method`, `verdict_meaning`, `stretches` between jumps, if there are any (directions, rank and generators are
+        those of the first), `suggestion` (JSON: new name -> combination, for `Model.reparametrised`).
 
     Raises:
-        InputError: operations without an algebraic meaning; a start at which the equations have no Taylor series.
+        InputError: operations without an algebraic meaning, among them jumps where states say so; a start at which the
+            equations have no Taylor series.
 
     Example:
         >>> from forward_models.secretion import model
@@ -127,8 +145,87 @@ def structural_identifiability(
         raise InputError(subject, wrong)
     has_events = bool(model.dynamics.scheduled_events)
     smooth = after_first_dose(model, design) if has_events else model
-    question = replace(pose(subject, smooth, design, initial), varying=inputs == "functions")
-    rng = np.random.default_rng(seed)
+    rng, limit = np.random.default_rng(seed), Budget(budget)
+    between = _between_jumps(model, smooth, design)
+    found = []
+    for k, stretch in enumerate(between):
+        # where the states are at a later jump is a function of the parameters that has no formula
+        start = initial if k == 0 else "unknown"
+        program = stretch.program if stretch else None
+        question = pose(subject, smooth, design, start, program=program)
+        question = replace(question, varying=inputs == "functions")
+        part = limit.part(limit.left / (len(between) - k))
+        answer = _answer(subject, question, level, rng, part)
+        seen = dict(answer.findings)
+        seen |= _by_the_noise(subject, smooth, program, design, question, seen, level, rng, part)
+        found.append((question, answer, seen))
+    question, answer, findings = found[0]
+    if len(between) > 1:
+        findings = _of_all_stretches(model, between, [seen for *_, seen in found])
+    if has_events:
+        findings |= _left_open_by_events(model, design, findings)
+    findings |= _hierarchy(model, question, findings, level)
+    dataset = _dataset(model, question, answer, findings)
+    dataset.attrs["suggestion"] = json.dumps(_suggestion(model, findings, answer.decision))
+    if len(between) > 1:
+        dataset.attrs["stretches"] = len(between)
+    return dataset.assign_attrs(dataset.attrs | {"budget": budget, "seconds": time.monotonic() - began})
+
+
+def _between_jumps(model: Model, smooth: Model, design: Design | None) -> list[Stretch | None]:
+    """The stretches of time between jumps of the right-hand side; one, None, where the equations have no jumps.
+
+    Raises:
+        NoFormula: what decides between formulas is not time and inputs alone.
+    """
+    try:
+        trace(smooth, design)
+        return [None]
+    except NoFormula:
+        if design is None:
+            raise
+    first, known = times_of_events(model, design)
+    return [*trace_stretches(smooth, design, first, known)]
+
+
+def _of_all_stretches(model: Model, between: Sequence[Stretch], found: Sequence[dict[str, Finding]]):
+    """What one stretch at least shows; what none shows by itself is open where any of them depends on it."""
+    out: dict[str, Finding] = {}
+    for name in model.space.free:
+        seen = [(stretch, findings[name]) for stretch, findings in zip(between, found, strict=True) if name in findings]
+        moving = any(name in stretch.parameters for stretch in between)
+        if not seen:
+            if moving:
+                out[name] = Finding("undecided", ONLY_JUMPS, locally=False)
+            continue
+        stretch, best = max(seen, key=lambda pair: ORDER.index(pair[1].verdict))
+        if best.verdict != "none":
+            out[name] = replace(
+                best, reason=f"{best.reason} (by the equations that hold from t = {stretch.time:.4g} on)"
+            )
+        elif moving or any(finding.reason != UNSEEN.reason for _, finding in seen):
+            out[name] = replace(best, verdict="undecided", reason=f"{best.reason}; {SEVERAL_STRETCHES}")
+        else:
+            out[name] = best
+    return out
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is found of one question.
+
+    Args:
+        outcome: of the rank test. points: at which the null space was looked at.
+        findings: of every unknown. decision: of the global part, None where it was not asked.
+    """
+
+    outcome: Rank
+    points: Sequence[Jacobian]
+    findings: dict[str, Finding]
+    decision: Decision | None
+
+
+def _answer(subject: str, question: Question, level: str, rng: np.random.Generator, budget: Budget) -> Answer:
     try:
         outcome = rank_test(question, rng)
     except NotAnalytic:
@@ -141,30 +238,81 @@ def structural_identifiability(
         findings |= _at_this_start(question, outcome.generic, findings)
     decision = None
     if level == "global":
-        decision = decide(question, outcome, rng, Budget(budget))
+        decision = decide(*_for_the_fibre(question, outcome, rng), rng, budget)
         findings |= _decided(question, decision, findings)
-    if has_events:
-        findings |= _left_open_by_events(model, design, findings)
-    findings |= _hierarchy(model, question, findings, level)
-    dataset = _dataset(model, question, outcome, points, findings, decision)
-    dataset.attrs["suggestion"] = json.dumps(_suggestion(model, findings, decision))
-    return dataset.assign_attrs(dataset.attrs | {"budget": budget, "seconds": time.monotonic() - began})
+    return Answer(outcome, points, findings, decision)
 
 
-def pose(subject: str, model: Model, design: Design | None, initial: str) -> Question:
-    """The question that a model raises: fixed parameters are known, the free ones in its equations unknown."""
+def _for_the_fibre(question: Question, outcome: Rank, rng: np.random.Generator) -> tuple[Question, Rank]:
+    """The question with known functions of time as inputs where that changes no rank: no relation of theirs matters."""
+    if question.simpler is None:
+        return question, outcome
+    simpler = replace(question.simpler, initial=question.initial, varying=question.varying)
+    try:
+        same = rank_test(simpler, rng)
+    except NotAnalytic:
+        return question, outcome
+    return (simpler, same) if same.rank == outcome.rank else (question, outcome)
+
+
+def _by_the_noise(
+    subject: str, model: Model, program: Program | None, design: Design | None, question: Question,
+    known: dict[str, Finding], level: str, rng: np.random.Generator, budget: Budget
+) -> dict[str, Finding]:  # fmt: skip
+    """What the noise shows of parameters that the measured outputs do not: replicates tell what it is made of.
+
+    An output to which the noise refers, its standard deviation say, is known as a function of time as the measured ones
+    are.
+    """
+    named = {name for output in question.outputs if output in model.noise for name in model.noise[output].names}
+    further = tuple(name for name in question.program.outputs if name in named and name not in question.outputs)
+    if not further:
+        return {}
+    wider = pose(subject, model, design, question.initial, program=program, outputs=(*question.outputs, *further))
+    wider = replace(wider, varying=question.varying)
+    missed = [name for name in wider.unknowns if known.get(name, UNSEEN).verdict in ("none", "undecided")]
+    if not missed:
+        return {}
+    try:
+        found = _answer(subject, wider, level, rng, budget).findings
+    except SingularStart:
+        # a root of an output that begins at zero; the outputs themselves may start there
+        found = _answer(subject, replace(wider, initial="shifted"), level, rng, budget).findings
+    return {
+        name: replace(found[name], reason=f"{NOISE}: {found[name].reason}")
+        for name in missed
+        if name not in known or ORDER.index(found[name].verdict) > ORDER.index(known[name].verdict)
+    }
+
+
+def pose(
+    subject: str, model: Model, design: Design | None, initial: str, *, program: Program | None = None,
+    outputs: Sequence[str] | None = None
+) -> Question:  # fmt: skip
+    """The question that a model raises: fixed parameters are known, the free ones in its equations unknown.
+
+    Args:
+        program: its equations, by default those of `trace`.
+        outputs: those that count as measured, by default those with noise, or all if none has any.
+    """
     known = {name: exact(float(model.space[name].dist)) for name in model.space.fixed}
     try:
-        program = trace(model, design).rewrite(Elementary(), known)
+        written = (program or trace(model, design)).rewrite(Recorder(), known)
+        program = written.rewrite(Elementary())
     except DivisionByZero:
         raise InputError(subject, ["divides by a fixed parameter that is zero; give it another value."]) from None
-    outputs = tuple(name for name in program.outputs if name in model.noise) or program.outputs
+    if outputs is None:
+        outputs = tuple(name for name in program.outputs if name in model.noise) or program.outputs
     roots = [*program.rhs.values(), *(program.observe[name] for name in outputs)]
     entering = program.symbols(roots if initial == "unknown" else [*roots, *program.initial.values()])
     unknowns = tuple(name for name in model.space.free if name in entering)
     unknowns += program.states if initial == "unknown" else ()
     start = exact(float(design.start)) if design is not None else Fraction(0)
-    return Question(program, unknowns, outputs, initial, start)
+    question = Question(program, unknowns, tuple(outputs), initial, start)
+    driven_program, driven = as_inputs(written)
+    if not driven:
+        return question
+    return replace(question, simpler=replace(question, program=driven_program.rewrite(Elementary()), driven=driven))
 
 
 def _findings(question: Question, points: Sequence[Jacobian]) -> dict[str, Finding]:
@@ -230,7 +378,7 @@ def _left_open_by_events(model: Model, design: Design | None, known: dict[str, F
 
 def _why(names: Sequence[str], k: int, free: Sequence[Sequence[int]], found: Sequence[str]) -> str:
     if any(row[k] and sum(map(bool, row)) == 1 for row in free):
-        return "never seen: no measured output depends on it"
+        return UNSEEN.reason
     if found:
         return f"seen only in combination: {', '.join(found)}"
     others = sorted({i for row in free if row[k] for i, entry in enumerate(row) if entry} - {k})
@@ -330,12 +478,12 @@ FIELDS = ("verdict", "locally", "method", "reason", "combination")
 
 
 def _dataset(
-    model: Model, question: Question, outcome: Rank, points: Sequence[Jacobian], findings: dict[str, Finding],
-    decision: Decision | None
+    model: Model, question: Question, answer: Answer, findings: dict[str, Finding]
 ) -> xr.Dataset:  # fmt: skip
+    outcome, decision = answer.outcome, answer.decision
     parameters, unknowns = list(model.space.free), list(question.unknowns)
     columns = {name: ("parameter", [getattr(findings[each], name) for each in parameters]) for name in FIELDS}
-    columns["direction"] = (("null_direction", "unknown"), _directions(points))
+    columns["direction"] = (("null_direction", "unknown"), _directions(answer.points))
     coordinates = {"parameter": parameters, "unknown": unknowns}
     if question.initial == "unknown":
         states = list(question.program.states)

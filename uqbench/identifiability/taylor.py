@@ -37,6 +37,8 @@ class Question:
             "unknown": anywhere.
         start: the time at which they start, in the case "given"; generic otherwise.
         varying: whether the known inputs are generic functions of time, not constants.
+        driven: inputs that are such functions in any case.
+        simpler: the same with known functions of time as inputs, where there are any.
     """
 
     program: Program
@@ -45,6 +47,13 @@ class Question:
     initial: str
     start: Fraction
     varying: bool = False
+    driven: tuple[str, ...] = ()
+    simpler: "Question | None" = None
+
+    @property
+    def moving(self) -> tuple[str, ...]:
+        """The inputs that are generic functions of time."""
+        return self.program.inputs if self.varying else self.driven
 
     @property
     def generic(self) -> bool:
@@ -109,7 +118,7 @@ class Point:
         if field.cofactor == 4:
             self.values[IMAGINARY] = field.imaginary(rng)
         self.time = field.random_element(rng) if question.generic else field.of(question.start)
-        self.inputs = {name: [self.values[name]] for name in program.inputs} if question.varying else {}
+        self.inputs = {name: [self.values[name]] for name in question.moving}
         self._rng = rng
         # what is added to the states that the model gives, or the states themselves where they are unknown
         self.shifts = {name: field.random_element(rng) for name in program.states} if question.generic else {}

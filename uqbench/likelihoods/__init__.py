@@ -9,5 +9,6 @@ from .protocol import CAPABILITIES as CAPABILITIES
 from .protocol import Likelihood as Likelihood
 from .protocol import Moments as Moments
 from .protocol import rows_by_output as rows_by_output
+from .roots import root_of as root_of
 from .snapshots import Snapshots as Snapshots
 from .solve_error import noise_values_of_runs as noise_values_of_runs

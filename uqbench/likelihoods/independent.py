@@ -11,13 +11,15 @@ from jaxtyping import Array, Float, Int
 
 from ..annotations import AnyArray
 from ..design import Design
+from ..distributions import Distribution
 from ..model import evaluate_many, over_time, simulate, simulate_stacked
 from ..space import Theta
 from ..study import Study
 from .layout import each_run, lay_out, of_runs, per_run
 from .noise_groups import NoiseGroup, noise_groups
 from .protocol import Likelihood, Moments, failures
-from .rows import information_by_unit, moments_of_rows
+from .roots import whitened
+from .rows import information_by_unit, moments_of_rows, stratified
 from .solve_error import noise_values_of_runs, stacked_errors
 
 
@@ -41,7 +43,7 @@ class Independent(Likelihood):
             InputError: where no output is measured.
         """
         observations = lay_out(study)
-        return cls(study, observations, noise_groups(study.model, observations.rows))
+        return cls(study, observations, noise_groups(observations.model, observations.rows))
 
     @property
     def capabilities(self) -> frozenset[str]:
@@ -59,16 +61,17 @@ class Independent(Likelihood):
         values = {}
         for output, (known, ok) in self.known(theta).items():
             key, now = jax.random.split(key)
-            values[output] = jnp.where(ok, self.study.model.noise[output].sample(now, (), known), jnp.nan)
+            values[output] = jnp.where(ok, self.observations.model.noise[output].sample(now, (), known), jnp.nan)
         return values
 
     def predict(self, thetas: Theta, design: Design, key: Array) -> dict[str, Float[Array, "draws times"]]:
-        model, values = self.study.model, {}
+        model, values = self.observations.model, {}
         outputs = over_time(model, evaluate_many(model, thetas, design).outputs, design)
         known = noise_values_of_runs(model, thetas, design, outputs)
         for output in self.observations.rows:
             key, now = jax.random.split(key)
-            samples = model.noise[output].sample(now, (), known[output])
+            probability = stratified(now, len(outputs[output]))
+            samples = _quantiles(model.noise[output], probability[:, None], known[output])
             values[output] = jnp.where(jnp.isfinite(outputs[output]), samples, jnp.nan)
         return values
 
@@ -77,21 +80,24 @@ class Independent(Likelihood):
 
         From the mean alone a noise parameter would look unknown.
         """
-        slopes = jax.jacfwd(lambda x: self._arguments(place(x)))(x)
-        weights = self._noise_information(place(x))
-        return sum(
-            information_by_unit(self.observations, group.run, slope, weight)
-            for group, slope, weight in zip(self.groups, slopes, weights, strict=True)
-        )
+        parts = zip(self.groups, *self._slopes_and_weights(place, x), strict=True)
+        return sum(information_by_unit(self.observations, group.run, slope, weight) for group, slope, weight in parts)
+
+    def sensitivities(self, place, x: Float[Array, " k"]) -> Float[Array, "terms k"]:
+        return jnp.concatenate([*map(whitened, *self._slopes_and_weights(place, x))])
+
+    def _slopes_and_weights(self, place, x) -> tuple[list[Array], list[Array]]:
+        """J `(rows, arguments, k)` and I `(rows, arguments, arguments)` of each group, see `information`."""
+        return jax.jacfwd(lambda x: self._arguments(place(x)))(x), self._noise_information(place(x))
 
     def moments(self, theta: Theta) -> Moments:
-        noise, known = self.study.model.noise, self.known(theta)
+        noise, known = self.observations.model.noise, self.known(theta)
         mean = {output: noise[output].mean(values) for output, (values, _) in known.items()}
         variance = {output: noise[output].variance(values) for output, (values, _) in known.items()}
         return moments_of_rows(self.observations, mean, variance)
 
     def results(self, theta: Theta, key=None) -> Int[Array, " runs"]:
-        run = partial(simulate, self.study.model, method=self.observations.plan)
+        run = partial(simulate, self.observations.model, method=self.observations.plan)
         return each_run(self.observations, theta, run).result
 
     def density_findings(self, theta: Theta, key=None) -> list[str]:
@@ -100,7 +106,7 @@ class Independent(Likelihood):
         for output, each in terms.items():
             bad = np.flatnonzero(~np.isfinite(np.asarray(each)))
             if len(bad) and not np.any(codes):
-                first, noise = self.observations.rows[output].value[bad[0]], self.study.model.noise[output]
+                first, noise = self.observations.rows[output].value[bad[0]], self.observations.model.noise[output]
                 findings.append(
                     f"{len(bad)} values of {output!r} (the first is {first:g}) have no density under {noise!r}; "
                     "change the noise, the prior or the data."
@@ -116,7 +122,7 @@ class Independent(Likelihood):
         codes, slopes = (jax.tree.map(np.asarray, each) for each in _results_and_slopes(self, theta))
         findings = failures(self.study, codes)
         for output, (run, when, _) in self.observations.rows.items():
-            named = [other for other in self.study.model.noise[output].names if other in slopes]
+            named = [other for other in self.observations.model.noise[output].names if other in slopes]
             for name in self.observations.active:
                 rows = np.stack([slopes[other][name][run, when] for other in named])
                 lost = ~np.all(np.isfinite(rows), axis=0) & (codes[run] == 0)
@@ -145,7 +151,7 @@ class Independent(Likelihood):
 
     def _evaluated(self, theta: Theta) -> list[tuple[dict[str, Array], Array]]:
         """For each group what its noise refers to, name -> `(rows,)`, and whether the solves succeeded; see `known`."""
-        model, observations = self.study.model, self.observations
+        model, observations = self.observations.model, self.observations
         run = partial(simulate_stacked, model, method=observations.plan, active=observations.active)
         values = each_run(observations, theta, run)
         ok = jnp.all(jnp.isfinite(values), axis=(1, 2))
@@ -198,6 +204,11 @@ class Independent(Likelihood):
         return {output: found[output] for output in self.observations.rows}
 
 
+@partial(jax.jit, static_argnames="noise")
+def _quantiles(noise: Distribution, probability: Array, known: dict[str, Array]) -> Array:
+    return noise.ppf(probability, known)
+
+
 @partial(jax.jit, static_argnames="likelihood")
 def _results_and_terms(likelihood: Independent, theta: Theta) -> tuple[Array, dict[str, Array]]:
     return likelihood.results(theta), likelihood.pointwise(theta)
@@ -206,7 +217,7 @@ def _results_and_terms(likelihood: Independent, theta: Theta) -> tuple[Array, di
 @partial(jax.jit, static_argnames="likelihood")
 def _results_and_slopes(likelihood: Independent, theta: Theta):
     """Result code of each run `(runs,)`, and output -> active parameter -> slope `(runs, times)` as solved for."""
-    model, observations = likelihood.study.model, likelihood.observations
+    model, observations = likelihood.observations.model, likelihood.observations
 
     def one(theta, design):
         def outputs(moving):

@@ -14,7 +14,7 @@ import pandas as pd
 
 from ..design import Design
 from ..errors import InputError
-from ..model import method_for
+from ..model import Model, method_for
 from ..space import Theta
 from ..study import Study
 
@@ -38,6 +38,7 @@ class Observations:
     """The data of a study as arrays.
 
     Args:
+        model: that of the study with the outputs that the measurements need: another that is not finite fails no run.
         design: stacked, times `(runs, times)` padded by repeating the last one.
         unit: `(runs,)` index of each run's unit.
         units: how many there are.
@@ -46,6 +47,7 @@ class Observations:
         active: the parameters that a run depends on.
     """
 
+    model: Model
     design: Design
     unit: np.ndarray
     units: int
@@ -84,8 +86,9 @@ def lay_out(study: Study) -> Observations:
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *designs)
     index = np.array([units[unit] for _, unit in pairs])
     # the longest span decides, so that no run of the batch is too stiff for its method
-    plan, active = method_for(study.model, stacked), study.model.dynamics.parameters_used(study.model, designs[0])
-    return Observations(stacked, index, len(units), rows, plan, active)
+    model = study.model.only(tuple(rows))
+    plan, active = method_for(model, stacked), model.dynamics.parameters_used(model, designs[0])
+    return Observations(model, stacked, index, len(units), rows, plan, active)
 
 
 def per_run(observations: Observations, theta: Theta) -> Theta:

@@ -22,6 +22,7 @@ from ..design import Design
 from ..space import Theta
 from ..study import Study
 from .layout import Observations
+from .roots import root_of
 
 # capability -> what is missing without it, and what to do instead
 CAPABILITIES = {
@@ -110,7 +111,11 @@ class Likelihood(Capable):
         raise NotImplementedError
 
     def predict(self, thetas: Theta, design: Design, key: Array) -> dict[str, Float[Array, "draws times"]]:
-        """What would be measured in one unit under another design.
+        """What would be measured in one unit under another design, at each time by itself.
+
+        What is asked of it is the distribution at each time: where times depend on one another only through the
+        parameters, a draw has the same probability in the distribution of its error at all times (`stratified`), so
+        that quantiles over time are as smooth as the outputs.
 
         Args:
             thetas: value of every parameter, `(draws,)` each.
@@ -131,6 +136,13 @@ class Likelihood(Capable):
             in units of 1 / (coordinate x coordinate); the sum over units is the information of all data.
         """
         raise NotImplementedError
+
+    def sensitivities(self, place: Callable[[Array], Theta], x: Float[Array, " k"]) -> Float[Array, "terms k"]:
+        """J with J'J the `information` of all data, `place` and `x` as there; here from the information itself.
+
+        A likelihood that has J before it has the information gives it with twice as many digits.
+        """
+        return root_of(self.information(place, x).sum(axis=0))
 
     def moments(self, theta: Theta) -> Moments:
         """Mean and covariance of each unit's data given its parameters (capability "moments")."""

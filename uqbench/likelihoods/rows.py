@@ -1,4 +1,4 @@
-"""What independent rows make up together: the information and the moments of each unit's data."""
+"""Independent rows: the information and the moments of each unit's data, and the errors of predictions."""
 
 import jax
 import jax.numpy as jnp
@@ -39,3 +39,11 @@ def moments_of_rows(
         return jnp.where(present, jnp.concatenate(columns)[members], absent)
 
     return Moments(of_units(mean, 0.0), jax.vmap(jnp.diag)(of_units(variance, 1.0)))
+
+
+def stratified(key: Array, count: int) -> Float[Array, " count"]:
+    """Probabilities, one from each of `count` equal intervals, in random order: quantiles of few draws vary less."""
+    order, within = jax.random.split(key)
+    places = jax.random.permutation(order, count)
+    # half a step of the generator's grid keeps off 0, where quantiles are infinite
+    return (places + jax.random.uniform(within, (count,), float) + jnp.finfo(float).eps / 2) / count

@@ -21,7 +21,7 @@ from ..study import Study
 from ..systems import Density, Outcome
 from .layout import each_run, lay_out
 from .protocol import Likelihood, Moments
-from .rows import moments_of_rows
+from .rows import moments_of_rows, stratified
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +65,8 @@ class Snapshots(Likelihood):
         densities, outcome = _densities_of_draws(model, thetas, design, method_for(model, design))
         for output in self.observations.rows:
             key, now = jax.random.split(key)
-            samples = _sample(now, densities[output].values[0], densities[output].probability)
+            support, probability = densities[output].values[0], densities[output].probability
+            samples = _quantiles(stratified(now, len(probability)), support, probability)
             values[output] = jnp.where(outcome.result[:, None] == 0, samples, jnp.nan)
         return values
 
@@ -149,3 +150,11 @@ def _sample(key: Array, support: Float[Array, " values"], probability: Float[Arr
     """One of the values for each probability vector."""
     logarithm = jnp.where(probability > 0, jnp.log(jnp.where(probability > 0, probability, 1.0)), -jnp.inf)
     return support[jax.random.categorical(key, logarithm)]
+
+
+def _quantiles(
+    u: Float[Array, " draws"], support: Float[Array, " values"], probability: Float[Array, "draws times values"]
+) -> Float[Array, "draws times"]:
+    """The smallest value whose distribution function reaches `u`."""
+    below = jnp.cumsum(probability, axis=-1) < u[:, None, None]
+    return support[jnp.minimum(jnp.sum(below, axis=-1), len(support) - 1)]

@@ -3,6 +3,7 @@
 import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from types import MappingProxyType
 
 import jax.numpy as jnp
@@ -10,7 +11,7 @@ import jax.numpy as jnp
 from ..design import Design
 from ..distributions import Distribution
 from ..errors import InputError, nearest
-from ..initial_value.array_states import Arrays, in_scalars, observe_arrays, state_shapes
+from ..initial_value.array_states import Arrays, ObserveArrays, in_scalars, observe_arrays, state_shapes
 from ..names import BAND, DRAWS, MEASUREMENT, variable_findings
 from ..space import Space
 from ..system import Ode
@@ -170,6 +171,26 @@ class Model:
         shapes = {name: jnp.shape(value) for name, value in found.items() if name not in self.series}
         return Arrays(tuple(shapes.items())).scalars(found)
 
+    def only(self, outputs: Sequence[str]) -> "Model":
+        """The same model with some of its outputs alone: the others are not computed, so they cannot fail a run.
+
+        Args:
+            outputs: names, in any order; what their noise refers to stays as well.
+
+        Returns:
+            the model itself where these are all, or where the outputs are made by a `System` of one's own.
+
+        Example:
+            >>> from forward_models.receptor_tf import model
+            >>> model.only(model.outputs) is model
+            True
+        """
+        asked = {*outputs, *(name for output in outputs if output in self.noise for name in self.noise[output].names)}
+        kept = tuple(name for name in self.outputs if name in asked)
+        if kept == self.outputs or (self.observe is None and not isinstance(self.system, Simulator)):
+            return self
+        return _with_outputs(self, kept)
+
     @property
     def dynamics(self) -> System:
         """The system as what runs, and can be asked what it can do."""
@@ -232,3 +253,34 @@ class Model:
 
     def __repr__(self) -> str:
         return f"Model({self.name or 'unnamed'}: outputs {', '.join(self.outputs)}; gradient {self.gradient})"
+
+
+@dataclass(frozen=True)
+class _Some:
+    """Some of the outputs of `observe`; of a simulator's own where it is None."""
+
+    observe: Callable | None
+    names: tuple[str, ...]
+
+    @property
+    def __signature__(self) -> inspect.Signature:
+        # what `observe` asks for
+        return inspect.signature(self.observe or (lambda y, p: y))
+
+    def __call__(self, y, p, **asked):
+        found = y if self.observe is None else self.observe(y, p, **asked)
+        return {name: found[name] for name in self.names}
+
+
+# One object for the same outputs of the same model: compiled runs belong to an object.
+@lru_cache(maxsize=64)
+def _with_outputs(model: Model, names: tuple[str, ...]) -> Model:
+    def some(given: Mapping) -> dict:
+        return {name: given[name] for name in names if name in given}
+
+    units, noise, dims = some(model.units), some(model.noise), some(model.dims)
+    if isinstance(model.observe, ObserveArrays):
+        observe: Callable = replace(model.observe, function=_Some(model.observe.function, names))
+    else:
+        observe = _Some(model.observe, names)
+    return replace(model, observe=observe, units=units, noise=noise, dims=dims)

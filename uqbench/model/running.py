@@ -101,13 +101,15 @@ def with_sensitivities(model: "Model", method: str, active: tuple[str, ...] | No
         levels = jnp.array([1.0, SHARPER] if "tolerance" in model.dynamics.capabilities else [1.0])
         slopes, done = jax.vmap(each, in_axes=(0, None))(levels, jnp.eye(members, len(moved)))
         finest, done = jax.tree.map(lambda leaf: leaf[-1], (slopes, done))
-        resolved = jnp.all(jnp.stack([_agree(by) for by in slopes.values()]))
-        result = jnp.where((done.result == 0) & ~resolved, Result.NOT_DIFFERENTIABLE, done.result)
-        done = Run({name: jnp.where(result == 0, values, jnp.nan) for name, values in done.outputs.items()},
+        # of a run that failed no slope is a number
+        resolved = {output: _agree(by) for output, by in slopes.items()}
+        lost = ~jnp.all(jnp.stack([*resolved.values()]))
+        result = jnp.where((done.result == 0) & lost, Result.NOT_DIFFERENTIABLE, done.result)
+        done = Run({output: jnp.where(resolved[output], values, jnp.nan) for output, values in done.outputs.items()},
                    result, done.steps, done.implicit_steps)  # fmt: skip
         change = {
             output: sum(
-                (jnp.where(result == 0, by[..., k], 0.0) * tangents[0][name] for k, name in enumerate(moved)),
+                (jnp.where(resolved[output], by[..., k], 0.0) * tangents[0][name] for k, name in enumerate(moved)),
                 jnp.zeros(by.shape[:-1]),
             )
             for output, by in finest.items()

@@ -43,10 +43,11 @@ class Table:
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure with what it shows."""
+    """A figure, drawn for a page and for a phone where that is not the same, with what it shows."""
 
     picture: Markup
     caption: str
+    narrow: Markup | None = None
     kind: str = "figure"
 
 

@@ -7,6 +7,7 @@ from functools import wraps
 
 import matplotlib
 import numpy as np
+from matplotlib.figure import Figure
 
 # The page replaces these by its own light or dark colours of the same names.
 PALETTE = {
@@ -20,7 +21,8 @@ PALETTE = {
     "paper": "#fefefe",
 }
 COLOURS = {"epistemic": "accent", "aleatory": "grey", "measurement": "line"}
-WIDTH = 8.8
+# Widths of a figure on a page and on a phone, in inches: labels are as large on both.
+WIDTH, NARROW = 8.8, 3.9
 COLUMNS = 4
 
 STYLE = {
@@ -57,6 +59,17 @@ def styled(function):
             return function(*arguments, **settings)
 
     return draw
+
+
+def columns_of(width: float, most: int = COLUMNS) -> int:
+    """How many panels stand side by side in a figure of some width, where `most` do in one of full width."""
+    return max(1, round(most * width / WIDTH))
+
+
+def legend_above(figure: Figure, handles: list, width: float) -> None:
+    """A legend over all panels, in one line where there is room for it."""
+    columns = len(handles) if width == WIDTH else 1
+    figure.legend(handles=handles, loc="outside upper left", ncols=columns, handlelength=1.0, borderaxespad=0.2)
 
 
 def with_unit(name: str, unit: str) -> str:

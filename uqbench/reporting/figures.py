@@ -3,6 +3,8 @@
 No figure touches pyplot, so none of them opens a window or changes the settings of a notebook.
 """
 
+from collections.abc import Sequence
+
 import numpy as np
 import xarray as xr
 from matplotlib.figure import Figure
@@ -10,18 +12,30 @@ from matplotlib.patches import Patch
 
 from ..errors import InputError
 from ..results import group
-from .drawing import COLOURS, COLUMNS, PALETTE, WIDTH, hide_spare, kernel_density, styled, window, with_unit
+from .drawing import (
+    COLOURS,
+    PALETTE,
+    WIDTH,
+    columns_of,
+    hide_spare,
+    kernel_density,
+    legend_above,
+    styled,
+    window,
+    with_unit,
+)
 from .sentences import input_label, part_label
 from .tables import described, output_unit, parts, percent, time_unit, unit_name, unit_text, with_variance
 
 
 @styled
-def predictive_band(tree: xr.DataTree, output: str) -> Figure:
+def predictive_band(tree: xr.DataTree, output: str, *, width: float = WIDTH) -> Figure:
     """The data of one output and what the calibrated model says would be measured, one panel for each run.
 
     Args:
         tree: with /posterior_band and /observed_data.
         output: its name.
+        width: of the figure, in inches.
 
     Returns:
         small multiples with shared axes: dots are observations, the line is the median, the bands hold 50 % and 90 %.
@@ -32,11 +46,11 @@ def predictive_band(tree: xr.DataTree, output: str) -> Figure:
     """
     band, observed = _needed(tree, "posterior_band", output), _needed(tree, "observed_data", output)
     if "setting" in band.coords:
-        return _over_setting(tree, band, observed, output)
+        return _over_setting(tree, band, observed, output, width)
     labels = run_labels(tree)
-    rows = -(-len(labels) // COLUMNS)
-    columns = min(len(labels), COLUMNS)
-    figure = Figure(figsize=(WIDTH, 0.5 + (1.5 if rows > 1 else 2.6) * rows), layout="constrained")
+    columns = min(len(labels), columns_of(width))
+    rows = -(-len(labels) // columns)
+    figure = Figure(figsize=(width, 0.5 + (1.5 if rows > 1 else 2.6) * rows), layout="constrained")
     axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     levels = band["quantile"].values
     order = np.argsort(levels)
@@ -63,8 +77,8 @@ def predictive_band(tree: xr.DataTree, output: str) -> Figure:
     return figure
 
 
-def _over_setting(tree: xr.DataTree, band: xr.Dataset, observed: xr.Dataset, output: str) -> Figure:
-    figure = Figure(figsize=(WIDTH, 2.9), layout="constrained")
+def _over_setting(tree: xr.DataTree, band: xr.Dataset, observed: xr.Dataset, output: str, width: float) -> Figure:
+    figure = Figure(figsize=(width, 2.9), layout="constrained")
     axis = figure.subplots()
     order = np.argsort(band["setting"].values)
     setting, levels = band["setting"].values[order], np.argsort(band["quantile"].values)
@@ -81,11 +95,12 @@ def _over_setting(tree: xr.DataTree, band: xr.Dataset, observed: xr.Dataset, out
 
 
 @styled
-def densities(tree: xr.DataTree) -> Figure:
+def densities(tree: xr.DataTree, *, width: float = WIDTH) -> Figure:
     """Prior (thin grey line) and posterior (filled; the bar below is its 90 % interval) of every epistemic parameter.
 
     Args:
         tree: with /prior and /posterior.
+        width: of the figure, in inches.
 
     Returns:
         small multiples; the vertical axis is probability density, the same for both curves of a panel.
@@ -96,9 +111,9 @@ def densities(tree: xr.DataTree) -> Figure:
     prior, posterior = _needed(tree, "prior"), _needed(tree, "posterior")
     known = described(tree)
     names = [name for name in known.index if name in prior and name in posterior]
-    columns = min(len(names), COLUMNS)
-    rows = -(-len(names) // COLUMNS)
-    figure = Figure(figsize=(WIDTH, 0.2 + 1.75 * rows), layout="constrained")
+    columns = min(len(names), columns_of(width))
+    rows = -(-len(names) // columns)
+    figure = Figure(figsize=(width, 0.2 + 1.75 * rows), layout="constrained")
     figure.get_layout_engine().set(h_pad=0.09)
     axes = figure.subplots(rows, columns, squeeze=False)
     for name, axis in zip(names, axes.ravel(), strict=False):
@@ -130,11 +145,12 @@ def densities(tree: xr.DataTree) -> Figure:
 
 
 @styled
-def variance_stack(tree: xr.DataTree) -> Figure:
-    """One bar for each quantity: which share of its variance is not known yet, and which differs between units.
+def variance_stack(tree: xr.DataTree, *, width: float = WIDTH) -> Figure:
+    """One bar for each quantity: which share of its variance is parameter uncertainty, and which differs between units.
 
     Args:
         tree: with /variance.
+        width: of the figure, in inches.
 
     Returns:
         stacked horizontal bars; the whisker at each boundary is the interval of the share on its left.
@@ -145,7 +161,7 @@ def variance_stack(tree: xr.DataTree) -> Figure:
     dataset = with_variance(_needed(tree, "variance"))
     names = parts(dataset)
     quantities = [str(name) for name in dataset["quantity"].values]
-    figure = Figure(figsize=(WIDTH, 0.75 + 0.5 * len(quantities)), layout="constrained")
+    figure = Figure(figsize=(width, 0.75 + _legend_lines(width, names) + 0.5 * len(quantities)), layout="constrained")
     axis = figure.subplots()
     for row, quantity in enumerate(quantities):
         share = dataset.sel(quantity=quantity)
@@ -164,17 +180,18 @@ def variance_stack(tree: xr.DataTree) -> Figure:
     axis.invert_yaxis()
     axis.tick_params(axis="y", length=0)
     axis.spines["left"].set_visible(False)
-    _legend_of_parts(figure, tree, names)
+    _legend_of_parts(figure, tree, names, width)
     return figure
 
 
 @styled
-def variance_over_time(tree: xr.DataTree, output: str) -> Figure:
+def variance_over_time(tree: xr.DataTree, output: str, *, width: float = WIDTH) -> Figure:
     """How the parts of the variance of one measurement in a new unit change over time, as shares stacked to one.
 
     Args:
         tree: with /variance_over_time.
         output: its name.
+        width: of the figure, in inches.
 
     Returns:
         one panel; thin lines are the intervals of the epistemic share.
@@ -190,7 +207,7 @@ def variance_over_time(tree: xr.DataTree, output: str) -> Figure:
     shares = np.stack([np.clip(dataset[f"{name}_share"].values, 0, None) for name in names])
     shares /= shares.sum(axis=0)
     time = dataset["time"].values
-    figure = Figure(figsize=(WIDTH, 2.3), layout="constrained")
+    figure = Figure(figsize=(width, 2.3 + _legend_lines(width, names)), layout="constrained")
     axis = figure.subplots()
     axis.stackplot(time, shares, colors=[PALETTE[COLOURS[name]] for name in names], linewidth=0)
     for bound in ("lower", "upper"):
@@ -199,16 +216,17 @@ def variance_over_time(tree: xr.DataTree, output: str) -> Figure:
     axis.set_yticklabels(["0", "50 %", "100 %"], parse_math=False)
     axis.set_xlabel(with_unit("time", time_unit(tree)), parse_math=False)
     axis.set_ylabel(f"variance of {output}", parse_math=False)
-    _legend_of_parts(figure, tree, names)
+    _legend_of_parts(figure, tree, names, width)
     return figure
 
 
 @styled
-def sobol_bars(tree: xr.DataTree) -> Figure:
+def sobol_bars(tree: xr.DataTree, *, width: float = WIDTH) -> Figure:
     """Sobol indices of every quantity: the first-order part filled, the total effect behind it, both with intervals.
 
     Args:
         tree: with /sobol.
+        width: of the figure, in inches.
 
     Returns:
         one panel for each quantity, sharing the list of inputs.
@@ -219,9 +237,9 @@ def sobol_bars(tree: xr.DataTree) -> Figure:
     dataset = with_variance(_needed(tree, "sobol"))
     inputs = [str(name) for name in dataset["parameter"].values]
     quantities = [str(name) for name in dataset["quantity"].values]
-    columns = min(len(quantities), 3)
+    columns = min(len(quantities), columns_of(width, 3))
     rows = -(-len(quantities) // columns)
-    figure = Figure(figsize=(WIDTH, 0.3 + (0.5 + 0.36 * len(inputs)) * rows), layout="constrained")
+    figure = Figure(figsize=(width, 0.3 + (0.5 + 0.36 * len(inputs)) * rows), layout="constrained")
     axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     place = np.arange(len(inputs))
     for quantity, axis in zip(quantities, axes.ravel(), strict=False):
@@ -245,7 +263,7 @@ def sobol_bars(tree: xr.DataTree) -> Figure:
         Patch(color=PALETTE["accent"], label="alone (first order)"),
         Patch(color=PALETTE["pale"], label="with its interactions (total, printed)"),
     ]
-    figure.legend(handles=handles, loc="outside upper left", ncols=2, handlelength=1.0, borderaxespad=0.2)
+    legend_above(figure, handles, width)
     return figure
 
 
@@ -293,6 +311,10 @@ def _boundaries(axis, share: xr.Dataset, names: tuple[str, ...], row: int) -> No
         axis.vlines([low, high], row + 0.12, row + 0.24, color=PALETTE["ink"], linewidth=1.1)
 
 
-def _legend_of_parts(figure: Figure, tree: xr.DataTree, names: tuple[str, ...]) -> None:
-    handles = [Patch(color=PALETTE[COLOURS[name]], label=part_label(name, tree)) for name in names]
-    figure.legend(handles=handles, loc="outside upper left", ncols=len(names), handlelength=1.0, borderaxespad=0.2)
+def _legend_lines(width: float, names: Sequence[str]) -> float:
+    """Height of what a legend has beyond its first line, in inches."""
+    return 0.0 if width == WIDTH else 0.18 * (len(names) - 1)
+
+
+def _legend_of_parts(figure: Figure, tree: xr.DataTree, names: tuple[str, ...], width: float) -> None:
+    legend_above(figure, [Patch(color=PALETTE[COLOURS[name]], label=part_label(name, tree)) for name in names], width)

@@ -5,14 +5,17 @@ Where the group that a section needs is missing from the tree, it becomes one li
 
 import re
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import xarray as xr
+from matplotlib.figure import Figure
 
 from ..results import attribute, group, verb_of
 from . import figures, sensitivity_figures, sentences, separation, svg, tables
 from .blocks import Cell, Drawing, Equations, Paragraph, Section, Table
+from .drawing import NARROW
 from .sentences import ess_text
 from .tables import MISSING, interval, percent, rounded, unit_text
 
@@ -21,6 +24,9 @@ def sections(tree: xr.DataTree, study: str) -> list[Section]:
     """All sections in the order of reading."""
     described = "structure" if "structure" in tree.children else "posterior"
     observed = ("posterior_band", "posterior_predictive", "observed_data")
+    # where nothing varies between units the posterior is the only input, and is shared out between its parameters
+    inputs = {"sobol": _inputs, "shapley": _shares, "variance": _only_uncertain}
+    found = next((name for name in inputs if group(tree, name) is not None), "sobol")
     plan: list[tuple[str, str, Sequence[str], Callable]] = [
         ("model", "Model", ("structure",), _model),
         *[("scales", "Time scales", ("separation",), separation.section)] * ("separation" in tree.children),
@@ -30,7 +36,7 @@ def sections(tree: xr.DataTree, study: str) -> list[Section]:
         ("learning", "From prior to posterior", ("prior", "posterior"), _learning),
         ("sampling", "Sampling", ("convergence", "posterior"), _sampling),
         ("variance", "Spread of predictions", ("variance",), _variance),
-        ("inputs", "Inputs that matter", ("sobol",), _inputs),
+        ("inputs", "Inputs that matter", (found,), inputs[found]),
     ]
 
     def section(name: str, title: str, needed: Sequence[str], make: Callable) -> Section:
@@ -42,6 +48,12 @@ def sections(tree: xr.DataTree, study: str) -> list[Section]:
         return Section(name, title, heading, [*flags, *blocks])
 
     return [section(*each) for each in plan]
+
+
+def _drawn(draw: Callable[..., Figure], label: str, prefix: str, caption: str) -> Drawing:
+    """`draw(width=)` in both widths: shrunk to a phone, the labels of a wide figure could not be read."""
+    wide = svg.inline(draw(), label, prefix, "figure wide")
+    return Drawing(wide, caption, svg.inline(draw(width=NARROW), label, f"{prefix}-narrow", "figure narrow"))
 
 
 def _model(tree, study) -> tuple[str, list]:
@@ -69,10 +81,10 @@ def _model(tree, study) -> tuple[str, list]:
 def _parameters(tree, study) -> tuple[str, list]:
     table = tables.parameters(tree)
     unit = tables.unit_name(tree)
-    columns = ["parameter", "prior"] + ["median", "90 % interval"] * ("median" in table)
-    columns += ["R-hat", "ESS bulk, tail"] * ("rhat" in table) + ["Fisher s.e."] * ("standard_error" in table)
-    if "unit" in table:
-        columns.insert(1, "unit")
+    # what one looks for comes first: on a phone the other columns are reached by scrolling
+    columns = ["parameter"] + ["median", "90 % interval"] * ("median" in table) + ["unit"] * ("unit" in table)
+    columns += ["prior"] + ["R-hat", "ESS bulk, tail"] * ("rhat" in table)
+    columns += ["Fisher s.e."] * ("standard_error" in table)
     rows: list = []
     for role, title in (
         ("epistemic", "not known: one true value"),
@@ -145,7 +157,7 @@ def _identifiability(tree, study) -> tuple[str, list]:
     information = [Paragraph(sentences.information(tree))] if group(tree, "fisher") is not None else []
     if why := attribute(tree, "structure", "no_information"):
         information = [Paragraph(f"No Fisher information {why}")]
-    together = [Paragraph(text) for text in (sentences.combinations(tree), sentences.suggestion(tree)) if text]
+    together = [Paragraph(text) for text in _beside_verdicts(tree) if text]
     blocks = [
         *information,
         *together,
@@ -160,6 +172,10 @@ def _identifiability(tree, study) -> tuple[str, list]:
         ),
     ]
     return sentences.structural(tree), [*blocks, Paragraph(sentences.structural_method(tree), "quiet")]
+
+
+def _beside_verdicts(tree) -> tuple[str, ...]:
+    return sentences.combinations(tree), sentences.other_inputs(tree), sentences.suggestion(tree)
 
 
 def _transfer(tree) -> list:
@@ -191,17 +207,15 @@ def _data(tree, study) -> tuple[str, list]:
     )
     blocks: list = [Paragraph(f"{text}.") for text in covered[1:]]
     for index, output in enumerate(outputs):
-        picture = svg.inline(
-            figures.predictive_band(tree, output), f"{output}: data and predictive bands", f"band{index}"
-        )
-        blocks.append(Drawing(picture, caption))
+        draw = partial(figures.predictive_band, tree, output)
+        blocks.append(_drawn(draw, f"{output}: data and predictive bands", f"band{index}", caption))
     return covered[0] if covered else "The data", blocks
 
 
 def _learning(tree, study) -> tuple[str, list]:
-    picture = svg.inline(figures.densities(tree), "Prior and posterior densities", "densities")
     caption = "Thin grey line: prior. Filled: posterior; the bar below it is its 90\N{NO-BREAK SPACE}% interval."
-    return sentences.learned(tree), [Drawing(picture, caption)]
+    drawing = _drawn(partial(figures.densities, tree), "Prior and posterior densities", "densities", caption)
+    return sentences.learned(tree), [drawing]
 
 
 def _sampling(tree, study) -> tuple[str, list]:
@@ -227,10 +241,9 @@ def _variance(tree, study) -> tuple[str, list]:
     level = percent(attribute(tree, "variance", "confidence"))
     known = {"posterior": "what the data have left open (posterior)", "prior": "the prior; no data were used"}
     source = known[attribute(tree, "variance", "epistemic_from")]
-    picture = svg.inline(figures.variance_stack(tree), sentences.split(tree), "variance")
-    caption = f"Shares of the variance in a new unit; whiskers are {level} intervals. "
+    caption = f"Shares of the variance in a new unit; whiskers are {level} intervals. Parameter uncertainty: {source}."
     blocks: list = [
-        Drawing(picture, f"{caption}Not known yet: {source}."),
+        _drawn(partial(figures.variance_stack, tree), sentences.split(tree), "variance", caption),
         _quantities(tree),
         _parts(tree, level),
     ]
@@ -246,9 +259,9 @@ def _variance(tree, study) -> tuple[str, list]:
     if (over_time := group(tree, "variance_over_time")) is not None:
         for index, output in enumerate(map(str, over_time["output"].values)):
             shown = f"Shares of the variance of one measurement of {output} in a new unit."
-            picture = svg.inline(figures.variance_over_time(tree, output), shown, f"time{index}")
-            caption = f"{shown} Thin lines: {level} interval of the part not known yet."
-            blocks += [Paragraph(sentences.over_time(tree, output)), Drawing(picture, caption)]
+            draw = partial(figures.variance_over_time, tree, output)
+            caption = f"{shown} Thin lines: {level} interval of the part that is parameter uncertainty."
+            blocks += [Paragraph(sentences.over_time(tree, output)), _drawn(draw, shown, f"time{index}", caption)]
     return sentences.split(tree), blocks
 
 
@@ -313,10 +326,9 @@ def _bounds(row: pd.Series, part: str) -> str:
 
 def _inputs(tree, study) -> tuple[str, list]:
     dataset = group(tree, "sobol")
-    picture = svg.inline(figures.sobol_bars(tree), sentences.inputs(tree), "sobol")
     level = percent(attribute(tree, "sobol", "confidence"))
     caption = f"Sobol indices with {level} intervals. Inputs: {attribute(tree, 'sobol', 'inputs')}."
-    blocks: list = [Drawing(picture, caption)]
+    blocks: list = [_drawn(partial(figures.sobol_bars, tree), sentences.inputs(tree), "sobol", caption)]
     for said in (sentences.failures(tree, "sobol"), sentences.left_out(tree, "sobol")):
         blocks += [Paragraph(said, "flag")] if said else []
     if text := sentences.open_indices(tree):
@@ -327,6 +339,19 @@ def _inputs(tree, study) -> tuple[str, list]:
             title = f"Second-order indices for {quantity}."
             blocks.append(Drawing(svg.inline(heat, title, f"pairs{len(blocks)}"), title))
     return sentences.inputs(tree), [*blocks, *_shapley(tree)]
+
+
+def _shares(tree, study) -> tuple[str, list]:
+    return sentences.shares(tree), _shapley(tree)
+
+
+def _only_uncertain(tree, study) -> tuple[str, list]:
+    """Where a decomposition has made neither Sobol indices nor Shapley effects."""
+    reason = attribute(tree, "variance", "shapley")
+    blocks = (
+        [Paragraph(f"Shapley effects, which share it out between the parameters, were {reason}.")] if reason else []
+    )
+    return sentences.only_uncertain(tree), blocks
 
 
 def _shapley(tree) -> list:
@@ -346,7 +371,7 @@ def _shapley(tree) -> list:
             cells.append(Cell(share, f"{low} to {high}{'; ' + sentences.NOT_RESOLVED if lost else ''}", lost))
         rows.append([str(name), *cells])
     text = (
-        "What is not known yet, shared out between the parameters (Shapley effects, which allow for the dependence of "
+        "The variance from parameter uncertainty, shared out between the parameters (Shapley effects, which allow for "
     )
-    text += "posterior draws; no further runs)."
+    text += "the dependence of posterior draws)."
     return [Paragraph(text), Table(["parameter", *quantities], rows, ["parameter"])]

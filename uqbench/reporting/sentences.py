@@ -27,6 +27,8 @@ from .tables import (
 
 _WORDS = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
 NOT_RESOLVED = "not resolved"
+# What of a variance would vanish were the parameters known.
+UNCERTAINTY = "parameter uncertainty"
 
 
 def counted(number: int, noun: str, plural: str | None = None) -> str:
@@ -54,12 +56,12 @@ def part_label(name: str, tree: xr.DataTree) -> str:
     """What a part of the variance means, in words."""
     unit = unit_name(tree)
     between = f"differs between {unit}s" if unit != "unit" else "differs between units or is random"
-    return {"epistemic": "not known yet", "aleatory": between, "measurement": "measurement"}[name]
+    return {"epistemic": UNCERTAINTY, "aleatory": between, "measurement": "measurement error"}[name]
 
 
 def input_label(name: str) -> str:
     """The posterior enters the indices as one input called `epistemic`; parameters keep their names."""
-    return "not known yet" if name == "epistemic" else name
+    return UNCERTAINTY if name == "epistemic" else name
 
 
 def model(tree: xr.DataTree) -> str:
@@ -128,6 +130,16 @@ def structural(tree: xr.DataTree) -> str:
     return text if lost or len(verdict) <= 3 else sentence(text)
 
 
+def other_inputs(tree: xr.DataTree) -> str:
+    """What another experiment, with inputs that vary in time, could show; empty where nothing."""
+    structure = group(tree, "structure")
+    if structure is None or "verdict_if_inputs_vary" not in structure:
+        return ""
+    shown = structure["verdict_if_inputs_vary"].values != structure["verdict"].values
+    names = structure["parameter"].values[shown].tolist()
+    return f"With inputs that vary in time, {listed(names)} could be identified from the same outputs."
+
+
 def structural_method(tree: xr.DataTree) -> str:
     """How the structural verdicts were found, and how sure they are."""
 
@@ -137,11 +149,12 @@ def structural_method(tree: xr.DataTree) -> str:
     said = [f"Structure: {found('method')}."] if found("method") else []
     said += [f"Asked of the measurements {found('measured')}."] if found("measured") else []
     if (chance := found("failure_probability")) is not None:
-        chance = rounded(chance, digits=2)
-        said.append(f"Which parameters are identifiable at least locally errs with a probability below {chance}.")
+        chance = rounded(chance, digits=1)
+        said.append("Whether a parameter is identifiable at least locally was computed at random points.")
+        said.append(f"The probability that these answers are wrong is below {chance}.")
     if found("repeats"):
-        chance = rounded(found("global_failure_probability"), digits=2)
-        said.append(f"“Global” or “local” is wrong with an estimated probability of {chance}.")
+        chance = rounded(found("global_failure_probability"), digits=1)
+        said.append(f"The probability that “global” or “local” is wrong is estimated as {chance}.")
         said.append("Complex and negative values count as values.")
         if found("experiments") == "several":
             said.append("Some verdicts take several experiments with different initial states.")
@@ -372,13 +385,11 @@ def split(tree: xr.DataTree) -> str:
             open_.append(quantity)
     unit = unit_name(tree)
     between = f"is between {unit}s" if unit != "unit" else "is between units or is random"
-    meaning = {"epistemic": "is not known yet", "aleatory": between, "measurement": "is measurement"}
+    meaning = {"epistemic": f"is {UNCERTAINTY}", "aleatory": between, "measurement": "is measurement error"}
     said = []
     for part, members in dominant.items():
         amounts = [
-            f"the whole variance of {quantity}"
-            if size == percent(1.0)
-            else f"{size} of {'that' if place else 'the variance'} of {quantity}"
+            f"{'all' if size == percent(1.0) else size} of {'that' if place else 'the variance'} of {quantity}"
             for place, (quantity, size) in enumerate(members)
         ]
         said.append(f"{listed(amounts)} {meaning[part]}")
@@ -395,7 +406,7 @@ def over_time(tree: xr.DataTree, output: str) -> str:
     share, low, high = (percent(float(dataset[f"epistemic_share{end}"][at]), error) for end in ("", "_lower", "_upper"))
     unit = time_unit(tree)
     when = f"{float(dataset['time'][at]):.3g}{' ' + unit if unit else ''}"
-    bound = f"at most {share} ({low} to {high}) is not known yet, at time {when}"
+    bound = f"at most {share} ({low} to {high}) is {UNCERTAINTY}, at time {when}"
     return f"Of the variance of a new measurement of {output} {bound}."
 
 
@@ -419,17 +430,35 @@ def open_indices(tree: xr.DataTree) -> str:
 
 def inputs(tree: xr.DataTree) -> str:
     """Which input matters most for each quantity, where the intervals tell."""
-    dataset = with_variance(group(tree, "sobol"))
+    return f"What matters most: {_most(with_variance(group(tree, 'sobol')), 'ST')}"
+
+
+def shares(tree: xr.DataTree) -> str:
+    """Which parameter has the largest share of the parameter uncertainty of each quantity, where the intervals tell."""
+    return f"Most of the {UNCERTAINTY}: {_most(group(tree, 'shapley'), 'shapley')}"
+
+
+def only_uncertain(tree: xr.DataTree) -> str:
+    """What there is to say of inputs where neither indices nor effects were computed."""
+    roles = parameters(tree)["role"]
+    uncertain = roles.index[roles == "epistemic"].tolist()
+    if len(uncertain) == 1:
+        return f"All of the {UNCERTAINTY} comes from {uncertain[0]}"
+    return f"How the parameters share their uncertainty is {NOT_RESOLVED}"
+
+
+def _most(dataset: xr.Dataset, index: str) -> str:
+    """'k for AUC; ka or CL for Cmax (which of them is not resolved)'."""
     said = []
     for quantity in dataset["quantity"].values:
         chosen = dataset.sel(quantity=quantity)
-        order = np.argsort(-chosen["ST"].values)
+        order = np.argsort(-chosen[index].values)
         first, others = order[0], order[1:]
-        competing = [i for i in others if float(chosen["ST_upper"][i]) > float(chosen["ST_lower"][first])]
-        label = ["what is not known yet" if name == "epistemic" else str(name) for name in chosen["parameter"].values]
+        competing = [i for i in others if float(chosen[f"{index}_upper"][i]) > float(chosen[f"{index}_lower"][first])]
+        label = [input_label(str(name)) for name in chosen["parameter"].values]
         if competing:
             either = listed([label[i] for i in (first, *competing)], "or")
             said.append(f"{either} for {quantity} (which of them is {NOT_RESOLVED})")
         else:
             said.append(f"{label[first]} for {quantity}")
-    return f"What matters most: {'; '.join(said)}"
+    return "; ".join(said)

@@ -16,18 +16,19 @@ _EQUATION_POINTS = 12
 _EM = 1.15
 
 
-def inline(figure: Figure, label: str, prefix: str) -> Markup:
+def inline(figure: Figure, label: str, prefix: str, kind: str = "figure") -> Markup:
     """A figure as an `<svg>` element.
 
     Args:
         figure: any matplotlib figure in the colours of `figures.PALETTE`.
         label: what it shows, for readers who cannot see it.
         prefix: put before its ids, which must be unique on the page.
+        kind: "figure", or of one that is drawn twice "figure wide" and "figure narrow".
     """
     svg = _written(figure, {"svg.fonttype": "none"}, prefix)
     # The page's own fonts: the system's, at the sizes that matplotlib laid out.
     svg = re.sub(r"font-family: [^;\"]+;?", "", svg)
-    return _element(svg, label, 'class="figure"')
+    return _element(svg, label, f'class="{kind}"')
 
 
 def equation(latex: str, prefix: str) -> Markup:

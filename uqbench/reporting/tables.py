@@ -238,8 +238,14 @@ def narrowing(tree: xr.DataTree) -> pd.Series:
 
 
 def parts(dataset: xr.Dataset | Mapping) -> tuple[str, ...]:
-    """Which of epistemic, aleatory, measurement the variance was split into."""
-    return tuple(name for name in PARTS if name in dataset)
+    """Which of epistemic, aleatory, measurement the variance was split into; not those that are exactly zero.
+
+    Nothing is aleatory where no parameter differs between units and the model is not random.
+    """
+    split = tuple(name for name in PARTS if name in dataset)
+    return (
+        tuple(name for name in split if np.any([dataset[f"{name}{end}"] for end in ("", "_lower", "_upper")])) or split
+    )
 
 
 def _spread(draws: np.ndarray) -> tuple[float, ...]:

@@ -95,6 +95,10 @@ GROUPS: dict[str, Group] = {
             "reason": Variable(("parameter",), "text", "why, in words"),
             "method": Variable(("parameter",), "text", "what decided it"),
             "combination": Variable(("parameter",), "text", "identifiable combinations that contain the parameter"),
+            "verdict_if_inputs_vary": Variable(
+                ("parameter",), "text", "the verdict if inputs were arbitrary functions of time, where others are", True
+            ),
+            "reason_if_inputs_vary": Variable(("parameter",), "text", "why", optional=True),
             "direction": Variable(
                 ("null_direction", "unknown"),
                 "number",
@@ -120,6 +124,7 @@ GROUPS: dict[str, Group] = {
                 "parameter -> names of coefficients; empty otherwise",
             ),
             "suggestion": Attribute("json", "new name -> combination, for `Model.reparametrised`", True),
+            "stretches": Attribute("int", "stretches of time between jumps, each asked by itself", True),
             "no_information": Attribute("text", "why there is no /fisher", True),
             "measured": Attribute("text", "which measurements were asked about, where not one experiment", True),
             "method": Attribute("text", "methods and their sources", True),
@@ -146,7 +151,7 @@ GROUPS: dict[str, Group] = {
         IDENTIFY,
         variables={
             "matrix": Variable(("parameter", "parameter_"), "number", "Fisher information, on the scale"),
-            "eigenvalue": Variable(("mode",), "number", "its eigenvalues, falling"),
+            "eigenvalue": Variable(("mode",), "number", "its eigenvalues, falling; 0 where undetermined"),
             "direction": Variable(("mode", "parameter"), "number", "its eigenvectors"),
             "cramer_rao": Variable(("parameter",), "number", "least standard error, on the scale; inf if undetermined"),
             "standard_error": Variable(("parameter",), "number", "the same in the parameter's unit"),

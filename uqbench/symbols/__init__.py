@@ -6,9 +6,12 @@ from .program import DivisionByZero as DivisionByZero
 from .program import Program as Program
 from .program import Recorder as Recorder
 from .program import exact as exact
+from .stretches import Stretch as Stretch
 from .tracing import TRACING_ERRORS as TRACING_ERRORS
+from .tracing import NoFormula as NoFormula
 from .tracing import operations as operations
 from .tracing import trace as trace
+from .tracing import trace_stretches as trace_stretches
 
 
 def __getattr__(name: str):

@@ -28,6 +28,7 @@ from .arrays import (
 from .formulas import FORMULAS
 from .primitives import ARITHMETIC, COMPARISONS, DECISIONS, OTHER, REFUSALS, SWITCH
 from .program import DivisionByZero, Node, Recorder, exact
+from .stretches import Moment, chosen
 
 CALLS = {
     "jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "core_call": "call_jaxpr", "remat2": "jaxpr",
@@ -56,11 +57,13 @@ class Interpreter:
     Args:
         recorder: where the operations are written down.
         subject: name of the author's function, for the findings.
+        moment: decides what depends on time and inputs; without one it is refused.
     """
 
-    def __init__(self, recorder: Recorder, subject: str):
+    def __init__(self, recorder: Recorder, subject: str, moment: Moment | None = None):
         self.recorder = recorder
         self.subject = subject
+        self.moment = moment
         self.findings: dict[str, None] = {}
         self._calls: list[str] = []
 
@@ -94,6 +97,9 @@ class Interpreter:
     def _single(self, equation: JaxprEqn, name: str, operands: list[np.ndarray]) -> np.ndarray | None:
         """The one output of an equation, or None after a refusal."""
         params = equation.params
+        if name == "call_hi_primitive":
+            # a primitive that JAX keeps whole until it compiles
+            name, params = type(params["_prim"]).__name__, params["_prim"].params
         if name in ARITHMETIC:
             return elementwise(self._guarded(ARITHMETIC[name](self.recorder, equation)), *operands)
         if name in COMPARISONS:
@@ -121,6 +127,8 @@ class Interpreter:
                 return scan_axis(add if name == "cumsum" else mul, operands[0], params["axis"], params["reverse"])
             case "conv_general_dilated":
                 return convolve(add, mul, equation, operands)
+            case "SearchSorted" if operands[0].ndim == 1 and not params.get("batch_dims"):
+                return elementwise(lambda x: self._search(params["side"], operands[0], x), operands[1])
             case "polynomial":
                 return self._horner(add, mul, *operands)
         return None if _tainted(operands) else self._refuse(name)
@@ -188,7 +196,8 @@ class Interpreter:
         # A symbol stands for a finite number, so its comparison with an infinite one is decided.
         known = all(isinstance(z, Fraction | float) for z in given) or any(isinstance(z, float) for z in given)
         if not known or any(isinstance(z, Undecided) for z in given):
-            return Undecided(name)
+            outcome = self._outcome(name, given)
+            return Undecided(name) if outcome is None else Fraction(outcome)
         return Fraction(COMPARISONS[name](*(Fraction(0) if isinstance(z, Node) else z for z in given)))
 
     def _decide(self, name: str, *given):
@@ -196,7 +205,25 @@ class Interpreter:
             return REFUSED
         if all(isinstance(x, Fraction) for x in given):
             return Fraction(DECISIONS[name](*given))
-        return self._refuse(name) or REFUSED
+        outcome = self._outcome(name, given)
+        if outcome is None:
+            return self._refuse(name) or REFUSED
+        return chosen(self.recorder, name, outcome, given)
+
+    def _outcome(self, name: str, given) -> int | None:
+        """What an operation comes to at the moment that is looked at, if it is decided there."""
+        if self.moment is None or not all(isinstance(x, Fraction | Node) for x in given):
+            return None
+        return self.moment.outcome(name, given)
+
+    def _search(self, side: str, rows, value):
+        """How many entries of a row that does not fall lie before a value, or at it where the side is "right"."""
+        passed = [self._compare("le" if side == "right" else "lt", x, value) for x in rows]
+        if REFUSED in passed:
+            return REFUSED
+        if not all(isinstance(x, Fraction) for x in passed):
+            return self._refuse("SearchSorted") or REFUSED
+        return sum(passed, Fraction(0))
 
     def _select(self, which, *cases):
         if which is REFUSED:
@@ -242,7 +269,7 @@ def _logic(name: str, *given):
         return Fraction(not decided[0]) if decided else given[0]
     settling = name == "or"
     if settling in decided or len(decided) == len(given):
-        return Fraction(settling in decided)
+        return Fraction(settling if settling in decided else not settling)
     return next(x for x in given if isinstance(x, Undecided))
 
 

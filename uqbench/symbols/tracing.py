@@ -1,6 +1,6 @@
 """From a model to its straight-line program: the author's three functions traced, their names checked."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from fractions import Fraction
 
@@ -15,6 +15,11 @@ from ..names import TIME, symbol_findings
 from .interpreter import Interpreter
 from .primitives import SWITCH
 from .program import Node, Program, Recorder
+from .stretches import Moment, Stretch, numbers_of, stretches
+
+
+class NoFormula(InputError):
+    """The functions of a model have no exact meaning as formulas; the findings say where and why."""
 
 
 def trace(model, design: Design | None = None) -> Program:
@@ -26,17 +31,48 @@ def trace(model, design: Design | None = None) -> Program:
             input that the functions read is one symbol.
 
     Raises:
-        InputError: with everything that has no exact meaning, in all three functions.
+        NoFormula: with everything that has no exact meaning, in all three functions.
     """
+    return _traced(model, design, None)
+
+
+def trace_stretches(model, design: Design, first: float, known: Sequence[float] = ()) -> list[Stretch]:
+    """The programs of a model whose equations jump in time, one for each stretch between jumps, in their order.
+
+    Which comes after which is decided at the inputs of the design and the medians of the parameters.
+
+    Args:
+        model, design: as for `trace`.
+        first: the time from which on it is looked; to the last time of the design.
+        known: times at which something jumps.
+
+    Raises:
+        NoFormula: where something else than time and inputs decides, or has no exact meaning.
+    """
+    times = np.asarray(design.times, float)
+    finite = times[np.isfinite(times)]
+    last = float(finite.max(initial=first))
+    inputs, medians = numbers_of([*design.inputs], design.inputs), numbers_of(model.space.names, model.space.nominal())
+    deciding = frozenset(inputs) | frozenset(model.space.fixed)
+
+    def read(time: float) -> tuple[Program, Moment]:
+        moment = Moment(Recorder(), inputs | medians | {TIME: time}, deciding)
+        return _traced(model, design, moment), moment
+
+    return stretches(read, first, last if last > first else first + 1.0, known)
+
+
+def _traced(model, design: Design | None, moment: Moment | None) -> Program:
+    """The program; with a moment, that which holds there."""
     subject = f"symbols of model {model.name!r}" if model.name else "symbols of the model"
     model.dynamics.require("symbolic", subject)
-    recorder, findings = Recorder(), {}
+    recorder, findings = moment.recorder if moment else Recorder(), {}
     p = {name: _symbols(recorder, name) for name in model.space.names}
     inputs = {name: _symbols(recorder, name, shape) for name, shape in _input_shapes(model, design).items()}
     known = (*p, *inputs)
 
     def read(name, function, *arguments):
-        out, found = _read(recorder, name, function, known, *arguments)
+        out, found = _read(recorder, name, function, known, moment, *arguments)
         findings.update(found)
         return out
 
@@ -54,9 +90,9 @@ def trace(model, design: Design | None = None) -> Program:
     shared = symbol_findings({"a parameter": p, "a state": states, "an input": input_names})
     findings.update(dict.fromkeys(shared))
     if findings or not states:
-        raise InputError(subject, list(findings) or ["initial returns no state; give each state its start value."])
+        raise NoFormula(subject, list(findings) or ["initial returns no state; give each state its start value."])
     if unmatched := _state_findings(initial, rhs):
-        raise InputError(subject, unmatched)
+        raise NoFormula(subject, unmatched)
     parts = [initial, {name: rhs[name] for name in initial}, outputs]
     parts = [{name: recorder.index(entry) for name, entry in part.items()} for part in parts]
     return Program(tuple(recorder.operations), tuple(p), input_names, *parts)
@@ -87,7 +123,7 @@ def operations(traced: ClosedJaxpr, returned, *arguments) -> tuple[tuple, ...] |
     return (*recorder.operations, *results)
 
 
-def _read(recorder: Recorder, name: str, function: Callable, known: tuple[str, ...], *arguments):
+def _read(recorder: Recorder, name: str, function: Callable, known: tuple[str, ...], moment: Moment | None, *arguments):
     """Entries that one of the author's functions returns by name, and the findings about it."""
     shapes = jax.tree.map(lambda array: jax.ShapeDtypeStruct(array.shape, jnp.zeros(()).dtype), arguments)
     order = []
@@ -101,7 +137,7 @@ def _read(recorder: Recorder, name: str, function: Callable, known: tuple[str, .
         jaxpr, returned = jax.make_jaxpr(noted, return_shape=True)(*shapes)
     except TRACING_ERRORS as error:
         return {}, {f"{name} {_tracing_finding(error, known)}": None}
-    interpreter = Interpreter(recorder, name)
+    interpreter = Interpreter(recorder, name, moment)
     outputs = interpreter.run(jaxpr, jax.tree.leaves(arguments))
     out = jax.tree.unflatten(jax.tree.structure(returned), outputs)
     wrong = {f"{name} returns {key!r} with shape {value.shape} for scalar states; it must be a scalar.": None

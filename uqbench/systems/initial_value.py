@@ -1,6 +1,7 @@
 """Ordinary differential equations as a kind of dynamics: the engine where it can, the solver in JAX elsewhere."""
 
 import dataclasses
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -18,10 +19,14 @@ from ..initial_value.array_states import Arrays, as_written
 from ..initial_value.compiled import Rows, solve_adjoint, solve_compiled
 from ..initial_value.machine_code import compiled, obstacle, task_of
 from ..initial_value.odes import Solution, solve, solve_many
+from ..initial_value.schedule import schedule
 from ..initial_value.task import Task, state_names, used_names
 from ..system import Ode
 from .initial_value_findings import findings, observe_findings
 from .protocol import Functions, Outcome, Run, System, finished, from_columns, in_columns
+
+# Rounding does not let a step meet a smaller one.
+LEAST_RTOL = 1e-13
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,15 @@ class InitialValueProblem(System):
     @property
     def rtol(self) -> float:
         return self.ode.rtol
+
+    def with_tolerance(self, factor: float) -> Ode:
+        atol = self.ode.atol
+        if isinstance(atol, Mapping):
+            atol = {name: factor * value for name, value in atol.items()}
+        elif atol is not None:
+            atol = factor * atol
+        rtol, steps = max(factor * self.ode.rtol, LEAST_RTOL), math.ceil(self.ode.max_steps * max(1.0, factor**-0.5))
+        return dataclasses.replace(self.ode, rtol=rtol, atol=atol, max_steps=steps)
 
     # --- what the modeller wrote
 
@@ -163,6 +177,10 @@ class InitialValueProblem(System):
         states = dict(zip(task.outputs, rows.values.T, strict=True))
         return Solution(states, rows.result, rows.steps, rows.implicit_steps)
 
+    def event_times(self, model, theta: Values, design: Design) -> Array:
+        states = tuple(self.ode.initial(theta, design.inputs))
+        return schedule(self.ode, states, theta, design.inputs)[0]
+
     def plan(self, model, design: Design) -> str:
         if self.task(model, _one(design)) is not None:
             return self.ode.method
@@ -239,14 +257,14 @@ class InitialValueProblem(System):
     @property
     def _not_finite(self) -> int:
         # what follows from the states at once may have no value
-        return Result.BLOW_UP if self.ode.algebraic is None else Result.NO_EQUILIBRIUM
+        return Result.OUTPUT_NOT_FINITE if self.ode.algebraic is None else Result.NO_EQUILIBRIUM
 
     def _rows(self, task: Task, theta: Values, design: Design, plan: str, reverse: bool = False):
         """Outputs `(times, outputs)` in one array, since each operation on each of them would be compiled apart."""
         rows = (solve_adjoint if reverse else solve_compiled)(task, theta, design, plan)
-        finite = jnp.all(jnp.isfinite(rows.values))
-        result = jnp.where((rows.result == 0) & ~finite, self._not_finite, rows.result)
-        return jnp.where(result == 0, rows.values, jnp.nan), Outcome(result, rows.steps, rows.implicit_steps)
+        solved, finite = rows.result == 0, jnp.isfinite(rows.values)
+        result = jnp.where(solved & ~jnp.all(finite), self._not_finite, rows.result)
+        return jnp.where(solved & finite, rows.values, jnp.nan), Outcome(result, rows.steps, rows.implicit_steps)
 
     def _with_steady_state(self, theta: Values, design: Design, solution: Solution) -> Solution:
         """The solution with the steady state at its infinite times."""

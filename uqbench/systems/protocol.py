@@ -94,6 +94,13 @@ class System(Capable):
     # sentences of result codes that are its own, from `FIRST_OWN` on
     results: Mapping[int, str] = MappingProxyType({})
 
+    def with_tolerance(self, factor: float):
+        """What `Model(system=)` takes, the same dynamics solved to tolerances that are `factor` times as large.
+
+        None where solves have no tolerance.
+        """
+        return None
+
     def sentence(self, code: int) -> str:
         """What a result code means."""
         return {**RESULTS, **self.results}.get(int(code), f"code {int(code)}, for which {self.kind} has no sentence.")
@@ -114,6 +121,10 @@ class System(Capable):
     def start_findings(self, model, design: Design) -> list[str]:
         """What is wrong with the start at the medians of the parameters; a run that starts so has a code of its own."""
         return []
+
+    def event_times(self, model, theta: Values, design: Design) -> Float[Array, " events"]:
+        """Times, known before a run, at which it may jump or bend; in no order, traceable."""
+        return jnp.zeros(0)
 
     def plan(self, model, design: Design) -> str:
         """What is decided on the host before a run is traced, such as a method; hashable."""
@@ -180,14 +191,18 @@ class System(Capable):
 
 
 def finished(model, outputs: dict, outcome: Outcome, design: Design, not_finite: int) -> Run:
-    """A run from outputs, series filled up to all times: NaN where it failed, with a code where they are no numbers."""
+    """A run from outputs, series filled up to all times.
+
+    All are NaN where the solve failed. Where some are no finite numbers the code is `not_finite`; the others stay.
+    """
     outputs = {
         name: jnp.broadcast_to(outputs[name], design.times.shape) if dims == ("time",) else jnp.asarray(outputs[name])
         for name, dims in model.output_dims.items()
     }
+    solved = outcome.result == 0
     finite = jnp.all(jnp.stack([jnp.all(jnp.isfinite(values)) for values in outputs.values()]))
-    result = jnp.where((outcome.result == 0) & ~finite, not_finite, outcome.result)
-    outputs = {name: jnp.where(result == 0, values, jnp.nan) for name, values in outputs.items()}
+    result = jnp.where(solved & ~finite, not_finite, outcome.result)
+    outputs = {name: jnp.where(solved & jnp.isfinite(values), values, jnp.nan) for name, values in outputs.items()}
     return Run(outputs, result, outcome.steps, outcome.implicit_steps)
 
 

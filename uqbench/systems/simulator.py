@@ -55,7 +55,7 @@ class Simulator(System):
     def run(self, model, theta: Values, design: Design, key, plan: str, *, reverse: bool = False, sharper=1.0) -> Run:
         nothing = jnp.zeros((), int)
         outputs, code = self._outputs(model, theta, design, key)
-        return finished(model, outputs, Outcome(code, nothing, nothing), design, Result.BLOW_UP)
+        return finished(model, outputs, Outcome(code, nothing, nothing), design, Result.OUTPUT_NOT_FINITE)
 
     def translated(self, translate: Callable[[Callable, int], Callable]) -> "Simulator":
         return replace(self, simulate=translate(self.simulate, 0))

@@ -184,8 +184,7 @@ def output_gradients(
     series = over_time(model, run.outputs, design)
     values = np.stack([np.asarray(each) for each in series.values()], axis=1)
     slopes = np.stack([np.moveaxis(np.asarray(slopes[name]), -1, 1) for name in series], axis=2)
-    failed = np.asarray(run.result) != 0
-    slopes = np.where(failed[:, None, None, None] | ~np.isfinite(slopes), np.nan, slopes)
+    slopes = np.where(np.isnan(values)[:, None] | ~np.isfinite(slopes), np.nan, slopes)
     coords = {"output": list(series), "time": np.asarray(design.times)}
     dims = ("sample", "output", "time")
     return (

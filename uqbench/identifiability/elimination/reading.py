@@ -78,7 +78,7 @@ def from_question(question: Question, prime: int) -> System:
         Undecided: there are other operations than those of a field, or time enters explicitly.
     """
     program, outputs = question.program, question.outputs
-    moving = program.inputs if question.varying else ()
+    moving = question.moving
     constant = (*program.parameters, *(name for name in program.inputs if name not in moving))
     ring = Ring([*program.states, *moving, *constant], prime)
     algebra = Quotients(ring)

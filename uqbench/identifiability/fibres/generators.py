@@ -250,7 +250,12 @@ class Search:
         """Equations for the coefficients: no invisible direction moves the sum, and it has one value on the fibre."""
         prime, names = sample.prime, [*self.rest, *self.single]
         where = [self.names.index(name) for name in names]
-        inverse = {name: sample.matrices[name].inv() for name in self.rest}
+        # exponents of what is known by itself may be negative too; only those that are need an inverse
+        inverse = {
+            name: sample.matrices[name].inv()
+            for k, name in enumerate(names)
+            if sample.degree > 1 and any(vector[k] < 0 for vector in exponents)
+        }
         unit = nmod_mat(sample.degree, 1, [1] + [0] * (sample.degree - 1), prime)
         columns = []
         cache: dict[tuple[int, ...], nmod_mat] = {}

@@ -19,6 +19,7 @@ from flint import Ordering, nmod_mpoly_ctx
 
 from ...symbols import TIME, Program, Recorder
 from ...symbols.program import arguments
+from ..budget import Budget
 
 
 class Full(Exception):
@@ -153,10 +154,14 @@ class Lazy:
 
 
 class LazySeries:
-    """The algebra of lazy series over polynomials modulo `prime` (python-flint) and plain integers."""
+    """The algebra of lazy series over polynomials modulo `prime` (python-flint) and plain integers.
 
-    def __init__(self, prime: int):
-        self.prime = prime
+    Args:
+        prime: the modulus. budget: time limit. words: of the exponents of a monomial; products take as much longer.
+    """
+
+    def __init__(self, prime: int, budget: Budget, words: int):
+        self.prime, self.budget, self.words = prime, budget, words
 
     def reduced(self, value):
         return value % self.prime if isinstance(value, int) else value
@@ -175,7 +180,7 @@ class LazySeries:
         return Lazy(lambda k: self.reduced(-x.at(k)))
 
     def mul(self, x, y):
-        return Lazy(lambda k: convolved(x, y, k, self.prime))
+        return Lazy(lambda k: self.convolved(x, y, k))
 
     def integer_power(self, x, n: int):
         out = None
@@ -185,21 +190,29 @@ class LazySeries:
             x, n = self.mul(x, x) if n > 1 else x, n >> 1
         return out
 
+    def convolved(self, x: Lazy, y: Lazy, k: int):
+        """Coefficient k of a product.
 
-def convolved(x: Lazy, y: Lazy, k: int, prime: int):
-    """Coefficient k of a product."""
-    total = 0
-    for i in range(k + 1):
-        left = x.at(i)
-        if isinstance(left, int) and left == 0:
-            continue
-        right = y.at(k - i)
-        if isinstance(right, int) and right == 0:
-            continue
-        total = total + left * right
-        if isinstance(total, int):
-            total %= prime
-    return total
+        Raises:
+            Undecided: there is no time for it.
+        """
+        total = 0
+        for i in range(k + 1):
+            left = x.at(i)
+            if isinstance(left, int) and left == 0:
+                continue
+            right = y.at(k - i)
+            if isinstance(right, int) and right == 0:
+                continue
+            self.budget.check(self.words * _terms(left) * _terms(right))
+            total = total + left * right
+            if isinstance(total, int):
+                total %= self.prime
+        return total
+
+
+def _terms(value) -> int:
+    return 1 if isinstance(value, int) else len(value)
 
 
 class Prolongation:
@@ -212,11 +225,12 @@ class Prolongation:
         numbers: value of every other parameter and of the start of every other state.
         series: known series of inputs, of time and of states that are measured themselves; name -> coefficients.
         room: number of variables provided for.
+        budget: time limit.
     """
 
     def __init__(
         self, program: Program, prime: int, unknowns: Sequence[str], numbers: Mapping[str, int],
-        series: Mapping[str, Callable[[int], int]], room: int
+        series: Mapping[str, Callable[[int], int]], room: int, budget: Budget
     ):  # fmt: skip
         self.program, self.prime = program, prime
         self.context = nmod_mpoly_ctx.get([f"v{k}" for k in range(room)], modulus=prime, ordering=Ordering.degrevlex)
@@ -226,7 +240,9 @@ class Prolongation:
         self.series, self.numbers, self.unknowns = series, numbers, set(unknowns)
         self._written: dict[str, int] = {}
         self.recorder = Recorder()
-        self.algebra = LazySeries(prime)
+        # exponents are packed, eight or so to a machine word
+        self.budget, self.words = budget, -(-room // 8)
+        self.algebra = LazySeries(prime, budget, self.words)
         self._fractions = Fractions(self.recorder, self._is_steady)
         self._values: dict[int, Lazy] = {}
         names = [*program.parameters, *program.inputs, *program.states, TIME]
@@ -300,6 +316,7 @@ class Prolongation:
             return self.series[name](k)
         if k == 0:
             return self.variable(name) if name in self.unknowns else self.numbers[name]
+        self.budget.check()
         value = self.variable(f"{name} {k}")
         self._states[name].known.append(value)  # its own equation asks for it
         self._prolong(name, k)
@@ -342,7 +359,7 @@ class Prolongation:
             )
         given = Lazy(lambda k: values[k])
         for k in range(len(values)):
-            self.equations.append(convolved(bottom, given, k, self.prime) - top.at(k))
+            self.equations.append(self.algebra.convolved(bottom, given, k) - top.at(k))
 
     def starts(self, names: Sequence[str], shifts: Mapping[str, int]):
         """Equations for the starts of states that the model gives by formulas."""

@@ -29,6 +29,8 @@ from .quotient import Quotient, Sample, quotient
 LARGEST_ROOM = 60_000
 # Equations beyond those that are needed make the basis easier to find; measured on the published systems.
 EXTRA = 2
+# Products of terms that take as long as reading a word of exponents, and as looking at a term (measured).
+EXPONENTS, TERM = 30, 50
 
 
 def random_prime(rng: np.random.Generator) -> int:
@@ -136,7 +138,7 @@ class Fibre:
 
 
 def fibre(
-    question: Question, steps: Plan, draw: Callable[[], Point], *, extra: int = EXTRA,
+    question: Question, steps: Plan, draw: Callable[[], Point], budget: Budget, *, extra: int = EXTRA,
     functions: Sequence[Function] = ()
 ) -> Fibre:  # fmt: skip
     """The polynomial system at a random point.
@@ -144,12 +146,13 @@ def fibre(
     Args:
         question: rational. steps: from `plan`.
         draw: makes the random point.
+        budget: time limit.
         extra: coefficients of every output beyond those that are needed.
         functions: of the unknowns, known to be identifiable (coefficients of input-output equations, say); their
             values are added to the system, which makes it much easier.
 
     Raises:
-        Undecided: exp or log in the equations, or too large a system.
+        Undecided: exp or log in the equations, too large a system, or no time for it.
     """
     if question.cofactor != 1:
         raise Undecided("exp, log or a power that is no integer")
@@ -172,7 +175,7 @@ def fibre(
     room = 256
     while True:
         try:
-            prolongation = Prolongation(program, prime, (*steps.solved, *started), numbers, known, room)
+            prolongation = Prolongation(program, prime, (*steps.solved, *started), numbers, known, room, budget)
             prolongation.starts(started, point.shifts)
             for output in question.outputs:
                 prolongation.measure(output, [int(outputs[output][k]) for k in range(orders[output])])
@@ -207,7 +210,7 @@ def sample(
         numbers = {**point.values, **point.states}
         truth = {name: numbers[name] for name in question.unknowns}
         return constant_sample(truth, point.field.prime, _null(point, steps), steps.fixed)
-    at = fibre(question, steps, draw, extra=extra, functions=functions)
+    at = fibre(question, steps, draw, budget, extra=extra, functions=functions)
     null = _null(at.point, steps)
     algebra, matrices = _values(at, budget)
     shown = {name: matrices[name] for name in at.truth}
@@ -323,6 +326,8 @@ def _system(
             polynomial[key] = (polynomial.get(key, 0) + coefficient) % prime
         polynomials.append({monomial: c for monomial, c in polynomial.items() if c})
     for equation in prolongation.equations:
+        # each term is written with the exponents of all variables
+        prolongation.budget.check(EXPONENTS * prolongation.words * (1 if isinstance(equation, int) else len(equation)))
         if isinstance(equation, int):
             if equation % prime:
                 raise Undecided("the random point was a special one")
@@ -330,7 +335,7 @@ def _system(
         polynomial = {tuple((i, int(e)) for i, e in enumerate(exponents) if e): int(c)
                       for exponents, c in equation.to_dict().items()}  # fmt: skip
         polynomials.append(polynomial)
-    polynomials, values = substituted(polynomials, prime)
+    polynomials, values = substituted(polynomials, prime, prolongation.budget)
     known = known | {names[k]: value for k, value in values.items()}
     used = sorted({k for polynomial in polynomials for monomial in polynomial for k, _ in monomial})
     used.sort(key=lambda k: _place(names[k], question))
@@ -342,12 +347,13 @@ def _system(
     return JetSystem(tuple(names[k] for k in used), equations, prime, known)
 
 
-def substituted(polynomials: list[dict], prime: int) -> tuple[list[dict], dict[int, int]]:
+def substituted(polynomials: list[dict], prime: int, budget: Budget) -> tuple[list[dict], dict[int, int]]:
     """Solves equations with one unknown of degree one, as long as there are any; the rest, and the values."""
     values: dict[int, int] = {}
     polynomials = [dict(polynomial) for polynomial in polynomials]
     while True:
         found = {}
+        budget.check(TERM * sum(map(len, polynomials)))
         for polynomial in polynomials:
             monomials = [m for m in polynomial if m]
             if len(monomials) == 1 and len(monomials[0]) == 1 and monomials[0][0][1] == 1:
@@ -464,7 +470,7 @@ def _resolved(
 
     def look(steps: Plan) -> Resolved:
         budget.check()
-        return _look(fibre(question, steps, draw, functions=knowledge.functions), steps, budget)
+        return _look(fibre(question, steps, draw, budget, functions=knowledge.functions), steps, budget)
 
     found = look(steps)
     while question.initial != "unknown" and len(found.fixed) < len(steps.identifiable):

@@ -1,0 +1,33 @@
+"""Roots J of a Fisher information J'J: sensitivities in units of what one measurement tells.
+
+The singular values of a root have all the digits that sensitivities have; the eigenvalues of the information, their
+squares, have half of them.
+"""
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+# of the entries of a matrix, sums of a few products
+ROUNDING = 16 * np.finfo(float).eps
+
+
+def whitened(
+    slopes: Float[Array, "rows arguments k"], weights: Float[Array, "rows arguments arguments"]
+) -> Float[Array, "terms k"]:
+    """J with a root of I on its left, whose J'J is the sum of J' I J over all rows."""
+    values, vectors = jnp.linalg.eigh(weights)
+    root = jnp.sqrt(jnp.clip(values, 0.0))[..., None] * jnp.swapaxes(vectors, -1, -2)
+    return (root @ slopes).reshape(-1, slopes.shape[-1])
+
+
+def root_of(matrix: Float[Array, "k k"]) -> Float[Array, "k k"]:
+    """J with J'J a positive semidefinite matrix, whose columns may differ by orders of magnitude.
+
+    What is below the rounding of the matrix is zero.
+    """
+    size = jnp.sqrt(jnp.clip(jnp.diag(matrix), 0.0))
+    inverse = jnp.where(size > 0, 1.0 / jnp.where(size > 0, size, 1.0), 0.0)
+    values, vectors = jnp.linalg.eigh(inverse[:, None] * (matrix + matrix.T) / 2 * inverse)
+    least = ROUNDING * len(matrix) * jnp.max(values)
+    return jnp.sqrt(jnp.where(values > least, values, 0.0))[:, None] * vectors.T * size
