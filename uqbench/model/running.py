@@ -136,7 +136,7 @@ def simulate_stacked(
     if stacked is not None and len(model.series) == len(model.outputs):
         return stacked[0]
     if stacked is not None:
-        outputs = from_columns(model, design, stacked[0].T)
+        outputs = from_columns(model, design, stacked[0])
     else:
         outputs = with_sensitivities(model, method, active)(theta, design).outputs
     return jnp.stack([*over_time(model, outputs, design).values()], axis=-1)
@@ -166,10 +166,10 @@ def _run_packed(model, values, design, key, method):
 
 
 def _packed(model: "Model", theta: Values, design: Design, key, method: str) -> tuple[Array, Outcome]:
-    """Outputs `(columns, times)` in the order of the model, to be taken apart on the host, and how the solve went."""
+    """Outputs `(times, columns)` in the order of the model, to be taken apart on the host, and how the solve went."""
     stacked = model.dynamics.stacked(model, theta, design, method)
     if stacked is not None:
-        return stacked[0].T, stacked[1]
+        return stacked
     return in_columns(model, design, simulate(model, theta, design, key, method=method))
 
 

@@ -210,7 +210,7 @@ class InitialValueProblem(System):
             solution = self._solution(task, theta, _finite_times(design), rows)
             return self._observed(model, theta, design, self._with_steady_state(theta, design, solution))
         values, outcome = self._rows(task, theta, design, plan, reverse)
-        return Run(from_columns(model, design, values.T), *outcome)
+        return Run(from_columns(model, design, values), *outcome)
 
     def stacked(self, model, theta: Values, design: Design, plan: str) -> tuple[Array, Outcome] | None:
         task = self.task(model, design)
@@ -224,9 +224,7 @@ class InitialValueProblem(System):
 
             def one(theta, design):
                 rows = self.stacked(model, theta, design, plan)
-                if rows is None:
-                    return in_columns(model, design, self.run(model, theta, design, None, plan))
-                return rows[0].T, rows[1]
+                return rows or in_columns(model, design, self.run(model, theta, design, None, plan))
 
             return jax.vmap(one)(thetas, designs)
         solutions = solve_many(self.ode, thetas, _finite_times(designs), method=plan)

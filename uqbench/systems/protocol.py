@@ -149,7 +149,7 @@ class System(Capable):
         return None
 
     def run_many(self, model, thetas: Values, designs: Design, keys, plan: str, shared: bool):
-        """Outputs `(batch, columns, times)` as by `in_columns` and `Outcome`, traceable.
+        """Outputs `(batch, times, columns)` as by `in_columns` and `Outcome`, traceable.
 
         Args:
             shared: whether `designs` is one design for all.
@@ -211,30 +211,33 @@ def finished(model, outputs: dict, outcome: Outcome, design: Design, not_finite:
 
 
 def in_columns(model, design: Design, run: Run) -> tuple[Array, Outcome]:
-    """Outputs `(columns, times)` in the order of the model, and how the solve went."""
+    """Outputs `(times, columns)` in the order of the model, and how the solve went."""
     count, columns = design.times.shape[-1], []
     for name, dims in model.output_dims.items():
         values = run.outputs[name]
         if dims[:1] == ("time",):
-            columns.append(jnp.reshape(values, (count, -1)).T)
+            columns.append(jnp.reshape(values, (count, -1)))
         else:
-            columns.append(jnp.broadcast_to(jnp.reshape(values, (-1, 1)), (values.size, count)))
-    return jnp.concatenate(columns), Outcome(run.result, run.steps, run.implicit_steps)
+            columns.append(jnp.broadcast_to(jnp.reshape(values, (1, -1)), (count, values.size)))
+    return jnp.concatenate(columns, axis=1), Outcome(run.result, run.steps, run.implicit_steps)
 
 
 def from_columns(model, design: Design, columns) -> dict:
-    """Outputs by name from columns `(..., columns, times)`, of JAX or of NumPy."""
-    outputs, place, (*batch, _, count) = {}, 0, columns.shape
+    """Outputs by name from columns `(..., times, columns)`, of JAX or of NumPy.
+
+    The columns are the last axis, as the engine leaves them: XLA takes seconds to compile the parts of a transpose.
+    """
+    outputs, place, (*batch, count, _) = {}, 0, columns.shape
     for name, shape in model.entry_shapes(design).items():
         if model.output_dims[name] == ("time",):
-            outputs[name], place = columns[..., place, :], place + 1
+            outputs[name], place = columns[..., place], place + 1
             continue
         size = math.prod(shape)
-        own, place = columns[..., place : place + size, :], place + size
+        own, place = columns[..., place : place + size], place + size
         if model.output_dims[name][:1] == ("time",):
-            outputs[name] = own.swapaxes(-1, -2).reshape((*batch, count, *shape))
+            outputs[name] = own.reshape((*batch, count, *shape))
         else:
-            outputs[name] = own[..., 0].reshape((*batch, *shape))
+            outputs[name] = own[..., 0, :].reshape((*batch, *shape))
     return outputs
 
 
