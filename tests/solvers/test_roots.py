@@ -79,3 +79,22 @@ def test_small_systems_are_solved(seed):
     matrix, vector = rng.standard_normal((5, 5)), rng.standard_normal(5)
     exact = np.linalg.solve(matrix, vector)
     np.testing.assert_allclose(solve(jnp.asarray(matrix), jnp.asarray(vector)), exact, rtol=1e-8)
+
+
+def test_members_of_a_large_batch_end():
+    """Coupled cubics in a batch as wide as a vector register.
+
+    The condition of the halving loop, computed twice with other rounding, once had it never end.
+    """
+
+    def cubic(x, a):
+        return x**3 + 0.3 * jnp.roll(x, 1) - a * jnp.arange(1.0, 5.0)
+
+    def root(a):
+        return newton(cubic, jnp.ones(4), a)
+
+    given = jnp.linspace(1.0, 3.0, 16)
+    found = jax.vmap(root)(given)
+    assert np.all(found.converged)
+    np.testing.assert_allclose(jax.vmap(cubic)(found.value, given), 0.0, atol=1e-13)
+    np.testing.assert_allclose(found.value[3], root(given[3]).value, rtol=1e-13)

@@ -28,6 +28,7 @@ from ..initial_value.compiled import advance
 from ..initial_value.given import stacked
 from ..initial_value.schedule import absolute_tolerances
 from ..initial_value.task import Task
+from ..solvers.roots import newton_steps
 from ..system import Inputs, Ode, Theta
 
 # Newton steps from each point; the last has to be within the tolerance.
@@ -232,7 +233,13 @@ def newton(flow: Flow, given: Given, start, y, floor) -> tuple[Array, Array, Arr
         floor: `(states,)`, see `layout_at`.
     """
 
-    def step(y):
+    nothing = jnp.zeros(())
+    laws, states = flow.weights().shape
+    blank, step_of = ravel_pytree(
+        Step(jnp.zeros((states, states)), jnp.zeros(states), unscaled(states, laws), nothing, *jnp.zeros((2, states)))
+    )
+
+    def step(y, rows, count):
         (slope, jacobian), excess = flow.linearised(y, given), flow.weights() @ (y - start)
         layout = layout_at(jacobian, slope, y, flow.weights(), floor)
         matrix = layout.matrix(jacobian)
@@ -240,19 +247,12 @@ def newton(flow: Flow, given: Given, start, y, floor) -> tuple[Array, Array, Arr
         condition = jnp.abs(matrix).sum(axis=1).max() * jnp.abs(inverted).sum(axis=1).max()
         both = jnp.stack([layout.residual(slope, excess), layout.residual(0.0 * slope, excess)], axis=1)
         move, restoring = -(layout.states[:, None] * (inverted @ both)).T
-        return y + move, Step(jacobian, slope, layout, condition, move, restoring)
-
-    shapes = []
-
-    def flat_step(y, _):
-        y, found = step(y)
         # one row for each step is less to compile than one of each of its parts
-        row, unravel = ravel_pytree(found)
-        shapes[:] = [unravel]
-        return y, row
+        row, _ = ravel_pytree(Step(jacobian, slope, layout, condition, move, restoring))
+        return move, jnp.asarray(False), (jnp.where(count == 0, row, rows[0]), row)
 
-    root, rows = lax.scan(flat_step, y, length=NEWTON_STEPS)
-    return root, rows[0], rows[-1], shapes[0]
+    root, rows, _, _ = newton_steps(step, y, (blank, blank), NEWTON_STEPS)
+    return root, *rows, step_of
 
 
 class Verdict(NamedTuple):

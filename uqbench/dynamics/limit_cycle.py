@@ -19,21 +19,20 @@ Shooting with the monodromy matrix: Seydel, Practical Bifurcation and Stability 
 from dataclasses import replace
 from functools import partial
 from numbers import Real
-from typing import Any
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Bool, Complex, Float, Int
 
 from ..design import Design
 from ..errors import InputError, Result, nearest
 from ..initial_value.array_states import in_scalars
 from ..initial_value.given import checked, stacked
-from ..solvers.roots import solve
+from ..solvers.implicit import by_matrix, implicit
+from ..solvers.roots import newton_steps, solve
 from ..solvers.sparse_lu import structure
 from ..system import Inputs, Ode, State, Theta
 from .conservation import conservation_laws
@@ -154,25 +153,27 @@ def _check(system: Ode, names, theta: Theta, inputs: Inputs, guess: State | None
 def _cycle(flow: Flow, given: Given, first: Array | None, transient, longest) -> LimitCycle:
     held = lax.stop_gradient(given)
     first, transient, longest = lax.stop_gradient((first, transient, longest))
-    section = first_return(flow, held, first, transient, longest)
-    unknowns, slopes, converged = _newton(flow, held, section)
+    section = lax.stop_gradient(first_return(flow, held, first, transient, longest))
+    unknowns, slopes, converged = lax.stop_gradient(_newton(flow, held, section))
     multipliers = _multipliers(flow, section, slopes)
     stable = jnp.all(jnp.abs(multipliers[1 + len(flow.laws) :]) < 1.0 - LEAST_DAMPING)
     result = jnp.where(converged, jnp.where(stable, Result.SUCCESS, Result.UNSTABLE_CYCLE), Result.NO_CYCLE)
     result = jnp.where(section.code == Result.SUCCESS, result, section.code)
     result = jnp.where((transient > 0) & (longest > 0), result, Result.NO_TIME).astype(int)
     converged = result == Result.SUCCESS
-    unknowns = _place(flow, given, section, lax.stop_gradient(unknowns)) * section.scale
+    # the section holds still
+    unknowns = implicit(by_matrix(partial(_residual, flow)), solve, (given, section), unknowns) * section.scale
     unknowns = jnp.where(converged, unknowns, jnp.nan)
     point = dict(zip(flow.names, unknowns[:-1], strict=True))
     return LimitCycle(unknowns[-1], point, jnp.where(converged, multipliers, jnp.nan), result)
 
 
-def _residual(flow: Flow, given: Given, section: Section, unknowns) -> Array:
+def _residual(flow: Flow, unknowns, given_and_section: tuple[Given, Section]) -> Array:
     """`(states + 1,)`: what is missing to a return after the period, and the height above the section.
 
     A return keeps what is conserved anyway, so those directions ask instead for the totals of the start.
     """
+    given, section = given_and_section
     u, period = unknowns[:-1], unknowns[-1] * section.scale[-1]
     scale = section.scale[:-1]
     end, code, _ = flow.travel(given, period, u * scale)
@@ -198,26 +199,23 @@ def _newton(flow: Flow, given: Given, section: Section) -> tuple[Array, Array, A
     size = len(section.start)
 
     def with_value(unknowns):
-        value = _residual(flow, given, section, unknowns)
+        value = _residual(flow, unknowns, (given, section))
         return value, value
 
     def near(unknowns):
         return jnp.all(jnp.abs(unknowns - section.start) <= NEAR)
 
-    def body(state):
-        unknowns, _, _, count = state
+    def step(unknowns, _, count):
         slopes, value = jax.jacfwd(with_value, has_aux=True)(unknowns)
         move = -solve(slopes, value)
-        return unknowns + move, slopes, jnp.max(jnp.abs(move)), count + 1
+        length = jnp.max(jnp.abs(move))
+        return move, ~(length > NEWTON_TOLERANCE) | ~near(unknowns + move), (slopes, length)
 
-    def going(state):
-        return (state[2] > NEWTON_TOLERANCE) & (state[3] < NEWTON_STEPS) & near(state[0])
-
-    first = jnp.where(section.code == Result.SUCCESS, jnp.inf, 0.0)
-    unknowns, slopes, last, _ = lax.while_loop(
-        going, body, (section.start, jnp.zeros((size, size)), first, jnp.asarray(0))
-    )
-    return unknowns, slopes, (last <= NEWTON_TOLERANCE) & near(unknowns)
+    # no step is taken where there is no section
+    limit = jnp.where(section.code == Result.SUCCESS, NEWTON_STEPS, 0)
+    nothing = (jnp.zeros((size, size)), jnp.zeros(()))
+    unknowns, (slopes, length), _, _ = newton_steps(step, section.start, nothing, limit)
+    return unknowns, slopes, (length <= NEWTON_TOLERANCE) & near(unknowns)
 
 
 def _multipliers(flow: Flow, section: Section, slopes) -> Array:
@@ -227,24 +225,3 @@ def _multipliers(flow: Flow, section: Section, slopes) -> Array:
     values = values[jnp.argsort(jnp.abs(values - 1.0))]
     others = values[1 + len(flow.laws) :]
     return jnp.concatenate([values[: 1 + len(flow.laws)], others[jnp.argsort(-jnp.abs(others))]])
-
-
-@partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _place(flow: Flow, given: Any, section: Section, unknowns: Array) -> Array:
-    """The point and the period as a function of what is given."""
-    return unknowns
-
-
-@_place.defjvp
-def _(flow, primals, tangents):
-    given, section, unknowns = primals
-    unknowns = _place(flow, given, section, unknowns)
-    at, unravel = ravel_pytree(given)
-    direction, _ = ravel_pytree(tangents[0])
-
-    def residual(both):
-        return _residual(flow, unravel(both[len(unknowns) :]), section, both[: len(unknowns)])
-
-    # A matrix, since the derivative of a loop cannot be transposed for reverse mode, but a matrix can.
-    slopes = jax.jacfwd(residual)(jnp.concatenate([unknowns, at]))
-    return unknowns, -solve(slopes[:, : len(unknowns)], slopes[:, len(unknowns) :] @ direction)

@@ -34,6 +34,7 @@ from ..initial_value.compiled import advance
 from ..initial_value.machine_code import compiled, task_of
 from ..initial_value.task import INPUT, Task, active_entries, shifted
 from ..solvers.extrapolation import follow
+from ..solvers.implicit import implicit
 from ..solvers.sparse_lu import structure
 from ..system import Inputs, Ode, State, Theta
 from .conservation import conservation_laws
@@ -205,34 +206,56 @@ def _search(flow: Flow, given: Given, guess: Array | None) -> Rest:
     return lax.while_loop(lambda search: search[0].result == RUNNING, body, search)[0]
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(0,))
 def _place(flow: Flow, given: Given, rest: Rest) -> Array:
-    """The state of rest `(states,)` as a function of what is given."""
+    """The state of rest `(states,)` as a function of what is given: a root where that is isolated, or where it ends."""
+    root = implicit(partial(_linearised, flow), _by_inverse, (given, rest), rest.state)
+    return jnp.where(rest.regular, root, _end(flow, given, rest))
+
+
+def _by_inverse(scaled: tuple[Array, Array], vector) -> Array:
+    """Solves with slopes by unknowns in units of their sizes."""
+    matrix, sizes = scaled
+    return sizes * (inverse(matrix) @ vector)
+
+
+def _linearised(flow: Flow, y, given_and_rest: tuple[Given, Rest], change) -> tuple[tuple[Array, Array], Array]:
+    """Both derivatives of the equations of rest, by the engine where it can; nothing moves where they do not hold."""
+    given, rest = given_and_rest
+    active, direction = _direction(flow, given, change[0])
+    slope, jacobian = _slopes(flow, active, given, y, direction)
+    start = jax.jacfwd(lambda vector: flow.start(shifted(active, *given, vector)))(jnp.zeros(len(active))) @ direction
+    matrix = jnp.where(rest.regular, rest.layout.matrix(jacobian), jnp.eye(len(y)))
+    pushed = rest.layout.residual(slope, -flow.weights() @ start)
+    return (matrix, rest.layout.states), jnp.where(rest.regular, pushed, 0.0)
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def _end(flow: Flow, given: Given, rest: Rest) -> Array:
+    """The end of the trajectory `(states,)`, where it is known by the way there alone."""
     return rest.state
 
 
-@partial(_place.defjvp, symbolic_zeros=True)
+@partial(_end.defjvp, symbolic_zeros=True)
 def _(flow, primals, tangents):
     given, rest = primals
-    y = _place(flow, given, rest)
-    changes = [
-        {start + name: change for name, change in part.items() if not isinstance(change, SymbolicZero)}
-        for start, part in zip(("", INPUT), tangents[0], strict=True)
-    ]
-    changes = changes[0] | changes[1]
-    active = _active(flow, given, tuple(changes))
-    direction = jnp.stack([jnp.ravel(changes[name])[index] for name, index in active]) if active else jnp.zeros(0)
-    slope, jacobian = _slopes(flow, active, given, y, direction)
-    start = jax.jacfwd(lambda vector: flow.start(shifted(active, *given, vector)))(jnp.zeros(len(active))) @ direction
-
-    matrix = jnp.where(rest.regular, rest.layout.matrix(jacobian), jnp.eye(len(y)))
-    pushed = rest.layout.residual(slope, -flow.weights() @ start)
-    implicit = -rest.layout.states * (inverse(matrix) @ jnp.where(rest.regular, pushed, 0.0))
+    active, direction = _direction(flow, given, tangents[0])
     # No time passes and no step is taken where the implicit function theorem has the answer.
     span = jnp.where(rest.regular | (rest.result != Result.SUCCESS), 0.0, rest.time)
     # A matrix, since the derivative of a loop cannot be transposed for reverse mode, but a matrix can.
     along = jnp.where(rest.regular, 0.0, _way(flow, active, given, span, flow.tolerances(rest.sizes)))
-    return y, jnp.where(rest.regular, implicit, along @ direction)
+    return _end(flow, given, rest), along @ direction
+
+
+def _direction(flow: Flow, given: Given, change: tuple[dict, dict]) -> tuple[tuple[tuple[str, int], ...], Array]:
+    """Entries (name, flat index) of parameters and inputs that change, and their changes `(active,)`."""
+    changes = {
+        start + name: part
+        for start, parts in zip(("", INPUT), change, strict=True)
+        for name, part in parts.items()
+        if not isinstance(part, SymbolicZero)
+    }
+    active = _active(flow, given, tuple(changes))
+    return active, jnp.stack([jnp.ravel(changes[name])[index] for name, index in active]) if active else jnp.zeros(0)
 
 
 def _active(flow: Flow, given: Given, moved: tuple[str, ...]) -> tuple[tuple[str, int], ...]:

@@ -1,8 +1,6 @@
 """Roots of systems of equations, and how they move with what is given.
 
-A root is a function of the parameters, whatever the iterations that found it: its derivative follows from the implicit
-function theorem at the price of one linear solve, exactly, in both modes, as often as wanted. The iterations stay out
-of the derivative.
+A root is a function of the parameters, whatever the iterations that found it (`implicit`).
 
 Ways to a root: `newton` takes full steps where they help and shorter ones where they do not. `relax` follows the flow
 x' = residual by implicit Euler steps that grow as the flow comes to rest and end as Newton's (pseudo-transient
@@ -10,10 +8,12 @@ continuation: Kelley & Keyes 1998, doi:10.1137/S0036142996304796), so that it en
 in the equilibrium in whose basin the guess lies; of a single unknown, never in an unstable one. `settle` does the same
 faster where a few of Newton's steps lead to a root that the flow may reach. Nothing calls LAPACK, so all can stand
 inside the loop of a solver.
+
+All of them, and those of `dynamics`, are one iteration, `newton_steps`, whose steps differ: in what they take as the
+matrix, in how far they go, and in what ends them.
 """
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 import equinox as eqx
@@ -23,8 +23,7 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 from .dense_inverse import DenseInverse
-
-Residual = Callable[[Array, Any], Array]
+from .implicit import Residual, by_jvp, implicit
 
 # A last step below this share of each unknown is rounding.
 LEAST_STEP = 1e-13
@@ -100,7 +99,29 @@ def _find(search, residual, guess, given, floor, max_steps) -> Root:
     guess = lax.stop_gradient(jnp.asarray(guess, float))
     x, converged, steps = lax.stop_gradient(search(residual, guess, lax.stop_gradient(given), floor, max_steps))
     x = jnp.where(converged, x, jnp.nan)
-    return Root(_implicit(residual, given, x), converged, steps)
+    return Root(implicit(by_jvp(residual), solve, given, x), converged, steps)
+
+
+def newton_steps(step: Callable, x, facts, max_steps) -> tuple[Array, Any, Array, Array]:
+    """Newton's iteration: steps from x until one of them is the last.
+
+    Args:
+        step: `step(x, facts, count)` -> the move `(n,)`, whether it is the last, and facts for the step after it.
+        x: `(n,)`.
+        facts: any pytree, what the first step is given; of the same shapes as what steps return.
+        max_steps: may be traced; 0 takes none.
+
+    Returns:
+        x, the last facts, whether a step was the last, and how many were taken.
+    """
+
+    def body(state):
+        x, facts, _, count = state
+        move, last, facts = step(x, facts, count)
+        return x + move, facts, last, count + 1
+
+    start = (x, facts, jnp.asarray(False), jnp.asarray(0))
+    return lax.while_loop(lambda state: ~state[2] & (state[3] < max_steps), body, start)
 
 
 def solve(matrix, vector):
@@ -126,41 +147,41 @@ def _descent(residual, x, given, floor, max_steps):
     def norm(value, scale):
         return jnp.sqrt(jnp.sum(jnp.square(value / scale)))
 
-    def body(state):
-        x, _, _, steps = state
+    def step(x, _, count):
         value, jacobian = residual(x, given), jax.jacfwd(residual)(x, given)
         scale = jnp.max(jnp.abs(jacobian) * (jnp.abs(x) + floor), axis=1)
         scale = jnp.where(scale > 0, scale, 1.0)
         move = -solve(jacobian, value)
         before = norm(value, scale)
 
-        def too_long(state):
-            share, halvings = state
+        def halve(state):
+            share, halvings, _ = state
+            share, halvings = share / 2, halvings + 1
             after = norm(residual(x + share * move, given), scale)
-            return ~(after <= (1 - 0.1 * share) * before) & (halvings < HALVINGS)
+            # decided here and carried: in a batch the condition of a loop is computed once more inside it, and where
+            # the two differ by rounding the loop never ends
+            return share, halvings, ~(after <= (1 - 0.1 * share) * before) & (halvings < HALVINGS)
 
-        share, halvings = lax.while_loop(too_long, lambda s: (s[0] / 2, s[1] + 1), (jnp.ones(()), jnp.asarray(0)))
+        # the first time to the whole step
+        start = (jnp.asarray(2.0), jnp.asarray(-1), jnp.asarray(True))
+        share, halvings, _ = lax.while_loop(lambda state: state[2], halve, start)
         # at the root itself rounding decides whether a step leads down
         small = jnp.all(jnp.abs(move) <= 1e-8 * (jnp.abs(x) + floor))
         lost = ~jnp.all(jnp.isfinite(move)) | ((halvings >= HALVINGS) & ~small)
-        new = x + jnp.where(small, 1.0, share) * move
-        return new, _has_converged(move, x, floor), lost, steps + 1
+        converged = _has_converged(move, x, floor)
+        return jnp.where(small, 1.0, share) * move, converged | lost, converged
 
-    def going(state):
-        return ~(state[1] | state[2]) & (state[3] < max_steps)
-
-    x, converged, _, steps = lax.while_loop(going, body, (x, jnp.asarray(False), jnp.asarray(False), jnp.asarray(0)))
+    x, converged, _, steps = newton_steps(step, x, jnp.asarray(False), max_steps)
     return x, converged & jnp.all(jnp.isfinite(x)), steps
 
 
 def _relaxation(residual, x, given, floor, max_steps):
     one = jnp.eye(len(x))
 
-    def body(state):
-        x, damping, _, steps = state
+    def step(x, damping, count):
         value, jacobian = residual(x, given), jax.jacfwd(residual)(x, given)
         size = jnp.max(jnp.sum(jnp.abs(jacobian), axis=1))
-        damping = jnp.where(steps == 0, FIRST * size, damping)
+        damping = jnp.where(count == 0, FIRST * size, damping)
         move = solve(damping * one - jacobian, value)
         new = x + move
         turn = residual(new, given) - value
@@ -174,18 +195,14 @@ def _relaxation(residual, x, given, floor, max_steps):
         converged = accepted & _has_converged(move, x, floor) & (damping <= 1e-3 * size)
         if len(x) == 1:
             converged = converged & (jacobian[0, 0] < 0)
-        return jnp.where(accepted, new, x), damping * factor, converged, steps + 1
+        return jnp.where(accepted, move, 0.0), converged, damping * factor
 
-    def going(state):
-        return ~state[2] & (state[3] < max_steps)
-
-    start = (x, jnp.zeros(()), jnp.asarray(False), jnp.asarray(0))
-    x, _, converged, steps = lax.while_loop(going, body, start)
+    x, _, converged, steps = newton_steps(step, x, jnp.zeros(()), max_steps)
     return x, converged & jnp.all(jnp.isfinite(x)), steps
 
 
 def _settling(residual, guess, given, floor, max_steps):
-    x, likely, steps = (_quickly_alone if len(guess) == 1 else _quickly)(residual, guess, given, floor)
+    x, likely, steps = _quickly(residual, guess, given, floor)
     likely = likely & jnp.all((guess < 0) | (x >= -floor * LEAST_STEP))
     # no step is taken where Newton's root stands
     limit = jnp.where(likely, 0, max_steps)
@@ -194,16 +211,23 @@ def _settling(residual, guess, given, floor, max_steps):
 
 
 def _quickly(residual, guess, given, floor):
-    """Where a few of Newton's steps lead, whether they have converged, and how many they were."""
+    """Where a few of Newton's steps lead, whether this is surely the answer, and how many they were.
 
-    def body(state):
-        x, _, steps = state
-        move = -solve(jax.jacfwd(residual)(x, given), residual(x, given))
-        return x + move, jnp.all(jnp.abs(move) <= LAST_STEP * (jnp.abs(x) + floor)), steps + 1
+    It is if the steps have converged, the root is stable, and a single unknown finds it ahead of the flow from the
+    guess.
+    """
 
-    start = (guess, jnp.asarray(False), jnp.asarray(0))
-    x, converged, steps = lax.while_loop(lambda state: ~state[1] & (state[2] < QUICK), body, start)
-    return x, converged & _surely_stable(jax.jacfwd(residual)(x, given)), steps
+    def step(x, begun, count):
+        value = residual(x, given)
+        move = -solve(jax.jacfwd(residual)(x, given), value)
+        last = jnp.all(jnp.abs(move) <= LAST_STEP * (jnp.abs(x) + floor))
+        return move, last, jnp.where(count == 0, value, begun)
+
+    x, begun, converged, steps = newton_steps(step, guess, jnp.zeros(len(guess)), QUICK)
+    likely = converged & _surely_stable(jax.jacfwd(residual)(x, given))
+    if len(guess) == 1:
+        likely = likely & ((x[0] - guess[0]) * begun[0] >= 0)
+    return x, likely, steps
 
 
 def _surely_stable(jacobian):
@@ -211,40 +235,10 @@ def _surely_stable(jacobian):
     if len(jacobian) > 3:
         return jnp.asarray(False)
     trace = jnp.trace(jacobian)
+    if len(jacobian) == 1:
+        return trace < 0
     if len(jacobian) == 2:
         return (trace < 0) & (jacobian[0, 0] * jacobian[1, 1] > jacobian[0, 1] * jacobian[1, 0])
     minors = (jnp.square(trace) - jnp.sum(jacobian * jacobian.T)) / 2
     volume = jnp.dot(jacobian[0], jnp.cross(jacobian[1], jacobian[2]))
     return (trace < 0) & (volume < 0) & (-trace * minors > -volume)
-
-
-def _quickly_alone(residual, guess, given, floor):
-    """The same of one unknown, which also has to be stable and ahead of the flow from the guess."""
-
-    def value_and_slope(x):
-        return jax.jvp(lambda x: residual(x[None], given)[0], (x,), (jnp.ones(()),))
-
-    def body(state):
-        x, value, slope, _, steps = state
-        move = -value / slope
-        new = x + move
-        return new, *value_and_slope(new), jnp.abs(move) <= LAST_STEP * (jnp.abs(x) + floor), steps + 1
-
-    value, slope = value_and_slope(guess[0])
-    start = (guess[0], value, slope, jnp.asarray(False), jnp.asarray(0))
-    x, _, at_end, converged, steps = lax.while_loop(lambda state: ~state[3] & (state[4] < QUICK), body, start)
-    return x[None], converged & (at_end < 0) & ((x - guess[0]) * value >= 0), steps
-
-
-@partial(jax.custom_jvp, nondiff_argnums=(0,))
-def _implicit(residual, given, x):
-    return x
-
-
-@_implicit.defjvp
-def _(residual, primals, tangents):
-    given, x = primals
-    # its own derivative by this rule again, for derivatives of any order
-    x = _implicit(residual, given, x)
-    _, pushed = jax.jvp(lambda given: residual(x, given), (given,), (tangents[0],))
-    return x, -solve(jax.jacfwd(residual)(x, given), pushed)

@@ -81,46 +81,55 @@ class Curve:
         """`(n + 1,)`: the unit in which each unknown is measured at these."""
         return np.append(np.maximum(self.floor[:-1], np.abs(unknowns[:-1])), self.floor[-1])
 
-    def at_rest(self, unknowns) -> np.ndarray | None:
-        """The equilibrium near these at the same value of the parameter; None where Newton's steps do not settle.
+    def newton(self, unknowns, step: Callable) -> tuple[np.ndarray, int] | None:
+        """Where Newton's steps settle, and how many they are; None where they do not.
 
-        The steps have full length and are measured by what they change in each rate, which no unit of a state alters.
+        In NumPy, as the loop along the curve is: `solvers.roots.newton_steps` would be compiled for each kind of step.
+
+        Args:
+            step: `step(jacobian, rates, unknowns)` -> the move `(n + 1,)` and whether it is the last.
         """
-        start = unknowns
-        for _ in range(CORRECTIONS):
+        for count in range(CORRECTIONS):
             jacobian, rates = self.slopes(unknowns)
             if not (np.all(np.isfinite(jacobian)) and np.all(np.isfinite(rates))):
                 return None
-            slopes = jacobian[:, :-1]
             try:
-                move = np.append(-np.linalg.solve(slopes, rates), 0.0)
+                move, last = step(jacobian, rates, unknowns)
             except np.linalg.LinAlgError:
                 return None
             unknowns = unknowns + move
             if not np.all(np.isfinite(unknowns)):
                 return None
-            terms = np.abs(slopes) @ np.maximum(np.abs(unknowns), np.abs(unknowns - start))[:-1]
-            if np.all(np.abs(slopes) @ np.abs(move)[:-1] <= LAST_CORRECTION * terms):
-                return unknowns
+            if last:
+                return unknowns, count + 1
         return None
+
+    def at_rest(self, start) -> np.ndarray | None:
+        """The equilibrium near these at the same value of the parameter; None where Newton's steps do not settle.
+
+        The steps have full length and are measured by what they change in each rate, which no unit of a state alters.
+        """
+
+        def step(jacobian, rates, unknowns):
+            slopes = jacobian[:, :-1]
+            move = np.append(-np.linalg.solve(slopes, rates), 0.0)
+            new = unknowns + move
+            terms = np.abs(slopes) @ np.maximum(np.abs(new), np.abs(new - start))[:-1]
+            return move, np.all(np.abs(slopes) @ np.abs(move)[:-1] <= LAST_CORRECTION * terms)
+
+        found = self.newton(start, step)
+        return None if found is None else found[0]
 
     def corrected(self, guess, row, sizes) -> tuple[np.ndarray, np.ndarray, int] | None:
         """The point of the curve in the plane through `guess` across `row`, its Jacobian, and Newton's steps to it."""
-        unknowns = guess
-        for count in range(CORRECTIONS):
-            jacobian, rates = self.slopes(unknowns)
-            if not (np.all(np.isfinite(jacobian)) and np.all(np.isfinite(rates))):
-                return None
+
+        def step(jacobian, rates, unknowns):
             matrix, scale = bordered(jacobian, row, sizes)
-            remainder = np.append(rates / scale, row @ ((unknowns - guess) / sizes))
-            try:
-                move = -np.linalg.solve(matrix, remainder)
-            except np.linalg.LinAlgError:
-                return None
-            unknowns = unknowns + sizes * move
-            if np.abs(move).max() <= LAST_CORRECTION:
-                return unknowns, self.slopes(unknowns)[0], count + 1
-        return None
+            move = -np.linalg.solve(matrix, np.append(rates / scale, row @ ((unknowns - guess) / sizes)))
+            return sizes * move, np.abs(move).max() <= LAST_CORRECTION
+
+        found = self.newton(guess, step)
+        return None if found is None else (found[0], self.slopes(found[0])[0], found[1])
 
     def point(self, guess, row, sizes) -> tuple[Point, int] | None:
         """As `corrected`, with the tangent there in the sense of `row`."""
