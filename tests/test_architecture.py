@@ -109,7 +109,7 @@ OWNERS = {
     "pytensor": {"calibration"},
     "SALib": {"decomposition", "interop"},
     "chaospy": {"interop"},
-    "diffrax": {"solvers"},
+    "diffrax": {"solvers", "systems"},
     "llvmlite": {"native"},
     "sympy": {"symbols", "model", "identifiability"},
     "flint": {"identifiability"},

@@ -55,6 +55,7 @@ if TYPE_CHECKING:
     from .system import Delay as Delay
     from .system import Event as Event
     from .system import Ode as Ode
+    from .systems.sde import Sde as Sde
     from .workflow import run as run
 
 _ROOMS = {
@@ -75,6 +76,7 @@ _ROOMS = {
     "space": ("Parameter", "Space", "aleatory", "epistemic", "fixed"),
     "study": ("Quantity", "Study", "load_study"),
     "system": ("Delay", "Event", "Ode"),
+    "systems.sde": ("Sde",),
     "workflow": ("run",),
 }
 _ROOM_OF = {name: room for room, names in _ROOMS.items() for name in names}

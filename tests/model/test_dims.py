@@ -235,3 +235,36 @@ def test_an_output_is_not_named_like_an_entry_of_another(rates):
 def test_an_array_without_dims_is_said():
     with pytest.raises(uq.InputError, match=r"'u' has the shape \(3, 2, 3\) at 3 times"):
         uq.evaluate(replace(fading(), dims={"rows": ("time", "x")}), {"k": 1.0, "sigma": 0.1}, uq.Design(TIMES))
+
+
+NUMBERED = DIMS | {"count": ("time", "number")}
+
+
+def test_axes_have_coordinates():
+    coords = {"number": [0, 1, 2, 3], "row": ["a", "b", "c", "d"], "column": [10.0, 20.0, 30.0, 40.0]}
+    model, design = replace(counted(NUMBERED), coords=coords), uq.Design(TIMES)
+    one = model.dataset(uq.evaluate(model, {"k": 1.2, "sigma": 0.1}, design), design)
+    assert one["count"].sel(time=1.0, number=2).item() == pytest.approx(share(1.2, TIMES)[1, 2])
+    assert one["table"].sel(row="d", column=30.0).item() == pytest.approx(3 * 2 * 1.2)
+    assert one["interval"].attrs["units"] == "h" and one["interval"].dims == ()
+    run = uq.evaluate_many(model, {"k": np.array([1.2, -1.0]), "sigma": 0.1}, design)
+    many = model.dataset(run, design)
+    assert many["table"].dims == ("run", "row", "column") and many["result"].values.tolist() == [0, 100]
+    np.testing.assert_allclose(many["count"].isel(run=0), one["count"], rtol=1e-12)
+    # what else an axis means is another model
+    assert digest(model, design) != digest(counted(NUMBERED), design)
+    assert set(model.only(["count"]).coords) == {"number"}
+
+
+def test_wrong_coordinates_are_named_all_at_once():
+    with pytest.raises(uq.InputError) as error:
+        replace(counted(NUMBERED), coords={"nubmer": [0, 1], "row": [1.0, 1.0], "column": [[1.0]]})
+    text = str(error.value)
+    assert "coords are given for 'nubmer', which is no axis in `dims`; did you mean 'number'?" in text
+    assert "the coords of 'row' name a place twice" in text and "give a row of numbers or names" in text
+    with pytest.raises(uq.InputError, match=r"'count' has 4 entries along 'number', whose coords are 3"):
+        uq.evaluate(
+            replace(counted(NUMBERED), coords={"number": [0, 1, 2]}), {"k": 1.2, "sigma": 0.1}, uq.Design(TIMES)
+        )
+    with pytest.raises(uq.InputError, match="'count' has coords and is called like an output"):
+        replace(counted(), coords={"count": COUNTS})

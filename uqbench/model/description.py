@@ -5,8 +5,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import jax.numpy as jnp
+import numpy as np
 
 from ..design import Design
 from ..distributions import Distribution
@@ -15,10 +17,13 @@ from ..initial_value.array_states import Arrays, ObserveArrays, in_scalars, obse
 from ..names import BAND, DRAWS, MEASUREMENT, variable_findings
 from ..space import Space
 from ..system import Ode
-from ..systems import Simulator, System, system_of
+from ..systems import Run, Simulator, System, system_of
 from ..systems.reduced import quasi_steady_state, split_states
 from ..units import unit_finding
 from .findings import output_shapes
+
+if TYPE_CHECKING:
+    import xarray as xr
 
 # Axes of an output of which nothing else is said.
 SERIES = ("time",)
@@ -45,6 +50,8 @@ class Model:
         time_unit: unit of the times in designs and data.
         dims: output -> names of its axes where it is not one number at each time, ("time",): () is one number for the
             whole run, ("time", "x") a row at each time. What is measured is ("time",) or ().
+        coords: axis, one of those in dims -> its coordinates, numbers or names, in the order of the outputs' entries;
+            an axis without any is counted from 0. `dataset` puts them on runs.
 
     Raises:
         InputError: with every unit that does not parse, every name that does not exist or cannot be stored.
@@ -59,6 +66,7 @@ class Model:
     gradient: str = "exact"
     time_unit: str = ""
     dims: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    coords: Mapping[str, Sequence[float] | Sequence[str] | np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self):
         system_of(self.system)  # or says what is wrong with it
@@ -91,7 +99,7 @@ class Model:
             for name in (f"{other}_{column}" for column in MEASUREMENT)
             if name in self.units
         ]
-        findings += self._dims_findings()
+        findings += self._dims_findings() + self._coords_findings()
         if self.gradient not in GRADIENTS:
             findings.append(f"gradient status {self.gradient!r}; known are {', '.join(GRADIENTS)}.")
         if findings:
@@ -113,6 +121,7 @@ class Model:
         time_unit: str = "",
         results: Mapping[int, str] | None = None,
         dims: Mapping[str, tuple[str, ...]] | None = None,
+        coords: Mapping[str, Sequence[float] | Sequence[str] | np.ndarray] | None = None,
     ) -> "Model":
         """A model from any JAX function `simulate(theta, design, key)` -> dict of outputs.
 
@@ -122,7 +131,7 @@ class Model:
         state, a fold or a cycle, or one of its own from 100 on, whose sentence is in `results`.
         """
         system = Simulator(simulate, stochastic, results or {})
-        return cls(space, system, None, units, noise or {}, name, gradient, time_unit, dims or {})
+        return cls(space, system, None, units, noise or {}, name, gradient, time_unit, dims or {}, coords or {})
 
     def reparametrised(self, combinations: Mapping[str, str], **settings) -> "Model":
         """The same outputs from combinations of parameters that can be known.
@@ -227,6 +236,61 @@ class Model:
             for name, dims in self.output_dims.items()
         }
 
+    def dataset(self, run: Run, design: Design) -> "xr.Dataset":
+        """The outputs of a run, or of a batch of runs, by the names and coordinates of their axes, with their units.
+
+        Args:
+            run: from `evaluate` or `evaluate_many`.
+            design: the one that it was run with.
+
+        Returns:
+            a variable for each output, over `run` first where there are several; coordinates `time` and those in
+            `coords`; `result`, the code.
+
+        Example:
+            >>> from uqbench import Design, evaluate
+            >>> from forward_models.receptor_tf import model
+            >>> design = Design([0.0, 1.0])
+            >>> model.dataset(evaluate(model, model.space.nominal(), design), design).time.values.tolist()
+            [0.0, 1.0]
+        """
+        # a table for people: what only computes does without the import
+        import xarray as xr
+
+        batch = ("run",) * np.ndim(run.result)
+        variables = {
+            name: ((*batch, *dims), np.asarray(run.outputs[name]), {"units": self.units[name]})
+            for name, dims in self.output_dims.items()
+        }
+        times = np.asarray(design.times)
+        axes = {"time": (("run", "time")[-times.ndim :], times, {"units": self.time_unit})}
+        axes |= {name: (name, np.asarray(values)) for name, values in self.coords.items()}
+        return xr.Dataset({**variables, "result": (batch, np.asarray(run.result))}, coords=axes)
+
+    def _coords_findings(self) -> list[str]:
+        axes = dict.fromkeys(axis for dims in self.output_dims.values() for axis in dims if axis != "time")
+        findings = [
+            f"coords are given for {axis!r}, which is no axis in `dims`; {nearest(axis, [*axes])}"
+            if axes and axis != "time"
+            else f"coords are given for {axis!r}, which `dims` name as no axis besides that of time."
+            for axis in self.coords
+            if axis not in axes
+        ]
+        findings += [
+            f"the axis {axis!r} has coords and is called like an output; rename one of them."
+            for axis in self.coords
+            if axis in self.units
+        ]
+        for axis, given in self.coords.items():
+            values = np.asarray(given)
+            if values.ndim != 1 or values.dtype.kind not in "iufU":
+                findings.append(f"the coords of {axis!r} are {given!r}; give a row of numbers or names.")
+            elif values.dtype.kind == "f" and not np.all(np.isfinite(values)):
+                findings.append(f"the coords of {axis!r} are not all finite.")
+            elif len(np.unique(values)) < len(values):
+                findings.append(f"the coords of {axis!r} name a place twice.")
+        return findings
+
     def _dims_findings(self) -> list[str]:
         findings = [
             f"dims are given for {name!r}, which has no unit; {nearest(name, [*self.units])}"
@@ -279,8 +343,10 @@ def _with_outputs(model: Model, names: tuple[str, ...]) -> Model:
         return {name: given[name] for name in names if name in given}
 
     units, noise, dims = some(model.units), some(model.noise), some(model.dims)
+    axes = {axis for each in dims.values() for axis in each}
+    coords = {axis: values for axis, values in model.coords.items() if axis in axes}
     if isinstance(model.observe, ObserveArrays):
         observe: Callable = replace(model.observe, function=_Some(model.observe.function, names))
     else:
         observe = _Some(model.observe, names)
-    return replace(model, observe=observe, units=units, noise=noise, dims=dims)
+    return replace(model, observe=observe, units=units, noise=noise, dims=dims, coords=coords)

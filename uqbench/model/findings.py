@@ -69,6 +69,12 @@ def _findings(model: "Model", design: Design) -> tuple[Shapes, list[str]]:
                 f"output {name!r} has the shape {shape} at {count} times, and its dims are {dims}; return an axis for "
                 "each of them, or name its axes, as in dims={" + f"{name!r}: {_dims_of(shape, count)}" + "}."
             )
+        elif not spread:
+            findings += [
+                f"output {name!r} has {size} entries along {axis!r}, whose coords are {len(model.coords[axis])}."
+                for axis, size in zip(dims, shape, strict=True)
+                if axis in model.coords and len(model.coords[axis]) != size
+            ]
     return shapes, findings
 
 
