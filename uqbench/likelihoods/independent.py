@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, Int
 
 from ..annotations import AnyArray
 from ..design import Design
-from ..distributions import Distribution
+from ..distributions import Distribution, impossible_arguments
 from ..model import evaluate_many, over_time, simulate, simulate_stacked
 from ..space import Theta
 from ..study import Study
@@ -129,14 +129,15 @@ class Independent(Likelihood):
         return each_run(self.observations, theta, run).result
 
     def density_findings(self, theta: Theta, key=None) -> list[str]:
-        codes, terms = _results_and_terms(self, theta)
+        codes, terms, known = _results_and_terms(self, theta)
         findings = failures(self.study, codes)
         for output, each in terms.items():
             bad = np.flatnonzero(~np.isfinite(np.asarray(each)))
             if len(bad) and not np.any(codes):
                 first, noise = self.observations.rows[output].value[bad[0]], self.observations.model.noise[output]
                 findings.append(
-                    f"{len(bad)} values of {output!r} (the first is {first:g}) have no density under {noise!r}; "
+                    f"{len(bad)} values of {output!r} (the first is {first:g}) have no density under {noise!r}"
+                    f"{''.join(f', whose {each}' for each in impossible_arguments(noise, known[output]))}; "
                     "change the noise, the prior or the data."
                 )
         return findings
@@ -276,8 +277,9 @@ def _quantiles(noise: Distribution, probability: Array, known: dict[str, Array])
 
 
 @partial(jax.jit, static_argnames="likelihood")
-def _results_and_terms(likelihood: Independent, theta: Theta) -> tuple[Array, dict[str, Array]]:
-    return likelihood.results(theta), likelihood.pointwise(theta)
+def _results_and_terms(likelihood: Independent, theta: Theta) -> tuple[Array, dict[str, Array], dict]:
+    known = {output: values for output, (values, _) in likelihood.known(theta).items()}
+    return likelihood.results(theta), likelihood.pointwise(theta), known
 
 
 @partial(jax.jit, static_argnames="likelihood")

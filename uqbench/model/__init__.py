@@ -7,6 +7,7 @@ from .description import Model as Model
 from .digest import digest as digest
 from .findings import output_findings as output_findings
 from .measurements import as_measured as as_measured
+from .measurements import noise_values_of as noise_values_of
 from .running import evaluate as evaluate
 from .running import evaluate_many as evaluate_many
 from .running import method_for as method_for

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import jax
 import jax.numpy as jnp
+from jax import Array
 
 from ..distributions.expressions import Expression, expression_findings, expression_of
 from ..errors import nearest
@@ -51,6 +52,12 @@ def noise_findings(model: "Model") -> list[str]:
             if other not in known
         ]
     return findings + _column_findings(model) + _increment_findings(model)
+
+
+def noise_values_of(model: "Model", values: Mapping[str, Array]) -> dict[str, Array]:
+    """`values` of parameters and outputs, with those of formulas of the noise; columns of the table are 1."""
+    known = {**values, **dict.fromkeys(model.columns, jnp.ones(()))}
+    return known | {text: formula(known) for text, formula in model.noise_expressions.items()}
 
 
 def _column_findings(model: "Model") -> list[str]:

@@ -26,6 +26,7 @@ from ..errors import InputError, nearest
 from ..space import Parameter, Space, Theta, aleatory, epistemic, fixed
 from ..symbols import read
 from .findings import output_findings
+from .measurements import noise_values_of
 from .running import evaluate_many, over_time
 
 if TYPE_CHECKING:
@@ -358,9 +359,7 @@ def _compare(subject: str, old: "Model", new: "Model", expressions, design: Desi
         for m, values, run in ((old, theta, first), (new, other, second)):
             known = {name: value[both][:, None] for name, value in values.items()}
             known |= {name: value[both] for name, value in over_time(m, run.outputs, design).items()}
-            known |= dict.fromkeys(m.columns, jnp.ones(()))
-            known |= {text: formula(known) for text, formula in m.noise_expressions.items()}
-            arguments.append(m.noise[output].resolve(known))
+            arguments.append(m.noise[output].resolve(noise_values_of(m, known)))
         change = max(_change(arguments[0][name], arguments[1][name]) for name in dist.arguments)
         if change > tolerance:
             findings.append(f"the noise of {output!r}")
