@@ -115,6 +115,8 @@ def test_equations_see_the_rate_of_what_is_counted():
     assert structural_identifiability(alone).verdict.sel(parameter="r") == "global"
     tree = uq.identify(study(uq.Poisson("cases")))
     assert tree["structure"].verdict.sel(parameter=["g", "r"]).values.tolist() == ["global", "global"]
+    # as the rate, and nowhere as the output itself
+    assert "cases" not in tree["structure"].attrs["equations"]
     assert r"\frac{d}{dt} \mathrm{cases} = I r" in tree["structure"].attrs["outputs"].replace("\\\\", "\\")
 
 

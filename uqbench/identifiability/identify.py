@@ -143,7 +143,8 @@ def _equations(model: Model, design: Design, rates: Sequence[str] = ()) -> tuple
         symbolic = read(model, design)
     except NoFormula:
         return [], []
-    lines = [sympy.latex(equation) for equation in symbolic.equations()]
+    observe = {name: right for name, right in symbolic.observe.items() if name not in rates}
+    lines = [sympy.latex(equation) for equation in replace(symbolic, observe=observe).equations()]
     for name in resting:
         k = symbolic.states.index(name)
         lines[k] = sympy.latex(sympy.Eq(0, symbolic.rhs[name], evaluate=False))

@@ -311,7 +311,7 @@ def pose(
     start = exact(float(design.start)) if design is not None else Fraction(0)
     question = Question(program, unknowns, tuple(outputs), initial, start)
     driven_program, driven = as_inputs(written)
-    if not driven:
+    if driven_program is written:
         return question
     return replace(question, simpler=replace(question, program=driven_program.rewrite(Elementary()), driven=driven))
 
