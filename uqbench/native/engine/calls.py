@@ -2,7 +2,7 @@
 
 from ..foreign_call import Call, operand, result
 from ..language import Vector, allocate, allocate_indices, allocate_record, copy, fill, is_null, isnan, native, release
-from . import adjoint, global_error, member, tolerance
+from . import adjoint, global_error, sizes, tolerance
 from .adjoint import COLUMNS
 from .codes import NOT_DIFFERENTIABLE, SUCCESS, UNDETERMINED, UNRESOLVED
 from .evaluation import finite
@@ -38,6 +38,10 @@ def solve(model: Model, given: Given) -> None:
 @native
 def finish(model: Model, given: Given) -> None:
     """What a first solve has shown to be necessary."""
+    if sizes.missed(model, given):
+        given.without_sizes = 1
+        solve_once(model, given)
+        given.without_sizes = 0
     if given.regrown == 1:
         solve_without_floor(model, given)
     if wants_confirming(given):
@@ -209,7 +213,7 @@ def solve_without_floor(model: Model, given: Given) -> None:
 def solve_once(model: Model, given: Given) -> None:
     """One solve, with the floor that is given."""
     problem = open_problem(model, given)
-    member.integrate(problem.work)
+    sizes.advance(model, problem)
     close_problem(problem)
 
 

@@ -31,6 +31,8 @@ MAGNIFIED, OWN = 7.0, 7.0
 # What an event or a condition may add to the growth: an impact turns a difference of times into one of speeds.
 OF_CROSSING = 1.0
 SWEEPS, TURNS = 3, 40
+# Powers by which the growth of errors is bounded, and the least part of a vector in them.
+POWERS, LEAST_PART = 20, 1e-6
 # A vector is made orthogonal a second time where less than this part of it is left.
 SECOND = 0.1
 EPSILON = 2.220446049250313e-16
@@ -50,7 +52,8 @@ def room(n: int) -> int:
 @native(inline=True)
 def is_due(work: Work, steps: int) -> bool:
     """Whether to look after so many steps."""
-    return steps % STEPS == 0 or steps == FIRST_STEPS or (work.unfollowed_rate > 0.0 and steps % AGAIN == 0)
+    again = work.unfollowed_rate > 0.0 or work.rough == 1
+    return steps % STEPS == 0 or steps == FIRST_STEPS or (again and steps % AGAIN == 0)
 
 
 @native
@@ -59,9 +62,11 @@ def watch(work: Work, h: float) -> int:
     passed = work.t - work.growth_time
     before = work.growth_rate
     before_unfollowed = work.unfollowed_rate
+    before_bound = work.growth_bound_rate
     work.growth_time = work.t
     look(work, h)
     work.growth = work.growth + 0.5 * (work.growth_rate + before) * passed
+    work.growth_bound = work.growth_bound + 0.5 * (work.growth_bound_rate + before_bound) * passed
     # what grows at one look only may have begun just before it
     if work.unfollowed_rate == 0.0:
         work.unfollowed_growth = 0.0
@@ -112,9 +117,10 @@ def look(work: Work, h: float) -> None:
     work.unfollowed_rate = 0.0
     linearise_at(work, inside_step(work, work.t), work.y)
     balance(work)
+    fastest = largest_sum(work, 0)
+    work.growth_bound_rate = bound_growth(work, fastest) if work.rough == 1 else 0.0
     if largest_sum(work, 1) * (work.end - work.start) < MAGNIFIED:
         return
-    fastest = largest_sum(work, 0)
     if n <= DIMENSIONS:
         search(work, h, 0.0)
         return
@@ -217,6 +223,40 @@ def largest_sum(work: Work, signed: int) -> float:
     for k in range(1, work.n):
         largest = max(largest, sums[k])
     return largest
+
+
+@native
+def bound_growth(work: Work, fastest: float) -> float:
+    """A bound of the rate at which errors grow, >= 0.
+
+    Signs of what couples are left out; then every positive vector v has its bound, the largest of (A v)_k / v_k
+    (Collatz 1942, Wielandt 1950), and powers of A + `fastest` lead to the best one.
+    """
+    n = work.n
+    model = work.model
+    rows: Indices = model.jacobian_rows
+    columns: Indices = model.jacobian_columns
+    vector = work.growth_space
+    product = vector[n:]
+    fill(vector, 1.0, n)
+    least = fastest
+    for _ in range(POWERS):
+        fill(product, 0.0, n)
+        for e in range(model.jacobian_count):
+            entry = work.buffer[e] if rows[e] == columns[e] else abs(work.buffer[e])
+            product[rows[e]] = product[rows[e]] + entry * vector[columns[e]]
+        bound = 0.0
+        largest = 0.0
+        for k in range(n):
+            bound = max(bound, product[k] / vector[k])
+            product[k] = product[k] + fastest * vector[k]
+            largest = max(largest, product[k])
+        least = min(least, bound)
+        if not (largest > 0.0 and isfinite(largest)):
+            break
+        for k in range(n):
+            vector[k] = max(product[k] / largest, LEAST_PART)
+    return least
 
 
 @native

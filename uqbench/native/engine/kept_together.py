@@ -38,6 +38,8 @@ def take_in(group: Group, place: int, work: Work) -> None:
     group.automatic[place] = 1.0 if work.method == AUTO else 0.0
     group.moved[place] = 0
     left = min(work.max_steps - work.stretch_steps, member.most_steps(work) - work.steps)
+    if work.wants_sizes == 1:
+        left = min(left, member.PATIENCE - work.steps % member.PATIENCE)
     if work.method == AUTO and work.implicit == 0:
         # the next look at the Jacobian
         look = steps.LOOK - 1 - work.explicit_steps % steps.LOOK

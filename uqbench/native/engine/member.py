@@ -11,7 +11,7 @@ from ..language import ceil, copy, exponent, fill, floor, is_null, isfinite, nat
 from . import global_error, growth, jumps, output, past, steps, tape, tolerance, tsit5
 from .codes import BAD_START, BLOW_UP, NO_STEP, NOT_DIFFERENTIABLE, STEP_LIMIT, SUCCESS, UNSTABLE_BRANCH
 from .evaluation import finite, inside_step, linearise_at, measure_noise, rate_at, same_time
-from .records import Work
+from .records import AUTO, Work
 from .sparse import add_scaled
 from .variational import let_go
 
@@ -33,6 +33,8 @@ GROWTH, SURELY_FINE, LARGEST = 1e20, 1e20, 1e100
 # from it, and where it only tells whether the stages have missed something.
 READ_RESIDUAL, UNREAD_RESIDUAL = 50.0, 1e4
 RUNNING = -1
+# After so many steps each time a solve waits for the sizes of states that still grow from zero (`sizes`).
+PATIENCE, WAITING = 256, -2
 # The limit of steps holds between two events or observations; so many times that for all events together, of which
 # nobody knows beforehand how many there are.
 STRETCHES_OF_EVENTS = 100
@@ -155,6 +157,11 @@ def reject(work: Work, h: float, factor: float) -> None:
     work.rejections = work.rejections + 1
     work.h = h * factor
     if work.rejections >= MAX_REJECTIONS or not work.t + work.h > work.t:
+        if work.method == AUTO and work.step_implicit == 1 and work.t + work.h > work.t:
+            # of a chain that fills from its start an implicit step is never right relative to all that it reaches
+            steps.stay_explicit(work)
+            work.rejections = 0
+            return
         work.code = NO_STEP
         if finite(work.new, work.n) == 0:
             work.code = BLOW_UP
@@ -179,6 +186,10 @@ def try_step(work: Work) -> None:
 def plan(work: Work) -> None:
     """How long the next step is, and where it has to end."""
     model = work.model
+    if work.wants_sizes == 1 and work.steps % PATIENCE == 0 and work.steps > 0 and tolerance.still_emerges(work):
+        work.wants_sizes = 0
+        work.code = WAITING
+        return
     work.steps = work.steps + 1
     work.stretch_steps = work.stretch_steps + 1
     if work.stretch_steps > work.max_steps or work.steps > most_steps(work):

@@ -91,6 +91,11 @@ class Given(Record):
     confirming: int
     # what is set aside meanwhile
     first: Setting
+    # 1 in a rough solve; largest values of the outputs (outputs,) by such a solve, null where there was none; 1 where it
+    # is not asked for (`sizes`)
+    rough: int
+    rough_outputs: Vector
+    without_sizes: int
 
 
 @native
@@ -120,6 +125,8 @@ class Problem(Record):
     used: Indices
     stop_pool: Vector
     stop_indices: Indices
+    # null where the tolerances are those that are given (`sizes`)
+    own_atol: Vector
 
 
 @native
@@ -174,6 +181,10 @@ def set_up(work: Work, given: Given) -> None:
     work.dose_amounts = given.dose_amounts
     work.differentiates = given.differentiates
     work.tape = given.tape
+    work.rough = given.rough
+    for k in range(work.n):
+        if given.initial[k] == 0.0 and given.atol[k] == 0.0 and given.floor > 0.0 and given.rough + given.without_sizes == 0:
+            work.wants_sizes = 1
     work.keeps_arguments = 1 if work.p > 0 or given.differentiates == 1 else 0
 
 
@@ -353,6 +364,8 @@ def close_problem(problem: Problem) -> None:
     release(problem.used)
     release(problem.stop_pool)
     release(problem.stop_indices)
+    if not is_null(problem.own_atol):
+        release(problem.own_atol)
     past.forget(work)
     release(work)
     release(problem)

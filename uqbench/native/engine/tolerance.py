@@ -11,7 +11,7 @@ The tolerance of a state is relative to its value. Below that stands, where the 
   t^1.8 or t^9 no first step has a relative accuracy, and what goes wrong at t << T is soon a small part of x.
 """
 
-from ..language import Vector, as_record, copy, fill, is_wide, isfinite, native
+from ..language import Vector, as_record, copy, fill, is_wide, isfinite, log, native
 from .codes import UNDETERMINED
 from .evaluation import ROUNDINGS, inside_step, linearise_at, rate_at
 from .records import Step, Work
@@ -31,6 +31,8 @@ LEAST_NORMAL = 2.2250738585072014e-308
 UNRESOLVED_SHARE, REGROWTH, FED = 1e-15, 1e3, 0.1
 # Steps between looks at what was put to zero, and steps in which its growth shows.
 LOOKS, GROWING = 4, 40
+# So many of them are looked at as one matrix, by so many squarings of it.
+MOST_LOST, SQUARINGS = 12, 30
 LONG = 1.0 / 64.0
 NOT_A_NUMBER = float("nan")
 # Growth t^d of what was zero is followed from there with degrees up to this one.
@@ -58,6 +60,19 @@ def measure_degrees(work: Work, end: float, h: float) -> int:
             if size > 0.0 and isfinite(rates[k]):
                 work.degrees[k] = min(LARGEST_DEGREE, passed * abs(rates[k]) / size)
     return found
+
+
+@native
+def still_emerges(work: Work) -> bool:
+    """Whether a state that was zero at the start, larger now than ever, grows faster than t^`LARGEST_DEGREE`."""
+    rates = work.buffer
+    rate_at(work, inside_step(work, work.t), work.y, rates)
+    passed = work.t - work.start
+    for k in range(work.n):
+        size = abs(work.y[k])
+        if work.zero_since[k] > NEVER and size == work.scale[k] and passed * abs(rates[k]) > LARGEST_DEGREE * size:
+            return True
+    return False
 
 
 @native(inline=True)
@@ -108,11 +123,12 @@ def tolerance(work: Work, k: int, before: float, after: float, end: float, h: fl
 def allowed(step: Step, k: int, larger: float, rtol: float, relative: float, share: float, h: float) -> float:
     """What the local error of state `k` may be, which is no larger than `larger` at the ends of the step."""
     floor = share * rtol * max(step.scale[k], larger)
-    automatic = relative * larger + floor + 4.0 * EPSILON * h * step.noise[k] + TINY
+    rounding = 4.0 * EPSILON * h * step.noise[k]
+    automatic = relative * larger + floor + rounding + TINY
     # at rest at zero, or fed through more states than a step has stages: nothing is there yet to be wrong
     automatic = LARGEST if larger == 0.0 else automatic
     given = step.atol[k]
-    return given + rtol * larger if given > 0.0 else automatic
+    return given + rtol * larger + rounding if given > 0.0 else automatic
 
 
 @native
@@ -276,7 +292,55 @@ def would_grow(work: Work) -> bool:
         growth = after / before
         for k in range(n):
             vector[k] = vector[k] / after
+    if growth > 1.0 + 1e-9 and lost <= MOST_LOST:
+        return grows_at_last(work, fastest)
     return growth > 1.0 + 1e-9
+
+
+@native
+def grows_at_last(work: Work, fastest: float) -> bool:
+    """Whether `would_grow` is right about what it has seen: one may have fed another for a while, and both decay.
+
+    The matrix 1 + J / (2 `fastest`) of what was put to zero, squared until it stands for 2^30 steps of Euler's method.
+    """
+    model = work.model
+    matrix = work.growth_space
+    square = matrix[MOST_LOST * MOST_LOST :]
+    place = work.point
+    count = 0
+    for k in range(work.n):
+        place[k] = -1.0
+        if work.troughs[k] == 0.0 and work.y[k] == 0.0:
+            place[k] = float(count)
+            count = count + 1
+    fill(matrix, 0.0, count * count)
+    for k in range(count):
+        matrix[k * count + k] = 1.0
+    for e in range(model.jacobian_count):
+        row = int(place[model.jacobian_rows[e]])
+        column = int(place[model.jacobian_columns[e]])
+        if row >= 0 and column >= 0:
+            at = row * count + column
+            matrix[at] = matrix[at] + 0.5 / fastest * work.jacobian[e]
+    # logarithm of the matrix' size, and of that before the last squaring
+    size = 0.0
+    before = 0.0
+    for _ in range(SQUARINGS):
+        largest = 0.0
+        for row in range(count):
+            for column in range(count):
+                total = 0.0
+                for k in range(count):
+                    total = total + matrix[row * count + k] * matrix[k * count + column]
+                square[row * count + column] = total
+                largest = max(largest, abs(total))
+        if not (largest > 0.0 and isfinite(largest)):
+            return False
+        for k in range(count * count):
+            matrix[k] = square[k] / largest
+        before = size
+        size = 2.0 * size + log(largest)
+    return size - before > 0.5
 
 
 @native
