@@ -119,7 +119,10 @@ def _value_findings(family: "type[Distribution]", name: str, value: object) -> l
     if isinstance(value, str):
         return [] if value else [f"{name} is an empty name; give the name of a parameter or an output, or a number"]
     if not _is_number(value):
-        return [f"{name} is a {type(value).__name__}; give a number, or the name of a parameter or an output"]
+        return [
+            f"{name} is a {type(value).__name__}; give a number, the name of a parameter or an output, or, for noise, "
+            "a formula of names as text, such as 'a + b*C'"
+        ]
     return [] if family.domains[name].holds(float(value)) else [f"{name}={value} {family.domains[name].sentence}"]
 
 

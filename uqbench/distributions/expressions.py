@@ -54,9 +54,11 @@ class Expression:
     @property
     def names(self) -> tuple[str, ...]:
         """What it is computed from, in order."""
-        found = [node for node in ast.walk(_parsed(self.text)) if isinstance(node, ast.Name)]
+        body = _parsed(self.text)
+        called = {id(node.func) for node in ast.walk(body) if isinstance(node, ast.Call)}
+        found = [node for node in ast.walk(body) if isinstance(node, ast.Name) and id(node) not in called]
         nodes = sorted(found, key=lambda node: (node.lineno, node.col_offset))
-        return tuple(dict.fromkeys(node.id for node in nodes if node.id not in FUNCTIONS))
+        return tuple(dict.fromkeys(node.id for node in nodes))
 
     def __call__(self, values: Mapping[str, ArrayLike]) -> Array:
         """Its value, traceable, where the names have these; they are broadcast."""

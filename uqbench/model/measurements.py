@@ -76,6 +76,8 @@ def _increment_findings(model: "Model") -> list[str]:
             findings.append(f"`increments` has {name!r}, which is no output; {nearest(name, [*model.units])}")
         elif model.output_dims[name] != ("time",):
             findings.append(f"`increments` has {name!r}, whose dims are {model.output_dims[name]}; give a time series.")
+        elif name in model.dynamics.random_outputs(model):
+            findings.append(f"`increments` has {name!r}, whose distribution the system gives as it is.")
     return findings
 
 
