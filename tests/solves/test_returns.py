@@ -306,7 +306,8 @@ def test_what_feeds_another_while_both_decay_does_not_come_back():
             "fed": 25.0 * p["a"] * y["y"],
         }
 
-    decaying = model(lambda p, inputs: {"x": 1.0, "y": 0.0, "z": 0.0, "fed": 0.0}, rhs, {"a": 1.0}, "x y z fed".split())
+    start = {"x": 1.0, "y": 0.0, "z": 0.0, "fed": 0.0}
+    decaying = model(lambda p, inputs: start, rhs, {"a": 1.0}, [*start])
     run = uq.evaluate(decaying, {"a": 1.0}, uq.Design([0.1, 1.0, 10.0, 100.0, 1000.0]))
     assert run.result == 0
     matrix = np.array([[-50, 0.007, 2000.0, 0], [47, -25, 0, 0], [0.1, 0, -2300, 0], [0, 25, 0, 0]])

@@ -11,7 +11,8 @@ and so are all bits of the results.
 from ..foreign_call import Call, count_as_finished, next_member
 from ..language import WIDTH, address, as_record, copy, is_null, isfinite, native, release, wide
 from . import member, rodas5p, steps, tolerance, tsit5
-from .calls import COARSER, finish, forget_states, judge_confirming, keep_states, read_call, set_aside, wants_confirming
+from .calls import finish, read_call
+from .confirming import COARSER, forget_states, judge_confirming, keep_states, set_aside, wants_confirming
 from .evaluation import between, linearise_at
 from .kept_together import bring_back, keep_quiet, take_in
 from .member import RUNNING, WAITING

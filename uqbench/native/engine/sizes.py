@@ -19,7 +19,8 @@ from math import log
 from ..language import Vector, allocate, allocate_record, copy, exp, fill, is_null, native, release
 from . import member, tolerance
 from .codes import SUCCESS
-from .problem import Given, Problem, close_problem, open_problem
+from .given import Given
+from .problem import Problem, close_problem, open_problem
 from .records import REPORT, SETTINGS, Model
 
 # Relative tolerance of a rough solve.
