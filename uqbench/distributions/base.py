@@ -11,7 +11,8 @@ harmless stand-in and its result replaced afterwards.
 - NaN in, NaN out.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import ClassVar
 
 import jax
@@ -23,6 +24,12 @@ from ..errors import InputError, nearest
 from .arguments import Domain, checked_arguments
 from .inversion import inverse, smallest_count
 from .matrices import elementwise_jacobian
+
+
+@partial(jax.jit, static_argnums=0)
+def _compiled(formula: Callable[..., Array], *arrays: Array) -> Array:
+    """A formula as one compiled function: its operations would each be compiled apart, and traced at every use."""
+    return formula(*arrays)
 
 
 class Distribution:
@@ -238,7 +245,7 @@ class Distribution:
         primary = self._to_primary(safe)
         lower, upper = self._support(*primary)
         within = (u > 0) & (u < 1)
-        quantile = self._quantile(jnp.where(within, u, 0.5), *primary)
+        quantile = _compiled(self._quantile, jnp.where(within, u, 0.5), *primary)
         quantile = jnp.where(within, quantile, jnp.where(u == 0, lower, jnp.where(u == 1, upper, jnp.nan)))
         return jnp.where(impossible == 0, quantile, jnp.nan)
 
@@ -268,7 +275,7 @@ class Distribution:
         """
         _, safe, impossible = self._prepare(values)
         full = (*shape, *impossible.shape)
-        draws = self._draw(key, *(jnp.broadcast_to(value, full) for value in self._to_primary(safe)))
+        draws = _compiled(self._draw, key, *(jnp.broadcast_to(value, full) for value in self._to_primary(safe)))
         return jnp.where(impossible == 0, draws, jnp.nan)
 
     def mean(self, values: Mapping[str, ArrayLike] = {}) -> Array:

@@ -3,6 +3,7 @@
 import json
 import time
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,7 @@ from .. import results
 from ..annotations import Values
 from ..design import Design
 from ..errors import InputError
-from ..model import Model
+from ..model import Model, as_measured
 from ..settings import is_number, seed_findings
 from ..space import Space
 from ..study import Study
@@ -28,6 +29,7 @@ from .structural import BUDGET, SingularStart, structural_identifiability
 LARGEST_LINEAR = 6
 # Of the budget, for the global part of a further question.
 LEAST_SHARE = 0.1
+RATE = r"\frac{d}{dt} "
 
 
 def identify(
@@ -92,7 +94,7 @@ def check_settings(*, scale: str = "log", budget: float = BUDGET, seed: int = 0)
 
 
 def _structure(study: Study, budget: float, seed: int) -> xr.Dataset:
-    model, space = study.model, study.model.space
+    model, space = as_measured(study.model, as_written=True), study.model.space
     design = next(iter(study.experiments.values()))
     if "symbolic" not in model.dynamics.capabilities:
         dataset = _open(space, model.dynamics.lacks("symbolic"))
@@ -103,7 +105,7 @@ def _structure(study: Study, budget: float, seed: int) -> xr.Dataset:
             dataset = _with_other_inputs(study, design, _decided(study, design, budget, seed), budget, seed)
         except NoFormula as problem:
             dataset = _open(space, f"no formula to look at: {' '.join(problem.findings)}")
-    equations, outputs = _equations(model, design)
+    equations, outputs = _equations(model, design, study.model.increments)
     parameters = [
         {
             "name": name,
@@ -127,8 +129,11 @@ def _structure(study: Study, budget: float, seed: int) -> xr.Dataset:
     )
 
 
-def _equations(model: Model, design: Design) -> tuple[list[str], list[str]]:
-    """Dynamics and outputs in LaTeX; where fast states have no formula, their equations with nothing moving."""
+def _equations(model: Model, design: Design, rates: Sequence[str] = ()) -> tuple[list[str], list[str]]:
+    """Dynamics and outputs in LaTeX, of `rates` their derivative.
+
+    Where fast states have no formula, their equations with nothing moving.
+    """
     if "symbolic" not in model.dynamics.capabilities:
         return [], []
     resting = ()
@@ -138,18 +143,22 @@ def _equations(model: Model, design: Design) -> tuple[list[str], list[str]]:
         symbolic = read(model, design)
     except NoFormula:
         return [], []
-    lines = [sympy.latex(equation) for equation in symbolic.equations()]
+    observe = {name: right for name, right in symbolic.observe.items() if name not in rates}
+    lines = [sympy.latex(equation) for equation in replace(symbolic, observe=observe).equations()]
     for name in resting:
         k = symbolic.states.index(name)
         lines[k] = sympy.latex(sympy.Eq(0, symbolic.rhs[name], evaluate=False))
     starts = {len(symbolic.states) + symbolic.states.index(name) for name in resting}
-    outputs = [f"\\mathrm{{{_words(name)}}} = {sympy.latex(right)}" for name, right in symbolic.observe.items()]
+    outputs = [
+        f"{RATE if name in rates else ''}\\mathrm{{{_words(name)}}} = {sympy.latex(right)}"
+        for name, right in symbolic.observe.items()
+    ]
     return [line for k, line in enumerate(lines) if k not in starts], outputs
 
 
 def _decided(study: Study, design: Design, budget: float, seed: int) -> xr.Dataset:
     """Structural identifiability from one experiment; from all settings of the inputs where that leaves something."""
-    model, options = study.model, {"budget": budget, "seed": seed}
+    model, options = as_measured(study.model), {"budget": budget, "seed": seed}
     if only_at_rest(study.experiments):
         model, inputs = at_rest(model, study.experiments)
         if _implicit(model, inputs):

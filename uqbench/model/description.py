@@ -12,7 +12,8 @@ import numpy as np
 
 from ..design import Design
 from ..distributions import Distribution
-from ..errors import InputError, nearest
+from ..distributions.expressions import Expression
+from ..errors import InputError
 from ..initial_value.array_states import Arrays, ObserveArrays, in_scalars, observe_arrays, state_shapes
 from ..names import BAND, DRAWS, MEASUREMENT, variable_findings
 from ..space import Space
@@ -20,13 +21,13 @@ from ..system import Ode
 from ..systems import Run, Simulator, System, system_of
 from ..systems.reduced import quasi_steady_state, split_states
 from ..units import unit_finding
+from .axes import SERIES, coords_findings, dataset, dims_findings
 from .findings import output_shapes
+from .measurements import noise_expressions, noise_findings
 
 if TYPE_CHECKING:
     import xarray as xr
 
-# Axes of an output of which nothing else is said.
-SERIES = ("time",)
 GRADIENTS = ("exact", "statistical", "surrogate", "none")
 
 
@@ -43,13 +44,17 @@ class Model:
             these names: `observe(y, p, t)`, `observe(y, p, inputs)`, `observe(y, p, t, inputs)`. None: the dynamics
             give the outputs themselves, as a simulator does.
         units: output -> unit; its keys are the outputs.
-        noise: output -> distribution of a measurement, whose arguments are numbers, parameters or outputs; outputs
-            without an entry are not measured.
+        noise: output -> distribution of a measurement, whose arguments are numbers, names of parameters, outputs or
+            `columns`, or formulas of these, `Normal("C", "a + b*C")`; outputs without an entry are not measured.
         name: for reports.
         gradient: "exact", "statistical", "surrogate" or "none", printed with every model.
         time_unit: unit of the times in designs and data.
         dims: output -> names of its axes where it is not one number at each time, ("time",): () is one number for the
             whole run, ("time", "x") a row at each time. What is measured is ("time",) or ().
+        increments: outputs that grow with time, of which each value is the increment since the time before, in a
+            design or among the data of that output; the first one since the start. New cases in a week are those of
+            `observe` returning all cases so far.
+        columns: name -> unit of columns of the table of data that noise may name, such as a known standard error.
         coords: axis, one of those in dims -> its coordinates, numbers or names, in the order of the outputs' entries;
             an axis without any is counted from 0. `dataset` puts them on runs.
 
@@ -66,10 +71,14 @@ class Model:
     gradient: str = "exact"
     time_unit: str = ""
     dims: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    increments: Sequence[str] = ()
+    columns: Mapping[str, str] = field(default_factory=dict)
     coords: Mapping[str, Sequence[float] | Sequence[str] | np.ndarray] = field(default_factory=dict)
 
     def __post_init__(self):
         system_of(self.system)  # or says what is wrong with it
+        increments = (self.increments,) if isinstance(self.increments, str) else tuple(self.increments)
+        object.__setattr__(self, "increments", increments)
         if not isinstance(self.units, Mapping) or not self.units:
             raise InputError(
                 f"model {self.name!r}" if self.name else "model",
@@ -80,17 +89,7 @@ class Model:
             )
         findings = [f"output {name!r}: {f}" for name, unit in self.units.items() if (f := unit_finding(unit))]
         findings += [f"time: {f}" for f in [unit_finding(self.time_unit)] if f]
-        known = (*self.space.names, *self.units)
-        for output, distribution in self.noise.items():
-            if output not in self.units:
-                findings.append(f"noise is given for {output!r}, which has no unit; {nearest(output, [*self.units])}")
-            if not set(distribution.names) & set(self.units):
-                findings.append(f"the noise of {output!r} names no output, so the data would not depend on the model.")
-            findings += [
-                f"the noise of {output!r} names {other!r}, neither a parameter nor an output; {nearest(other, known)}"
-                for other in distribution.names
-                if other not in known
-            ]
+        findings += noise_findings(self)
         findings += [f"{name!r} is both a parameter and an output." for name in self.units if name in self.space]
         findings += variable_findings("an output", self.units, (*DRAWS, *BAND))
         findings += [
@@ -99,7 +98,7 @@ class Model:
             for name in (f"{other}_{column}" for column in MEASUREMENT)
             if name in self.units
         ]
-        findings += self._dims_findings() + self._coords_findings()
+        findings += dims_findings(self) + coords_findings(self)
         if self.gradient not in GRADIENTS:
             findings.append(f"gradient status {self.gradient!r}; known are {', '.join(GRADIENTS)}.")
         if findings:
@@ -121,6 +120,8 @@ class Model:
         time_unit: str = "",
         results: Mapping[int, str] | None = None,
         dims: Mapping[str, tuple[str, ...]] | None = None,
+        increments: Sequence[str] = (),
+        columns: Mapping[str, str] = MappingProxyType({}),
         coords: Mapping[str, Sequence[float] | Sequence[str] | np.ndarray] | None = None,
     ) -> "Model":
         """A model from any JAX function `simulate(theta, design, key)` -> dict of outputs.
@@ -131,7 +132,8 @@ class Model:
         state, a fold or a cycle, or one of its own from 100 on, whose sentence is in `results`.
         """
         system = Simulator(simulate, stochastic, results or {})
-        return cls(space, system, None, units, noise or {}, name, gradient, time_unit, dims or {}, coords or {})
+        more = (increments, columns, coords or {})
+        return cls(space, system, None, units, noise or {}, name, gradient, time_unit, dims or {}, *more)
 
     def reparametrised(self, combinations: Mapping[str, str], **settings) -> "Model":
         """The same outputs from combinations of parameters that can be known.
@@ -194,7 +196,7 @@ class Model:
             >>> model.only(model.outputs) is model
             True
         """
-        asked = {*outputs, *(name for output in outputs if output in self.noise for name in self.noise[output].names)}
+        asked = {*outputs, *(name for output in outputs if output in self.noise for name in self.noise_names(output))}
         kept = tuple(name for name in self.outputs if name in asked)
         if kept == self.outputs or (self.observe is None and not isinstance(self.system, Simulator)):
             return self
@@ -214,6 +216,22 @@ class Model:
     def outputs(self) -> tuple[str, ...]:
         """Names of the outputs, in the order of `units`."""
         return tuple(self.units)
+
+    @property
+    def noise_expressions(self) -> dict[str, Expression]:
+        """Text -> formula, of the arguments of the noise that are formulas of names."""
+        return noise_expressions(self)
+
+    def noise_names(self, output: str) -> tuple[str, ...]:
+        """Parameters, outputs and columns that the noise of an output depends on, those in formulas too."""
+        formulas = self.noise_expressions
+        names = [formulas[name].names if name in formulas else (name,) for name in self.noise[output].names]
+        return tuple(dict.fromkeys(name for each in names for name in each))
+
+    @property
+    def accumulated(self) -> "Model":
+        """The same outputs without `increments`: what is counted since the start."""
+        return _accumulated(self) if self.increments else self
 
     @property
     def output_dims(self) -> dict[str, tuple[str, ...]]:
@@ -254,61 +272,7 @@ class Model:
             >>> model.dataset(evaluate(model, model.space.nominal(), design), design).time.values.tolist()
             [0.0, 1.0]
         """
-        # a table for people: what only computes does without the import
-        import xarray as xr
-
-        batch = ("run",) * np.ndim(run.result)
-        variables = {
-            name: ((*batch, *dims), np.asarray(run.outputs[name]), {"units": self.units[name]})
-            for name, dims in self.output_dims.items()
-        }
-        times = np.asarray(design.times)
-        axes = {"time": (("run", "time")[-times.ndim :], times, {"units": self.time_unit})}
-        axes |= {name: (name, np.asarray(values)) for name, values in self.coords.items()}
-        return xr.Dataset({**variables, "result": (batch, np.asarray(run.result))}, coords=axes)
-
-    def _coords_findings(self) -> list[str]:
-        axes = dict.fromkeys(axis for dims in self.output_dims.values() for axis in dims if axis != "time")
-        findings = [
-            f"coords are given for {axis!r}, which is no axis in `dims`; {nearest(axis, [*axes])}"
-            if axes and axis != "time"
-            else f"coords are given for {axis!r}, which `dims` name as no axis besides that of time."
-            for axis in self.coords
-            if axis not in axes
-        ]
-        findings += [
-            f"the axis {axis!r} has coords and is called like an output; rename one of them."
-            for axis in self.coords
-            if axis in self.units
-        ]
-        for axis, given in self.coords.items():
-            values = np.asarray(given)
-            if values.ndim != 1 or values.dtype.kind not in "iufU":
-                findings.append(f"the coords of {axis!r} are {given!r}; give a row of numbers or names.")
-            elif values.dtype.kind == "f" and not np.all(np.isfinite(values)):
-                findings.append(f"the coords of {axis!r} are not all finite.")
-            elif len(np.unique(values)) < len(values):
-                findings.append(f"the coords of {axis!r} name a place twice.")
-        return findings
-
-    def _dims_findings(self) -> list[str]:
-        findings = [
-            f"dims are given for {name!r}, which has no unit; {nearest(name, [*self.units])}"
-            for name in self.dims
-            if name not in self.units
-        ]
-        for name, dims in self.output_dims.items():
-            given = self.dims.get(name, SERIES)
-            if isinstance(given, str) or not all(isinstance(each, str) and each.strip() for each in given):
-                findings.append(f'output {name!r} has the dims {given!r}; give a tuple of names, as in ("time", "x").')
-            elif "time" in dims[1:] or len(set(dims)) < len(dims):
-                findings.append(f'output {name!r} has the dims {dims}; "time" comes first and no axis twice.')
-            elif name in self.measured and name not in self.series:
-                findings.append(
-                    f"the output {name!r} is measured and has the dims {dims}; what is measured is one number at each "
-                    'time, ("time",), or for all, (): make the numbers that are measured outputs of their own.'
-                )
-        return findings
+        return dataset(self, run, design)
 
     @property
     def measured(self) -> tuple[str, ...]:
@@ -343,10 +307,19 @@ def _with_outputs(model: Model, names: tuple[str, ...]) -> Model:
         return {name: given[name] for name in names if name in given}
 
     units, noise, dims = some(model.units), some(model.noise), some(model.dims)
+    increments = tuple(name for name in model.increments if name in names)
+    named = {name for each in noise for name in model.noise_names(each)}
+    columns = {name: unit for name, unit in model.columns.items() if name in named}
     axes = {axis for each in dims.values() for axis in each}
     coords = {axis: values for axis, values in model.coords.items() if axis in axes}
     if isinstance(model.observe, ObserveArrays):
         observe: Callable = replace(model.observe, function=_Some(model.observe.function, names))
     else:
         observe = _Some(model.observe, names)
-    return replace(model, observe=observe, units=units, noise=noise, dims=dims, coords=coords)
+    settings = {"increments": increments, "columns": columns, "coords": coords}
+    return replace(model, observe=observe, units=units, noise=noise, dims=dims, **settings)
+
+
+@lru_cache(maxsize=64)
+def _accumulated(model: Model) -> Model:
+    return replace(model, increments=())

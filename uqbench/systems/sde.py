@@ -152,9 +152,8 @@ class Sde(System):
 
         return jax.vmap(observed)(design.times, states), within, steps
 
-    def _path(
-        self, theta, design: Design, key, step, adjoint, start, unravel
-    ) -> tuple[Float[Array, "times n"], Array, Array]:
+    def _path(self, theta, design: Design, key, step, adjoint, start, unravel) -> tuple[Array, Array, Array]:
+        """States `(times, n)`, whether no limit of steps was met, and the steps."""
         terms, additive = self._terms(theta, design, key, unravel, start)
         solver = diffrax.SRA1() if additive else diffrax.Euler()
 
