@@ -57,7 +57,7 @@ def identify(
             every verdict is "undecided", and the reason names the operations. Where a solve fails at the medians,
             /fisher is missing and /structure says why (`no_information`).
     """
-    tree = results.check_tree(study, tree)
+    tree = results.check_tree(study, tree, verb="identify")
     if findings := check_settings(scale=scale, budget=budget, seed=seed):
         raise InputError(f"identify {study.name!r}", findings)
     tree = with_separation(study, tree)
