@@ -23,6 +23,7 @@ from ..runs import (
     sentences,
     setting_findings,
     usable_or_error,
+    value_findings,
 )
 from .kernel_density import kernel_density
 
@@ -114,9 +115,10 @@ def pushforward(
     ends = (-np.inf, np.inf) if bounds is None else (_bound(bounds[0], -np.inf), _bound(bounds[1], np.inf))
     reasons, usable = usable_or_error("pushforward", runs, ~ok, max_failed, shape, dims, "runs")
     counted = {"n_valid": ok.sum(axis=0), "n_effective": effective, "reason": sentences(reasons)}
-    runs, ok, mass = runs[:, usable], ok[:, usable], mass[:, usable]
-    if findings := _run_findings(runs, effective[usable], ends):
+    if findings := _run_findings(runs[:, usable], effective[usable], ends):
+        findings = value_findings(runs, ~ok, max_failed, shape, dims, "runs") + findings
         raise InputError("pushforward", findings)
+    runs, ok, mass = runs[:, usable], ok[:, usable], mass[:, usable]
     mass /= mass.sum(axis=0)
     levels = np.asarray(probability, float)
     lines, support = _lines(runs, mass, ok, ends if bounds is not None else None, points, levels, confidence)

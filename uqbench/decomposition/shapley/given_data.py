@@ -91,7 +91,9 @@ def arranged_outputs(table, y, noise_variance, max_failed: float, findings: list
         findings += value_findings(flat, lost, max_failed, values.shape[1:], dims, "runs")
     finite = np.isfinite(table).all(axis=1)
     least = least_runs(table.shape[1])
-    counted = [len(np.unique(table[finite & ~column], axis=0)) for column in lost.T[usable]]
+    counted = [
+        len(np.unique(table[finite & ~column], axis=0)) for column in (lost.T[usable] if usable.any() else lost.T)
+    ]
     distinct = min(counted, default=len(table))
     if distinct < least:
         findings.append(
