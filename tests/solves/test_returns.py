@@ -4,6 +4,7 @@ import jax
 import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
+from scipy.linalg import expm
 
 import uqbench as uq
 
@@ -292,3 +293,24 @@ def test_an_event_multiplies_what_has_nearly_vanished(exponent):
     raised = model(lambda p, inputs: {"y": 1.0, "clock": 0.0}, rhs, {"k": 1.0}, ["y", "clock"], events=(event,))
     found = solved(raised, {"k": 1.0}, uq.Design([51.0]))[0, 0]
     assert found == pytest.approx(np.exp(exponent - 51.0), rel=1e-5)
+
+
+def test_what_feeds_another_while_both_decay_does_not_come_back():
+    """x feeds y, which decays more slowly and hardly feeds x: for a while they grow together, once at zero, never."""
+
+    def rhs(t, y, p, inputs):
+        return {
+            "x": -50.0 * y["x"] + 0.007 * y["y"] + 2000.0 * y["z"],
+            "y": 47.0 * y["x"] - 25.0 * y["y"],
+            "z": 0.1 * y["x"] - 2300.0 * y["z"],
+            "fed": 25.0 * p["a"] * y["y"],
+        }
+
+    start = {"x": 1.0, "y": 0.0, "z": 0.0, "fed": 0.0}
+    decaying = model(lambda p, inputs: start, rhs, {"a": 1.0}, [*start])
+    run = uq.evaluate(decaying, {"a": 1.0}, uq.Design([0.1, 1.0, 10.0, 100.0, 1000.0]))
+    assert run.result == 0
+    matrix = np.array([[-50, 0.007, 2000.0, 0], [47, -25, 0, 0], [0.1, 0, -2300, 0], [0, 25, 0, 0]])
+    np.testing.assert_allclose(run.outputs["fed"][0], expm(0.1 * matrix)[3, 0], rtol=1e-6)
+    np.testing.assert_allclose(run.outputs["fed"][-1], -np.linalg.solve(matrix[:3, :3].T, [0, 25, 0])[0], rtol=1e-6)
+    assert run.steps < 2000

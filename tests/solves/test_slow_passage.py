@@ -12,7 +12,7 @@ import pytest
 
 import uqbench as uq
 from uqbench.errors import Result
-from uqbench.native.engine.growth import DIMENSIONS, eigenvalues
+from uqbench.native.engine.hessenberg import DIMENSIONS, eigenvalues
 from uqbench.native.library import compile_library
 
 

@@ -50,7 +50,11 @@ def _findings(model: "Model", design: Design) -> tuple[Shapes, list[str]]:
     if findings:
         return {}, findings
     shapes = {name: value.shape for name, value in outputs.items()}
-    findings = [f"output {name!r} has no unit; add it to `units`." for name in outputs if name not in model.units]
+    without = [name for name in outputs if name not in model.units]
+    if len(without) == 1:
+        findings = [f"output {without[0]!r} has no unit; add it to `units`."]
+    elif without:
+        findings = [f"outputs {', '.join(map(repr, without))} have no units; add them to `units`."]
     findings += [
         f"`units` has {name!r}, which is not among the outputs; {nearest(name, [*outputs])}"
         for name in model.units

@@ -9,15 +9,17 @@ and so are all bits of the results.
 """
 
 from ..foreign_call import Call, count_as_finished, next_member
-from ..language import WIDTH, address, as_record, copy, isfinite, native, release, wide
+from ..language import WIDTH, address, as_record, copy, is_null, isfinite, native, release, wide
 from . import member, rodas5p, steps, tolerance, tsit5
-from .calls import COARSER, finish, forget_states, judge_confirming, keep_states, read_call, set_aside, wants_confirming
+from .calls import finish, read_call
+from .confirming import COARSER, forget_states, judge_confirming, keep_states, set_aside, wants_confirming
 from .evaluation import between, linearise_at
 from .kept_together import bring_back, keep_quiet, take_in
-from .member import RUNNING
+from .member import RUNNING, WAITING
 from .places import ALONE, EMPTY, EXPLICIT_STEP, IMPLICIT_STEP, Group, new_group
 from .problem import Problem, close_problem, open_problem
 from .records import Model, Work
+from .sizes import give_sizes
 from .steps import gather, scatter
 
 # Steps of one method that are worth a wide one.
@@ -70,6 +72,10 @@ def fill_places(model: Model, group: Group, call: Call) -> int:
             work = problem.work
             if work.code == RUNNING:
                 member.plan(work)
+            if work.code == WAITING:
+                give_sizes(model, problem)
+                enter(model, group, place)
+                member.plan(work)
             if work.code == RUNNING:
                 count += 1
                 group.kinds[place] = kind_of_step(work)
@@ -80,7 +86,7 @@ def fill_places(model: Model, group: Group, call: Call) -> int:
             group.problems[place] = 0
             if given.confirming == 1:
                 judge_confirming(model, given)
-            elif given.regrown == 1:
+            elif given.regrown == 1 or not is_null(given.rough_outputs):
                 finish(model, given)
             elif wants_confirming(given):
                 set_aside(model, given, COARSER)

@@ -8,7 +8,7 @@ does in this case, operation by operation.
 """
 
 from ..language import WIDTH, as_record, isfinite, native, wide
-from . import growth, member, steps, tolerance, tsit5
+from . import control, growth, member, steps, tsit5, vanished
 from .evaluation import at, between
 from .places import EXPLICIT_STEP, IMPLICIT_STEP, Group
 from .problem import Problem
@@ -38,6 +38,8 @@ def take_in(group: Group, place: int, work: Work) -> None:
     group.automatic[place] = 1.0 if work.method == AUTO else 0.0
     group.moved[place] = 0
     left = min(work.max_steps - work.stretch_steps, member.most_steps(work) - work.steps)
+    if work.wants_sizes == 1:
+        left = min(left, member.PATIENCE - work.steps % member.PATIENCE)
     if work.method == AUTO and work.implicit == 0:
         # the next look at the Jacobian
         look = steps.LOOK - 1 - work.explicit_steps % steps.LOOK
@@ -110,7 +112,7 @@ def keep_quiet(group: Group, kind: int) -> None:
 @native(inline=True)
 def is_looked_for(work: Work, steps: int, h: float) -> bool:
     """Whether what was put to zero is looked for after so many steps."""
-    return steps % tolerance.LOOKS == 0 or tolerance.is_long(work, h)
+    return steps % vanished.LOOKS == 0 or vanished.is_long(work, h)
 
 
 @native
@@ -134,10 +136,10 @@ def look(group: Group, kind: int) -> None:
         total = total + size
         # `tolerance.left_sign`, in a form that can be decided for several at once
         quiet = 0.0 if (after < 0.0 and before >= 0.0) or (after > 0.0 and before < 0.0) else quiet
-        unresolved = tolerance.UNRESOLVED_SHARE * max(group.scale[k], size)
+        unresolved = vanished.UNRESOLVED_SHARE * max(group.scale[k], size)
         trough = min(group.troughs[k], size) if size < unresolved else group.troughs[k]
         back = size if size > unresolved and not group.atol[k] > 0.0 else 0.0
-        quiet = 0.0 if back > tolerance.REGROWTH * trough else quiet
+        quiet = 0.0 if back > vanished.REGROWTH * trough else quiet
         lost = 1.0 if trough == 0.0 and size == 0.0 else lost
     group.quiet[0] = quiet if total <= group.size_limit[0] else 0.0
     group.lost[0] = lost
@@ -153,7 +155,7 @@ def move(group: Group, kind: int) -> None:
         after = group.new[k]
         size = abs(after)
         larger = max(group.scale[k], size)
-        trough = min(group.troughs[k], size) if size < tolerance.UNRESOLVED_SHARE * larger else group.troughs[k]
+        trough = min(group.troughs[k], size) if size < vanished.UNRESOLVED_SHARE * larger else group.troughs[k]
         group.troughs[k] = trough if moves == 1.0 and not group.atol[k] > 0.0 else group.troughs[k]
         group.zero_since[k] = end if size == 0.0 and moves == 1.0 else group.zero_since[k]
         group.scale[k] = larger if moves == 1.0 else group.scale[k]
@@ -165,16 +167,16 @@ def move(group: Group, kind: int) -> None:
     else:
         smooth = group.smooth_count[0] + group.automatic[0] if group.fastest[0] * h < steps.SMOOTH else 0.0
         group.smooth_count[0] = smooth if moves == 1.0 else group.smooth_count[0]
-    log_error = member.log_of_error(group.state_error[0])
-    factor = member.SAFETY * member.exponential(member.exponent_after(group.log_error[0], log_error))
+    log_error = control.log_of_error(group.state_error[0])
+    factor = control.SAFETY * control.exponential(control.exponent_after(group.log_error[0], log_error))
     factor = min(factor, 1.0) if group.rejected[0] == 1.0 else factor
-    planned = h * min(max(factor, member.SHRINK), member.GROW)
+    planned = h * min(max(factor, control.SHRINK), control.GROW)
     remaining = group.limit[0] - end
     following = min(planned, group.max_step[0])
     lands = 1.0 if following * member.NEARLY_THERE >= remaining else 0.0
     following = remaining if lands == 1.0 else following
     recent = max(h, member.FORGOTTEN * group.recent_step[0])
-    group.log_error[0] = max(log_error, member.LEAST_LOG_ERROR) if moves == 1.0 else group.log_error[0]
+    group.log_error[0] = max(log_error, control.LEAST_LOG_ERROR) if moves == 1.0 else group.log_error[0]
     group.rejected[0] = 0.0 if moves == 1.0 else group.rejected[0]
     group.recent_step[0] = recent if moves == 1.0 else group.recent_step[0]
     group.t[0] = end if moves == 1.0 else group.t[0]

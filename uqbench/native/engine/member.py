@@ -5,21 +5,15 @@ tolerances; where the right-hand side depends on time, also only if the interpol
 stages. Steps end at stops and crossings; output inside them is read from the interpolant.
 """
 
-from math import log
-
-from ..language import ceil, copy, exponent, fill, floor, is_null, isfinite, native, power_of_two, significand
-from . import global_error, growth, jumps, output, past, steps, tape, tolerance, tsit5
+from ..language import ceil, copy, fill, floor, is_null, isfinite, native
+from . import global_error, growth, jumps, output, past, steps, tape, tolerance, tsit5, vanished
 from .codes import BAD_START, BLOW_UP, NO_STEP, NOT_DIFFERENTIABLE, STEP_LIMIT, SUCCESS, UNSTABLE_BRANCH
+from .control import SAFETY, SHRINK, first_step, next_factor
 from .evaluation import finite, inside_step, linearise_at, measure_noise, rate_at, same_time
-from .records import Work
+from .records import AUTO, Work
 from .sparse import add_scaled
 from .variational import let_go
 
-SAFETY, SHRINK, GROW = 0.9, 0.2, 6.0
-# Step control of Gustafsson 1991, doi:10.1145/210232.210242
-PROPORTIONAL, INTEGRAL = 0.3 / 5.0, 0.7 / 5.0
-LEAST_LOG_ERROR = -9.2
-LOG_OF_TWO, ROOT_OF_TWO = log(2.0), 2.0**0.5
 # A step that comes this close to where it may go at most goes there; what a step leaves of the longest one before it.
 NEARLY_THERE, FORGOTTEN = 1.001, 0.9
 # Steps between two measurements of what rounding leaves undetermined.
@@ -33,48 +27,14 @@ GROWTH, SURELY_FINE, LARGEST = 1e20, 1e20, 1e100
 # from it, and where it only tells whether the stages have missed something.
 READ_RESIDUAL, UNREAD_RESIDUAL = 50.0, 1e4
 RUNNING = -1
+# After so many steps each time a solve waits for the sizes of states that still grow from zero (`sizes`).
+PATIENCE, WAITING = 256, -2
 # The limit of steps holds between two events or observations; so many times that for all events together, of which
 # nobody knows beforehand how many there are.
 STRETCHES_OF_EVENTS = 100
 EPSILON = 2.220446049250313e-16
 # Switch times that one periodic condition may have.
 MOST_PERIODS = 100000
-
-
-@native
-def first_step(work: Work) -> float:
-    """The step whose local error is about the tolerance if the derivatives keep growing as the first two do.
-
-    With |y'| = d1 and |y''| = d2 in units of the tolerance, y^(5) is taken as d1 (d2/d1)^4; no unit of time enters. A
-    state that is zero has no size yet: there the ratio of its own derivatives counts.
-    """
-    model = work.model
-    n = work.n
-    span = work.end - work.t
-    linearise_at(work, inside_step(work, work.t), work.y)
-    curvature = work.point
-    fill(curvature, 0.0, n)
-    for e in range(model.jacobian_count):
-        row = model.jacobian_rows[e]
-        curvature[row] = curvature[row] + work.jacobian[e] * work.f[model.jacobian_columns[e]]
-    if model.uses_time == 1:
-        add_scaled(curvature, 1.0, work.slope_time, n)
-    d1 = tolerance.weighted_size(work, work.f)
-    d2 = tolerance.weighted_size(work, curvature)
-    h = span
-    if d1 > 0.0 and d2 > 0.0:
-        rate = d2 / d1
-        h = 0.5 * pow(100.0 / max(d1 * rate**4, 1e-290), 0.2)
-    elif d1 > 0.0:
-        h = span
-    for k in range(n):
-        if work.y[k] == 0.0 and work.f[k] != 0.0 and work.atol[k] == 0.0:
-            rate = abs(curvature[k] / work.f[k])
-            if rate > 0.0:
-                h = min(h, 0.5 * pow(100.0 * work.rtol, 0.25) / rate)
-    if finite(work.jacobian, model.jacobian_count) == 0 or not isfinite(h) or not h > 0.0:
-        h = 1e-6 * span
-    return min(h, span)
 
 
 @native
@@ -108,53 +68,17 @@ def gap_around(work: Work) -> float:
     return max(after - before, after - work.t)
 
 
-@native(inline=True)
-def log_of_error(error: float) -> float:
-    """The logarithm of an error, within limits, to seven digits: a series in (m - sqrt(2)) / (m + sqrt(2))."""
-    size = min(max(error, 1e-10), 1e10)
-    m = significand(size)
-    z = (m - ROOT_OF_TWO) / (m + ROOT_OF_TWO)
-    q = z * z
-    return (exponent(size) + 0.5) * LOG_OF_TWO + 2.0 * z * (1.0 + q * (1.0 / 3.0 + q * (1.0 / 5.0 + q * (1.0 / 7.0))))
-
-
-@native(inline=True)
-def exponential(x: float) -> float:
-    """exp(x) to seven digits: what is left of a power of two by Taylor's series."""
-    e = floor(x * (1.0 / LOG_OF_TWO) + 0.5)
-    r = x - e * LOG_OF_TWO
-    tail = 1.0 / 24.0 + r * (1.0 / 120.0 + r * (1.0 / 720.0))
-    return power_of_two(e) * (1.0 + r * (1.0 + r * (0.5 + r * (1.0 / 6.0 + r * tail))))
-
-
-@native(inline=True)
-def exponent_after(before: float, now: float) -> float:
-    """Logarithm of the factor after an accepted step from those of the errors of the last two."""
-    return PROPORTIONAL * before - (PROPORTIONAL + INTEGRAL) * now
-
-
-@native
-def next_factor(work: Work, error: float, accepted: int) -> float:
-    """Factor of the next step."""
-    log_error = log_of_error(error if isfinite(error) else 1e10)
-    exponent_of_factor = -0.2 * log_error
-    if accepted == 1:
-        exponent_of_factor = exponent_after(work.log_error, log_error)
-    factor = SAFETY * exponential(exponent_of_factor)
-    if accepted == 1:
-        if work.rejections > 0:
-            # the step before a rejection was too long, so its error is no guide to a longer one
-            factor = min(factor, 1.0)
-        work.log_error = max(log_error, LEAST_LOG_ERROR)
-    return min(max(factor, SHRINK), GROW)
-
-
 @native
 def reject(work: Work, h: float, factor: float) -> None:
     """A step is tried again, shorter."""
     work.rejections = work.rejections + 1
     work.h = h * factor
     if work.rejections >= MAX_REJECTIONS or not work.t + work.h > work.t:
+        if work.method == AUTO and work.step_implicit == 1 and work.t + work.h > work.t:
+            # of a chain that fills from its start an implicit step is never right relative to all that it reaches
+            steps.stay_explicit(work)
+            work.rejections = 0
+            return
         work.code = NO_STEP
         if finite(work.new, work.n) == 0:
             work.code = BLOW_UP
@@ -179,6 +103,10 @@ def try_step(work: Work) -> None:
 def plan(work: Work) -> None:
     """How long the next step is, and where it has to end."""
     model = work.model
+    if work.wants_sizes == 1 and work.steps % PATIENCE == 0 and work.steps > 0 and tolerance.still_emerges(work):
+        work.wants_sizes = 0
+        work.code = WAITING
+        return
     work.steps = work.steps + 1
     work.stretch_steps = work.stretch_steps + 1
     if work.stretch_steps > work.max_steps or work.steps > most_steps(work):
@@ -363,7 +291,7 @@ def accept(work: Work, h: float, end: float, error: float, lands: int, crossed: 
         return
     tolerance.remember(work)
     at_end = work.written >= work.time_count or end >= work.end
-    tolerance.watch_troughs(work, h, at_end)
+    vanished.watch(work, h, at_end)
     if (work.steps % STEPS_OF_NOISE) == 0:
         if work.model.uses_time == 1:
             linearise_at(work, inside_step(work, work.t), work.y)
@@ -379,7 +307,7 @@ def accept(work: Work, h: float, end: float, error: float, lands: int, crossed: 
         return
     if at_stop == 1:
         jumps.cross_stops(work)
-        tolerance.forget_troughs(work)
+        vanished.forget(work)
         restart(work)
     elif crossed == 1:
         jumps.cross_roots(work)
@@ -440,7 +368,7 @@ def begin(work: Work) -> None:
     for k in range(n):
         work.scale[k] = abs(work.y[k])
         work.zero_since[k] = work.start if work.y[k] == 0.0 else tolerance.NEVER
-        work.troughs[k] = tolerance.LARGEST
+        work.troughs[k] = vanished.LARGEST
     for k in range(n * p):
         work.s_scale[k] = abs(work.s[k])
         work.s_zero_since[k] = work.start if work.s[k] == 0.0 else tolerance.NEVER

@@ -14,7 +14,7 @@ from ..language import (
     release,
 )
 from . import rodas5p
-from .problem import take
+from .memory import take
 from .records import Model, Step
 
 # What a place is for in a round.

@@ -10,103 +10,16 @@ from ..language import (
     copy,
     fill,
     is_null,
-    isfinite,
     native,
     release,
 )
-from . import adjoint, growth, member, past
-from .adjoint import COLUMNS, Adjoint
+from . import growth, member, past, spectrum
 from .codes import BAD_DELAY, NOT_DIFFERENTIABLE, SUCCESS
 from .evaluation import finite
-from .records import REPORT, Model, Tape, Work
-
-
-class Setting(Record):
-    """Where a solve puts its results, and its tolerances."""
-
-    settings: Vector
-    atol: Vector
-    rows: Vector
-    report: Vector
-    states: Vector
-    scales: Vector
-
-
-class Given(Record):
-    """The arrays of one problem; `d` marks derivatives in the `p` directions, absent where p is 0."""
-
-    p: int
-    # (m,) parameters and inputs; (n,) initial state; (n,) absolute tolerances, 0 where automatic
-    q: Vector
-    initial: Vector
-    atol: Vector
-    # (times,)
-    times: Vector
-    time_count: int
-    # (stops,), (stops, n)
-    stops: Vector
-    stop_count: int
-    dose_amounts: Vector
-    # (n, p), (p,), (stops, p), (stops, n, p)
-    initial_d: Vector
-    start_d: Vector
-    stops_d: Vector
-    dose_amounts_d: Vector
-    # (SETTINGS,)
-    settings: Vector
-    # (times, outputs), (REPORT + n,), (times, outputs, p)
-    rows: Vector
-    report: Vector
-    rows_d: Vector
-    # 1 where there have to be derivatives; what an adjoint is for, null where there is none
-    differentiates: int
-    tape: Tape
-    # (times, outputs), (cotangents, 2): by directions, initial state, start, stops and dose_amounts, of order 5 and 4
-    rows_bar: Vector
-    cotangents: Vector
-    # for sensitivities where an adjoint is not enough: whether what follows is given; those directions (few,) on which
-    # the start and the schedule depend, and the derivatives in them, (n, few), (few,), (stops, few), (stops, n, few)
-    has_few: int
-    few: int
-    places: Vector
-    initial_few: Vector
-    start_few: Vector
-    stops_few: Vector
-    dose_amounts_few: Vector
-    # difference of the two in units of what is aimed at, and of what is trusted at most; the relative tolerance that
-    # was asked for
-    distrust: float
-    worst_distrust: float
-    accuracy: float
-    # of the sensitivities, relative to the largest of each state
-    global_error: float
-    # see `Work`
-    floor: float
-    regrown: int
-    # 1 where errors may have been magnified to the size of the solution; then the values are confirmed (`confirming`)
-    # by their states (times, n) and the largest of each (n,), null where they are not; 1 while that is under way
-    magnified: int
-    states: Vector
-    scales: Vector
-    confirming: int
-    # what is set aside meanwhile
-    first: Setting
-
-
-@native
-def take(pool: Vector, used: Indices, count: int) -> Vector:
-    """The next `count` numbers of the pool."""
-    start = used[0]
-    # rows start at whole cache lines, eight numbers each
-    used[0] = start + 8 * ((count + 7) // 8)
-    return pool[start:]
-
-
-@native
-def widen(source: Vector, target: Vector, rows: int, p: int) -> None:
-    """`source (rows, p)` goes to `target (rows, p + 1)`, whose last column stays as it is."""
-    for row in range(rows):
-        copy(target[row * (p + 1) :], source[row * p :], p)
+from .given import Given
+from .gradient import pull_back
+from .memory import take
+from .records import REPORT, Model, Work
 
 
 class Problem(Record):
@@ -120,6 +33,15 @@ class Problem(Record):
     used: Indices
     stop_pool: Vector
     stop_indices: Indices
+    # null where the tolerances are those that are given (`sizes`)
+    own_atol: Vector
+
+
+@native
+def widen(source: Vector, target: Vector, rows: int, p: int) -> None:
+    """`source (rows, p)` goes to `target (rows, p + 1)`, whose last column stays as it is."""
+    for row in range(rows):
+        copy(target[row * (p + 1) :], source[row * p :], p)
 
 
 @native
@@ -174,6 +96,11 @@ def set_up(work: Work, given: Given) -> None:
     work.dose_amounts = given.dose_amounts
     work.differentiates = given.differentiates
     work.tape = given.tape
+    work.rough = given.rough
+    if given.rough == 0 and given.without_sizes == 0 and given.floor > 0.0:
+        for k in range(work.n):
+            if given.initial[k] == 0.0 and given.atol[k] == 0.0:
+                work.wants_sizes = 1
     work.keeps_arguments = 1 if work.p > 0 or given.differentiates == 1 else 0
 
 
@@ -201,7 +128,7 @@ def lay_out(problem: Problem) -> None:
         + model.factor_size
         + sparse
         + wide
-        + growth.room(n)
+        + spectrum.room(n)
         + size * (9 + 8)
         + p * (5 + model.outputs + dose_amounts)
         + n
@@ -228,7 +155,7 @@ def lay_out(problem: Problem) -> None:
     work.factors = take(pool, used, model.factor_size)
     work.buffer = take(pool, used, sparse)
     work.kernel_out = take(pool, used, wide)
-    work.growth_space = take(pool, used, growth.room(n))
+    work.growth_space = take(pool, used, spectrum.room(n))
     work.root_values = take(pool, used, total)
     work.root_signs = take(pool, used, total)
     work.root_new = take(pool, used, total)
@@ -331,7 +258,7 @@ def close_problem(problem: Problem) -> None:
         if finite(found, problem.added * directions) == 0:
             work.code = NOT_DIFFERENTIABLE
         elif not is_null(work.tape):
-            take_back(work, given)
+            pull_back(work, given)
     width = work.outputs
     if work.code != SUCCESS:
         for k in range(work.written, work.time_count):
@@ -353,96 +280,8 @@ def close_problem(problem: Problem) -> None:
     release(problem.used)
     release(problem.stop_pool)
     release(problem.stop_indices)
+    if not is_null(problem.own_atol):
+        release(problem.own_atol)
     past.forget(work)
     release(work)
     release(problem)
-
-
-@native
-def take_back(work: Work, given: Given) -> None:
-    """The adjoint of a solve that has just been recorded, into `cotangents`."""
-    n = work.n
-    p = work.model.directions
-    tape = work.tape
-    if tape.failed == 1:
-        work.code = NOT_DIFFERENTIABLE
-        return
-    bars = allocate_record(Adjoint)
-    pool = allocate(COLUMNS * (n * (5 + adjoint.STAGES) + p + work.stop_count) + p + 128)
-    used = allocate_indices(1)
-    out = given.cotangents
-    bars.p = p
-    bars.rows = given.rows_bar
-    bars.directions = out
-    bars.initial = out[COLUMNS * p :]
-    bars.start = out[COLUMNS * (p + n) :]
-    bars.dose_amounts = out[COLUMNS * (p + n + 1 + given.stop_count) :]
-    bars.stops = take(pool, used, COLUMNS * work.stop_count)
-    bars.state = take(pool, used, COLUMNS * n)
-    bars.before = take(pool, used, COLUMNS * n)
-    bars.after = take(pool, used, COLUMNS * n)
-    bars.argument = take(pool, used, COLUMNS * max(n, 1))
-    bars.other = take(pool, used, COLUMNS * n)
-    bars.stages = take(pool, used, COLUMNS * adjoint.STAGES * n)
-    bars.added = take(pool, used, COLUMNS * p)
-    bars.sizes = take(pool, used, p)
-    fill(out, 0.0, COLUMNS * (p + n + 1 + given.stop_count * (1 + n)))
-    adjoint.go_back(work, bars, given.initial)
-    copy(out[COLUMNS * (p + n + 1) :], bars.stops, COLUMNS * given.stop_count)
-    goal = min(adjoint.AIM * pow(given.accuracy, adjoint.POWER), adjoint.TRUSTED)
-    given.distrust = adjoint.distrust(work, bars, given.initial, given.accuracy, goal)
-    given.worst_distrust = adjoint.distrust(work, bars, given.initial, given.accuracy, adjoint.TRUSTED)
-    if given.has_few == 1:
-        wrong = start_difference(work, given, out)
-        given.distrust = max(given.distrust, wrong / goal)
-        given.worst_distrust = max(given.worst_distrust, wrong / adjoint.TRUSTED)
-    given.worst_distrust = max(given.worst_distrust, adjoint.ill_posed(work, bars, given.accuracy))
-    release(pool)
-    release(used)
-    release(bars)
-
-
-@native
-def start_difference(work: Work, given: Given, pairs: Vector) -> float:
-    """Largest relative difference of the two gradients in what comes from initial state, start, stops and dose_amounts.
-
-    Each direction by itself, relative to the sizes of what it is summed from: a parameter may be zero, and so may the
-    state that it moves.
-    """
-    n = work.n
-    p = work.model.directions
-    few = given.few
-    stops = given.stop_count
-    initial = pairs[COLUMNS * p :]
-    start = initial[COLUMNS * n :]
-    at_stops = start[COLUMNS:]
-    dose_amounts = at_stops[COLUMNS * stops :]
-    worst = 0.0
-    for c in range(few):
-        place = COLUMNS * int(given.places[c])
-        first = 0.0
-        second = 0.0
-        size = abs(pairs[place])
-        for k in range(n):
-            slope = given.initial_few[k * few + c]
-            first = first + slope * initial[COLUMNS * k]
-            second = second + slope * initial[COLUMNS * k + 1]
-            size = size + abs(slope * initial[COLUMNS * k])
-        slope = given.start_few[c]
-        first = first + slope * start[0]
-        second = second + slope * start[1]
-        size = size + abs(slope * start[0])
-        for k in range(stops):
-            slope = given.stops_few[k * few + c]
-            first = first + slope * at_stops[COLUMNS * k]
-            second = second + slope * at_stops[COLUMNS * k + 1]
-            size = size + abs(slope * at_stops[COLUMNS * k])
-        for k in range(stops * n):
-            slope = given.dose_amounts_few[k * few + c]
-            first = first + slope * dose_amounts[COLUMNS * k]
-            second = second + slope * dose_amounts[COLUMNS * k + 1]
-            size = size + abs(slope * dose_amounts[COLUMNS * k])
-        if size > 0.0:
-            ratio = abs(first - second) / size
-            worst = max(worst, ratio if isfinite(ratio) else adjoint.UNKNOWN)
-    return worst

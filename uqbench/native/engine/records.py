@@ -210,6 +210,12 @@ class Work(Step):
     recent_step: float
     # 1 where a group has not taken up `noise` yet
     noise_is_new: int
+    # 1 where a rough solve may be needed for the sizes of states that start at zero; 1 in such a solve, with a bound of
+    # the growth of errors and its rate at the last look (`sizes`)
+    wants_sizes: int
+    rough: int
+    growth_bound: float
+    growth_bound_rate: float
     size_limit: float
     # time of the last look; how fast and how far modes have grown, and those that steps do not follow; what the search
     # for them needs (`growth`)

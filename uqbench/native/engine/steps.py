@@ -45,13 +45,19 @@ def attempt(work: Work, h: float) -> None:
         if rodas5p.step(work, h) == 1:
             return
         if work.method == AUTO:
-            work.implicit = 0
-            work.stay_explicit = RETRY
+            stay_explicit(work)
             work.step_implicit = 0
         else:
             fill(work.error, float("nan"), work.n)
             return
     tsit5.step(work, h)
+
+
+@native(inline=True)
+def stay_explicit(work: Work) -> None:
+    """Leaves the implicit method for a while."""
+    work.implicit = 0
+    work.stay_explicit = RETRY
 
 
 @native
@@ -71,7 +77,10 @@ def fastest_rate(step: Step) -> float:
 
 @native
 def largest_eigenvalue(work: Work) -> float:
-    """Largest eigenvalue of the Jacobian at the start of the step, by power iteration."""
+    """Largest eigenvalue of the Jacobian at the start of the step, by power iteration.
+
+    What couples in one direction alone has no part in it, but would look like it: in a chain that fills from its start.
+    """
     model = work.model
     n = work.n
     linearise_at(work, inside_step(work, work.t), work.y)
@@ -80,7 +89,8 @@ def largest_eigenvalue(work: Work) -> float:
     # in units of the states' sizes, so that no unit is preferred
     entries = work.buffer
     for e in range(model.jacobian_count):
-        entries[e] = work.jacobian[e] * weight(work, model.jacobian_columns[e])
+        coupled = work.jacobian[e] if model.jacobian_cyclic[e] == 1 else 0.0
+        entries[e] = coupled * weight(work, model.jacobian_columns[e])
     inverse = product
     for k in range(n):
         inverse[k] = 1.0 / weight(work, k)

@@ -11,9 +11,8 @@ The tolerance of a state is relative to its value. Below that stands, where the 
   t^1.8 or t^9 no first step has a relative accuracy, and what goes wrong at t << T is soon a small part of x.
 """
 
-from ..language import Vector, as_record, copy, fill, is_wide, isfinite, native
-from .codes import UNDETERMINED
-from .evaluation import ROUNDINGS, inside_step, linearise_at, rate_at
+from ..language import Vector, as_record, fill, is_wide, isfinite, native
+from .evaluation import ROUNDINGS, inside_step, rate_at
 from .records import Step, Work
 
 # Part of the relative tolerance which the largest value so far keeps as an absolute one.
@@ -26,12 +25,6 @@ TINY, LARGEST = 1e-290, 1e300
 # Steps of so many roundings of the time are short.
 SHORT = 1e3
 LEAST_NORMAL = 2.2250738585072014e-308
-# A state this small, as a part of its largest value so far, has a relative error of 1e-5 from the floor; by what factor
-# it has to grow to count as back, and what part of it has to come from others then.
-UNRESOLVED_SHARE, REGROWTH, FED = 1e-15, 1e3, 0.1
-# Steps between looks at what was put to zero, and steps in which its growth shows.
-LOOKS, GROWING = 4, 40
-LONG = 1.0 / 64.0
 NOT_A_NUMBER = float("nan")
 # Growth t^d of what was zero is followed from there with degrees up to this one.
 LARGEST_DEGREE = 20.0
@@ -58,6 +51,19 @@ def measure_degrees(work: Work, end: float, h: float) -> int:
             if size > 0.0 and isfinite(rates[k]):
                 work.degrees[k] = min(LARGEST_DEGREE, passed * abs(rates[k]) / size)
     return found
+
+
+@native
+def still_emerges(work: Work) -> bool:
+    """Whether a state that was zero at the start, larger now than ever, grows faster than t^`LARGEST_DEGREE`."""
+    rates = work.buffer
+    rate_at(work, inside_step(work, work.t), work.y, rates)
+    passed = work.t - work.start
+    for k in range(work.n):
+        size = abs(work.y[k])
+        if work.zero_since[k] > NEVER and size == work.scale[k] and passed * abs(rates[k]) > LARGEST_DEGREE * size:
+            return True
+    return False
 
 
 @native(inline=True)
@@ -108,11 +114,12 @@ def tolerance(work: Work, k: int, before: float, after: float, end: float, h: fl
 def allowed(step: Step, k: int, larger: float, rtol: float, relative: float, share: float, h: float) -> float:
     """What the local error of state `k` may be, which is no larger than `larger` at the ends of the step."""
     floor = share * rtol * max(step.scale[k], larger)
-    automatic = relative * larger + floor + 4.0 * EPSILON * h * step.noise[k] + TINY
+    rounding = 4.0 * EPSILON * h * step.noise[k]
+    automatic = relative * larger + floor + rounding + TINY
     # at rest at zero, or fed through more states than a step has stages: nothing is there yet to be wrong
     automatic = LARGEST if larger == 0.0 else automatic
     given = step.atol[k]
-    return given + rtol * larger if given > 0.0 else automatic
+    return given + rtol * larger + rounding if given > 0.0 else automatic
 
 
 @native
@@ -230,111 +237,6 @@ def remember(work: Work) -> None:
         work.s_scale[k] = max(work.s_scale[k], size)
         if size == 0.0:
             work.s_zero_since[k] = work.t
-
-
-@native
-def would_grow(work: Work) -> bool:
-    """Whether states that were put to zero, and are there still, would grow by themselves if they had been left.
-
-    Growth of a direction among them under the Jacobian, by steps of Euler's method.
-    """
-    model = work.model
-    n = work.n
-    lost = 0
-    for k in range(n):
-        if work.troughs[k] == 0.0 and work.y[k] == 0.0:
-            lost = lost + 1
-    if lost == 0:
-        return False
-    linearise_at(work, inside_step(work, work.t), work.y)
-    fastest = 0.0
-    for e in range(model.jacobian_count):
-        k = model.jacobian_rows[e]
-        if k == model.jacobian_columns[e] and work.troughs[k] == 0.0 and isfinite(work.jacobian[e]):
-            fastest = max(fastest, abs(work.jacobian[e]))
-    if not fastest > 0.0:
-        return False
-    vector = work.point
-    product = work.kernel_out
-    for k in range(n):
-        vector[k] = 1.0 if work.troughs[k] == 0.0 and work.y[k] == 0.0 else 0.0
-    growth = 0.0
-    for _ in range(GROWING):
-        fill(product, 0.0, n)
-        for e in range(model.jacobian_count):
-            row = model.jacobian_rows[e]
-            product[row] = product[row] + work.jacobian[e] * vector[model.jacobian_columns[e]]
-        before = 0.0
-        after = 0.0
-        for k in range(n):
-            if work.troughs[k] == 0.0 and work.y[k] == 0.0:
-                before = max(before, abs(vector[k]))
-                vector[k] = vector[k] + 0.5 / fastest * product[k]
-                after = max(after, abs(vector[k]))
-        if not (after > 0.0 and isfinite(after)):
-            return False
-        growth = after / before
-        for k in range(n):
-            vector[k] = vector[k] / after
-    return growth > 1.0 + 1e-9
-
-
-@native
-def forget_troughs(work: Work) -> None:
-    """After doses: what they have raised did not come back by itself. An event may multiply what is there."""
-    for k in range(work.n):
-        if abs(work.y[k]) > UNRESOLVED_SHARE * work.scale[k]:
-            work.troughs[k] = LARGEST
-
-
-@native(inline=True)
-def is_long(work: Work, h: float) -> bool:
-    """Whether so few steps of this length make a solve that each of them is looked at."""
-    return h > LONG * (work.end - work.start)
-
-
-@native
-def watch_troughs(work: Work, h: float, at_end: bool) -> None:
-    """Notes states that grow again, by themselves, from below what their tolerance resolves.
-
-    What is fed by others has forgotten the error it had there; an epidemic or a colony multiplies it.
-    """
-    if work.floor == 0.0:
-        # there is no tolerance below which anything could be, but the least of all numbers
-        for k in range(work.n):
-            if work.y[k] == 0.0 and work.scale[k] > 0.0 and work.atol[k] == 0.0:
-                work.troughs[k] = 0.0
-    if (work.steps % LOOKS == 0 or is_long(work, h) or at_end) and would_grow(work):
-        if work.floor == 0.0:
-            work.code = UNDETERMINED
-        work.regrown = 1
-    if work.floor == 0.0:
-        return
-    grown = 0
-    for k in range(work.n):
-        if work.atol[k] > 0.0:
-            continue
-        size = abs(work.y[k])
-        if size < UNRESOLVED_SHARE * work.scale[k]:
-            work.troughs[k] = min(work.troughs[k], size)
-        if size > REGROWTH * work.troughs[k] and size > UNRESOLVED_SHARE * work.scale[k]:
-            grown = 1
-    if grown == 0:
-        return
-    # the rates without all that has been that small
-    rates = work.buffer
-    state = work.point
-    copy(state, work.y, work.n)
-    for k in range(work.n):
-        if work.troughs[k] < LARGEST:
-            state[k] = 0.0
-    rate_at(work, inside_step(work, work.t), state, rates)
-    for k in range(work.n):
-        if work.troughs[k] < LARGEST and abs(work.y[k]) > REGROWTH * work.troughs[k]:
-            passed = work.t - work.restart_time
-            if not abs(rates[k]) * passed > FED * abs(work.y[k]):
-                work.regrown = 1
-            work.troughs[k] = LARGEST
 
 
 @native
