@@ -7,6 +7,7 @@ the global half of those that remain shares what is left of the time.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -112,7 +113,9 @@ def first_design(study: Study) -> Design:
 
 def is_implicit(model: Model, design: Design) -> bool:
     """Whether what follows from the states at once is known only as the root of an equation."""
-    return "quasi_steady" in model.dynamics.capabilities and model.dynamics.is_implicit(model, design)
+    # what only a system with this capability has
+    dynamics: Any = model.dynamics
+    return "quasi_steady" in dynamics.capabilities and dynamics.is_implicit(model, design)
 
 
 def undecided(space: Space, reason: str) -> xr.Dataset:
