@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from .distributions import StudentT as StudentT
     from .distributions import TruncatedNormal as TruncatedNormal
     from .distributions import Uniform as Uniform
+    from .dosing_records import read_dosing_records as read_dosing_records
     from .errors import RESULTS as RESULTS
     from .errors import InputError as InputError
     from .errors import Result as Result
@@ -66,6 +67,7 @@ _ROOMS = {
         *("Beta", "Binomial", "Cauchy", "Exponential", "Gamma", "HalfCauchy", "HalfNormal", "Laplace", "LogNormal"),
         *("LogUniform", "NegativeBinomial", "Normal", "Poisson", "StudentT", "TruncatedNormal", "Uniform"),
     ),
+    "dosing_records": ("read_dosing_records",),
     "errors": ("RESULTS", "InputError", "Result", "SeparationWarning"),
     "identifiability": ("identify",),
     "interpolation": ("interpolate",),

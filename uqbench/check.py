@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 
 from .design import Design
+from .distributions import impossible_arguments
 from .errors import InputError, Result, SeparationWarning
-from .model import Model, evaluate, evaluate_many, output_findings, running
+from .model import Model, evaluate, evaluate_many, noise_values_of, output_findings, over_time, running
 
 PRIOR_DRAWS = 32
 SYMBOL_TOLERANCE = 1e-13
@@ -124,6 +125,8 @@ def check_model(model: Model, design: Design | None = None, *, seed: int = 0) ->
         findings.append(f"the run at the prior medians failed: {model.dynamics.sentence(failure)}")
     if np.all(codes):
         findings.append(f"every run from the prior failed: {'; '.join(reasons)}")
+    if not failure:
+        findings += _noise_findings(model, over_time(model, nominal.outputs, design))
     gradient_error = float("nan")
     solved = [name for name in _unmeasured(model) if _sound(nominal, name)]
     without = [name for name in _unmeasured(model) if name not in solved or not _sound(runs, name)[codes == 0].all()]
@@ -155,7 +158,7 @@ def check_model(model: Model, design: Design | None = None, *, seed: int = 0) ->
 
 def _unmeasured(model: Model) -> tuple[str, ...]:
     """The outputs that no data can be of and no noise refers to; none where nothing is measured, as all count then."""
-    asked = {*model.measured, *(name for noise in model.noise.values() for name in noise.names)}
+    asked = {*model.measured, *(name for output in model.noise for name in model.noise_names(output))}
     return tuple(name for name in model.outputs if model.measured and name not in asked)
 
 
@@ -183,6 +186,22 @@ def _inputs(model: Model) -> tuple[str, ...]:
         return read(model).inputs
     except InputError:
         return ()
+
+
+# How far outputs may be outside what the noise allows, relative to their largest: what solves leave.
+NOISE_TOLERANCE = 1e-5
+
+
+def _noise_findings(model: Model, outputs: dict) -> list[str]:
+    """Arguments of the noise that are impossible at the prior medians."""
+    known, findings = noise_values_of(model, {**model.space.nominal(), **outputs}), []
+    for output, noise in model.noise.items():
+        errors = {name: NOISE_TOLERANCE * jnp.max(jnp.abs(known[name])) for name in noise.names}
+        findings += [
+            f"the noise of {output!r} at the prior medians: {each}."
+            for each in impossible_arguments(noise, noise.moved_inside(known, errors))
+        ]
+    return findings
 
 
 def _separation(model: Model, design: Design) -> str:

@@ -24,7 +24,7 @@ import pandas as pd
 from . import shipped
 from .design import Design
 from .errors import InputError, nearest
-from .model import Model, content, digest, names_used, output_findings
+from .model import Model, content, digest, names_used, output_findings, schedule_findings
 from .names import DRAWS, POSTERIOR_AS_INPUT, symbol_findings, variable_findings
 from .shipped import STUDIES, shipped_studies, study_names
 from .units import unit_finding
@@ -124,9 +124,12 @@ class Study:
             findings = _data_findings(data, self.model, experiments, self.unit)
             if findings:
                 raise InputError(f"{subject}: data", findings)
-            data = _typed(data, self.unit)
+            data = _typed(data, self.unit, self.model)
             for name, rows in data.groupby("experiment", sort=False):
                 experiments[name] = experiments[name].at(np.unique(rows["time"]))
+        elif self.model.columns:
+            known = ", ".join(map(repr, self.model.columns))
+            raise InputError(subject, [f"the noise names {known} of the table of data; give the study data."])
         quantities = {
             name: Quantity(quantity, next(iter(experiments.values()))) if _plain(quantity) and experiments else quantity
             for name, quantity in (self.quantities or {}).items()
@@ -241,7 +244,7 @@ def _read(path: Path, subject: str, folder: Path) -> pd.DataFrame:
 
 
 def _data_findings(data: pd.DataFrame, model: Model, experiments: Mapping, unit: str | None) -> list[str]:
-    needed = (*COLUMNS, unit) if unit else COLUMNS
+    needed = tuple(dict.fromkeys((*COLUMNS, *([unit] if unit else ()), *model.columns)))
     findings = [f"no column {name!r}; {nearest(name, [*data.columns])}" for name in needed if name not in data]
     if not len(data):
         findings.append("the table has no rows.")
@@ -253,17 +256,25 @@ def _data_findings(data: pd.DataFrame, model: Model, experiments: Mapping, unit:
                     findings.append(
                         f"{_rows(data[column] == value)}: unknown {meaning} {value!r}; {nearest(str(value), known)}"
                     )
-    for column in ("time", "value"):
+    # the columns that the noise names, at the rows of the outputs whose noise it is
+    named = {
+        column: data["output"]
+        .astype(str)
+        .isin([output for output in model.noise if column in model.noise_names(output)])
+        for column in (model.columns if "output" in data else ())
+    }
+    whole = pd.Series(True, index=data.index)
+    for column, of in {"time": whole, "value": whole, **named}.items():
         if column in data:
             numbers = pd.to_numeric(data[column], errors="coerce")
-            text = numbers.isna() & data[column].notna()
+            text = of & numbers.isna() & data[column].notna()
             findings += (
                 [f"{_rows(text)}: {column} {data.loc[text, column].iloc[0]!r} is not a number."] if any(text) else []
             )
-            missing = data[column].isna()
+            missing = of & data[column].isna()
             findings += [f"{_rows(missing)}: {column} is missing."] if any(missing) else []
             # a measurement at the time inf is one of the steady state
-            infinite = np.isneginf(numbers) if column == "time" else np.isinf(numbers)
+            infinite = np.isneginf(numbers) if column == "time" else of & np.isinf(numbers)
             findings += [f"{_rows(infinite)}: {column} is infinite."] if any(infinite) else []
             if column == "time" and any(early := _too_early(data, numbers, experiments)):
                 findings.append(
@@ -291,12 +302,13 @@ def _rows(mask: pd.Series) -> str:
     return f"{what} {shown}" if len(lines) == 1 else f"{what}s {shown}"
 
 
-def _typed(data: pd.DataFrame, unit: str | None) -> pd.DataFrame:
+def _typed(data: pd.DataFrame, unit: str | None, model: Model) -> pd.DataFrame:
     data = data.reset_index(drop=True)
     for column in {"experiment", "output", unit} - {None}:
         data[column] = data[column].astype(str)
-    for column in ("time", "value"):
-        data[column] = pd.to_numeric(data[column]).astype(float)
+    for column in ("time", "value", *model.columns):
+        # a column of the noise may have anything in the rows of other outputs
+        data[column] = pd.to_numeric(data[column], errors="coerce").astype(float)
     return data
 
 
@@ -307,16 +319,11 @@ def _study_findings(model: Model, experiments: Mapping, quantities: Mapping) -> 
         for name, design in experiments.items()
         if design.times.size == 0
     ]
-    shapes = {name: {k: v.shape for k, v in design.inputs.items()} for name, design in experiments.items()}
-    if len({tuple(sorted(shape.items())) for shape in shapes.values()}) > 1:
-        findings.append(
-            f"experiments must give the same inputs with the same shapes; given are {shapes}. Where they have "
-            "different numbers of doses, give as many to all, with the amount 0 for those that were not given."
-        )
     designs = [*experiments.values(), *(q.design for q in quantities.values() if isinstance(q, Quantity))]
     for design in designs:
         findings += [f for f in output_findings(model, design) if f not in findings] if design.times.size else []
     if designs and not findings:
+        findings += schedule_findings(model, [*experiments.values()]) if len(experiments) > 1 else []
         findings += _symbol_findings(model, designs[0])
     for name, quantity in quantities.items():
         if not isinstance(quantity, Quantity):

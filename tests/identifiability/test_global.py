@@ -671,6 +671,24 @@ def test_known_functions_of_time_are_known_inputs(name):
 
 
 @with_msolve
+def test_powers_of_a_known_weight_are_known_inputs():
+    """Allometric scaling, y(0) = 1/V and y' = -CL/V y: one value of each gives the output."""
+
+    def scaled(t, y, p, inputs):
+        weight = inputs["WT"] / 70
+        return {"y": -p["CL"] * weight**0.75 / (p["V"] * weight) * y["y"]}
+
+    def started(p, inputs):
+        return {"y": 1 / (p["V"] * inputs["WT"] / 70)}
+
+    design = Design([1.0], inputs={"WT": 60.0})
+    assert table(structural_identifiability(make("CL V", scaled, started), design=design)) == {
+        "CL": "global",
+        "V": "global",
+    }
+
+
+@with_msolve
 def test_relations_between_known_functions_are_kept():
     """sin^2 + cos^2 = 1: of three amplitudes two sums are seen, and none by itself."""
 

@@ -2,7 +2,6 @@
 
 import numpy as np
 import pandas as pd
-import pytest
 
 import uqbench as uq
 from uqbench.initial_value.machine_code import compiled
@@ -58,5 +57,3 @@ def test_a_dose_of_nothing_stands_for_one_that_was_not_given():
     short, padded = (uq.evaluate(model, theta, design).outputs["A"] for design in (two, four))
     np.testing.assert_allclose(padded, short, rtol=1e-5)
     np.testing.assert_allclose(short[1], np.exp(-0.25), rtol=1e-5)
-    with pytest.raises(uq.InputError, match="with the amount 0 for those that were not given"):
-        uq.Study("doses", model, {"two": two, "four": four})

@@ -76,7 +76,7 @@ def band(likelihood: Likelihood, posterior: xr.Dataset, key) -> xr.Dataset:
     grids = _grids([_instants(study, *each) for each in zip(thetas, designs, strict=True)])
     variables = {output: [] for output in observations.rows}
     for run, (theta, design, grid) in enumerate(zip(thetas, designs, grids, strict=True)):
-        samples = likelihood.predict(theta, _at(design, jnp.asarray(grid)), jax.random.fold_in(key, run))
+        samples = likelihood.predict_run(theta, _at(design, jnp.asarray(grid)), jax.random.fold_in(key, run), run)
         for output, values in samples.items():
             variables[output].append(np.nanquantile(np.asarray(values), QUANTILES, axis=0))
     runs = list(dict.fromkeys(zip(study.data["experiment"], study.data[study.unit_column], strict=True)))

@@ -318,6 +318,9 @@ def _variance_over_time(study, quantities, draws, runs, confidence, seed, key):
     parts, left_out = [], {}
     for name in measured:
         noise = study.model.noise[name]
+        if name not in known_of:
+            left_out[name] = f"its noise, {noise!r}, names a column of the table, known of the rows of the data only"
+            continue
         known = {of: each[:, picked] if each.shape[1] > 1 else each for of, each in known_of[name].items()}
         shape = (count, replicates, len(picked))
         ran = np.isfinite(np.asarray(outputs[name][:, picked])).reshape(shape)

@@ -5,6 +5,7 @@ A prior, a spread between cells and a measurement noise are the same object. `No
 in a noise model. Every method therefore takes `values`, a mapping from names to arrays, and broadcasts over them.
 """
 
+from .arguments import impossible_arguments as impossible_arguments
 from .base import Distribution as Distribution
 from .bounded import Beta as Beta
 from .bounded import LogUniform as LogUniform

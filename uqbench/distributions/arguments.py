@@ -6,6 +6,7 @@ number inside it that takes the place of values that are not. Values that come w
 than that error; they cannot be told apart from the edge of the domain, and `Domain.nearest` puts them there.
 """
 
+from collections.abc import Mapping
 from numbers import Real
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -118,5 +119,20 @@ def _value_findings(family: "type[Distribution]", name: str, value: object) -> l
     if isinstance(value, str):
         return [] if value else [f"{name} is an empty name; give the name of a parameter or an output, or a number"]
     if not _is_number(value):
-        return [f"{name} is a {type(value).__name__}; give a number, or the name of a parameter or an output"]
+        return [
+            f"{name} is a {type(value).__name__}; give a number, the name of a parameter or an output, or, for noise, "
+            "a formula of names as text, such as 'a + b*C'"
+        ]
     return [] if family.domains[name].holds(float(value)) else [f"{name}={value} {family.domains[name].sentence}"]
+
+
+def impossible_arguments(dist: "Distribution", values: Mapping[str, ArrayLike]) -> list[str]:
+    """Sentences about the arguments that have values outside their domains, where names have these `values`."""
+    findings = []
+    for name, value in dist.resolve(values).items():
+        value = np.ravel(value)
+        bad = value[~np.asarray(dist.domains[name].holds(value)) & ~np.isnan(value)]
+        if bad.size:
+            written = f", {dist.arguments[name]!r}," if isinstance(dist.arguments[name], str) else ""
+            findings.append(f"{name}{written} is {bad[0]:g} and {dist.domains[name].sentence}")
+    return findings

@@ -3,6 +3,7 @@
 import json
 import time
 import warnings
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -13,7 +14,7 @@ from .. import results
 from ..annotations import Values
 from ..design import Design
 from ..errors import InputError
-from ..model import Model
+from ..model import Model, as_measured
 from ..settings import is_number, seed_findings
 from ..study import Study
 from ..symbols import NoFormula, read
@@ -28,6 +29,7 @@ from .structural import BUDGET
 
 # Transfer functions of larger systems are longer than a page, and their fibres slow.
 LARGEST_LINEAR = 6
+RATE = r"\frac{d}{dt} "
 
 
 def identify(
@@ -94,8 +96,8 @@ def check_settings(*, scale: str = "log", budget: float = BUDGET, seed: int = 0)
 
 def _structure(study: Study, limit: Budget, seed: int) -> xr.Dataset:
     began = time.monotonic()
-    model, space, design = study.model, study.model.space, first_design(study)
-    equations, outputs = _equations(model, design)
+    model, space, design = as_measured(study.model, as_written=True), study.model.space, first_design(study)
+    equations, outputs = _equations(model, design, study.model.increments)
     transfer = {} if only_at_rest(study.experiments) else _transfer(model, design)
     if "symbolic" not in model.dynamics.capabilities:
         dataset = undecided(space, model.dynamics.lacks("symbolic"))
@@ -130,8 +132,11 @@ def _structure(study: Study, limit: Budget, seed: int) -> xr.Dataset:
     )
 
 
-def _equations(model: Model, design: Design) -> tuple[list[str], list[str]]:
-    """Dynamics and outputs in LaTeX; where fast states have no formula, their equations with nothing moving."""
+def _equations(model: Model, design: Design, rates: Sequence[str] = ()) -> tuple[list[str], list[str]]:
+    """Dynamics and outputs in LaTeX, of `rates` their derivative.
+
+    Where fast states have no formula, their equations with nothing moving.
+    """
     if "symbolic" not in model.dynamics.capabilities:
         return [], []
     resting = ()
@@ -141,12 +146,16 @@ def _equations(model: Model, design: Design) -> tuple[list[str], list[str]]:
         symbolic = read(model, design)
     except NoFormula:
         return [], []
-    lines = [sympy.latex(equation) for equation in symbolic.equations()]
+    observe = {name: right for name, right in symbolic.observe.items() if name not in rates}
+    lines = [sympy.latex(equation) for equation in replace(symbolic, observe=observe).equations()]
     for name in resting:
         k = symbolic.states.index(name)
         lines[k] = sympy.latex(sympy.Eq(0, symbolic.rhs[name], evaluate=False))
     starts = {len(symbolic.states) + symbolic.states.index(name) for name in resting}
-    outputs = [f"\\mathrm{{{_words(name)}}} = {sympy.latex(right)}" for name, right in symbolic.observe.items()]
+    outputs = [
+        f"{RATE if name in rates else ''}\\mathrm{{{_words(name)}}} = {sympy.latex(right)}"
+        for name, right in symbolic.observe.items()
+    ]
     return [line for k, line in enumerate(lines) if k not in starts], outputs
 
 

@@ -1,8 +1,9 @@
-"""Known functions of time as known inputs.
+"""Known functions of time and inputs as known inputs.
 
-sin(2 pi t) or exp(-t) contain nothing unknown, and each becomes an input of its own, a generic function of time. What
-is rational otherwise stays rational. A relation between several of them (squares of sine and cosine add up to one) is
-lost with that, so the rank of the exact equations has to be that of these.
+sin(2 pi t) or exp(-t) contain nothing unknown, and each becomes an input of its own, a generic function of time; so
+does WT**0.75 of a body weight, a generic number. What is rational otherwise stays rational. A relation between
+several of them (squares of sine and cosine add up to one) is lost with that, so the rank of the exact equations has
+to be that of these.
 """
 
 from dataclasses import replace
@@ -13,7 +14,10 @@ from ..symbols.program import arguments
 
 
 def as_inputs(program: Program) -> tuple[Program, tuple[str, ...]]:
-    """The program with an input in place of each known function of time, and their names."""
+    """The program with an input in place of each known function of time and inputs, and the names of those of time.
+
+    The program itself where there is none.
+    """
     known = {TIME, *program.inputs}
     roots = [*program.initial.values(), *program.rhs.values(), *program.observe.values()]
     cone = program.cone(roots)
@@ -25,7 +29,11 @@ def as_inputs(program: Program) -> tuple[Program, tuple[str, ...]]:
         symbols[position] = own.union(*(symbols[index] for index in arguments(operation)))
         inside = any(irrational[index] for index in arguments(operation))
         irrational[position] = inside or operation[0] in ("function", "power")
-    chosen = {position for position in cone if irrational[position] and TIME in symbols[position] <= known}
+    chosen = {
+        position for position in cone if irrational[position] and symbols[position] and symbols[position] <= known
+    }
+    if not chosen:
+        return program, ()
     # the largest ones only: what they are made of is not looked at any more
     seen = {index for position in cone if position not in chosen for index in arguments(program.operations[position])}
     largest = [position for position in cone if position in chosen and (position in seen or position in roots)]
@@ -36,5 +44,5 @@ def as_inputs(program: Program) -> tuple[Program, tuple[str, ...]]:
         while name in taken:
             name += "_"
         operations[position], names[position] = ("symbol", name), name
-    moving = tuple(names.values())
-    return replace(program, operations=tuple(operations), inputs=(*program.inputs, *moving)), moving
+    moving = tuple(name for position, name in names.items() if TIME in symbols[position])
+    return replace(program, operations=tuple(operations), inputs=(*program.inputs, *names.values())), moving

@@ -13,7 +13,7 @@ import numpy as np
 import xarray as xr
 
 from ..design import Design
-from ..model import Model
+from ..model import Model, as_measured
 from ..space import Space
 from ..study import Study
 from .budget import Budget
@@ -86,7 +86,7 @@ def structure_of_study(study: Study, limit: Budget, seed: int) -> xr.Dataset:
 
 def _given(study: Study, seed: int) -> Asked | None:
     """The question of the experiments as they are; None where no formula tells the steady state that they measure."""
-    model, design = study.model, first_design(study)
+    model, design = as_measured(study.model), first_design(study)
     if only_at_rest(study.experiments):
         resting, inputs = at_rest(model, study.experiments)
         return None if is_implicit(resting, inputs) else Asked.of(resting, AT_REST, design=inputs, seed=seed)

@@ -23,7 +23,7 @@ import xarray as xr
 
 from ..design import Design
 from ..errors import InputError
-from ..model import Model
+from ..model import Model, as_measured
 from ..symbols import DivisionByZero, NoFormula, Program, Recorder, Stretch, exact, trace, trace_stretches
 from .budget import Budget
 from .field import Elementary, NotAnalytic
@@ -152,6 +152,7 @@ def within(
 ) -> xr.Dataset:  # fmt: skip
     """`structural_identifiability` as a part of something longer, with the time limit that this has."""
     began, subject = time.monotonic(), _subject(model)
+    model = as_measured(model)
     has_events = bool(model.dynamics.scheduled_events)
     smooth = after_first_dose(model, design) if has_events else model
     rng = np.random.default_rng(seed)
@@ -323,7 +324,7 @@ def pose(
     start = exact(float(design.start)) if design is not None else Fraction(0)
     question = Question(program, unknowns, tuple(outputs), initial, start)
     driven_program, driven = as_inputs(written)
-    if not driven:
+    if driven_program is written:
         return question
     return replace(question, simpler=replace(question, program=driven_program.rewrite(Elementary()), driven=driven))
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,10 +12,11 @@ from jaxtyping import Array, Float, Int
 
 from ..annotations import AnyArray
 from ..design import Design
-from ..distributions import Distribution
+from ..distributions import Distribution, impossible_arguments
 from ..model import evaluate_many, over_time, simulate, simulate_stacked
 from ..space import Theta
 from ..study import Study
+from .between_rows import columns_between, interval_starts
 from .layout import each_run, lay_out, of_runs, per_run
 from .noise_groups import NoiseGroup, noise_groups
 from .protocol import Likelihood, Moments, failures
@@ -43,7 +45,7 @@ class Independent(Likelihood):
             InputError: where no output is measured.
         """
         observations = lay_out(study)
-        return cls(study, observations, noise_groups(observations.model, observations.rows))
+        return cls(study, observations, noise_groups(observations))
 
     @property
     def capabilities(self) -> frozenset[str]:
@@ -65,13 +67,39 @@ class Independent(Likelihood):
         return values
 
     def predict(self, thetas: Theta, design: Design, key: Array) -> dict[str, Float[Array, "draws times"]]:
-        model, values = self.observations.model, {}
+        model = self.observations.model
         outputs = over_time(model, evaluate_many(model, thetas, design).outputs, design)
-        known = noise_values_of_runs(model, thetas, design, outputs)
+        return self._predicted(thetas, design, key, dict.fromkeys(self.observations.rows, outputs), {})
+
+    def predict_run(
+        self, thetas: Theta, design: Design, key: Array, run: int
+    ) -> dict[str, Float[Array, "draws times"]]:
+        model, observations = self.observations.model, self.observations
+        if not (model.increments or model.columns):
+            return self.predict(thetas, design, key)
+        grid = np.asarray(design.times)
+        since = {output: interval_starts(observations, output, run, grid) for output in observations.before}
+        columns = {output: columns_between(observations, output, run, grid) for output in observations.rows}
+        times = np.unique(np.concatenate([grid, *since.values()]))
+        whole = eqx.tree_at(lambda each: each.times, design, jnp.asarray(times))
+        values = over_time(model, evaluate_many(model.accumulated, thetas, whole).outputs, whole)
+        now, outputs = np.searchsorted(times, grid), {}
+        for output in observations.rows:
+            outputs[output] = {name: each[:, now] for name, each in values.items()}
+            if output in since:
+                before = np.searchsorted(times, since[output])
+                counted = {name: values[name] for name in model.increments}
+                outputs[output] |= {name: each[:, now] - each[:, before] for name, each in counted.items()}
+        return self._predicted(thetas, design, key, outputs, columns)
+
+    def _predicted(self, thetas, design: Design, key, outputs_of: Mapping, columns) -> dict[str, Array]:
+        """Draws of each measured output given, for each of them, all outputs `(draws, times)`."""
+        model, values = self.observations.model, {}
         for output in self.observations.rows:
             key, now = jax.random.split(key)
-            probability = stratified(now, len(outputs[output]))
-            samples = _quantiles(model.noise[output], probability[:, None], known[output])
+            outputs = outputs_of[output]
+            known = noise_values_of_runs(model, thetas, design, outputs, columns)[output]
+            samples = _quantiles(model.noise[output], stratified(now, len(outputs[output]))[:, None], known)
             values[output] = jnp.where(jnp.isfinite(outputs[output]), samples, jnp.nan)
         return values
 
@@ -97,18 +125,19 @@ class Independent(Likelihood):
         return moments_of_rows(self.observations, mean, variance)
 
     def results(self, theta: Theta, key=None) -> Int[Array, " runs"]:
-        run = partial(simulate, self.observations.model, method=self.observations.plan)
+        run = partial(simulate, self.observations.model.accumulated, method=self.observations.plan)
         return each_run(self.observations, theta, run).result
 
     def density_findings(self, theta: Theta, key=None) -> list[str]:
-        codes, terms = _results_and_terms(self, theta)
+        codes, terms, known = _results_and_terms(self, theta)
         findings = failures(self.study, codes)
         for output, each in terms.items():
             bad = np.flatnonzero(~np.isfinite(np.asarray(each)))
             if len(bad) and not np.any(codes):
                 first, noise = self.observations.rows[output].value[bad[0]], self.observations.model.noise[output]
                 findings.append(
-                    f"{len(bad)} values of {output!r} (the first is {first:g}) have no density under {noise!r}; "
+                    f"{len(bad)} values of {output!r} (the first is {first:g}) have no density under {noise!r}"
+                    f"{''.join(f', whose {each}' for each in impossible_arguments(noise, known[output]))}; "
                     "change the noise, the prior or the data."
                 )
         return findings
@@ -122,7 +151,7 @@ class Independent(Likelihood):
         codes, slopes = (jax.tree.map(np.asarray, each) for each in _results_and_slopes(self, theta))
         findings = failures(self.study, codes)
         for output, (run, when, _) in self.observations.rows.items():
-            named = [other for other in self.observations.model.noise[output].names if other in slopes]
+            named = [other for other in self.observations.model.noise_names(output) if other in slopes]
             for name in self.observations.active:
                 rows = np.stack([slopes[other][name][run, when] for other in named])
                 lost = ~np.all(np.isfinite(rows), axis=0) & (codes[run] == 0)
@@ -151,8 +180,8 @@ class Independent(Likelihood):
 
     def _evaluated(self, theta: Theta) -> list[tuple[dict[str, Array], Array]]:
         """For each group what its noise refers to, name -> `(rows,)`, and whether the solves succeeded; see `known`."""
-        model, observations = self.observations.model, self.observations
-        run = partial(simulate_stacked, model, method=observations.plan, active=observations.active)
+        observations, model = self.observations, self.observations.model
+        run = partial(simulate_stacked, model.accumulated, method=observations.plan, active=observations.active)
         values = each_run(observations, theta, run)
         ok = jnp.all(jnp.isfinite(values), axis=(1, 2))
         safe, errors = jnp.where(ok[:, None, None], values, 1.0), None
@@ -160,7 +189,7 @@ class Independent(Likelihood):
             errors = each_run(observations, theta, partial(stacked_errors, model, names=model.series), safe)
         found = []
         for group in self.groups:
-            known = {name: safe[group.run, group.when, index] for name, index in group.outputs.items()}
+            known = {name: self._series(group, safe, slice(None), index) for name, index in group.outputs.items()}
             for name, (parameters, index) in group.parameters.items():
                 columns = [jnp.asarray(theta[parameter], float) for parameter in parameters]
                 if any(jnp.ndim(column) for column in columns):
@@ -168,9 +197,47 @@ class Independent(Likelihood):
                 else:
                     known[name] = jnp.stack(columns)[index]
             known |= {name: jnp.asarray(numbers) for name, numbers in group.constants.items()}
-            uncertain = {name: errors[group.run, group.outputs[name]] for name in group.bounded}
+            uncertain = {
+                name: errors[group.run, group.outputs[name]] for name in group.bounded if name in group.outputs
+            }
+            for name in group.formulas:
+                known[name], error = self._formula(group, name, theta, safe, errors)
+                uncertain |= {name: error} if name in group.bounded else {}
             found.append((group.noise.moved_inside(known, uncertain), ok[group.run]))
         return found
+
+    def _series(self, group: NoiseGroup, values: Array, rows: slice, index: np.ndarray) -> Float[Array, " rows"]:
+        """Values of the `series` of these indices at rows of a group; of increments, since the time before."""
+        run, when, model = group.run[rows], group.when[rows], self.observations.model
+        counted = np.isin(model.series, model.increments)[index]
+        found = values[run, when, index]
+        if not counted.any():
+            return found
+        of = [
+            self.observations.before.get(output, np.zeros(part.stop - part.start, int))
+            for output, part in group.rows.items()
+        ]
+        return found - jnp.where(counted, values[run, np.concatenate(of)[rows], index], 0.0)
+
+    def _formula(self, group: NoiseGroup, name: str, theta: Theta, values: Array, errors) -> tuple[Array, Array]:
+        """An argument of the noise that is a formula, and its error, at each row of a group."""
+        observations, model, found = self.observations, self.observations.model, []
+        for output, expression in group.formulas[name].items():
+            rows = group.rows[output]
+            run, known, uncertain = group.run[rows], {}, {}
+            for each in expression.names:
+                if each in model.series:
+                    index = np.full(len(run), model.series.index(each))
+                    known[each] = self._series(group, values, rows, index)
+                    uncertain |= {} if errors is None else {each: errors[run, index]}
+                elif each in model.columns:
+                    known[each] = observations.columns[output][each]
+                else:
+                    known[each] = of_runs(observations, jnp.asarray(theta[each], float))[run]
+            both = expression.with_error(known, uncertain)
+            found.append([jnp.broadcast_to(part, run.shape) for part in both])
+        value, error = (jnp.concatenate(parts) for parts in zip(*found, strict=True))
+        return value, error
 
     def _log_densities(self, theta: Theta, values: Mapping[str, AnyArray] | None = None) -> list[Float[Array, " rows"]]:
         """Log density of each row of each group."""
@@ -210,14 +277,15 @@ def _quantiles(noise: Distribution, probability: Array, known: dict[str, Array])
 
 
 @partial(jax.jit, static_argnames="likelihood")
-def _results_and_terms(likelihood: Independent, theta: Theta) -> tuple[Array, dict[str, Array]]:
-    return likelihood.results(theta), likelihood.pointwise(theta)
+def _results_and_terms(likelihood: Independent, theta: Theta) -> tuple[Array, dict[str, Array], dict]:
+    known = {output: values for output, (values, _) in likelihood.known(theta).items()}
+    return likelihood.results(theta), likelihood.pointwise(theta), known
 
 
 @partial(jax.jit, static_argnames="likelihood")
 def _results_and_slopes(likelihood: Independent, theta: Theta):
     """Result code of each run `(runs,)`, and output -> active parameter -> slope `(runs, times)` as solved for."""
-    model, observations = likelihood.observations.model, likelihood.observations
+    model, observations = likelihood.observations.model.accumulated, likelihood.observations
 
     def one(theta, design):
         def outputs(moving):

@@ -14,7 +14,7 @@ import pandas as pd
 
 from ..design import Design
 from ..errors import InputError
-from ..model import Model, method_for
+from ..model import Model, method_for, with_equal_schedules
 from ..space import Theta
 from ..study import Study
 
@@ -39,12 +39,16 @@ class Observations:
 
     Args:
         model: that of the study with the outputs that the measurements need: another that is not finite fails no run.
-        design: stacked, times `(runs, times)` padded by repeating the last one.
+        design: stacked, times `(runs, times)` padded by repeating the last one, schedules of doses by doses that never
+            happen. Where something is measured as an increment the first time is the start.
         unit: `(runs,)` index of each run's unit.
         units: how many there are.
         rows: output -> its measurements.
         plan: of the solves, made on the host before a likelihood is traced, see `System.plan`.
         active: the parameters that a run depends on.
+        columns: output -> column of the table that its noise names -> value at each of its rows, `(rows,)`.
+        before: output -> index of the time of each row's last observation before, that of the start for the first
+            ones, `(rows,)`; of the outputs that are increments or whose noise names one.
     """
 
     model: Model
@@ -54,6 +58,8 @@ class Observations:
     rows: dict[str, Rows]
     plan: str
     active: tuple[str, ...]
+    columns: dict[str, dict[str, np.ndarray]]
+    before: dict[str, np.ndarray]
 
 
 def lay_out(study: Study) -> Observations:
@@ -71,24 +77,42 @@ def lay_out(study: Study) -> Observations:
     pairs = list(dict.fromkeys(zip(data["experiment"], data[study.unit_column], strict=True)))
     run_of = {pair: index for index, pair in enumerate(pairs)}
     run = np.array([run_of[pair] for pair in zip(data["experiment"], data[study.unit_column], strict=True)])
+    model = study.model.only(tuple(pd.unique(data["output"])))
+    given = [study.experiments[experiment] for experiment, _ in pairs]
     times = [np.unique(data["time"][run == index]) for index in range(len(pairs))]
+    if model.increments:
+        times = [np.union1d(float(design.start), row) for design, row in zip(given, times, strict=True)]
     longest = max(len(row) for row in times)
     padded = np.stack([np.append(row, np.full(longest - len(row), row[-1])) for row in times])
     when = np.array([np.searchsorted(times[r], t) for r, t in zip(run, data["time"], strict=True)])
-    designs = [study.experiments[experiment].at(row) for (experiment, _), row in zip(pairs, padded, strict=True)]
-    rows = {}
+    designs = [design.at(row) for design, row in zip(given, padded, strict=True)]
+    designs = with_equal_schedules(model, designs)
+    rows, columns, before = {}, {}, {}
     for output in pd.unique(data["output"]):
         of = np.asarray(data["output"] == output)
         rows[output] = Rows(run[of], when[of], data["value"].to_numpy()[of])
+        named = model.noise_names(output) if output in model.noise else ()
+        columns[output] = {name: data[name].to_numpy(float)[of] for name in named if name in model.columns}
+        if set(model.increments) & {output, *named}:
+            before[output] = _before(run[of], when[of])
     # one that is followed to rest makes all of a batch be followed there, or they would be of different kinds
     kind = jax.tree.structure(max(designs, key=lambda design: design.settles))
     designs = [jax.tree.unflatten(kind, jax.tree.leaves(design)) for design in designs]
     stacked = jax.tree.map(lambda *leaves: jnp.stack(leaves), *designs)
     index = np.array([units[unit] for _, unit in pairs])
     # the longest span decides, so that no run of the batch is too stiff for its method
-    model = study.model.only(tuple(rows))
     plan, active = method_for(model, stacked), model.dynamics.parameters_used(model, designs[0])
-    return Observations(model, stacked, index, len(units), rows, plan, active)
+    return Observations(model, stacked, index, len(units), rows, plan, active, columns, before)
+
+
+def _before(run: np.ndarray, when: np.ndarray) -> np.ndarray:
+    """For each row of an output the index of the largest time before it in the same run; 0, the start, if none is."""
+    found = np.zeros(len(when), int)
+    for each in np.unique(run):
+        of = run == each
+        seen = np.unique(np.append(0, when[of]))
+        found[of] = seen[np.maximum(np.searchsorted(seen, when[of]) - 1, 0)]
+    return found
 
 
 def per_run(observations: Observations, theta: Theta) -> Theta:

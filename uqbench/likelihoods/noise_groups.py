@@ -4,14 +4,15 @@ The number of operations that are traced and compiled, and with it the time that
 the number of outputs.
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from ..distributions import Distribution
+from ..distributions.expressions import Expression
 from ..model import Model
-from .layout import Rows
+from .layout import Observations
 
 
 class NoiseGroup(NamedTuple):
@@ -25,8 +26,9 @@ class NoiseGroup(NamedTuple):
         run, when, value: of each row, `(rows,)`.
         outputs: name -> index of the output that it stands for at each row, `(rows,)`.
         parameters: name -> parameters, and the index among them at each row, `(rows,)`.
-        constants: name -> numbers, `(rows,)`.
-        bounded: those of `outputs` whose domain has an edge.
+        constants: name -> numbers, `(rows,)`: those of columns of the table, too.
+        formulas: name -> output -> the formula of its noise.
+        bounded: those of `outputs` and `formulas` whose domain has an edge.
     """
 
     noise: Distribution
@@ -38,11 +40,13 @@ class NoiseGroup(NamedTuple):
     outputs: dict[str, np.ndarray]
     parameters: dict[str, tuple[tuple[str, ...], np.ndarray]]
     constants: dict[str, np.ndarray]
+    formulas: dict[str, dict[str, Expression]]
     bounded: tuple[str, ...]
 
 
-def noise_groups(model: Model, rows: Mapping[str, Rows]) -> tuple[NoiseGroup, ...]:
+def noise_groups(observations: Observations) -> tuple[NoiseGroup, ...]:
     """The rows of a table, by output, in groups that are evaluated at once; built on the host."""
+    model, rows = observations.model, observations.rows
     members: dict[tuple, list[str]] = {}
     for output in rows:
         noise = model.noise[output]
@@ -53,16 +57,19 @@ def noise_groups(model: Model, rows: Mapping[str, Rows]) -> tuple[NoiseGroup, ..
             for argument, value in noise.arguments.items()
         )
         members.setdefault((type(noise), kinds), []).append(output)
-    return tuple(_noise_group(model, {output: rows[output] for output in outputs}) for outputs in members.values())
+    return tuple(_noise_group(observations, outputs) for outputs in members.values())
 
 
 def _kind(model: Model, argument: float | str) -> str:
     if not isinstance(argument, str):
         return "number"
-    return "output" if argument in model.units else "parameter"
+    if argument in model.noise_expressions:
+        return "formula"
+    return "output" if argument in model.units else "column" if argument in model.columns else "parameter"
 
 
-def _noise_group(model: Model, members: Mapping[str, Rows]) -> NoiseGroup:
+def _noise_group(observations: Observations, outputs_of: Sequence[str]) -> NoiseGroup:
+    model, members = observations.model, {output: observations.rows[output] for output in outputs_of}
     run, when, value = (np.concatenate(parts) for parts in zip(*members.values(), strict=True))
     lengths = [len(rows.run) for rows in members.values()]
     ends = np.cumsum(lengths)
@@ -70,7 +77,7 @@ def _noise_group(model: Model, members: Mapping[str, Rows]) -> NoiseGroup:
     noises = [model.noise[name] for name in members]
     first, domains = noises[0].arguments, noises[0].domains
     arguments: dict[str, float | str] = {}
-    outputs, parameters, constants, bounded = {}, {}, {}, []
+    outputs, parameters, constants, formulas, bounded = {}, {}, {}, {}, []
     position = {name: index for index, name in enumerate(model.series)}
     for argument, given in first.items():
         values, kind = [noise.arguments[argument] for noise in noises], _kind(model, given)
@@ -86,6 +93,14 @@ def _noise_group(model: Model, members: Mapping[str, Rows]) -> NoiseGroup:
         if kind == "output":
             outputs[name] = np.repeat([position[value] for value in values], lengths)
             bounded += [name] if has_edge and name not in bounded else []
+        elif kind == "formula":
+            formulas[name] = {
+                member: model.noise_expressions[text] for member, text in zip(members, values, strict=True)
+            }
+            bounded += [name] if has_edge and name not in bounded else []
+        elif kind == "column":
+            columns = [observations.columns[member][column] for member, column in zip(members, values, strict=True)]
+            constants[name] = np.concatenate(columns)
         else:
             distinct = list(dict.fromkeys(values))
             parameters[name] = tuple(distinct), np.repeat([distinct.index(value) for value in values], lengths)
@@ -95,4 +110,4 @@ def _noise_group(model: Model, members: Mapping[str, Rows]) -> NoiseGroup:
         for member, noise in zip(members, noises, strict=True)
     }
     shared = type(noises[0])(**arguments)
-    return NoiseGroup(shared, aliases, rows, run, when, value, outputs, parameters, constants, tuple(bounded))
+    return NoiseGroup(shared, aliases, rows, run, when, value, outputs, parameters, constants, formulas, tuple(bounded))

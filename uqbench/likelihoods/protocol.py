@@ -125,6 +125,17 @@ class Likelihood(Capable):
         """
         raise NotImplementedError
 
+    def predict_run(
+        self, thetas: Theta, design: Design, key: Array, run: int
+    ) -> dict[str, Float[Array, "draws times"]]:
+        """The same at other times of a run of the data, where what belongs to its rows counts.
+
+        Args:
+            design: that of the run, at other times.
+            run: which of the runs of `observations`.
+        """
+        return self.predict(thetas, design, key)
+
     def information(self, place: Callable[[Array], Theta], x: Float[Array, " k"]) -> Float[Array, "units k k"]:
         """Fisher information of each unit's data on coordinates of its parameters (capability "information").
 

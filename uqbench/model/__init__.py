@@ -7,6 +7,8 @@ from .description import Model as Model
 from .digest import content as content
 from .digest import digest as digest
 from .findings import output_findings as output_findings
+from .measurements import as_measured as as_measured
+from .measurements import noise_values_of as noise_values_of
 from .running import evaluate as evaluate
 from .running import evaluate_many as evaluate_many
 from .running import method_for as method_for
@@ -14,3 +16,5 @@ from .running import over_time as over_time
 from .running import simulate as simulate
 from .running import simulate_stacked as simulate_stacked
 from .running import with_sensitivities as with_sensitivities
+from .schedules import schedule_findings as schedule_findings
+from .schedules import with_equal_schedules as with_equal_schedules

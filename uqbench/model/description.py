@@ -10,6 +10,7 @@ import jax.numpy as jnp
 
 from ..design import Design
 from ..distributions import Distribution
+from ..distributions.expressions import Expression
 from ..errors import InputError, nearest
 from ..initial_value.array_states import Arrays, ObserveArrays, in_scalars, observe_arrays, state_shapes
 from ..names import BAND, DRAWS, MEASUREMENT, variable_findings
@@ -19,6 +20,7 @@ from ..systems import Simulator, System, system_of
 from ..systems.reduced import quasi_steady_state, split_states
 from ..units import unit_finding
 from .findings import output_shapes
+from .measurements import noise_expressions, noise_findings
 
 # Axes of an output of which nothing else is said.
 SERIES = ("time",)
@@ -38,13 +40,17 @@ class Model:
             these names: `observe(y, p, t)`, `observe(y, p, inputs)`, `observe(y, p, t, inputs)`. None: the dynamics
             give the outputs themselves, as a simulator does.
         units: output -> unit; its keys are the outputs.
-        noise: output -> distribution of a measurement, whose arguments are numbers, parameters or outputs; outputs
-            without an entry are not measured.
+        noise: output -> distribution of a measurement, whose arguments are numbers, names of parameters, outputs or
+            `columns`, or formulas of these, `Normal("C", "a + b*C")`; outputs without an entry are not measured.
         name: for reports.
         gradient: "exact", "statistical", "surrogate" or "none", printed with every model.
         time_unit: unit of the times in designs and data.
         dims: output -> names of its axes where it is not one number at each time, ("time",): () is one number for the
             whole run, ("time", "x") a row at each time. What is measured is ("time",) or ().
+        increments: outputs that grow with time, of which each value is the increment since the time before, in a
+            design or among the data of that output; the first one since the start. New cases in a week are those of
+            `observe` returning all cases so far.
+        columns: name -> unit of columns of the table of data that noise may name, such as a known standard error.
 
     Raises:
         InputError: with every unit that does not parse, every name that does not exist or cannot be stored.
@@ -59,9 +65,13 @@ class Model:
     gradient: str = "exact"
     time_unit: str = ""
     dims: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    increments: Sequence[str] = ()
+    columns: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self):
         system_of(self.system)  # or says what is wrong with it
+        increments = (self.increments,) if isinstance(self.increments, str) else tuple(self.increments)
+        object.__setattr__(self, "increments", increments)
         if not isinstance(self.units, Mapping) or not self.units:
             raise InputError(
                 f"model {self.name!r}" if self.name else "model",
@@ -72,17 +82,7 @@ class Model:
             )
         findings = [f"output {name!r}: {f}" for name, unit in self.units.items() if (f := unit_finding(unit))]
         findings += [f"time: {f}" for f in [unit_finding(self.time_unit)] if f]
-        known = (*self.space.names, *self.units)
-        for output, distribution in self.noise.items():
-            if output not in self.units:
-                findings.append(f"noise is given for {output!r}, which has no unit; {nearest(output, [*self.units])}")
-            if not set(distribution.names) & set(self.units):
-                findings.append(f"the noise of {output!r} names no output, so the data would not depend on the model.")
-            findings += [
-                f"the noise of {output!r} names {other!r}, neither a parameter nor an output; {nearest(other, known)}"
-                for other in distribution.names
-                if other not in known
-            ]
+        findings += noise_findings(self)
         findings += [f"{name!r} is both a parameter and an output." for name in self.units if name in self.space]
         findings += variable_findings("an output", self.units, (*DRAWS, *BAND))
         findings += [
@@ -113,6 +113,8 @@ class Model:
         time_unit: str = "",
         results: Mapping[int, str] | None = None,
         dims: Mapping[str, tuple[str, ...]] | None = None,
+        increments: Sequence[str] = (),
+        columns: Mapping[str, str] = MappingProxyType({}),
     ) -> "Model":
         """A model from any JAX function `simulate(theta, design, key)` -> dict of outputs.
 
@@ -122,7 +124,7 @@ class Model:
         state, a fold or a cycle, or one of its own from 100 on, whose sentence is in `results`.
         """
         system = Simulator(simulate, stochastic, results or {})
-        return cls(space, system, None, units, noise or {}, name, gradient, time_unit, dims or {})
+        return cls(space, system, None, units, noise or {}, name, gradient, time_unit, dims or {}, increments, columns)
 
     def reparametrised(self, combinations: Mapping[str, str], **settings) -> "Model":
         """The same outputs from combinations of parameters that can be known.
@@ -185,7 +187,7 @@ class Model:
             >>> model.only(model.outputs) is model
             True
         """
-        asked = {*outputs, *(name for output in outputs if output in self.noise for name in self.noise[output].names)}
+        asked = {*outputs, *(name for output in outputs if output in self.noise for name in self.noise_names(output))}
         kept = tuple(name for name in self.outputs if name in asked)
         if kept == self.outputs or (self.observe is None and not isinstance(self.system, Simulator)):
             return self
@@ -205,6 +207,22 @@ class Model:
     def outputs(self) -> tuple[str, ...]:
         """Names of the outputs, in the order of `units`."""
         return tuple(self.units)
+
+    @property
+    def noise_expressions(self) -> dict[str, Expression]:
+        """Text -> formula, of the arguments of the noise that are formulas of names."""
+        return noise_expressions(self)
+
+    def noise_names(self, output: str) -> tuple[str, ...]:
+        """Parameters, outputs and columns that the noise of an output depends on, those in formulas too."""
+        formulas = self.noise_expressions
+        names = [formulas[name].names if name in formulas else (name,) for name in self.noise[output].names]
+        return tuple(dict.fromkeys(name for each in names for name in each))
+
+    @property
+    def accumulated(self) -> "Model":
+        """The same outputs without `increments`: what is counted since the start."""
+        return _accumulated(self) if self.increments else self
 
     @property
     def output_dims(self) -> dict[str, tuple[str, ...]]:
@@ -279,8 +297,16 @@ def _with_outputs(model: Model, names: tuple[str, ...]) -> Model:
         return {name: given[name] for name in names if name in given}
 
     units, noise, dims = some(model.units), some(model.noise), some(model.dims)
+    increments = tuple(name for name in model.increments if name in names)
+    named = {name for each in noise for name in model.noise_names(each)}
+    columns = {name: unit for name, unit in model.columns.items() if name in named}
     if isinstance(model.observe, ObserveArrays):
         observe: Callable = replace(model.observe, function=_Some(model.observe.function, names))
     else:
         observe = _Some(model.observe, names)
-    return replace(model, observe=observe, units=units, noise=noise, dims=dims)
+    return replace(model, observe=observe, units=units, noise=noise, dims=dims, increments=increments, columns=columns)
+
+
+@lru_cache(maxsize=64)
+def _accumulated(model: Model) -> Model:
+    return replace(model, increments=())

@@ -26,6 +26,9 @@ def digest(model: Model, design: Design) -> str:
         hasher.update(f"{text}\n".encode())
     if model.dims:
         hasher.update(f"{sorted(model.dims.items())}\n".encode())
+    for name, also in (("increments", sorted(model.increments)), ("columns", sorted(model.columns))):
+        if also:
+            hasher.update(f"{name} {also}\n".encode())
     for text in functions.settings:
         hasher.update(f"{text}\n".encode())
     for name, (call, more) in functions.calls.items():

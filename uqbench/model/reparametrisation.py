@@ -26,6 +26,7 @@ from ..errors import InputError, nearest
 from ..space import Parameter, Space, Theta, aleatory, epistemic, fixed
 from ..symbols import read
 from .findings import output_findings
+from .measurements import noise_values_of
 from .running import evaluate_many, over_time
 
 if TYPE_CHECKING:
@@ -310,7 +311,11 @@ def _translated(model: "Model", space: Space, formulas: Formulas, solved) -> "Mo
     for output, dist in model.noise.items():
         arguments = {}
         for argument, value in dist.arguments.items():
-            if value in renamed or value in held:
+            if value in model.noise_expressions:
+                formula = model.noise_expressions[value]
+                extra |= {name: None for name in formula.names if name in set(solved) - set(renamed) - set(held)}
+                value = formula.renamed({**renamed, **held}).text
+            elif value in renamed or value in held:
                 value = renamed.get(value, held.get(value))
             elif value in solved:
                 extra[value] = None
@@ -350,12 +355,11 @@ def _compare(subject: str, old: "Model", new: "Model", expressions, design: Desi
         if change > tolerance:
             findings.append(f"the output {output!r}")
     for output, dist in old.noise.items():
-        known = (
-            {name: value[both][:, None] for name, value in values.items()}
-            | {name: value[both] for name, value in over_time(m, run.outputs, design).items()}
-            for m, values, run in ((old, theta, first), (new, other, second))
-        )
-        arguments = [m.noise[output].resolve(values) for m, values in zip((old, new), known, strict=True)]
+        arguments = []
+        for m, values, run in ((old, theta, first), (new, other, second)):
+            known = {name: value[both][:, None] for name, value in values.items()}
+            known |= {name: value[both] for name, value in over_time(m, run.outputs, design).items()}
+            arguments.append(m.noise[output].resolve(noise_values_of(m, known)))
         change = max(_change(arguments[0][name], arguments[1][name]) for name in dist.arguments)
         if change > tolerance:
             findings.append(f"the noise of {output!r}")

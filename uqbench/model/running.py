@@ -21,6 +21,7 @@ from ..errors import InputError, Result
 from ..systems import Outcome, Run
 from ..systems.protocol import from_columns, in_columns
 from .findings import output_findings
+from .increments import column_names, from_start, increments_of, increments_of_columns
 
 if TYPE_CHECKING:
     from .description import Model
@@ -45,6 +46,10 @@ def simulate(
         reverse: differentiable in reverse mode alone, at a price that does not grow with the parameters.
         sharper: factor of the tolerances where the solver in JAX has to serve.
     """
+    if model.increments:
+        more = {"method": method, "reverse": reverse, "sharper": sharper}
+        run = simulate(model.accumulated, theta, from_start(design), key, **more)
+        return Run(increments_of(model, run.outputs), run.result, run.steps, run.implicit_steps)
     return model.dynamics.run(model, theta, design, key, method, reverse=reverse, sharper=sharper)
 
 
@@ -132,6 +137,9 @@ def simulate_stacked(
 
     Many outputs cost no more operations than one, which a likelihood of many would have to trace and compile.
     """
+    if model.increments:
+        stacked = simulate_stacked(model.accumulated, theta, from_start(design), method, active)
+        return increments_of_columns(model, model.series, stacked)
     stacked = model.dynamics.stacked(model, theta, design, method)
     if stacked is not None and len(model.series) == len(model.outputs):
         return stacked[0]
@@ -167,6 +175,9 @@ def _run_packed(model, values, design, key, method):
 
 def _packed(model: "Model", theta: Values, design: Design, key, method: str) -> tuple[Array, Outcome]:
     """Outputs `(times, columns)` in the order of the model, to be taken apart on the host, and how the solve went."""
+    if model.increments:
+        values, ran = _packed(model.accumulated, theta, from_start(design), key, method)
+        return increments_of_columns(model, column_names(model, design), values), ran
     stacked = model.dynamics.stacked(model, theta, design, method)
     if stacked is not None:
         return stacked
@@ -181,6 +192,10 @@ def _unpack(model: "Model", design: Design, values, ran: Outcome) -> Run:
 @partial(jax.jit, static_argnames=("model", "method", "shared"))
 def _run_many(model, values, design, keys, method, shared):
     thetas = dict(zip(model.space.names, values.T, strict=True))
+    if model.increments:
+        start = from_start(design)
+        values, ran = model.dynamics.run_many(model.accumulated, thetas, start, keys, method, shared)
+        return increments_of_columns(model, column_names(model, design), values), ran
     return model.dynamics.run_many(model, thetas, design, keys, method, shared)
 
 
