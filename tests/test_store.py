@@ -420,19 +420,26 @@ def check_store(folder, seed, said):
 @pytest.mark.slow
 @pytest.mark.parametrize("which", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
 def test_processes_stopped_at_random_moments_lose_no_finished_verb(tmp_path, which):
-    began = time.monotonic()
-    said, _ = started(tmp_path, 0).communicate()
-    whole = time.monotonic() - began
-    check_store(tmp_path, 0, said)
+    """In each stretch between what a run says: while it starts and identifies, calibrates, decomposes, and reports."""
+    first = started(tmp_path, 0)
+    moments, lines = [time.monotonic()], []
+    for line in first.stdout:
+        moments.append(time.monotonic())
+        lines.append(line)
+    assert [line.partition(":")[0] for line in lines] == ["identify", "calibrate", "decompose", "report"]
+    first.communicate()
+    check_store(tmp_path, 0, "".join(lines))
     random = np.random.default_rng(which)
-    for seed in range(1, 5):
+    for stretch, seconds in enumerate(np.diff(moments)):
+        seed = stretch + 1
         process = started(tmp_path, seed)
+        said = "".join(process.stdout.readline() for _ in range(stretch))
         try:
-            said, errors = process.communicate(timeout=random.uniform(0.1, 1.0) * whole)
+            process.wait(timeout=random.uniform(0.05, 0.95) * seconds)
         except subprocess.TimeoutExpired:
             process.send_signal(which)
-            said, errors = process.communicate(timeout=120)
-        check_store(tmp_path, seed, said)
+        more, errors = process.communicate(timeout=120)
+        check_store(tmp_path, seed, said + more)
         assert process.returncode in (0, -which, 128 + which)
         assert "Traceback" not in errors
 

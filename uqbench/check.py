@@ -10,7 +10,7 @@ import numpy as np
 
 from .design import Design
 from .distributions import impossible_arguments
-from .errors import InputError, SeparationWarning
+from .errors import InputError, Result, SeparationWarning
 from .model import Model, evaluate, evaluate_many, noise_values_of, output_findings, over_time, running
 
 PRIOR_DRAWS = 32
@@ -35,6 +35,8 @@ class Check:
         solver: "native engine", or "JAX" and why the functions have no kernels; empty without a system.
         jumps: sentences about the jumps that were found in the right-hand side without being named.
         unread: why the equations cannot be read as symbols.
+        without_value: outputs that are not measured and have no finite value in some run from the prior or at its
+            medians; such a run has not failed.
         separation: why the time scales of a reduced model are not far enough apart at the medians; empty where they
             are, or where nothing is reduced.
     """
@@ -49,6 +51,7 @@ class Check:
     solver: str = ""
     jumps: tuple[str, ...] = ()
     unread: tuple[str, ...] = ()
+    without_value: tuple[str, ...] = ()
     separation: str = ""
 
     def __str__(self) -> str:
@@ -62,6 +65,10 @@ class Check:
             *([f"  solved by: {self.solver}"] if self.solver else []),
             *([f"  jumps found in the right-hand side: {len(self.jumps)}"] if self.jumps else []),
             *_first(self.jumps),
+            *(
+                [f"  not measured, without a value in places: {', '.join(self.without_value)}"]
+                * any(self.without_value)
+            ),
             *([f"  time scales: {self.separation}"] if self.separation else []),
         ]
         return "\n".join(lines)
@@ -110,18 +117,22 @@ def check_model(model: Model, design: Design | None = None, *, seed: int = 0) ->
     thetas = model.space.sample(key, (PRIOR_DRAWS,))
     keys = jax.random.split(key, PRIOR_DRAWS)
     runs = evaluate_many(model, thetas, design, keys)
-    codes = np.asarray(runs.result)
+    codes = _codes(model, runs)
     reasons = tuple(f"{count} times: {reason}" for reason, count in model.dynamics.failures(codes).items())
     nominal = evaluate(model, model.space.nominal(), design, key)
-    if int(nominal.result):
-        findings.append(f"the run at the prior medians failed: {model.dynamics.sentence(nominal.result)}")
+    failure = int(_codes(model, nominal))
+    if failure:
+        findings.append(f"the run at the prior medians failed: {model.dynamics.sentence(failure)}")
     if np.all(codes):
         findings.append(f"every run from the prior failed: {'; '.join(reasons)}")
-    if not int(nominal.result):
+    if not failure:
         findings += _noise_findings(model, over_time(model, nominal.outputs, design))
     gradient_error = float("nan")
-    if model.gradient in ("exact", "surrogate") and not int(nominal.result):
-        gradient_error, finding = _gradient_error(model, design, key)
+    solved = [name for name in _unmeasured(model) if _sound(nominal, name)]
+    without = [name for name in _unmeasured(model) if name not in solved or not _sound(runs, name)[codes == 0].all()]
+    if model.gradient in ("exact", "surrogate") and not failure:
+        asked = [name for name in model.outputs if name not in _unmeasured(model) or name in solved]
+        gradient_error, finding = _gradient_error(model.only(asked), design, key)
         if finding:
             findings.append(finding)
     symbol_error, unread = float("nan"), []
@@ -141,8 +152,28 @@ def check_model(model: Model, design: Design | None = None, *, seed: int = 0) ->
     failed = int(np.sum(codes != 0))
     return Check(
         model.name, model.gradient, gradient_error, symbol_error, failed, PRIOR_DRAWS, reasons, solver, jumps,
-        tuple(unread), _separation(model, design),
+        tuple(unread), tuple(without), _separation(model, design),
     )  # fmt: skip
+
+
+def _unmeasured(model: Model) -> tuple[str, ...]:
+    """The outputs that no data can be of and no noise refers to; none where nothing is measured, as all count then."""
+    asked = {*model.measured, *(name for output in model.noise for name in model.noise_names(output))}
+    return tuple(name for name in model.outputs if model.measured and name not in asked)
+
+
+def _sound(run, name: str) -> np.ndarray:
+    """Whether an output of each run `(run.result.shape)` is a number at all times."""
+    values = np.isfinite(np.asarray(run.outputs[name]))
+    return values.reshape(*np.shape(run.result), -1).all(axis=-1)
+
+
+def _codes(model: Model, run) -> np.ndarray:
+    """Result codes of one or many runs; one in which only outputs that are not measured have no value is sound."""
+    codes = np.asarray(run.result)
+    asked = [name for name in model.outputs if name not in _unmeasured(model)]
+    sound = np.all([_sound(run, name) for name in asked], axis=0)
+    return np.where((codes == Result.OUTPUT_NOT_FINITE) & sound, Result.SUCCESS, codes).astype(int)
 
 
 def _inputs(model: Model) -> tuple[str, ...]:
@@ -204,20 +235,27 @@ def _gradient_error(model: Model, design: Design, key) -> tuple[float, str]:
 
     def outputs(free):
         run = evaluate(model, {**theta, **free}, design, key, mode="forward")
-        return run.outputs, run.result
+        return run.outputs, run
 
-    derivative, result = jax.jit(jax.jacfwd(outputs, has_aux=True))(free)
-    if int(result):
+    derivative, run = jax.jit(jax.jacfwd(outputs, has_aux=True))(free)
+    if int(run.result) == Result.NOT_DIFFERENTIABLE and (more := _unmeasured(model)):
+        # whose slope that is cannot be told; nobody differentiates what is not measured
+        return _gradient_error(model.only([name for name in model.outputs if name not in more]), design, key)
+    if result := int(_codes(model, run)):
         return float("nan"), f"the derivative at the prior medians failed: {model.dynamics.sentence(result)}"
+    # no code tells of a simulator's derivative
+    more = [
+        name for name in _unmeasured(model) if not all(np.isfinite(slope).all() for slope in derivative[name].values())
+    ]
     errors = {}
     for name, value in free.items():
         # the truncation error of a central difference and the error of the solve balance near here
         step = 3e-4 * max(abs(float(value)), 1e-8)
-        (up, result_up), (down, result_down) = (outputs({**free, name: value + sign * step}) for sign in (1, -1))
-        if result := int(result_up) or int(result_down):
+        (up, run_up), (down, run_down) = (outputs({**free, name: value + sign * step}) for sign in (1, -1))
+        if result := int(_codes(model, run_up)) or int(_codes(model, run_down)):
             reason = model.dynamics.sentence(result)
             return float("nan"), f"the run at the prior medians but {name!r} moved by {step:.1e} failed: {reason}"
-        for output in model.outputs:
+        for output in (each for each in model.outputs if each not in more):
             numeric = (up[output] - down[output]) / (2 * step)
             scale = max(
                 float(jnp.max(jnp.abs(derivative[output][name]))),
@@ -255,9 +293,10 @@ def _symbol_error(model: Model, design: Design, rng: np.random.Generator) -> tup
         for part, values in numbers.items():
             exact = symbolic.evaluate(part, point)
             for name, value in values.items():
-                worst = max(
-                    worst, abs(float(value) - exact[name]) / max(abs(exact[name]), 1e-300 if exact[name] else 1.0)
-                )
+                if not np.isfinite(float(value)) and not np.isfinite(exact[name]):
+                    continue
+                error = abs(float(value) - exact[name]) / max(abs(exact[name]), 1e-300 if exact[name] else 1.0)
+                worst = max(worst, error if np.isfinite(error) else np.inf)
     return worst, []
 
 

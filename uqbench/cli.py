@@ -176,7 +176,7 @@ def _add(verb: str, name: str, folder: Path, work: Callable) -> None:
 
     with _opened(name, folder) as (study, store):
         earlier = store.load()
-        tree = None if earlier is None else check_tree(study, earlier)
+        tree = None if earlier is None else check_tree(study, earlier, verb=verb)
         with _stored_on_interrupt(store, earlier):
             _store(store, work(study, tree), earlier, verb)
 
@@ -190,7 +190,8 @@ def _earlier(study, store):
 
     earlier = store.load()
     try:
-        return earlier if earlier is None else check_tree(study, earlier)
+        # `run` makes anew what is of other quantities
+        return earlier if earlier is None else check_tree(study, earlier, verb="decompose")
     except InputError:
         place = store.path.with_name(f"{store.path.stem}.previous.zarr")
         print(f"results of another model or other data are kept: {save(earlier, place)}")

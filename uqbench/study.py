@@ -24,7 +24,7 @@ import pandas as pd
 from . import shipped
 from .design import Design
 from .errors import InputError, nearest
-from .model import Model, digest, names_used, output_findings, schedule_findings
+from .model import Model, content, digest, names_used, output_findings, schedule_findings
 from .names import DRAWS, POSTERIOR_AS_INPUT, symbol_findings, variable_findings
 from .shipped import STUDIES, shipped_studies, study_names
 from .units import unit_finding
@@ -184,15 +184,30 @@ class Study:
         hasher = sha256(repr(self.unit_column).encode())
         for name, design in self.experiments.items():
             hasher.update(name.encode())
-            for leaf in (design.start, design.times, *(design.inputs[key] for key in sorted(design.inputs))):
-                hasher.update(np.asarray(leaf).tobytes())
-            hasher.update(repr(sorted(design.inputs)).encode())
+            hasher.update(_conditions(design))
         if self.data is not None:
             hasher.update(self.data.to_csv(index=False).encode())
         if self.likelihood is not None:
             # addresses of Python objects are not content
             hasher.update(re.sub(r"0x[0-9a-f]+", "", repr(self.likelihood)).encode())
         return hasher.hexdigest()[:16]
+
+    @property
+    def quantities_digest(self) -> str:
+        """Hash of what is predicted: names, units, designs and what the functions do, not their source text."""
+        hasher = sha256()
+        for name, quantity in self.quantities.items():
+            outputs, theta = quantity.arguments(self.model)
+            hasher.update(repr((name, quantity.unit)).encode())
+            hasher.update(_conditions(quantity.design))
+            hasher.update(content(lambda p, o, quantity=quantity: quantity.value(o, p), theta, outputs))
+        return hasher.hexdigest()[:16]
+
+
+def _conditions(design: Design) -> bytes:
+    """What a digest sees of a design."""
+    leaves = (design.start, design.times, *(design.inputs[key] for key in sorted(design.inputs)))
+    return b"".join([*(np.asarray(leaf).tobytes() for leaf in leaves), repr(sorted(design.inputs)).encode()])
 
 
 def _plain(quantity) -> bool:

@@ -568,7 +568,7 @@ def test_bad_settings_and_shapes_are_reported_at_once():
 
 
 def infinite_and_constant(x, y):
-    y = np.stack([y, np.full(len(y), 2.0), y], axis=-1)
+    y = np.stack([y, np.full(len(y), 2.0)], axis=-1)
     y[3, 0] = np.inf
     return {"x": x, "y": y}
 

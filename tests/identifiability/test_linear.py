@@ -1,13 +1,29 @@
 """Transfer functions against closed forms, and their verdicts against the general test."""
 
+import json
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
 import sympy
 
 from forward_models import product_rate, receptor_tf, secretion, theophylline, two_compartments, two_scale_cascade
-from uqbench import Design, InputError, LogNormal, Model, Normal, Ode, Space, epistemic, evaluate, fixed
+from uqbench import (
+    Design,
+    InputError,
+    LogNormal,
+    Model,
+    Normal,
+    Ode,
+    Space,
+    Study,
+    epistemic,
+    evaluate,
+    fixed,
+    identify,
+)
 from uqbench.identifiability import structural_identifiability
+from uqbench.identifiability.coefficient_map import CoefficientMap
 from uqbench.identifiability.linear import linear_identifiability, transfer_function
 
 PRIOR = epistemic(LogNormal(0.0, 1.0))
@@ -93,6 +109,32 @@ def test_verdicts_are_those_of_the_general_test(name):
         verdicts = [str(result.verdict.sel(parameter=parameter).item()) for result in (linear, general)]
         assert (verdicts[0] == "none") == (verdicts[1] == "none"), parameter
         assert verdicts[1] in (verdicts[0], "undecided"), parameter
+
+
+@pytest.mark.parametrize("start", [0.1 * 3, 1 / 3])
+def test_a_start_that_is_no_short_fraction(start):
+    """x' = -k x, u' = k x - d u from x = 0.1 * 3, a fraction of large numbers in binary: both rates are known."""
+
+    def chain(t, y, p, inputs):
+        return {"x": -p["k"] * y["x"], "u": p["k"] * y["x"] - p["d"] * y["u"]}
+
+    model = make(
+        "k d", chain, lambda p, inputs: {"x": jnp.asarray(start), "u": jnp.zeros(())}, lambda y, p: {"y": y["u"]}
+    )
+    assert by_parameter(linear_identifiability(model), "verdict") == {"k": ("global",), "d": ("global",)}
+    structure = identify(Study("chain", model, {"a": Design([1.0, 2.0])}))["structure"]
+    assert set(json.loads(structure.attrs["transfer"])["fixed_by"]) == {"k", "d"}
+
+
+@pytest.mark.parametrize("name", SYSTEMS)
+def test_which_coefficients_fix_a_parameter(name):
+    """The same as beside the verdicts, without counting values."""
+    system = transfer_function(SYSTEMS[name][0])
+    functions = CoefficientMap(system.coefficients, system.parameters, system.known)
+    found, fixed = functions.verdicts(), functions.fixed_by()
+    for parameter, row in zip(found.parameter.values.tolist(), found.fixed_by.values, strict=True):
+        assert fixed.get(parameter, []) == found.coefficient.values[row].tolist()
+    assert bool(fixed) == ("local" in found.verdict.values or "global" in found.verdict.values)
 
 
 @pytest.mark.parametrize("seed", range(6))

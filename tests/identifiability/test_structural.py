@@ -483,6 +483,62 @@ def from_strings(system):
     return Model(space, ode, lambda y, p: outputs({**unseen, **y, **p}), dict.fromkeys(system["outputs"], ""))
 
 
+def cooled_reactor(t, y, p, inputs):
+    """A stirred tank with a cooling jacket (Kumar and Daoutidis 1999), its Arrhenius factor a state of its own."""
+    made = p["k0"] * y["a"] * y["c"]
+    heated = inputs["u"] * (p["fed"] - y["T"]) / p["V"] - p["heat"] * made + p["UA"] * (y["J"] - y["T"]) / p["V"]
+    return {
+        "c": inputs["u"] * (p["feed"] - y["c"]) / p["V"] - made,
+        "b": made - inputs["u"] * y["b"] / p["V"],
+        "T": heated,
+        "J": inputs["v"] * (p["cold"] - y["J"]) / p["W"] - p["UA"] * (y["J"] - y["T"]) / p["W"],
+        "a": p["E"] * y["a"] * heated / (p["R"] * y["T"] ** 2),
+    }
+
+
+def cooled(starts):
+    """The reactor; its states start at parameters, or at one."""
+    names = ["feed", "V", "k0", "heat", "UA", "fed", "cold", "W", "E", "R"]
+    names += [f"{state}_0" for state in "cbTJa" if starts]
+    initial = (
+        (lambda p, inputs: {x: p[f"{x}_0"] for x in "cbTJa"}) if starts else (lambda p, i: dict.fromkeys("cbTJa", 1.0))
+    )
+    space = Space(dict.fromkeys(names, PRIOR))
+    return Model(space, Ode(initial, cooled_reactor), lambda y, p: {"b": y["b"], "T": y["T"]}, {"b": "", "T": ""})
+
+
+REACTORS = {"a reactor": cooled(False), "a reactor from starts that are parameters": cooled(True)}
+
+
+@pytest.mark.parametrize("inputs, initial", [("constant", "given"), ("functions", "unknown")])
+@pytest.mark.parametrize("name", [*REACTORS, *PUBLISHED])
+def test_a_reason_is_about_its_own_parameter(name, inputs, initial):
+    """A combination has the parameter in it, and what undoes a change of it are others, which are moved as well."""
+    result = structural_identifiability(
+        REACTORS.get(name) or from_strings(PUBLISHED[name]), initial=initial, inputs=inputs
+    )
+    verdicts = table(result) | (states(result) if initial == "unknown" else {})
+    texts = [*zip(result.parameter.values, result.reason.values, result.combination.values, strict=True)]
+    if initial == "unknown":
+        texts += zip(result.state.values, result.state_reason.values, result.state_combination.values, strict=True)
+    for parameter, reason, combination in texts:
+        if combination:
+            assert all(parameter in words(part) for part in combination.split(", ")), (parameter, combination)
+        if reason.startswith("seen only in combination: "):
+            assert parameter in words(reason) and verdicts[parameter] == "none"
+        if reason.startswith("a change of it is undone by "):
+            others = reason.removeprefix("a change of it is undone by ").split(" (")[0].split(", ")
+            assert parameter not in others and {verdicts[other] for other in others} == {"none"}
+
+
+def states(result):
+    return dict(zip(result.state.values.tolist(), result.state_verdict.values.tolist(), strict=True))
+
+
+def words(text):
+    return set(re.findall(r"\w+", text))
+
+
 @pytest.mark.parametrize("name", [name for name, system in PUBLISHED.items() if "identifiable_functions" in system])
 def test_published_systems(name):
     """The null space is exactly what the published generators of the identifiable functions leave free."""

@@ -69,6 +69,42 @@ def test_a_run_keeps_the_outputs_that_are_finite_and_says_that_one_is_not(model)
     assert int(asked.result) == 0 and [*asked.outputs] == ["C"]
 
 
+@pytest.mark.parametrize("name", MODELS)
+def test_the_check_of_a_model_names_unmeasured_outputs_without_a_value(name):
+    """It passes: what is asked of a model is what is measured."""
+    check = uq.check_model(MODELS[name], uq.Design(TIMES, inputs={"dose": 0.0}))
+    assert check.without_value == ("log_dose",) and check.failed == 0
+    assert check.gradient_error < 1e-4
+    assert "not measured, without a value in places: log_dose" in str(check)
+    assert uq.check_model(MODELS[name], uq.Design(TIMES, inputs={"dose": 1.0})).without_value == ()
+
+
+def observe_late(y, p, inputs):
+    return {"C": y["C"], "log_dose": jnp.log(y["C"] - 0.5), "root": y["C"]}
+
+
+def test_an_unmeasured_output_without_a_value_at_some_times_only():
+    """log(C - 1/2) has no real value once C is below 1/2, in the symbols neither."""
+    check = uq.check_model(uq.Model(SPACE, uq.Ode(initial, decay), observe_late, UNITS, NOISE), uq.Design(TIMES))
+    assert check.without_value == ("log_dose",) and check.symbol_error < 1e-13
+
+
+def test_a_measured_output_without_a_value_does_not_pass():
+    measured = {"C": uq.Normal("C", "s"), "log_dose": uq.Normal("log_dose", "s")}
+    referred = {"C": uq.Normal("C", "log_dose")}
+    for noise in (measured, referred, {}):
+        model = uq.Model(SPACE, uq.Ode(initial, decay), observe, UNITS, noise)
+        with pytest.raises(uq.InputError, match="an output has no finite value"):
+            uq.check_model(model, uq.Design(TIMES, inputs={"dose": 0.0}))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_study_with_an_unmeasured_output_without_a_value_is_calibrated():
+    tree = uq.calibrate(study_of(MODELS["simulator"]), draws=30, tune=30, chains=2)
+    assert np.isfinite(tree["posterior"].to_dataset().to_array()).all()
+    assert set(tree["posterior_predictive"].data_vars) == {"C"}
+
+
 def test_what_noise_refers_to_stays_with_an_output():
     model = uq.Model(SPACE, uq.Ode(initial, decay), observe, UNITS, {"C": uq.Normal("C", "root")})
     assert model.only(["C"]).outputs == ("C", "root")

@@ -169,6 +169,7 @@ def split(shares, dims, total):
 def decomposed():
     mine = origin("decompose", n=512, runs=4096)
     estimate = {"estimator": "means", "interval": "normal", "confidence": 0.95, "max_failed": 0.2, "resamples": 1000}
+    estimate["quantities_digest"] = "89abfedc"
     part = estimate | {"coverage": "94 to 96 %", "replicates": 28, "epistemic_from": "posterior"} | mine
     indices = estimate | {
         **{"inputs": "the posterior as one input", "noise": "none", "of": "mean", "over": [], "influential": 0.05},

@@ -61,7 +61,7 @@ def calibrate(
             prior medians.
         Interrupted: where it is stopped (Ctrl-C); its `tree` has the whole draws that there are, marked as partial.
     """
-    tree = with_separation(study, results.check_tree(study, tree))
+    tree = with_separation(study, results.check_tree(study, tree, verb="calibrate"))
     findings = [] if study.data is not None else ["the study has no data; calibrate needs a table."]
     findings += check_settings(draws=draws, tune=tune, chains=chains, target_accept=target_accept, seed=seed)
     if findings:

@@ -103,7 +103,7 @@ def decompose(
         InputError: settings out of range; no quantity whose runs succeed and vary. Where some do, the others are NaN
             with a `reason`; so are outputs whose noise has no variance, named in `not_over_time` of /variance.
     """
-    tree = with_separation(study, results.check_tree(study, tree))
+    tree = with_separation(study, results.check_tree(study, tree, verb="decompose"))
     findings = check_settings(n=n, runs=runs, confidence=confidence, seed=seed)
     if findings:
         raise InputError(f"decompose {study.name!r}", findings)
@@ -130,6 +130,8 @@ def decompose(
     groups |= {"sobol": sobol} if wanted else {}
     groups |= {"variance_over_time": over_time} if over_time is not None else {}
     groups |= {"shapley": shapley} if shapley is not None else {}
+    digest = study.quantities_digest
+    groups = {name: dataset.assign_attrs(quantities_digest=digest) for name, dataset in groups.items()}
     settings = {"n": n, "runs": runs, "second_order": second_order, "confidence": confidence}
     return results.attach(
         tree, groups, verb="decompose", settings=settings, seed=seed, seconds=time.monotonic() - began

@@ -17,7 +17,7 @@ import numpy as np
 import xarray as xr
 
 from ..errors import InputError
-from .runs import MINIMUM_BASE_SAMPLES, output_labels, setting_findings, value_findings
+from .runs import MINIMUM_BASE_SAMPLES, in_place, output_labels, sentences, setting_findings, usable_or_error
 from .total_variance import noise_findings, split_of_rows
 
 SUBJECT = "nested_variance"
@@ -46,11 +46,12 @@ def nested_variance(
 
     Returns:
         by `source`: `variance` in squared units of `y` and `share`, which sums to 1, each with `_standard_error`,
-        `_lower` and `_upper`; `total` with the same; `n_valid`, the draws used. Intervals as in `total_variance`.
+        `_lower` and `_upper`; `total` with the same; `n_valid`, the draws used. Intervals as in `total_variance`. An
+        output that does not vary, with infinite values or too many failed runs is NaN, and `reason` says why.
 
     Raises:
         InputError: with every finding: names and axes that do not fit, fewer than 2 draws of a source or 8 of the
-            outermost, infinite values, failed runs, bad variances.
+            outermost, bad variances, no output that can be split.
 
     Example:
         >>> import numpy as np
@@ -69,10 +70,12 @@ def nested_variance(
     flat, noise = (None if x is None else x.reshape(*x.shape[:levels], -1) for x in (values, noise))
     rows, valid, scale, shifts = _rows(flat, noise)
     used = np.where(valid.reshape(len(valid), *[1] * (levels - 1), -1), flat, np.nan)
-    findings = value_findings(used, ~valid, max_failed, shape, dims, "draws (each with two units of two runs at least)")
-    if findings:
-        raise InputError(SUBJECT, findings)
-    table = split_of_rows(rows, valid, scale, confidence, resamples, seed, shifts)
+    what = "draws (each with two units of two runs at least)"
+    reasons, usable = usable_or_error(SUBJECT, used, ~valid, max_failed, shape, dims, what)
+    table = split_of_rows(
+        rows[..., usable], valid[:, usable], scale[usable], confidence, resamples, seed, shifts[:, usable]
+    )
+    table = in_place(table, usable)
     names = [*sources, *(["measurement"] if noise is not None else [])]
     data = {}
     for j, suffix in enumerate(("", "_standard_error", "_lower", "_upper")):
@@ -81,6 +84,7 @@ def nested_variance(
         data[f"share{suffix}"] = (("source", *dims), shares.reshape(-1, *shape))
         data[f"total{suffix}"] = (dims, total.reshape(shape))
     data["n_valid"] = (dims, valid.sum(axis=0).reshape(shape))
+    data["reason"] = (dims, sentences(reasons).reshape(shape))
     attributes = {
         "estimator": "nested analysis of variance, unbiased",
         "interval": "studentised bootstrap over draws of the outermost source, as in total_variance",

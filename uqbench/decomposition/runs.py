@@ -19,6 +19,8 @@ import numpy as np
 import xarray as xr
 from scipy.stats import rankdata
 
+from ..errors import InputError
+
 if TYPE_CHECKING:
     from .sobol.plan import SobolPlan
 
@@ -64,9 +66,33 @@ def sentences(reasons: np.ndarray) -> np.ndarray:
     return np.array([reason.value for reason in reasons.ravel()], dtype=str).reshape(reasons.shape)
 
 
+def usable_or_error(
+    subject: str, values: np.ndarray, lost: np.ndarray, max_failed: float, shape, dims, what: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """An `Unusable` for each output, and which have none: each output stands by itself.
+
+    Args:
+        subject: of the error. values, lost, max_failed: see `unusable_outputs`. shape, dims: of the outputs. what: is
+            lost where runs fail.
+
+    Raises:
+        InputError: with every finding, where no output is left.
+    """
+    reasons = unusable_outputs(values, lost, max_failed)
+    usable = reasons == Unusable.NO
+    if not usable.any():
+        raise InputError(subject, value_findings(values, lost, max_failed, shape, dims, what))
+    return reasons, usable
+
+
 def in_place(values: np.ndarray, usable: np.ndarray) -> np.ndarray:
-    """Results (..., usable outputs) at the places of their outputs (..., outputs), NaN at the others."""
-    placed = np.full((*values.shape[:-1], usable.size), np.nan)
+    """Results (..., usable outputs) at the places of their outputs (..., outputs); NaN at the others, where those are
+    numbers, else False or no text."""
+    if usable.all():
+        return values
+    empty = {"b": False, "O": "", "U": ""}.get(values.dtype.kind, np.nan)
+    kind = values.dtype if values.dtype.kind in "bOU" else float
+    placed = np.full((*values.shape[:-1], usable.size), empty, dtype=kind)
     placed[..., usable] = values
     return placed
 

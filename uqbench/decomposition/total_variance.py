@@ -23,15 +23,13 @@ from ..errors import InputError
 from .runs import (
     MEMORY,
     MINIMUM_BASE_SAMPLES,
-    Unusable,
     bootstrap_counts,
     in_place,
     output_labels,
     replicate_moments,
     sentences,
     setting_findings,
-    unusable_outputs,
-    value_findings,
+    usable_or_error,
 )
 
 COVERAGE = (
@@ -96,11 +94,8 @@ def total_variance(
     runs, noise = (None if x is None else x.reshape(*x.shape[:2], -1) for x in (runs, noise))
     rows, valid, count, scale = _rows(runs, noise)
     used = np.where(valid[:, None], runs, np.nan)
-    reasons = unusable_outputs(used, ~valid, max_failed)
-    usable = reasons == Unusable.NO
-    if not usable.any():
-        findings = value_findings(used, ~valid, max_failed, shape, dims, "draws (each with two runs at least)")
-        raise InputError("total_variance", findings)
+    what = "draws (each with two runs at least)"
+    reasons, usable = usable_or_error("total_variance", used, ~valid, max_failed, shape, dims, what)
     parts = ["epistemic", "aleatory", "measurement"][: rows.shape[1] - 1]
     table = split_of_rows(rows[..., usable], valid[:, usable], scale[usable], confidence, resamples, seed)
     table = in_place(table, usable)

@@ -27,6 +27,8 @@ from .taylor import Point, Question, random_point
 
 # Functions handed on: terms in all of them, for the fibre, for a proof that needs all, and as help for a Taylor system.
 FIBRE_TERMS, ALL_TERMS, HELP_TERMS, HELP_FUNCTIONS = 20_000, 200_000, 4_000, 60
+# a term that is read into arrays and weighed there takes as long as so many products (two microseconds)
+READ = 100
 
 
 @dataclass(frozen=True)
@@ -145,7 +147,7 @@ def learn(
     components = generic_components(elimination)
     tables = []
     for equation in sorted(equations.values(), key=lambda equation: len(equation.polynomial)):
-        budget.check()
+        budget.check(READ * len(equation.polynomial))
         tables.append(Coefficients.of(equation.polynomial, system.parameters, system.ring))
     if single is None:
         single = _single(question, system, rng, budget, tables, point)

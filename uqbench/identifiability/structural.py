@@ -134,19 +134,28 @@ def structural_identifiability(
         >>> structural_identifiability(model).combination.sel(parameter="s").item()
         's*q'
     """
-    began = time.monotonic()
-    subject = f"structural identifiability of {model.name!r}" if model.name else "structural identifiability"
     given = (("initial", initial, INITIALS), ("inputs", inputs, INPUTS), ("level", level, LEVELS))
     wrong = [f"{name}={value!r}; known are {', '.join(map(repr, known))}." for name, value, known in given
              if value not in known]  # fmt: skip
     if not budget > 0:
         wrong.append(f"budget={budget!r}; give a positive number of seconds, or level='local' for the local part only.")
     if wrong:
-        raise InputError(subject, wrong)
+        raise InputError(_subject(model), wrong)
+    limit = Budget(budget)
+    found = within(limit, model, design=design, initial=initial, inputs=inputs, level=level, seed=seed)
+    return found.assign_attrs(budget=budget)
+
+
+def within(
+    limit: Budget, model: Model, *, design: Design | None = None, initial: str = "given", inputs: str = "constant",
+    level: str = "global", seed: int = 0
+) -> xr.Dataset:  # fmt: skip
+    """`structural_identifiability` as a part of something longer, with the time limit that this has."""
+    began, subject = time.monotonic(), _subject(model)
     model = as_measured(model)
     has_events = bool(model.dynamics.scheduled_events)
     smooth = after_first_dose(model, design) if has_events else model
-    rng, limit = np.random.default_rng(seed), Budget(budget)
+    rng = np.random.default_rng(seed)
     between = _between_jumps(model, smooth, design)
     found = []
     for k, stretch in enumerate(between):
@@ -170,7 +179,11 @@ def structural_identifiability(
     dataset.attrs["suggestion"] = json.dumps(_suggestion(model, findings, answer.decision))
     if len(between) > 1:
         dataset.attrs["stretches"] = len(between)
-    return dataset.assign_attrs(dataset.attrs | {"budget": budget, "seconds": time.monotonic() - began})
+    return dataset.assign_attrs(seconds=time.monotonic() - began)
+
+
+def _subject(model: Model) -> str:
+    return f"structural identifiability of {model.name!r}" if model.name else "structural identifiability"
 
 
 def _between_jumps(model: Model, smooth: Model, design: Design | None) -> list[Stretch | None]:

@@ -4,6 +4,7 @@ from ..systems import Run as Run
 from ..systems.protocol import names_used as names_used
 from .description import GRADIENTS as GRADIENTS
 from .description import Model as Model
+from .digest import content as content
 from .digest import digest as digest
 from .findings import output_findings as output_findings
 from .measurements import as_measured as as_measured

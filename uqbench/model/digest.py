@@ -35,11 +35,11 @@ def digest(model: Model, design: Design) -> str:
         hasher.update(f"{text}\n".encode())
     for name, (call, more) in functions.calls.items():
         hasher.update(f"{name}\n".encode())
-        hasher.update(_content(call, theta, *more))
+        hasher.update(content(call, theta, *more))
     return hasher.hexdigest()[:16]
 
 
-def _content(function: Callable, *arguments) -> bytes:
+def content(function: Callable, *arguments) -> bytes:
     """What a function does at arguments of these names and shapes, the first of which are parameters."""
     try:
         traced, returned = jax.make_jaxpr(function, return_shape=True)(*arguments)

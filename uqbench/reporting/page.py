@@ -32,8 +32,8 @@ def report(study, tree: xr.DataTree | None = None, *, path: str | Path | None = 
         the tree as it was given.
 
     Raises:
-        InputError: an empty tree, one of another study, or of another model or other data than this study has now (a
-            name alone cannot tell); a path that cannot be written (what was there stays).
+        InputError: an empty tree, one of another study, or of another model, other data or quantities than this study
+            has now (a name alone cannot tell); a path that cannot be written (what was there stays).
 
     Example:
         >>> import uqbench as uq

@@ -75,6 +75,7 @@ SPLIT = {
     "replicates": Attribute("int", "new units for each draw of the epistemic parameters"),
     "epistemic_from": Attribute("text", "posterior, or prior where no data were used"),
 }
+OF_QUANTITIES = {"quantities_digest": Attribute("text", "changes with the quantities of the study")}
 FAILED = {"failed_runs": Attribute("json", "why runs failed -> how many, counted over all designs")}
 
 
@@ -268,6 +269,7 @@ GROUPS: dict[str, Group] = {
         attributes={
             **SPLIT,
             **FAILED,
+            **OF_QUANTITIES,
             "draws": Attribute("int", "draws of the epistemic parameters"),
             "shapley": Attribute("text", "why there is no /shapley; empty otherwise"),
             "not_over_time": Attribute("json", "output that is not in /variance_over_time -> why"),
@@ -281,7 +283,7 @@ GROUPS: dict[str, Group] = {
             "output": Variable(("output",), "text", "name of the output"),
             "time": Variable(("time",), "number", "time of the measurement"),
         },
-        attributes=SPLIT,
+        attributes={**SPLIT, **OF_QUANTITIES},
     ),
     "sobol": Group(
         "which inputs matter for each quantity",
@@ -315,6 +317,7 @@ GROUPS: dict[str, Group] = {
         attributes={
             **ESTIMATE,
             **FAILED,
+            **OF_QUANTITIES,
             "inputs": Attribute("text", "what the inputs are"),
             "noise": Attribute("text", "what becomes of the noise of a stochastic model"),
             "of": Attribute("text", "mean or variance: what the indices are of"),
@@ -349,6 +352,7 @@ GROUPS: dict[str, Group] = {
         coordinates={**PARAMETERS, **QUANTITIES},
         attributes={
             **ESTIMATE,
+            **OF_QUANTITIES,
             "coverage": Attribute("text", "measured coverage of the intervals"),
             "noise": Attribute("text", "what becomes of the variance between units"),
             "neighbours": Attribute("int", "neighbours of each half"),
@@ -374,6 +378,7 @@ GROUPS: dict[str, Group] = {
             "draw": Variable(("draw",), "int", "number of the draw"),
         },
         attributes={
+            **OF_QUANTITIES,
             "fast": Attribute("json", "list of the states that were left out"),
             "verdict": Attribute("text", "the worst at the medians"),
             "share_strong": Attribute("number", "share of the draws with a strong separation"),

@@ -29,11 +29,14 @@ def start(study: Study) -> xr.DataTree:
     return xr.DataTree(xr.Dataset(attrs=attributes))
 
 
-def check_tree(study: Study, tree: xr.DataTree | None) -> xr.DataTree:
-    """The tree to add to: a new one for None, else `tree` itself if it belongs to this model and these data.
+def check_tree(study: Study, tree: xr.DataTree | None, *, verb: str | None = None) -> xr.DataTree:
+    """The tree to add to: a new one for None, else `tree` itself if it belongs to this study as it is now.
+
+    Args:
+        verb: that is going to add to it; what goes when it does may be of other quantities. None: nothing goes.
 
     Raises:
-        InputError: where the tree was made from another study, model or table.
+        InputError: where the tree was made from another study, model or table, or groups in it of other quantities.
     """
     fresh = start(study)
     if tree is None:
@@ -47,8 +50,31 @@ def check_tree(study: Study, tree: xr.DataTree | None) -> xr.DataTree:
         findings.append(
             f"results of another model or table are not mixed; start again with `uqbench run {study.command}`."
         )
+    elif stale := _of_other_quantities(study, tree, verb):
+        findings.append(
+            f"{', '.join(f'/{name}' for name in stale)}: made for other quantities than the study has now; run "
+            f"`uqbench decompose {study.command}` again."
+        )
+    if findings:
         raise InputError("results", findings)
     return tree
+
+
+def _of_other_quantities(study: Study, tree: xr.DataTree, verb: str | None) -> list[str]:
+    """Groups made for other quantities, or by a version that did not note for which, that stay when `verb` is run."""
+    gone = {verb, *(later for later, base in BUILDS_ON.items() if base == verb)}
+    made = {
+        name: child.attrs.get("quantities_digest")
+        for name, child in tree.children.items()
+        if name in GROUPS and "quantities_digest" in GROUPS[name].attributes and child.attrs.get("verb") not in gone
+    }
+    if verb is not None:
+        # whose first step, of every verb, looks at the designs of the quantities again
+        made.pop("separation", None)
+    if not made:
+        return []
+    now = study.quantities_digest
+    return [name for name, digest in made.items() if digest != now]
 
 
 def attach(

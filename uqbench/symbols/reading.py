@@ -72,7 +72,7 @@ class SymbolicModel:
     symbols: Mapping[str, sympy.Symbol]
 
     def evaluate(self, part: str, values: Mapping[str, float]) -> dict[str, float]:
-        """Numbers of one part, computed from the symbols with 30 digits and then rounded.
+        """Numbers of one part, computed from the symbols with 30 digits and then rounded; NaN where none is real.
 
         Args:
             part: "initial", "rhs" or "observe".
@@ -86,7 +86,8 @@ class SymbolicModel:
         symbols = {**self.symbols, TIME: self.time}
         point = {symbols[name]: sympy.Rational(float(value)) for name, value in values.items()}
         expressions = {"initial": self.initial, "rhs": self.rhs, "observe": self.observe}[part]
-        return {name: float(expression.xreplace(point).evalf(DIGITS)) for name, expression in expressions.items()}
+        exact = {name: expression.xreplace(point).evalf(DIGITS) for name, expression in expressions.items()}
+        return {name: float(value) if value.is_extended_real else float("nan") for name, value in exact.items()}
 
     def equations(self) -> list[sympy.Eq]:
         """One equation per state, initial value and output, for `sympy.latex`: dC/dt = ..., C(start) = ..., y = ...

@@ -80,6 +80,7 @@ def separation_of_study(study: Study, draws: Mapping[str, np.ndarray] | None = N
             "verdict": next(verdict for verdict in WORST_FIRST if verdict in [*map(_with_outputs, rows)]),
             "share_strong": float(np.mean([row["verdict"] == "strong" for row in drawn])),
             "drawn_from": source,
+            "quantities_digest": study.quantities_digest,
             "warning": _warning(rows, drawn, source),
         },
     )
@@ -142,12 +143,17 @@ def _warning(rows: list[dict], drawn: list[dict], source: str) -> str:
 def with_separation(study: Study, tree: xr.DataTree) -> xr.DataTree:
     """The tree with /separation where the model is a reduced one; what is found there is said aloud as well.
 
-    Every verb begins so; what the tree has already is not looked at again.
+    Every verb begins so; what the tree has already is not looked at again, unless the quantities are others now.
     """
-    if "quasi_steady" not in study.model.dynamics.capabilities or "separation" in tree.children:
+    if "quasi_steady" not in study.model.dynamics.capabilities:
         return tree
-    began = time.monotonic()
-    dataset = separation_of_study(study)
+    if "separation" in tree.children and tree["separation"].attrs.get("quantities_digest") == study.quantities_digest:
+        return tree
+    began, draws = time.monotonic(), None
+    if "posterior" in tree.children:
+        posterior = tree["posterior"].to_dataset()
+        draws = {name: posterior[name].values.ravel() for name in study.model.space.epistemic}
+    dataset = separation_of_study(study, draws)
     warn(study, dataset)
     groups = {"separation": dataset}
     return results.attach(tree, groups, verb="reduced", settings={}, seed=0, seconds=time.monotonic() - began)

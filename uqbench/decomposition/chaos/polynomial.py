@@ -33,8 +33,10 @@ from ...space import Space
 from ..runs import (
     bootstrap_counts,
     conditional_mean,
+    in_place,
+    sentences,
     setting_findings,
-    value_findings,
+    usable_or_error,
 )
 from .expansion import ROUNDING, Choice, Table, bases_of, best_choices, joint_terms, univariate, weighted_rows
 from .inputs import arranged_outputs, checked_germs, expansion_findings
@@ -86,12 +88,13 @@ def polynomial_chaos(
         each with `_lower` and `_upper`; `mean`; `variance`; `error` (1 - Q^2, the missed share of the variance, from
         held-out folds) with `error_standard_error`; `leave_one_out` (the same for the chosen terms, too good because
         they were chosen by the same runs); `resolved`; `n_valid`, `n_terms`, `degree`, each `(output...)`;
+        `left_out`, why an output that does not vary, with infinite values or too many failed runs is NaN;
         `coefficient` `(term, output...)` and `exponent` `(term, parameter)` for `chaos_predict`. Attribute `reason`
         says why something is not resolved and how many samples it would take, where that can be extrapolated.
 
     Raises:
-        InputError: with every finding: shapes, values outside of the support, counts as inputs, infinite values,
-            constant outputs, too few samples or too many failed ones, settings.
+        InputError: with every finding: shapes, values outside of the support, counts as inputs, too few samples, no
+            output that varies, settings.
 
     Example:
         >>> from uqbench import Space, Uniform, epistemic
@@ -106,35 +109,22 @@ def polynomial_chaos(
     if findings:
         raise InputError("polynomial_chaos", findings)
     (mean,), (noise,), valid = conditional_mean(runs[None])
-    findings = value_findings(np.where(valid[:, None], runs, np.nan), ~valid, max_failed, *labels[:2], "samples")
-    if slopes is not None and not np.isfinite(np.where(valid[:, None], slopes, 0.0)).all():
-        findings.append("gradients are not finite where y is; set those runs of y to NaN, or leave the gradients out.")
-    if findings:
-        raise InputError("polynomial_chaos", findings)
-    keep = np.where(valid, mean, np.nan)
-    centre, scale = np.nanmean(keep, axis=0), np.nanstd(keep, axis=0)
-    target = ((mean - centre) / scale)[:, None]
+    lost, used = ~valid, np.where(valid[:, None], runs, np.nan)
+    reasons, usable = usable_or_error("polynomial_chaos", used, lost, max_failed, *labels[:2], "samples")
     if slopes is not None:
-        # dy/dx = (dt/dx)' dy/dt
-        inner = np.linalg.solve(np.swapaxes(jacobian, 1, 2), np.where(valid[:, None], slopes, 0.0) / scale)
-        target = np.concatenate([target, inner], axis=1)
-    table = Table(bases_of(space), germs, target, noise / scale**2, valid)
+        slopes = np.where(valid[:, None], slopes, 0.0)[..., usable]
+        if not np.isfinite(slopes).all():
+            finding = "gradients are not finite where y is; set those runs of y to NaN, or leave the gradients out."
+            raise InputError("polynomial_chaos", [finding])
+    table, centre, scale = _table(space, germs, jacobian, mean[:, usable], noise[:, usable], valid[:, usable], slopes)
     choices = best_choices(table, max_degree, q_norms)
-    single = runs.shape[1] == 1
     settings = {"max_error": max_error, "confidence": confidence, "resamples": resamples, "seed": seed}
-    parts = [_decomposed(table, k, choice, single, **settings) for k, choice in enumerate(choices)]
-    data = {name: np.stack([part[name] for part in parts], axis=-1) for name in parts[0]}
-    data["mean"], data["variance"] = centre + scale * data["mean"], scale**2 * data["variance"]
-    data["n_valid"] = valid.sum(axis=0)
-    exponents, coefficients = joint_terms(choices)
-    data["coefficient"] = scale * coefficients
-    data["coefficient"][0] += centre
+    data, exponents = _of_all_outputs(table, choices, centre, scale, runs.shape[1] == 1, **settings)
+    reason = _reason(data, len(germs), max_error, _least_for_all(len(space.free), table.target.shape[1]))
+    data = {name: in_place(value, usable) for name, value in data.items()}
+    data |= {"n_valid": valid.sum(axis=0), "left_out": sentences(reasons)}
     settings |= {"max_failed": max_failed, "max_degree": max_degree, "q_norms": tuple(map(float, q_norms))}
-    attrs = _attributes(slopes is not None, runs.shape[1]) | settings
-    # the largest fold is left out of the samples that have to hold the terms
-    terms, rows = 1 + len(space.free), table.target.shape[1]
-    dense = next(n for n in count(terms) if terms <= DENSE_SHARE * rows * (n - np.ceil(n / FOLDS)))
-    attrs |= {"n": len(germs), "reason": _reason(data, len(germs), max_error, dense)}
+    attrs = _attributes(slopes is not None, runs.shape[1]) | settings | {"n": len(germs), "reason": reason}
     return _dataset(space, data, exponents, labels, attrs)
 
 
@@ -174,6 +164,40 @@ def chaos_predict(expansion: xr.Dataset, space: Space, x: np.ndarray) -> xr.Data
     predicted = np.tensordot(design_rows(values, None, terms)[:, 0], coefficient.values, axes=1)
     coords = {name: c for name, c in coefficient.coords.items() if "term" not in c.dims}
     return xr.DataArray(predicted, dims=("sample", *coefficient.dims[1:]), coords=coords)
+
+
+def _table(space: Space, germs, jacobian, mean, noise, valid, slopes) -> tuple[Table, np.ndarray, np.ndarray]:
+    """What is fitted: values (n, output), and slopes (n, d, output) with respect to germs, in units of the spread of
+    each output about its centre."""
+    keep = np.where(valid, mean, np.nan)
+    centre, scale = np.nanmean(keep, axis=0), np.nanstd(keep, axis=0)
+    target = ((mean - centre) / scale)[:, None]
+    if slopes is not None:
+        # dy/dx = (dt/dx)' dy/dt
+        inner = np.linalg.solve(np.swapaxes(jacobian, 1, 2), slopes / scale)
+        target = np.concatenate([target, inner], axis=1)
+    return Table(bases_of(space), germs, target, noise / scale**2, valid), centre, scale
+
+
+def _of_all_outputs(
+    table: Table, choices: Sequence[Choice], centre: np.ndarray, scale: np.ndarray, single: bool, **settings
+) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    """What is said of each output, in its units, and the exponents of the terms that they have in common."""
+    parts = [_decomposed(table, k, choice, single, **settings) for k, choice in enumerate(choices)]
+    data = {name: np.stack([part[name] for part in parts], axis=-1) for name in parts[0]}
+    data["mean"], data["variance"] = centre + scale * data["mean"], scale**2 * data["variance"]
+    exponents, coefficients = joint_terms(choices)
+    data["coefficient"] = scale * coefficients
+    data["coefficient"][0] += centre
+    data["n_valid"] = table.valid.sum(axis=0)
+    return data, exponents
+
+
+def _least_for_all(inputs: int, rows: int) -> int:
+    """Samples, of `rows` equations each, that hold a linear term of every input in every fold: the largest fold is left
+    out of those that have to."""
+    terms = 1 + inputs
+    return next(n for n in count(terms) if terms <= DENSE_SHARE * rows * (n - np.ceil(n / FOLDS)))
 
 
 def _decomposed(table: Table, k: int, choice: Choice, single: bool, *, max_error, confidence, resamples, seed) -> dict:

@@ -14,7 +14,17 @@ from scipy import stats
 from scipy.special import betainc
 
 from ...errors import InputError
-from ..runs import MEMORY, MINIMUM_BASE_SAMPLES, bootstrap_counts, output_labels, setting_findings, value_findings
+from ..runs import (
+    MEMORY,
+    MINIMUM_BASE_SAMPLES,
+    bootstrap_counts,
+    in_place,
+    output_labels,
+    sentences,
+    setting_findings,
+    usable_or_error,
+    value_findings,
+)
 from .kernel_density import kernel_density
 
 MOST_VALUES = 128  # integers with more different values than this are drawn as a density
@@ -79,11 +89,12 @@ def pushforward(
         to be drawn or modes are too narrow for so few `points`, and `largest_tie`, the largest share of one and the
         same value: where that is not small, the output has an atom and no density there. `probability_mass`
         `(value, output...)` with `_lower`, `_upper` (Wilson 1927, doi:10.1080/01621459.1927.10502953). `n_valid` and
-        `n_effective`, (sum w)^2 / sum w^2. What was measured is in the attributes `accuracy` and `coverage`. Methods of
-        a Dataset hide some names: write `summary["mean"]`.
+        `n_effective`, (sum w)^2 / sum w^2. An output that does not vary, with infinite values or too many failed runs
+        is NaN, and `reason` `(output...)` says why. What was measured is in the attributes `accuracy` and `coverage`.
+        Methods of a Dataset hide some names: write `summary["mean"]`.
 
     Raises:
-        InputError: with every finding: shapes, infinite values, too many failed runs, constant outputs, bad settings.
+        InputError: with every finding: shapes, no output with runs that vary, bad settings.
 
     Example:
         >>> runs = np.random.default_rng(0).normal(3.0, 2.0, 4000)
@@ -102,14 +113,17 @@ def pushforward(
     mass = np.where(ok, w[:, None], 0.0)
     effective = mass.sum(axis=0) ** 2 / np.maximum((mass**2).sum(axis=0), TINY)
     ends = (-np.inf, np.inf) if bounds is None else (_bound(bounds[0], -np.inf), _bound(bounds[1], np.inf))
-    findings = value_findings(runs, ~ok, max_failed, shape, dims, "runs") + _run_findings(runs, effective, ends)
-    if findings:
+    reasons, usable = usable_or_error("pushforward", runs, ~ok, max_failed, shape, dims, "runs")
+    counted = {"n_valid": ok.sum(axis=0), "n_effective": effective, "reason": sentences(reasons)}
+    if findings := _run_findings(runs[:, usable], effective[usable], ends):
+        findings = value_findings(runs, ~ok, max_failed, shape, dims, "runs") + findings
         raise InputError("pushforward", findings)
+    runs, ok, mass = runs[:, usable], ok[:, usable], mass[:, usable]
     mass /= mass.sum(axis=0)
     levels = np.asarray(probability, float)
     lines, support = _lines(runs, mass, ok, ends if bounds is not None else None, points, levels, confidence)
     data = _moments(np.where(ok, runs, 0.0), mass, confidence, resamples, seed) | lines
-    data |= {"n_valid": ok.sum(axis=0), "n_effective": effective}
+    data = {name: in_place(value, usable) for name, value in data.items()} | counted
     table = {}
     for name, value in data.items():
         own = [LEADING[key] for key in LEADING if name.startswith(key)] if value.ndim > 1 else []

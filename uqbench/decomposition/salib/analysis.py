@@ -32,7 +32,16 @@ import xarray as xr
 
 from ...errors import InputError, nearest
 from ...space import Space
-from ..runs import dependence_findings, members_of, output_labels, setting_findings, value_findings
+from ..runs import (
+    Unusable,
+    dependence_findings,
+    in_place,
+    members_of,
+    output_labels,
+    sentences,
+    setting_findings,
+    usable_or_error,
+)
 from ..sobol.plan import CubeSpace, group_findings
 from .methods import (
     METHODS,
@@ -167,11 +176,12 @@ def salib_analysis(
         influence about half of it (Plischke, Borgonovo and Smith 2013, doi:10.1016/j.ejor.2012.11.047, subtract it);
         "hdmr": `ST`, `ST_conf`, by `term` ("a", "a/b") `Sa`, `Sb`, `S` with `_conf`, and `explained`, the sum of `S`:
         much below 1 the splines are too stiff (raise `intervals`), above 1 they fit chance, and `ST` is too large;
-        and `n_valid` by output, the trajectories, points or rows used.
+        and `n_valid` by output, the trajectories, points or rows used. An output that does not vary, with infinite
+        values or too many failed runs is NaN, and `reason` by output says why.
 
     Raises:
-        InputError: with every finding: shapes, infinite values, failed runs, constant outputs, settings, a sample that
-            is no design of the method.
+        InputError: with every finding: shapes, settings, a sample that is no design of the method, no output that can
+            be analysed; for "fast" any failed run.
 
     Example:
         >>> from uqbench import Space, Uniform, epistemic
@@ -183,31 +193,36 @@ def salib_analysis(
     names, how = tuple(space.free), Resampling(confidence, resamples, seed)
     settings, groups, findings = _checked(method, names, seed, groups, settings)
     findings += setting_findings(confidence, resamples, max_failed)
-    if method == "hdmr":
-        if resamples > 100 or confidence < 0.5:
-            findings.append("'hdmr' takes at most 100 resamples, and a confidence of at least 0.5.")
-        if len(names) < max(2, settings["order"]):
-            findings.append(f"'hdmr' of order {settings['order']} needs as many parameters, at least 2.")
+    findings += _hdmr_findings(how, len(names), settings) if method == "hdmr" else []
     findings += _table_findings(np.asarray(x), np.asarray(y), len(names))
     if findings:
         raise InputError("salib_analysis", findings)
     shape, (dims, coords) = np.shape(y)[1:], output_labels(y, (0,))
-    inputs, runs, lost = _arranged(space, method, np.asarray(x, float), y, groups, settings, max_failed, dims)
-    problem, found, said = unit_problem(names, groups if method == "morris" else None), [], []
-    for k in range(runs.shape[-1]):
-        keep = ~lost[:, k]
-        with salib_apart(seed, said):
-            found.append(METHODS[method].analysis(problem, inputs[:, keep], runs[:, keep, k], settings, how))
+    inputs, runs, lost, reasons = _arranged(space, method, np.asarray(x, float), y, groups, settings, max_failed, dims)
+    problem, usable = unit_problem(names, groups if method == "morris" else None), reasons == Unusable.NO
+    found, said = _analyses(method, problem, inputs, runs[..., usable], lost[:, usable], settings, how)
     data = {}
     for kind, (leading, _) in found[0].items():
-        values = np.stack([each[kind][1] for each in found], axis=-1)
+        values = in_place(np.stack([each[kind][1] for each in found], axis=-1), usable)
         data[kind] = ((*leading, *dims), values.reshape((*values.shape[:-1], *shape)))
     data["n_valid"] = (dims, (~lost).sum(axis=0).reshape(shape))
+    data["reason"] = (dims, sentences(reasons).reshape(shape))
     coords = {**coords, "parameter": list(groups)}
     if method == "hdmr":
         coords["term"] = term_names(names, settings["order"])
     attrs = {"method": f"SALib {method}", **settings, **how._asdict(), "max_failed": max_failed}
     return xr.Dataset(data, coords, attrs={**attrs, "warnings": list(dict.fromkeys(said))})
+
+
+def _analyses(method, problem, inputs, runs, lost, settings, how: Resampling) -> tuple[list[dict], list[str]]:
+    """What SALib finds of each output by itself, and the warnings that it gives meanwhile."""
+    found: list[dict] = []
+    said: list[str] = []
+    for k in range(runs.shape[-1]):
+        keep = ~lost[:, k]
+        with salib_apart(how.seed, said):
+            found.append(METHODS[method].analysis(problem, inputs[:, keep], runs[:, keep, k], settings, how))
+    return found, said
 
 
 def salib_table(indices: xr.Dataset) -> "ResultDict":
@@ -280,6 +295,15 @@ def _checked(
     return settings, {label: groups[label] for label in sorted(groups, key=first.get)}, findings
 
 
+def _hdmr_findings(how: Resampling, d: int, settings: Mapping[str, int]) -> list[str]:
+    findings = []
+    if how.resamples > 100 or how.confidence < 0.5:
+        findings.append("'hdmr' takes at most 100 resamples, and a confidence of at least 0.5.")
+    if d < max(2, settings["order"]):
+        findings.append(f"'hdmr' of order {settings['order']} needs as many parameters, at least 2.")
+    return findings
+
+
 def _table_findings(x: np.ndarray, y: np.ndarray, d: int) -> list[str]:
     findings = [
         f"{name} holds {table.dtype}; give real numbers."
@@ -299,8 +323,9 @@ def _table_findings(x: np.ndarray, y: np.ndarray, d: int) -> list[str]:
     return findings
 
 
-def _arranged(space, method, x, y, groups, settings, max_failed, dims) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Inputs (block, unit, parameter), runs (block, unit, output) and which units (unit, output) are lost."""
+def _arranged(space, method, x, y, groups, settings, max_failed, dims) -> tuple[np.ndarray, ...]:
+    """Inputs (block, unit, parameter), runs (block, unit, output), which units (unit, output) are lost, and why outputs
+    cannot be analysed."""
     runs = np.asarray(y, dtype=float).reshape(len(x), -1)
     findings = _support_findings(space, x)
     if not findings and method not in DESIGNS:
@@ -320,13 +345,14 @@ def _arranged(space, method, x, y, groups, settings, max_failed, dims) -> tuple[
     runs = runs.reshape(units, blocks, -1).swapaxes(0, 1) if by_unit else runs.reshape(blocks, units, -1)
     lost = np.isnan(runs).any(axis=0)
     used = np.where(lost, np.nan, runs)
-    findings = value_findings(used, lost, max_failed, np.shape(y)[1:], dims, METHODS[method].unit)
-    least, left = METHODS[method].least(settings), int((~lost).sum(axis=0).min())
-    if left < least:
-        findings.append(f"{left} {METHODS[method].unit} are left; {method!r} needs {least}. Run the model more often.")
-    if findings:
-        raise InputError("salib_analysis", findings)
-    return inputs, runs, lost
+    unit, least = METHODS[method].unit, METHODS[method].least(settings)
+    reasons, usable = usable_or_error("salib_analysis", used, lost, max_failed, np.shape(y)[1:], dims, unit)
+    left = (~lost).sum(axis=0)
+    if left[usable].max() < least:
+        finding = f"{left[usable].max()} {unit} are left; {method!r} needs {least}. Run the model more often."
+        raise InputError("salib_analysis", [finding])
+    reasons[usable & (left < least)] = Unusable.FAILED
+    return inputs, runs, lost, reasons
 
 
 def _support_findings(space: Space, x: np.ndarray) -> list[str]:

@@ -40,7 +40,7 @@ import xarray as xr
 from scipy.stats import norm
 
 from ...errors import InputError
-from ..runs import MEMORY, members_of
+from ..runs import MEMORY, Unusable, members_of, sentences
 from .given_data import arranged_outputs, given_group_findings, given_setting_findings, input_table
 from .neighbours import Neighbourhoods, closed_variance, neighbourhoods
 
@@ -94,12 +94,14 @@ def shapley_effects(
         `_standard_error`, `_lower`, `_upper` and `_bias`, about how much smoothing may have moved it: the change from
         half of the runs to all, or what follows from `explained`, whichever is larger. It widens the interval and is
         not taken off. `resolved` says whether that is less than the sampling error, or than 1 % of the variance, for
-        every index of the input, `reason` what to do if not. `explained` `(output...)`: how much of the variance
+        every index of the input, `reason` what to do if not. An output that does not vary, with infinite values or too
+        many failed runs is NaN, which `reason` says of every input. `explained` `(output...)`: how much of the variance
         neighbours in all inputs account for; far below 1 means noise, or too few runs for so many inputs.
         `n_valid`: runs used.
 
     Raises:
-        InputError: with every finding: shapes, constant or infinite columns, too few runs, groups that overlap.
+        InputError: with every finding: shapes, constant or infinite columns of x, no output that varies, too few runs,
+            groups that overlap.
 
     Example:
         >>> x = np.random.default_rng(0).normal(size=(500, 2))
@@ -214,15 +216,16 @@ def _shapley_plan(players: list[tuple[int, ...]], permutations: int, rng) -> tup
 
 def _estimated(table, runs, plan, orders, kinds, label, neighbours, confidence, seed) -> xr.Dataset:
     """The Dataset of all quantities; outputs with the same failed runs are taken together."""
-    values, noise, dims, coords = runs
+    values, noise, dims, coords, reasons = runs
     shape, flat = values.shape[1:], values.reshape(len(values), -1)
     valid = ~np.isnan(flat)
     rows, outputs = len(kinds) * len(label[1]), flat.shape[1]
-    found = np.empty((3, rows, outputs))  # estimate, standard error, bias
-    explained = np.empty(outputs)
+    found = np.full((3, rows, outputs), np.nan)  # estimate, standard error, bias
+    explained = np.full(outputs, np.nan)
     patterns = np.unique(valid, axis=1, return_inverse=True)[1].ravel()
-    for pattern in np.unique(patterns):
-        members = np.flatnonzero(patterns == pattern)
+    usable = reasons == Unusable.NO
+    for pattern in np.unique(patterns[usable]):
+        members = np.flatnonzero(usable & (patterns == pattern))
         step = max(1, MEMORY // (rows * len(values)))
         for block in (members[k : k + step] for k in range(0, len(members), step)):
             kept, rng = valid[:, block[0]], np.random.default_rng(seed)
@@ -242,7 +245,8 @@ def _estimated(table, runs, plan, orders, kinds, label, neighbours, confidence, 
         data |= {kind + suffix: (leading, part[i]) for suffix, part in (parts | {"_bias": bias}).items()}
     ratio = np.where(np.isnan(error), np.inf, bias / np.maximum(sampling, NEGLIGIBLE)).max(axis=0)
     data["resolved"] = (leading, ratio <= 1)
-    data["reason"] = (leading, np.vectorize(_reason, otypes=[object])(ratio, valid.sum(axis=0).reshape(shape)))
+    why = np.vectorize(_reason, otypes=[object])(ratio, valid.sum(axis=0).reshape(shape))
+    data["reason"] = (leading, np.where(usable.reshape(shape), why, sentences(reasons).reshape(shape).astype(object)))
     data |= {"explained": (dims, explained.reshape(shape)), "n_valid": (dims, valid.sum(axis=0).reshape(shape))}
     return xr.Dataset(data, {**coords, label[0]: label[1]})
 

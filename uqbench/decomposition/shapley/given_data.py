@@ -7,7 +7,7 @@ import pandas as pd
 import xarray as xr
 
 from ...errors import nearest
-from ..runs import output_labels, setting_findings, value_findings
+from ..runs import Unusable, output_labels, setting_findings, unusable_outputs, value_findings
 
 
 def least_runs(inputs: int) -> int:
@@ -52,9 +52,10 @@ def input_table(x, names, findings: list[str]) -> tuple[np.ndarray, tuple[str, .
 
 
 def arranged_outputs(table, y, noise_variance, max_failed: float, findings: list[str]):
-    """Outputs (n, output...), their noise variances (None: unknown), names and coordinates; everything is judged."""
+    """Outputs (n, output...), their noise variances (None: unknown), names and coordinates, and an `Unusable` for each
+    output; everything is judged."""
     values = np.asarray(y)
-    nothing = values, None, (), {}
+    nothing = values, None, (), {}, None
     if values.dtype.kind not in "fiub":
         findings.append(f"y holds {values.dtype}; give real numbers, NaN for a failed run.")
         return nothing
@@ -84,16 +85,22 @@ def arranged_outputs(table, y, noise_variance, max_failed: float, findings: list
             )
     flat = values.reshape(len(values), -1)
     lost = np.isnan(flat)
-    findings += value_findings(flat, lost, max_failed, values.shape[1:], dims, "runs")
+    reasons = unusable_outputs(flat, lost, max_failed)
+    usable = reasons == Unusable.NO
+    if not usable.any():
+        findings += value_findings(flat, lost, max_failed, values.shape[1:], dims, "runs")
     finite = np.isfinite(table).all(axis=1)
     least = least_runs(table.shape[1])
-    distinct = min(len(np.unique(table[finite & ~column], axis=0)) for column in lost.T) if lost.size else len(table)
+    counted = [
+        len(np.unique(table[finite & ~column], axis=0)) for column in (lost.T[usable] if usable.any() else lost.T)
+    ]
+    distinct = min(counted, default=len(table))
     if distinct < least:
         findings.append(
             f"there are {distinct} distinct rows of x with an output; {table.shape[1]} inputs need {least} at least, "
             "better 1000. Draw more, or group fewer values of discrete inputs by hand."
         )
-    return values, noise, dims, coords
+    return values, noise, dims, coords, reasons
 
 
 def given_group_findings(

@@ -108,11 +108,7 @@ def sobol_indices(
     counts = np.concatenate([np.ones((1, plan.n)), bootstrap_counts(plan.n, resamples, seed)])
 
     labels = list(plan.groups)
-    step = max(1, MEMORY // (8 * plan.n * len(labels) * mean.shape[-1]))
-    parts = [
-        pick_freeze(mean[:, :, k : k + step], noise[:, :, k : k + step], valid[:, k : k + step], counts, len(labels))
-        for k in range(0, mean.shape[2], step)
-    ]
+    parts = _in_blocks(mean, noise, valid, counts, len(labels))
     data = {}
     for kind, leading in {"S1": ("parameter",), "ST": ("parameter",), "S2": ("parameter", "other_parameter")}.items():
         if kind in parts[0]:
@@ -127,6 +123,13 @@ def sobol_indices(
     coords = {**coords, "parameter": labels} | ({"other_parameter": labels} if "S2" in parts[0] else {})
     attributes = _attributes(plan, of, confidence, resamples, max_failed, seed)
     return xr.Dataset(data, coords, attributes | {"over": list(over), "influential": influential})
+
+
+def _in_blocks(mean, noise, valid, counts, inputs: int) -> list[dict[str, np.ndarray]]:
+    """Indices of some outputs after others, as many at once as memory allows."""
+    step = max(1, MEMORY // (8 * valid.shape[0] * inputs * mean.shape[-1]))
+    blocks = (slice(k, k + step) for k in range(0, mean.shape[2], step))
+    return [pick_freeze(mean[:, :, k], noise[:, :, k], valid[:, k], counts, inputs) for k in blocks]
 
 
 def _without_units(mean: np.ndarray, noise: np.ndarray, valid: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -35,12 +35,15 @@ from .polynomials import (
     random_line,
     size,
     substitute,
+    times,
     without_common_factors,
 )  # fmt: skip
 from .series import System, jet, jet_point
 
 # an equation with more terms than this takes gigabytes
 LARGEST_EQUATION = 2_000_000
+# a term that is rewritten for another set of variables takes as long as so many products (some microsecond)
+PROJECTION = 50
 
 
 @dataclass(frozen=True)
@@ -233,11 +236,14 @@ class Elimination:
         for _, _, below in parts:
             a, b = ring.join(common, below)
             common = a * (b / a.gcd(b))
-        total = ring.constant(0)
+        total, check = ring.constant(0), self.budget.check
         for slope, above, below in parts:
             a, b = ring.join(common, below)
-            total, a, b, c = ring.join(total, slope, above, ring.trim(a / b))
-            total = total + a * (b * c)
+            factor = ring.trim(a / b)
+            check(PROJECTION * (len(total) + len(slope)))
+            total, a, b, c = ring.join(total, slope, above, factor)
+            total = total + times(a, times(b, c, check), check)
+        check(PROJECTION * len(total))
         return ring.trim(total), common
 
     def eliminate(self, f: nmod_mpoly, g: nmod_mpoly, name: str, main: str, last: bool = False) -> nmod_mpoly:
@@ -275,6 +281,7 @@ class Elimination:
     def clean(self, f: nmod_mpoly, main: str, expected: tuple[int, int] | None) -> nmod_mpoly:
         """f without factors from the pool; of the `expected` size, if given: without any extraneous factor."""
         ring = self.system.ring
+        self.budget.check(PROJECTION * len(f))
         f = without_monomials(ring.trim(f))
         if expected is not None and size(f, main) == expected:
             return ring.trim(f)
