@@ -5,8 +5,8 @@ tolerances; where the right-hand side depends on time, also only if the interpol
 stages. Steps end at stops and crossings; output inside them is read from the interpolant.
 """
 
-from ..language import ceil, copy, fill, floor, is_null, isfinite, native
-from . import global_error, growth, jumps, output, past, steps, tape, tolerance, tsit5, vanished
+from ..language import copy, fill, is_null, isfinite, native
+from . import crossings, global_error, growth, jumps, output, past, steps, stops, tape, tolerance, tsit5, vanished
 from .codes import BAD_START, BLOW_UP, NO_STEP, NOT_DIFFERENTIABLE, STEP_LIMIT, SUCCESS, UNSTABLE_BRANCH
 from .control import SAFETY, SHRINK, first_step, next_factor
 from .evaluation import finite, inside_step, linearise_at, measure_noise, rate_at, same_time
@@ -33,8 +33,6 @@ PATIENCE, WAITING = 256, -2
 # nobody knows beforehand how many there are.
 STRETCHES_OF_EVENTS = 100
 EPSILON = 2.220446049250313e-16
-# Switch times that one periodic condition may have.
-MOST_PERIODS = 100000
 
 
 @native
@@ -112,7 +110,7 @@ def plan(work: Work) -> None:
     if work.stretch_steps > work.max_steps or work.steps > most_steps(work):
         work.code = STEP_LIMIT
         return
-    stop = jumps.next_stop(work)
+    stop = stops.next_stop(work)
     limit = work.end
     work.cap = 1e308
     if stop < work.end:
@@ -127,7 +125,7 @@ def plan(work: Work) -> None:
     if model.uses_time == 1:
         h = min(h, gap_around(work))
     if model.events + model.conditions > 0:
-        h = jumps.limit_by_roots(work, min(h, limit - work.t))
+        h = crossings.limit_by_roots(work, min(h, limit - work.t))
     remaining = limit - work.t
     work.lands = 0
     if h * NEARLY_THERE >= remaining:
@@ -210,11 +208,11 @@ def keep(work: Work) -> None:
     tolerance.keep_signs(work, end, h)
     crossed = 0
     if model.events + model.conditions > 0:
-        theta = jumps.first_crossing(work)
+        theta = crossings.first_crossing(work)
         if theta <= 1.0:
             crossed = 1
             lands = 0
-            if jumps.land(work, theta) == 0:
+            if crossings.land(work, theta) == 0:
                 reject(work, h, 0.3)
                 return
             h = work.h
@@ -319,46 +317,6 @@ def accept(work: Work, h: float, end: float, error: float, lands: int, crossed: 
 
 
 @native
-def gather_switches(work: Work, count_only: int, offset: int) -> int:
-    """Adds the times at which conditions on time switch, from the model's own comparisons, to the stops."""
-    model = work.model
-    p = work.p
-    pairs = work.kernel_out
-    model.switch_times(work.x, pairs, work.scratch)
-    if p > 0 and count_only == 0:
-        model.switch_variation(work.x, work.buffer, work.scratch)
-    count = 0
-    for j in range(model.switches):
-        first = pairs[2 * j]
-        period = pairs[2 * j + 1]
-        repeats = 1
-        k0 = 0.0
-        if period > 0.0 and isfinite(first):
-            k0 = ceil((work.start - first) / period)
-            repeats = min(MOST_PERIODS, int(max(0.0, floor((work.end - first) / period) - k0 + 1.0)))
-        if not isfinite(first):
-            repeats = 0
-        for r in range(repeats):
-            k = k0 + float(r)
-            time = first + k * period
-            if time > work.start and time < work.end:
-                if count_only == 0:
-                    index = offset + count
-                    work.stop_times[index] = time
-                    work.stop_doses[index] = -1
-                    dots = work.stop_dots[index * p :]
-                    fill(dots, 0.0, p)
-                    if p > 0:
-                        for e in range(model.switch_count):
-                            if model.switch_rows[e] == 2 * j:
-                                dots[model.switch_columns[e]] = dots[model.switch_columns[e]] + work.buffer[e]
-                            if model.switch_rows[e] == 2 * j + 1:
-                                dots[model.switch_columns[e]] = dots[model.switch_columns[e]] + k * work.buffer[e]
-                count += 1
-    return count
-
-
-@native
 def begin(work: Work) -> None:
     """Everything before the first step: start values, stops in order, modes, the first step."""
     model = work.model
@@ -375,7 +333,7 @@ def begin(work: Work) -> None:
     for c in range(model.directions if p > 0 else 0):
         value = abs(work.s_floor[c])
         work.s_floor[c] = 1.0 / value if value > 1e-300 else 0.0
-    jumps.sort_stops(work)
+    stops.sort_stops(work)
     output.write_start(work)
     if finite(work.y, n) == 0 or not isfinite(work.start) or not isfinite(work.end):
         work.code = BAD_START
@@ -388,10 +346,10 @@ def begin(work: Work) -> None:
     if (p > 0 and finite(work.s, n * p) == 0) or (work.differentiates == 1 and model.unlocated == 1):
         work.code = NOT_DIFFERENTIABLE
         return
-    while work.stop_next < work.stop_count and jumps.next_stop(work) < work.start - same_time(work, work.start):
+    while work.stop_next < work.stop_count and stops.next_stop(work) < work.start - same_time(work, work.start):
         work.stop_next = work.stop_next + 1
     if model.events + model.conditions > 0:
-        jumps.refresh_roots(work)
+        crossings.refresh_roots(work)
     if work.differentiates == 1:
         # a start that moves
         rate_at(work, work.t, work.y, work.f)
@@ -399,7 +357,7 @@ def begin(work: Work) -> None:
         for i in range(n):
             if work.f[i] != 0.0:
                 add_scaled(work.s[i * p :], -work.f[i], work.start_dots, p)
-    if jumps.next_stop(work) <= work.start + same_time(work, work.start):
+    if stops.next_stop(work) <= work.start + same_time(work, work.start):
         jumps.cross_stops(work)
     if model.events > 0:
         jumps.cross_at_start(work)

@@ -20,6 +20,7 @@ from .given import Given
 from .gradient import pull_back
 from .memory import take
 from .records import REPORT, Model, Work
+from .stops import gather_switches
 
 
 class Problem(Record):
@@ -217,7 +218,7 @@ def gather_stops(problem: Problem, sound: int) -> None:
     p = work.p
     added = 0
     if model.switches > 0:
-        added = member.gather_switches(work, 1, 0)
+        added = gather_switches(work, 1, 0)
     stops = given.stop_count + added
     work.stop_count = stops
     work.given_stops = given.stop_count
@@ -237,7 +238,7 @@ def gather_stops(problem: Problem, sound: int) -> None:
             copy(work.stop_dots[k * p :], given.stops_d[k * given.p :], given.p)
     if model.switches > 0:
         work.p = directions
-        member.gather_switches(work, 0, given.stop_count)
+        gather_switches(work, 0, given.stop_count)
         work.p = p
     if model.delays > 0 and sound == 1:
         work.stop_count = stops + past.add_stops(work, stops)
