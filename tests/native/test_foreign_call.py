@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 import uqbench  # noqa: F401  switches JAX to 64 bits
-from uqbench.native import foreign_call
+from uqbench.native import foreign_call, xla_interface
 from uqbench.native.foreign_call import CALLS_UNDER_WAY, Call, Model, call_model, operand, register, result
 from uqbench.native.language import native, sin
 from uqbench.native.library import pack
 
-pytestmark = pytest.mark.skipif(not foreign_call.supported(), reason="another version of XLA's interface")
+pytestmark = pytest.mark.skipif(not xla_interface.supported(), reason="another version of XLA's interface")
 
 NUMBERS = 3
 
@@ -158,12 +158,12 @@ def test_an_operand_of_another_type_is_noticed_by_the_handler(model):
 def test_another_version_of_the_interface_is_not_supported(tmp_path, monkeypatch):
     header = tmp_path / "xla" / "ffi" / "api" / "c_api.h"
     monkeypatch.setattr(jax.ffi, "include_dir", lambda: str(tmp_path))
-    assert not foreign_call.supported.__wrapped__()
+    assert not xla_interface.supported.__wrapped__()
     header.parent.mkdir(parents=True)
     header.write_text("#define XLA_FFI_API_MAJOR 0\n#define XLA_FFI_API_MINOR 6\n")
-    assert not foreign_call.supported.__wrapped__()
+    assert not xla_interface.supported.__wrapped__()
     header.write_text("#define XLA_FFI_API_MAJOR 0\n#define XLA_FFI_API_MINOR 5\n")
-    assert foreign_call.supported.__wrapped__()
+    assert xla_interface.supported.__wrapped__()
 
 
 def test_a_model_without_settings_is_refused():

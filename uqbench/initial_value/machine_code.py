@@ -12,7 +12,7 @@ import numpy as np
 
 from ..kernels import ModelKernels, NotAKernel, Sources, build
 from ..kernels.elimination_code import elimination_kernels
-from ..native import foreign_call
+from ..native import foreign_call, xla_interface
 from ..native.engine import calls, group, point, records
 from ..native.engine.elimination import Elimination, eliminate
 from ..native.language import record_fields
@@ -35,7 +35,7 @@ class Compiled(NamedTuple):
 
 def engine_runs() -> bool:
     """Whether this machine has the engine, and what is compiled here can call it."""
-    return foreign_call.supported() and jax.default_backend() == "cpu"
+    return xla_interface.supported() and jax.default_backend() == "cpu"
 
 
 @lru_cache(maxsize=256)
@@ -60,7 +60,7 @@ def task_of(
 
 def obstacle(task: Task) -> str:
     """Why a task is left to the solver in JAX; empty where it is not."""
-    if not foreign_call.supported():
+    if not xla_interface.supported():
         return "this version of JAX has another interface for native code"
     if jax.default_backend() != "cpu":
         return f"JAX runs on {jax.default_backend()}"

@@ -1,9 +1,8 @@
 """Calls of native code from compiled JAX, through XLA's foreign function interface (FFI).
 
-XLA calls a handler with one argument, a call frame; its layout is that of `xla/ffi/api/c_api.h` in
-`jax.ffi.include_dir()`, version 0.5, which the records below repeat word by word. One handler serves one model: it
-takes the operands apart into members of a batch and calls `solve_member(model, call, b)` for each of them, on XLA's
-own threads where they are free.
+XLA calls a handler with one argument, a call frame (`xla_interface`). One handler serves one model: it takes the
+operands apart into members of a batch and calls `solve_member(model, call, b)` for each of them, on XLA's own threads
+where they are free.
 
 The last operand of a call holds the settings: its shape is `(..., settings)`, and the number of its rows is the number
 of members. All other operands and all results have the same leading axes, so member `b` finds its part of operand `i`
@@ -17,13 +16,9 @@ threads or on the other members.
 """
 
 import ctypes
-import functools
-import re
-import sys
 import threading
 import typing
 from collections.abc import Sequence
-from pathlib import Path
 
 import jax
 import jax.numpy as jnp
@@ -48,30 +43,23 @@ from .language import (
     yield_thread,
 )
 from .library import Library, compile_library, compile_module
-
-API_VERSION = (0, 5)
-# XLA_FFI_API_MAJOR and XLA_FFI_API_MINOR as two 32-bit fields in one word
-VERSION_WORD = API_VERSION[0] | API_VERSION[1] << 32
-LOWER_HALF = 0xFFFFFFFF
-METADATA_EXTENSION = 1
-EXECUTE = 3
-FLOAT64 = 12
-INVALID_ARGUMENT, RESOURCE_EXHAUSTED = 3, 8
-# Sizes in bytes of the structures that the handler passes to XLA
-ERROR_CREATE_SIZE, ERROR_DESTROY_SIZE, SCHEDULE_SIZE, NUMBER_OF_THREADS_SIZE = 28, 24, 40, 32
-
-
-def _text_words(text: str) -> tuple[int, ...]:
-    """A zero-terminated C string as 8-byte words."""
-    data = text.encode() + b"\0"
-    data += b"\0" * (-len(data) % 8)
-    return tuple(np.frombuffer(data, dtype="<i8").tolist())
-
-
-WRONG_TYPE = _text_words("uqbench: every operand and result of a native model is a float64 array.")
-WRONG_SIZE = _text_words("uqbench: the operands of a native model do not have the same leading axes.")
-NO_MEMORY = _text_words("uqbench: no memory for a call of a native model.")
-
+from .xla_interface import (
+    EXECUTE,
+    FLOAT64,
+    INVALID_ARGUMENT,
+    LOWER_HALF,
+    METADATA_EXTENSION,
+    NO_MEMORY,
+    RESOURCE_EXHAUSTED,
+    VERSION_WORD,
+    WRONG_SIZE,
+    WRONG_TYPE,
+    Buffer,
+    CallFrame,
+    error_of,
+    number_of_threads,
+    schedule,
+)
 
 # One counter for all models: where several threads call at once (chains of a sampler), each takes fewer helpers; they
 # would only wait for one another.
@@ -112,70 +100,6 @@ NEXT, FINISHED, REFERENCES, COUNTERS = 0, 8, 16, 24
 CALL_WORDS = len(record_fields(Call))
 
 
-class Extension(Record):
-    """XLA_FFI_Metadata_Extension, or the head of another extension."""
-
-    struct_size: int
-    type: int
-    next: int
-    metadata: Indices
-
-
-class Api(Record):
-    """XLA_FFI_Api: functions by address."""
-
-    struct_size: int
-    extension: int
-    version_struct_size: int
-    version_extension: int
-    version: int
-    internal: int
-    error_create: int
-    error_get_details: int
-    error_destroy: int
-    handler_register: int
-    stream_get: int
-    type_register: int
-    context_get: int
-    state_set: int
-    state_get: int
-    memory_allocate: int
-    memory_free: int
-    pool_schedule: int
-    pool_number_of_threads: int
-
-
-class CallFrame(Record):
-    """XLA_FFI_CallFrame up to the results."""
-
-    struct_size: int
-    extension: Extension
-    api: Api
-    context: int
-    stage: int
-    operands_struct_size: int
-    operands_extension: int
-    count_operands: int
-    operand_types: int
-    operands: Indices
-    results_struct_size: int
-    results_extension: int
-    count_results: int
-    result_types: int
-    results: Indices
-
-
-class Buffer(Record):
-    """XLA_FFI_Buffer: a dense row-major array; `data` may be null where there are no elements."""
-
-    struct_size: int
-    extension: int
-    dtype: int
-    data: int
-    rank: int
-    dims: Indices
-
-
 @native(inline=True)
 def next_member(call: Call) -> int:
     """A member that no thread has taken yet; as many as there are, or more, where there is none."""
@@ -198,67 +122,6 @@ def operand(call: Call, i: int, member: int) -> Vector:
 def result(call: Call, i: int, member: int) -> Vector:
     """The part of result `i` that belongs to a member."""
     return as_vector(call.results[i])[member * call.result_sizes[i] :]
-
-
-@native
-def _error(api: Api, message: Indices, code: int) -> int:
-    arguments = allocate_indices(4)
-    if is_null(arguments):
-        return 0
-    arguments[0] = ERROR_CREATE_SIZE
-    arguments[2] = address(message)
-    arguments[3] = code
-    error = call_address(api.error_create, arguments)
-    release(arguments)
-    return error
-
-
-@native
-def _discard(api: Api, error: int) -> None:
-    """Give back an error that is not passed on."""
-    arguments = allocate_indices(3)
-    if not is_null(arguments):
-        arguments[0] = ERROR_DESTROY_SIZE
-        arguments[2] = error
-        call_address(api.error_destroy, arguments)
-        release(arguments)
-
-
-@native
-def _number_of_threads(api: Api, context: int) -> int:
-    """Threads of XLA's pool; 1 where there is none."""
-    arguments = allocate_indices(5)
-    if is_null(arguments):
-        return 1
-    arguments[0] = NUMBER_OF_THREADS_SIZE
-    arguments[2] = context
-    arguments[3] = address(arguments[4:])
-    arguments[4] = 1
-    error = call_address(api.pool_number_of_threads, arguments)
-    threads = arguments[4]
-    release(arguments)
-    if error != 0:
-        _discard(api, error)
-        return 1
-    return threads
-
-
-@native
-def _schedule(api: Api, context: int, task: int, call: Call) -> bool:
-    """Ask XLA's pool to run `task(call)`; False if it does not."""
-    arguments = allocate_indices(5)
-    if is_null(arguments):
-        return False
-    arguments[0] = SCHEDULE_SIZE
-    arguments[2] = context
-    arguments[3] = task
-    arguments[4] = address(call)
-    error = call_address(api.pool_schedule, arguments)
-    release(arguments)
-    if error != 0:
-        _discard(api, error)
-        return False
-    return True
 
 
 @native
@@ -319,6 +182,92 @@ def _new_call(frame: CallFrame, model: Model, members: int) -> Call:
     return call
 
 
+def _in_groups(suits_group: NativeFunction | None, model_type: type[Record]) -> NativeFunction:
+    """Native function `(call) -> bool`: whether its members are solved side by side."""
+
+    @native
+    def always_alone(call: Call) -> bool:
+        return False
+
+    if suits_group is None:
+        return always_alone
+
+    @native
+    def in_groups_if_many(call: Call) -> bool:
+        return call.members >= WIDTH and suits_group(as_record(model_type, call.model), call)
+
+    return in_groups_if_many
+
+
+def _worker(solve_member: NativeFunction, in_groups: NativeFunction, model_type: type[Record]) -> NativeFunction:
+    """Native function `(call) -> None` that solves members until none is left."""
+
+    @native
+    def work_alone(call: Call) -> None:
+        while True:
+            member = next_member(call)
+            if member >= call.members:
+                return
+            solve_member(as_record(model_type, call.model), call, member)
+            count_as_finished(call)
+
+    @native
+    def work(call: Call) -> None:
+        model = as_record(model_type, call.model)
+        if in_groups(call) and model.wide != 0:
+            call_address(model.side_by_side, model, call)
+        else:
+            work_alone(call)
+
+    return work
+
+
+def _executor(work: NativeFunction, in_groups: NativeFunction) -> NativeFunction:
+    """Native function `(frame, model) -> error` that carries out a call, with helpers on XLA's threads."""
+
+    @native
+    def help_and_leave(call: Call) -> None:
+        work(call)
+        _leave(call)
+
+    @native
+    def execute(frame: CallFrame, model: Model) -> int:
+        api = frame.api
+        members = _count_members(frame, model.settings)
+        if members < 0:
+            return error_of(api, WRONG_SIZE, INVALID_ARGUMENT)
+        if members == 0:
+            return 0
+        call = _new_call(frame, model, members)
+        if is_null(call):
+            return error_of(api, NO_MEMORY, RESOURCE_EXHAUSTED)
+        wrong = _read_buffers(frame.operands, call.count_operands, members, call.operands, call.operand_sizes)
+        if wrong == 0:
+            wrong = _read_buffers(frame.results, call.count_results, members, call.results, call.result_sizes)
+        if wrong != 0:
+            release(call)
+            return error_of(api, WRONG_TYPE if wrong == 1 else WRONG_SIZE, INVALID_ARGUMENT)
+        if in_groups(call) and model.wide == 0 and model.make_wide != 0:
+            call_address(model.make_wide)
+        helpers = 0
+        under_way = atomic_add(model.busy, 0, 1)
+        if members > 1:
+            helpers = max(min(number_of_threads(api, frame.context) - under_way, members), 1) - 1
+        # every reference is counted before the first helper can leave
+        atomic_add(call.counters, REFERENCES, 1 + helpers)
+        for _ in range(helpers):
+            if not schedule(api, frame.context, address(help_and_leave), address(call)):
+                _leave(call)
+        work(call)
+        while atomic_add(call.counters, FINISHED, 0) < members:
+            yield_thread()
+        atomic_add(model.busy, 0, -1)
+        _leave(call)
+        return 0
+
+    return execute
+
+
 def build(solve_member: NativeFunction, suits_group: NativeFunction | None = None) -> Library:
     """Compile the handler for one engine.
 
@@ -340,74 +289,8 @@ def build(solve_member: NativeFunction, suits_group: NativeFunction | None = Non
             f"following are those of Model: {', '.join(head)}."
         )
 
-    @native
-    def work_alone(call: Call) -> None:
-        while True:
-            member = next_member(call)
-            if member >= call.members:
-                return
-            solve_member(as_record(model_type, call.model), call, member)
-            count_as_finished(call)
-
-    @native
-    def always_alone(call: Call) -> bool:
-        return False
-
-    @native
-    def in_groups_if_many(call: Call) -> bool:
-        return call.members >= WIDTH and suits_group(as_record(model_type, call.model), call)
-
-    in_groups = always_alone if suits_group is None else in_groups_if_many
-
-    @native
-    def work_in_groups(call: Call) -> None:
-        model = as_record(model_type, call.model)
-        if in_groups(call) and model.wide != 0:
-            call_address(model.side_by_side, model, call)
-        else:
-            work_alone(call)
-
-    work = work_alone if suits_group is None else work_in_groups
-
-    @native
-    def help_and_leave(call: Call) -> None:
-        work(call)
-        _leave(call)
-
-    @native
-    def execute(frame: CallFrame, model: Model) -> int:
-        api = frame.api
-        members = _count_members(frame, model.settings)
-        if members < 0:
-            return _error(api, WRONG_SIZE, INVALID_ARGUMENT)
-        if members == 0:
-            return 0
-        call = _new_call(frame, model, members)
-        if is_null(call):
-            return _error(api, NO_MEMORY, RESOURCE_EXHAUSTED)
-        wrong = _read_buffers(frame.operands, call.count_operands, members, call.operands, call.operand_sizes)
-        if wrong == 0:
-            wrong = _read_buffers(frame.results, call.count_results, members, call.results, call.result_sizes)
-        if wrong != 0:
-            release(call)
-            return _error(api, WRONG_TYPE if wrong == 1 else WRONG_SIZE, INVALID_ARGUMENT)
-        if in_groups(call) and model.wide == 0 and model.make_wide != 0:
-            call_address(model.make_wide)
-        helpers = 0
-        under_way = atomic_add(model.busy, 0, 1)
-        if members > 1:
-            helpers = max(min(_number_of_threads(api, frame.context) - under_way, members), 1) - 1
-        # every reference is counted before the first helper can leave
-        atomic_add(call.counters, REFERENCES, 1 + helpers)
-        for _ in range(helpers):
-            if not _schedule(api, frame.context, address(help_and_leave), call):
-                _leave(call)
-        work(call)
-        while atomic_add(call.counters, FINISHED, 0) < members:
-            yield_thread()
-        atomic_add(model.busy, 0, -1)
-        _leave(call)
-        return 0
+    in_groups = _in_groups(suits_group, model_type)
+    execute = _executor(_worker(solve_member, in_groups, model_type), in_groups)
 
     @native
     def handle(frame: CallFrame, model: Model) -> int:
@@ -420,21 +303,6 @@ def build(solve_member: NativeFunction, suits_group: NativeFunction | None = Non
         return 0
 
     return compile_library([handle], "engine")
-
-
-@functools.cache
-def supported() -> bool:
-    """Whether this machine and this jaxlib have the memory layout for which the handler is written."""
-    header = Path(jax.ffi.include_dir()) / "xla" / "ffi" / "api" / "c_api.h"
-    try:
-        text = header.read_text()
-    except OSError:
-        return False
-    version = tuple(
-        int(found[1]) if (found := re.search(rf"#define XLA_FFI_API_{part} (\d+)", text)) else -1
-        for part in ("MAJOR", "MINOR")
-    )
-    return version == API_VERSION and sys.maxsize == 2**63 - 1 and sys.byteorder == "little"
 
 
 _registered: set[str] = set()
