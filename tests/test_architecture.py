@@ -94,6 +94,7 @@ ALLOWED = {
     },
     "results": {"errors", "study"},
     "time_scales": {
+        "annotations",
         *("design", "dynamics", "errors", "initial_value", "model", "results", "solvers", "space", "study", "system"),
         "systems",
     },

@@ -13,7 +13,6 @@ from .errors import InputError
 LEAST_ATOL = 1e-10
 METHODS = ("auto", "explicit", "implicit")
 State = Values
-Theta = Values
 Inputs = Values
 
 
@@ -60,8 +59,8 @@ class Event:
         'falling'
     """
 
-    root: Callable[[Array, State, Theta, Inputs], Array]
-    change: Callable[[Array, State, Theta, Inputs], State] | None = None
+    root: Callable[[Array, State, Values, Inputs], Array]
+    change: Callable[[Array, State, Values, Inputs], State] | None = None
     direction: str = "both"
 
     def __post_init__(self):
@@ -88,17 +87,17 @@ class Delay:
     """
 
     state: str
-    delay: Callable[[Theta, Inputs], Array] | float
-    history: Callable[[Array, Theta, Inputs], Array] | None = None
+    delay: Callable[[Values, Inputs], Array] | float
+    history: Callable[[Array, Values, Inputs], Array] | None = None
 
     def __post_init__(self):
         if not callable(self.delay) and not (isinstance(self.delay, int | float) and 0 < self.delay < float("inf")):
             raise InputError("Delay", [f"the delay of {self.state!r} is {self.delay!r}; it must be positive."])
 
-    def length(self, p: Theta, inputs: Inputs) -> Array:
+    def length(self, p: Values, inputs: Inputs) -> Array:
         return jnp.asarray(self.delay(p, inputs) if callable(self.delay) else self.delay, float)
 
-    def before(self, t, y: State, p: Theta, inputs: Inputs) -> Array:
+    def before(self, t, y: State, p: Values, inputs: Inputs) -> Array:
         """The state before the start, of which `y` are the initial values."""
         return jnp.asarray(y[self.state] if self.history is None else self.history(t, p, inputs), float)
 
@@ -142,18 +141,18 @@ class Ode:
         'auto'
     """
 
-    initial: Callable[[Theta, Inputs], State]
-    rhs: Callable[[Array, State, Theta, Inputs], State]
+    initial: Callable[[Values, Inputs], State]
+    rhs: Callable[[Array, State, Values, Inputs], State]
     rtol: float = 1e-8
     atol: float | Mapping[str, float] | None = None
     method: str = "auto"
     max_steps: int = 10_000
-    switches: Callable[[Theta, Inputs], Array] | None = None
-    doses: Callable[[Theta, Inputs], dict[str, tuple[Array, Array]]] | None = None
-    algebraic: Callable[[Array, State, Theta, Inputs], State] | None = None
+    switches: Callable[[Values, Inputs], Array] | None = None
+    doses: Callable[[Values, Inputs], dict[str, tuple[Array, Array]]] | None = None
+    algebraic: Callable[[Array, State, Values, Inputs], State] | None = None
     max_step: float | None = None
     events: Sequence[Event] = ()
-    start: Callable[[Theta, Inputs], Array] | None = None
+    start: Callable[[Values, Inputs], Array] | None = None
     delays: Mapping[str, Delay] = field(default_factory=dict)
 
     def __post_init__(self):
@@ -196,7 +195,7 @@ class Ode:
         """The states with what delays see if nothing has moved: names and shapes for a trace, or an equilibrium."""
         return {**y, **{name: y[delay.state] for name, delay in self.delays.items()}} if self.delays else y
 
-    def complete(self, t, y: State, p: Theta, inputs: Inputs) -> State:
+    def complete(self, t, y: State, p: Values, inputs: Inputs) -> State:
         """The states with the quantities that follow from them at once."""
         return y if self.algebraic is None else {**y, **self.algebraic(t, y, p, inputs)}
 

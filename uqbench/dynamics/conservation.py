@@ -14,10 +14,11 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from ..annotations import Values
 from ..initial_value.at_points import rates_on_host
 from ..initial_value.given import stacked
 from ..initial_value.machine_code import task_of
-from ..system import Inputs, Ode, Theta
+from ..system import Inputs, Ode
 
 # What rounding leaves of a sum that vanishes, relative to its terms.
 ROUNDING = 1e-10
@@ -25,7 +26,7 @@ ROUNDING = 1e-10
 LARGEST_DENOMINATOR = 60
 
 
-def conservation_laws(system: Ode, names: tuple[str, ...], theta: Theta, inputs: Inputs) -> np.ndarray:
+def conservation_laws(system: Ode, names: tuple[str, ...], theta: Values, inputs: Inputs) -> np.ndarray:
     """Linear laws with constant coefficients, found while tracing from the shapes alone.
 
     Args:

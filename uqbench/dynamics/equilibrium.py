@@ -22,6 +22,7 @@ from jax.flatten_util import ravel_pytree
 from jax.tree_util import PyTreeDef
 from jaxtyping import Array, Bool, Float
 
+from ..annotations import Values
 from ..initial_value import odes
 from ..initial_value.at_points import inverse, linearised
 from ..initial_value.compiled import advance
@@ -29,7 +30,7 @@ from ..initial_value.given import stacked
 from ..initial_value.schedule import absolute_tolerances
 from ..initial_value.task import Task
 from ..solvers.roots import newton_steps
-from ..system import Inputs, Ode, Theta
+from ..system import Inputs, Ode
 
 # Newton steps from each point; the last has to be within the tolerance.
 NEWTON_STEPS = 4
@@ -59,7 +60,7 @@ LARGEST_RATE = 1e3
 EPS = float(jnp.finfo(jnp.float64).eps)
 
 START = "start of "
-Given = tuple[Theta, Inputs]
+Given = tuple[Values, Inputs]
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Complex, Float, Int
 
+from ..annotations import Values
 from ..design import Design
 from ..errors import InputError, Result, nearest
 from ..initial_value.array_states import in_scalars
@@ -34,7 +35,7 @@ from ..initial_value.given import checked, stacked
 from ..solvers.implicit import by_matrix, implicit
 from ..solvers.roots import newton_steps, solve
 from ..solvers.sparse_lu import structure
-from ..system import Inputs, Ode, State, Theta
+from ..system import Inputs, Ode, State
 from .conservation import conservation_laws
 from .equilibrium import Flow, Given
 from .first_return import NEAR, Section, first_return
@@ -71,7 +72,7 @@ class LimitCycle(eqx.Module):
 
 
 def limit_cycle(
-    system: Ode, theta: Theta, inputs: Inputs, *, transient, longest=None, guess: State | None = None
+    system: Ode, theta: Values, inputs: Inputs, *, transient, longest=None, guess: State | None = None
 ) -> LimitCycle:
     """The limit cycle that the trajectory from `system.initial`, or from a guess, approaches; traceable, never raises
     while running.
@@ -119,7 +120,7 @@ def limit_cycle(
     return _cycle(flow, given, first, jnp.asarray(transient, float), jnp.asarray(longest, float))
 
 
-def _check(system: Ode, names, theta: Theta, inputs: Inputs, guess: State | None, times: dict) -> None:
+def _check(system: Ode, names, theta: Values, inputs: Inputs, guess: State | None, times: dict) -> None:
     def rhs(t, y):
         rates = system.rhs(t, dict(zip(names, y, strict=True)), theta, inputs)
         return [jnp.asarray(rates[name], float) for name in names]

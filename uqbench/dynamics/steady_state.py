@@ -26,6 +26,7 @@ from jax import lax
 from jax.custom_derivatives import SymbolicZero
 from jaxtyping import Array, Bool, Float, Int
 
+from ..annotations import Values
 from ..design import Design
 from ..errors import InputError, Result, nearest
 from ..initial_value.array_states import in_scalars
@@ -36,7 +37,7 @@ from ..initial_value.task import INPUT, Task, active_entries, shifted
 from ..solvers.extrapolation import follow
 from ..solvers.implicit import implicit
 from ..solvers.sparse_lu import structure
-from ..system import Inputs, Ode, State, Theta
+from ..system import Inputs, Ode, State
 from .conservation import conservation_laws
 from .equilibrium import Flow, Given, Layout, assess, unscaled
 
@@ -69,7 +70,7 @@ class Rest(eqx.Module):
     steps: Int[Array, ""]
 
 
-def steady_state(system: Ode, theta: Theta, inputs: Inputs, *, guess: State | None = None) -> SteadyState:
+def steady_state(system: Ode, theta: Values, inputs: Inputs, *, guess: State | None = None) -> SteadyState:
     """The steady state that the trajectory from `system.initial` reaches; traceable, never raises while running.
 
     Differentiable with respect to parameters, inputs and, through `system.initial`, initial amounts: once in reverse
@@ -111,7 +112,7 @@ def steady_state(system: Ode, theta: Theta, inputs: Inputs, *, guess: State | No
     return SteadyState(states, rest.result, rest.steps)
 
 
-def _task(system: Ode, names: tuple[str, ...], theta: Theta, inputs: Inputs) -> Task | None:
+def _task(system: Ode, names: tuple[str, ...], theta: Values, inputs: Inputs) -> Task | None:
     """What the engine solves; None where the right-hand side has no kernels."""
     if system.scheduled_events or system.events or any(value.shape for value in theta.values()):
         return None
@@ -120,7 +121,7 @@ def _task(system: Ode, names: tuple[str, ...], theta: Theta, inputs: Inputs) -> 
 
 
 def _check(
-    system: Ode, names: tuple[str, ...], theta: Theta, inputs: Inputs, guess: State | None, task: Task | None
+    system: Ode, names: tuple[str, ...], theta: Values, inputs: Inputs, guess: State | None, task: Task | None
 ) -> None:
     findings = []
     if system.events:
@@ -144,7 +145,7 @@ def _check(
         raise InputError("steady_state", findings)
 
 
-def _uses_time(system: Ode, names: tuple[str, ...], theta: Theta, inputs: Inputs, task: Task | None) -> bool:
+def _uses_time(system: Ode, names: tuple[str, ...], theta: Values, inputs: Inputs, task: Task | None) -> bool:
     if task is not None:
         kernels = compiled(task, ()).kernels
         # a comparison may be one of time and state

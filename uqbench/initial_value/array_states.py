@@ -15,8 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ..annotations import Values
 from ..errors import InputError
-from ..system import AnyInput, Inputs, Ode, State, Theta
+from ..system import AnyInput, Inputs, Ode, State
 
 Shapes = dict[str, tuple[int, ...]]
 
@@ -178,7 +179,7 @@ class ScalarStart:
     states: Arrays
     function: Callable
 
-    def __call__(self, p: Theta, inputs: Inputs) -> State:
+    def __call__(self, p: Values, inputs: Inputs) -> State:
         return self.states.scalars(self.function(p, inputs))
 
 
@@ -189,7 +190,7 @@ class ScalarRates:
     states: Arrays
     system: Ode
 
-    def __call__(self, t, y: State, p: Theta, inputs: Inputs) -> State:
+    def __call__(self, t, y: State, p: Values, inputs: Inputs) -> State:
         return self.states.scalars(self.system.rhs(t, self.states.arrays(y), p, inputs))
 
 
@@ -200,7 +201,7 @@ class ScalarChange:
     states: Arrays
     function: Callable
 
-    def __call__(self, t, y: State, p: Theta, inputs: Inputs) -> State:
+    def __call__(self, t, y: State, p: Values, inputs: Inputs) -> State:
         return self.states.scalars(self.function(t, self.states.arrays(y), p, inputs))
 
 
@@ -211,7 +212,7 @@ class ScalarDoses:
     states: Arrays
     function: Callable
 
-    def __call__(self, p: Theta, inputs: Inputs) -> dict[str, tuple[Array, Array]]:
+    def __call__(self, p: Values, inputs: Inputs) -> dict[str, tuple[Array, Array]]:
         doses, shapes = {}, dict(self.states.shapes)
         for name, (times, amounts) in self.function(p, inputs).items():
             if shapes.get(name, ()) == ():
@@ -232,7 +233,7 @@ class OfArrays:
     states: Arrays
     function: Callable
 
-    def __call__(self, t, y: State, p: Theta, inputs: Inputs):
+    def __call__(self, t, y: State, p: Values, inputs: Inputs):
         return self.function(t, self.states.arrays(y), p, inputs)
 
 
@@ -244,7 +245,7 @@ class HistoryEntry:
     shape: tuple[int, ...]
     place: int
 
-    def __call__(self, t, p: Theta, inputs: Inputs) -> Array:
+    def __call__(self, t, p: Values, inputs: Inputs) -> Array:
         whole = jnp.broadcast_to(jnp.asarray(self.function(t, p, inputs), float), self.shape)
         return jnp.unstack(jnp.ravel(whole))[self.place]
 
@@ -256,7 +257,7 @@ class ObserveArrays:
     states: Arrays
     function: Callable
 
-    def __call__(self, y: State, p: Theta, **more):
+    def __call__(self, y: State, p: Values, **more):
         return self.function(self.states.arrays(y), p, **more)
 
     @property

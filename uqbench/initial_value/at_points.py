@@ -9,17 +9,17 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ..annotations import Values
 from ..native import foreign_call
 from ..native.engine import point, records
 from ..native.library import PackedRecord, pack
-from ..system import Theta
 from .machine_code import compiled, engine_runs, point_engine
 from .task import Task, parameter_row, shifted
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1))
 def linearised(
-    task: Task, active: tuple[tuple[str, int], ...], theta: Theta, inputs: Mapping, y
+    task: Task, active: tuple[tuple[str, int], ...], theta: Values, inputs: Mapping, y
 ) -> tuple[Array, Array, Array]:
     """Right-hand side `(n,)` at time 0, its slopes by the states `(n, n)` and by the `active` entries `(n, active)`."""
     n, p = len(task.states), len(active)

@@ -18,11 +18,11 @@ import numpy as np
 from jax.custom_derivatives import CustomVJPPrimal, SymbolicZero
 from jaxtyping import Array, Float, Int
 
+from ..annotations import Values
 from ..design import Design
 from ..errors import Result
 from ..native import foreign_call
 from ..native.engine import records
-from ..system import Theta
 from .machine_code import compiled
 from .schedule import absolute_tolerances
 from .task import (
@@ -59,7 +59,7 @@ def _outcome(values, report) -> Rows:
     return Rows(values, code, steps, implicit_steps, report[4], report[records.REPORT :])
 
 
-def solve_compiled(task: Task, theta: Theta, design: Design, method: str) -> Rows:
+def solve_compiled(task: Task, theta: Values, design: Design, method: str) -> Rows:
     """Solves a task; traceable, batched by `jax.vmap` on all cores, never raises.
 
     Returns:
@@ -70,7 +70,7 @@ def solve_compiled(task: Task, theta: Theta, design: Design, method: str) -> Row
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1))
-def _rows(task: Task, method: str, theta: Theta, design: Design):
+def _rows(task: Task, method: str, theta: Values, design: Design):
     operands = _operands(task, method, theta, design)
     shapes = [(len(design.times), len(task.outputs)), (report_size(task),)]
     return tuple(foreign_call.call_model(compiled(task, ()).target, operands, shapes))
@@ -95,7 +95,7 @@ def _rows_derivative(task, method, primals, tangents):
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
-def _slopes(task: Task, method: str, moved: tuple[str, ...], theta: Theta, design: Design):
+def _slopes(task: Task, method: str, moved: tuple[str, ...], theta: Values, design: Design):
     """Outputs, report, and `(times, outputs, directions)` slopes with respect to the entries of `moved`."""
     used = used_names(task)
     wanted = [name for name in moved if name in used]
@@ -123,7 +123,7 @@ def _slopes(task: Task, method: str, moved: tuple[str, ...], theta: Theta, desig
     return rows, report, slopes
 
 
-def _start_slopes(task: Task, active: tuple[tuple[str, int], ...], theta: Theta, design: Design) -> list[Array]:
+def _start_slopes(task: Task, active: tuple[tuple[str, int], ...], theta: Values, design: Design) -> list[Array]:
     """Derivatives of `start_of` in the active directions, the last axis; most directions do not enter there."""
     entering = names_of_start(task)
     places = np.array([k for k, (name, _) in enumerate(active) if name in entering], dtype=int)
@@ -173,7 +173,7 @@ def _slopes_derivative(task, method, moved, primals, tangents):
     return out, (out[2] @ along, jnp.zeros_like(out[1]), change)
 
 
-def _operands(task: Task, method: str, theta: Theta, design: Design, derivatives=()) -> list[Array]:
+def _operands(task: Task, method: str, theta: Values, design: Design, derivatives=()) -> list[Array]:
     y, start, event_times, dose_amounts = start_of(task, theta, design.inputs, design.start)
     return [
         parameter_row(task, theta, design.inputs),
@@ -187,7 +187,7 @@ def _operands(task: Task, method: str, theta: Theta, design: Design, derivatives
     ]
 
 
-def solve_adjoint(task: Task, theta: Theta, design: Design, method: str) -> Rows:
+def solve_adjoint(task: Task, theta: Values, design: Design, method: str) -> Rows:
     """`solve_compiled` for reverse mode: a gradient costs a few solves, however many parameters there are.
 
     Its derivative by parameters and inputs is that of the discrete solution (`native.engine.adjoint`); `jax.jvp` is
@@ -202,7 +202,7 @@ def solve_adjoint(task: Task, theta: Theta, design: Design, method: str) -> Rows
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
-def _reversible_rows(task: Task, method: str, theta: Theta, design: Design):
+def _reversible_rows(task: Task, method: str, theta: Values, design: Design):
     return _rows(task, method, theta, design)
 
 
@@ -237,7 +237,7 @@ def _reversible_forward(task, method, theta, design):
 MOST_START_SLOPES = 1_000_000
 
 
-def _adjoint_operands(task, method, active, theta: Theta, design: Design, rows_bar) -> list[Array]:
+def _adjoint_operands(task, method, active, theta: Values, design: Design, rows_bar) -> list[Array]:
     """Operands with cotangents of the rows, and what sensitivities need where the adjoint is not enough.
 
     These are: 1 where the rest is given, then the places of those directions on which the start and the schedule
@@ -294,7 +294,7 @@ _reversible_rows.defvjp(_reversible_forward, _reversible_backward, symbolic_zero
 
 
 def advance(
-    task: Task, active: tuple[tuple[str, int], ...], theta: Theta, inputs: Mapping, y, y_d, span, atol
+    task: Task, active: tuple[tuple[str, int], ...], theta: Values, inputs: Mapping, y, y_d, span, atol
 ) -> tuple[Array, Array, Array, Array]:
     """The state `span` after a given one, by the implicit method; for tasks whose rates do not use the time.
 

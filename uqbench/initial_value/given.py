@@ -5,8 +5,9 @@ from collections.abc import Mapping
 import jax
 import jax.numpy as jnp
 
+from ..annotations import Values
 from ..errors import InputError, nearest
-from ..system import Inputs, Ode, State, Theta
+from ..system import Inputs, Ode, State
 
 
 def as_arrays(values: Mapping) -> dict[str, jax.Array]:
@@ -19,7 +20,7 @@ def stacked(values: State, names) -> jax.Array:
     return jnp.stack([jnp.asarray(values[name], float) for name in names])
 
 
-def checked(subject: str, system: Ode, theta: Theta, inputs: Inputs) -> tuple[Theta, Inputs, tuple[str, ...]]:
+def checked(subject: str, system: Ode, theta: Values, inputs: Inputs) -> tuple[Values, Inputs, tuple[str, ...]]:
     """Parameters and inputs as arrays, and the names of the states.
 
     Args:

@@ -9,8 +9,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ..annotations import Values
 from ..native.engine import records
-from ..system import METHODS, Ode, Theta
+from ..system import METHODS, Ode
 from .schedule import schedule
 
 # Times that differ by this part of themselves are one time: what rounding makes of a sum of many intervals.
@@ -144,7 +145,7 @@ def active_entries(task: Task, moved: tuple[str, ...]) -> tuple[tuple[str, int],
     return tuple((name, k) for name, shape in wanted.items() for k in range(int(np.prod(shape, dtype=int))))
 
 
-def shifted(active: tuple[tuple[str, int], ...], theta: Theta, inputs: Mapping, change) -> tuple[Theta, dict]:
+def shifted(active: tuple[tuple[str, int], ...], theta: Values, inputs: Mapping, change) -> tuple[Values, dict]:
     """Parameters and inputs of which the `active` entries are changed by `(active,)`."""
     theta, inputs = dict(theta), dict(inputs)
     for k, (name, index) in enumerate(active):

@@ -21,13 +21,14 @@ import jax.numpy as jnp
 import numpy as np
 from jax.extend.core import ClosedJaxpr, Jaxpr, Literal
 
+from ..annotations import Values
 from ..design import Design
 from ..dynamics.conservation import conservation_laws, laws_within
 from ..errors import InputError, nearest
 from ..initial_value.given import stacked
 from ..solvers.roots import settle, solve
 from ..solvers.sparse_lu import dependencies
-from ..system import Inputs, Ode, State, Theta
+from ..system import Inputs, Ode, State
 
 # Real parts of eigenvalues are known to this, relative to the largest.
 UNSTABLE = 1e-15
@@ -77,7 +78,7 @@ def reduction(system: Ode | None) -> "FastEquilibrium | None":
     return algebraic if isinstance(algebraic, FastEquilibrium) else None
 
 
-def is_implicit(system: Ode, theta: Theta, design: Design) -> bool:
+def is_implicit(system: Ode, theta: Values, design: Design) -> bool:
     """Whether the algebraic part of a system is found by iteration, so that no formula can be read from it."""
     theta = {name: jnp.asarray(value, float) for name, value in theta.items()}
 
@@ -120,7 +121,7 @@ class FastEquilibrium:
     full: Ode
     fast: tuple[str, ...]
 
-    def __call__(self, t, y: State, p: Theta, inputs: Inputs) -> State:
+    def __call__(self, t, y: State, p: Values, inputs: Inputs) -> State:
         """The fast states, scalars; NaN where there is no equilibrium to be found."""
         given = (t, dict(y), p, inputs)
         rates = self.rates(p, inputs)
@@ -129,7 +130,7 @@ class FastEquilibrium:
             return found
         return found | self.full.algebraic(t, {**y, **found}, p, inputs)
 
-    def rates(self, p: Theta, inputs: Inputs) -> "FastRates":
+    def rates(self, p: Values, inputs: Inputs) -> "FastRates":
         """The fast equations, those that conserved totals make superfluous left out."""
         names = tuple(self.full.initial(p, inputs))
         chosen = np.array([name in self.fast for name in names])
@@ -139,7 +140,7 @@ class FastEquilibrium:
         dependent = tuple(int(np.argmax(np.abs(row) * only)) for row, only in zip(laws, alone, strict=True))
         return FastRates(self, tuple(n for n in names if n in self.fast), tuple(map(tuple, laws.tolist())), dependent)
 
-    def stable(self, t, y: State, p: Theta, inputs: Inputs):
+    def stable(self, t, y: State, p: Values, inputs: Inputs):
         """Whether the fast states would come back to x*, by the eigenvalues of their equations.
 
         A single one has no value where it would not, and is not looked at again.

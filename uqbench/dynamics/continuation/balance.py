@@ -13,11 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from ...annotations import Values
 from ...errors import InputError, nearest
 from ...initial_value.array_states import in_scalars
 from ...initial_value.given import checked
 from ...solvers.sparse_lu import dependencies
-from ...system import Inputs, Ode, Theta
+from ...system import Inputs, Ode
 from ..conservation import conservation_laws
 from ..equilibrium import Flow, Given
 
@@ -74,7 +75,7 @@ class Balance:
 
 
 def balance_of(
-    subject: str, system: Ode, theta: Theta, inputs: Inputs, parameters: Sequence[str], *, guess=None,
+    subject: str, system: Ode, theta: Values, inputs: Inputs, parameters: Sequence[str], *, guess=None,
     guessed: Sequence[str] = (), findings: Sequence[str] = (), reserved: Sequence[str] = (), totals_move: bool = True,
 ) -> tuple[Balance, Given]:  # fmt: skip
     """The equations of equilibrium and what is given as arrays.

@@ -14,9 +14,10 @@ import jax
 import numpy as np
 import xarray as xr
 
+from ...annotations import Values
 from ...errors import RESULTS, InputError
 from ...solvers.roots import newton
-from ...system import Inputs, Ode, Theta
+from ...system import Inputs, Ode
 from ..equilibrium import Given
 from ..steady_state import steady_state
 from .balance import Balance, balance_of
@@ -37,7 +38,7 @@ RESERVED = ("arclength", "largest_real_part", "frequency", "kind", "point")
 
 
 def equilibrium_branch(
-    system: Ode, theta: Theta, inputs: Inputs, *, parameter: str, between: tuple[float, float],
+    system: Ode, theta: Values, inputs: Inputs, *, parameter: str, between: tuple[float, float],
     at: float | None = None, start: Mapping[str, float] | None = None, largest_step: float = 0.05,
     max_points: int = 2000,
 ) -> xr.Dataset:  # fmt: skip

@@ -28,7 +28,7 @@ from ...annotations import Values
 from ...errors import Result
 from ...initial_value.given import as_arrays, stacked
 from ...solvers.roots import newton
-from ...system import Inputs, Ode, Theta
+from ...system import Inputs, Ode
 from ..equilibrium import Given
 from .balance import Balance, balance_of
 
@@ -70,7 +70,7 @@ class Cusp(eqx.Module):
     converged: Bool[Array, "*batch"]
 
 
-def fold(system: Ode, theta: Theta, inputs: Inputs, *, parameter: str, guess: Values) -> Fold:
+def fold(system: Ode, theta: Values, inputs: Inputs, *, parameter: str, guess: Values) -> Fold:
     """The fold near a guess: two equilibria of the system meet there as one parameter or input moves.
 
     Traceable and vectorised by `jax.vmap`; differentiable with respect to theta and inputs in both modes and any
@@ -103,7 +103,7 @@ def fold(system: Ode, theta: Theta, inputs: Inputs, *, parameter: str, guess: Va
     return Fold(values[parameter], states, null_vector, converged)
 
 
-def cusp(system: Ode, theta: Theta, inputs: Inputs, *, parameters: tuple[str, str], guess: Values) -> Cusp:
+def cusp(system: Ode, theta: Values, inputs: Inputs, *, parameters: tuple[str, str], guess: Values) -> Cusp:
     """The cusp near a guess: two folds meet there as two parameters or inputs move; as `fold` otherwise.
 
     Args:

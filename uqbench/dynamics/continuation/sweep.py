@@ -22,9 +22,10 @@ import xarray as xr
 from jax import lax
 from jaxtyping import Array, Float
 
+from ...annotations import Values
 from ...errors import InputError, Result
 from ...initial_value.given import stacked
-from ...system import Inputs, Ode, Theta
+from ...system import Inputs, Ode
 from ..equilibrium import START, Given, continued
 from ..steady_state import SteadyState, steady_state
 from .balance import Balance, balance_of
@@ -44,7 +45,7 @@ STAYED, JUMPED, UNDECIDED = "stayed", "jumped", "undecided"
 
 
 def quasi_static(
-    system: Ode, theta: Theta, inputs: Inputs, *, parameter: str, values: Float[Array, " values"],
+    system: Ode, theta: Values, inputs: Inputs, *, parameter: str, values: Float[Array, " values"],
     start: Mapping[str, Array] | None = None,
 ) -> SteadyState:  # fmt: skip
     """The states of rest along a slow passage through values of a parameter or input; traceable.
@@ -77,7 +78,7 @@ def quasi_static(
 
 
 def hysteresis(
-    system: Ode, theta: Theta, inputs: Inputs, *, parameter: str, values: Sequence[float],
+    system: Ode, theta: Values, inputs: Inputs, *, parameter: str, values: Sequence[float],
     start: Mapping[str, float] | None = None,
 ) -> xr.Dataset:  # fmt: skip
     """A slow rise of a parameter or input and its slow fall, the loop between them, and the jumps that make it.

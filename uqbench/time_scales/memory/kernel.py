@@ -25,12 +25,13 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ...annotations import Values
 from ...design import Design
 from ...errors import InputError
 from ...initial_value.given import checked, stacked
 from ...initial_value.odes import problem_of
 from ...solvers.sparse_lu import dependencies, structure
-from ...system import Inputs, Ode, Theta
+from ...system import Inputs, Ode
 from ...systems.reduced import split_states
 from .invariant_blocks import LARGEST_CONDITION, Block, invariant_bases
 from .matrix_exponential import Affine, exponentials
@@ -147,7 +148,7 @@ class MemoryKernel(eqx.Module):
         return series_of(rates, residues, lags, np.asarray(self.kernel(lags)))
 
 
-def memory_kernel(system: Ode, fast: Sequence[str], theta: Theta, inputs: Inputs) -> MemoryKernel:
+def memory_kernel(system: Ode, fast: Sequence[str], theta: Values, inputs: Inputs) -> MemoryKernel:
     """The memory that a linear system's slow states have of themselves through its fast ones.
 
     That the right-hand side is linear is read from its traced slopes, which may not depend on a state. Under a trace
@@ -206,7 +207,7 @@ def _expansion(system, names, order, theta, inputs):
     return matrix, rates(origin)[order], stacked(start, names)[order]
 
 
-def _linearity_findings(system: Ode, names: tuple[str, ...], theta: Theta, inputs: Inputs) -> list[str]:
+def _linearity_findings(system: Ode, names: tuple[str, ...], theta: Values, inputs: Inputs) -> list[str]:
     size, scalar = len(names), jax.ShapeDtypeStruct((), jnp.float64)
     with jax.ensure_compile_time_eval():
         design = Design([0.0], dict.fromkeys(inputs, 0.0))

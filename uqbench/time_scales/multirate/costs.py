@@ -8,11 +8,12 @@ import jax
 import jax.numpy as jnp
 import xarray as xr
 
+from ...annotations import Values
 from ...design import Design
 from ...initial_value import odes
 from ...solvers import tsitouras
 from ...solvers.sparse_lu import structure
-from ...system import Ode, Theta
+from ...system import Ode
 from .steps import ORDERS, multirate, separated
 
 # Tolerance of the solve to which errors are measured, and steps that the monolithic solves may take.
@@ -22,7 +23,7 @@ REFERENCE, MOST_STEPS = 1e-12, 10_000_000
 def work_precision(
     system: Ode,
     fast: Sequence[str],
-    theta: Theta,
+    theta: Values,
     design: Design,
     *,
     steps: Sequence[float],
@@ -81,7 +82,7 @@ def work_precision(
 
 
 @partial(jax.jit, static_argnames=("system", "method"))
-def _monolithic(system: Ode, theta: Theta, design: Design, method: str) -> odes.Solution:
+def _monolithic(system: Ode, theta: Values, design: Design, method: str) -> odes.Solution:
     """All states by one solver."""
     return odes.solve(system, theta, design, method=method)
 

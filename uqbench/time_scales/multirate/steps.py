@@ -27,11 +27,12 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Int
 
+from ...annotations import Values
 from ...design import Design
 from ...errors import InputError, Result, nearest
 from ...initial_value import odes
 from ...initial_value.given import checked
-from ...system import Ode, State, Theta
+from ...system import Ode, State
 from ...systems.reduced import split_states
 
 # Row i says how the slow rates of stages 0..i push the slow states on the way from stage i to i + 1: constant part, and
@@ -63,7 +64,7 @@ class Multirate(eqx.Module):
 
 
 def multirate(
-    system: Ode, fast: Sequence[str], theta: Theta, design: Design, *, step: float, method: str = "mri"
+    system: Ode, fast: Sequence[str], theta: Values, design: Design, *, step: float, method: str = "mri"
 ) -> Multirate:
     """Solves a slow-fast system with few evaluations of its slow rates.
 
@@ -109,8 +110,8 @@ def multirate(
 
 
 def separated(
-    subject: str, system: Ode, fast: Sequence[str], theta: Theta, design: Design, steps: Sequence, method: str
-) -> tuple[Theta, tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    subject: str, system: Ode, fast: Sequence[str], theta: Values, design: Design, steps: Sequence, method: str
+) -> tuple[Values, tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
     """The parameters as arrays, and all, slow and fast names; or an error that says everything that is wrong."""
     theta, _, names = checked(subject, system, theta, design.inputs)
     times = np.asarray(design.times)

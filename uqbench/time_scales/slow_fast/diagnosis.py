@@ -19,12 +19,13 @@ import jax
 import numpy as np
 import xarray as xr
 
+from ...annotations import Values
 from ...design import Design
 from ...errors import RESULTS, InputError
 from ...initial_value.given import checked, stacked
 from ...initial_value.odes import solve_once
 from ...initial_value.schedule import events_between
-from ...system import Ode, Theta
+from ...system import Ode
 from ...systems.reduced import quasi_steady_state, split_states
 from .scales import grid_times, layers, look
 from .verdict import SAME, as_attributes, separation_verdict
@@ -38,7 +39,7 @@ RELAXATION_TIMES = 20.0
 ROUNDING = 1e-10
 
 
-def separation(system: Ode, fast: Sequence[str], theta: Theta, design: Design, *, seed: int = 0) -> xr.Dataset:
+def separation(system: Ode, fast: Sequence[str], theta: Values, design: Design, *, seed: int = 0) -> xr.Dataset:
     """Whether the fast states of a system may be put at their quasi-steady state, and what that errs by.
 
     Args:
@@ -101,7 +102,7 @@ def _columns(states: dict, names) -> np.ndarray:
     return np.stack([np.asarray(states[name]) for name in names], axis=1)
 
 
-def _grid(system: Ode, theta: Theta, design: Design) -> Design:
+def _grid(system: Ode, theta: Values, design: Design) -> Design:
     times = np.asarray(design.times)
     start, finite = float(design.start), times[np.isfinite(times)]
     if finite.size and finite.max() > start:
@@ -133,7 +134,7 @@ def _starts(size: np.ndarray, negative: np.ndarray, seed: int) -> np.ndarray:
     return np.vstack([np.zeros(len(size)), size * magnitude * sign])
 
 
-def _disturbed(system: Ode, free, slow, theta: Theta, grid: Design, x, y):
+def _disturbed(system: Ode, free, slow, theta: Values, grid: Design, x, y):
     """Times, free fast states and slow states at the start and right after each dose and switch: layers begin there."""
     start, end = float(grid.start), float(grid.times[-1])
     times, fast, states = [start], [x[0]], [y[0]]

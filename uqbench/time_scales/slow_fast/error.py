@@ -16,11 +16,12 @@ import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
+from ...annotations import Values
 from ...design import Design
 from ...errors import RESULTS, InputError
 from ...initial_value.given import checked
 from ...initial_value.odes import solve_many, solve_once
-from ...system import Ode, Theta
+from ...system import Ode
 from ...systems.reduced import quasi_steady_state, split_states
 
 SCALE = "scale of the fast time"
@@ -32,7 +33,7 @@ FITTED = 4
 
 
 def reduction_error(
-    system: Ode, fast: Sequence[str], theta: Theta, design: Design, *, scales: Sequence[float] = SCALES
+    system: Ode, fast: Sequence[str], theta: Values, design: Design, *, scales: Sequence[float] = SCALES
 ) -> xr.Dataset:
     """The difference between full and reduced slow states as the fast ones are made faster.
 

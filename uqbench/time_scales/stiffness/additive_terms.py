@@ -16,7 +16,8 @@ import numpy as np
 from jax.extend.core import Literal
 from jaxtyping import Array, Float
 
-from ...system import Inputs, Ode, Theta
+from ...annotations import Values
+from ...system import Inputs, Ode
 
 CALLS = {"jit": "jaxpr", "pjit": "jaxpr", "closed_call": "call_jaxpr", "core_call": "call_jaxpr", "remat": "jaxpr",
          "checkpoint": "jaxpr", "custom_jvp_call": "call_jaxpr", "custom_vjp_call": "call_jaxpr"}  # fmt: skip
@@ -85,7 +86,7 @@ class Terms:
         ['x: -L*x/eps', 'x: -Kd*x/eps', 'y: beta*x', 'y: -delta*y']
     """
 
-    def __init__(self, system: Ode, names: Sequence[str], theta: Theta, inputs: Inputs):
+    def __init__(self, system: Ode, names: Sequence[str], theta: Values, inputs: Inputs):
         def rates(t, y, theta, inputs):
             out = system.rhs(t, y, theta, inputs)
             return [jnp.asarray(out[name], float) for name in names]
@@ -102,7 +103,7 @@ class Terms:
         ]
         self._names = tuple(names)
 
-    def slopes(self, t, y: Float[Array, " states"], theta: Theta, inputs: Inputs) -> Float[Array, "terms states"]:
+    def slopes(self, t, y: Float[Array, " states"], theta: Values, inputs: Inputs) -> Float[Array, "terms states"]:
         """The derivative of each term by each state; those of one equation add up to its row of the Jacobian."""
 
         def values(y):

@@ -15,9 +15,10 @@ import numpy as np
 from jaxtyping import Array
 from scipy.linalg import eig
 
+from ...annotations import Values
 from ...initial_value.given import stacked
 from ...space import Space
-from ...system import Inputs, Ode, Theta
+from ...system import Inputs, Ode
 from .additive_terms import Terms
 
 # A parameter is a cause with at least this share of the largest sensitivity; nearer than TIED they are alike.
@@ -51,7 +52,7 @@ class Cause(NamedTuple):
 def cause_of(
     system: Ode,
     names: tuple[str, ...],
-    theta: Theta,
+    theta: Values,
     inputs: Inputs,
     t,
     y,
@@ -100,7 +101,7 @@ def _resolved(values: np.ndarray, picked: int, w: np.ndarray, v: np.ndarray) -> 
 
 @partial(jax.jit, static_argnames=("system", "names"))
 def _logarithmic_changes(
-    system: Ode, names: tuple[str, ...], w, v, t, y, theta: Theta, inputs: Inputs
+    system: Ode, names: tuple[str, ...], w, v, t, y, theta: Values, inputs: Inputs
 ) -> dict[str, Array]:
     """Parameter -> the real part of w' (dJ/dp) v, which is d log abs(lambda) / dp for w' v = 1 / lambda."""
 

@@ -21,12 +21,13 @@ import xarray as xr
 from scipy.integrate import LSODA
 from scipy.linalg import eig
 
+from ...annotations import Values
 from ...design import Design
 from ...errors import InputError
 from ...initial_value.given import checked
 from ...initial_value.schedule import events_between
 from ...space import Space
-from ...system import Inputs, Ode, Theta
+from ...system import Inputs, Ode
 from .cause import Cause, as_columns, cause_of, parameters_behind, physical_stiffness, sentence
 from .slopes import jacobian_at, slope_at
 from .stability import METHODS, stable_steps
@@ -56,7 +57,7 @@ class Trajectory(NamedTuple):
     failure: str
 
 
-def stiffness_report(system: Ode, theta: Theta, design: Design, *, space: Space | None = None) -> xr.Dataset:
+def stiffness_report(system: Ode, theta: Values, design: Design, *, space: Space | None = None) -> xr.Dataset:
     """Eigenvalues along the trajectory, the steps that stability and accuracy ask for, and the cause of the fastest.
 
     Args:
@@ -118,7 +119,7 @@ def stiffness_report(system: Ode, theta: Theta, design: Design, *, space: Space 
     return xr.Dataset(columns, coordinates, tolerances | _verdict(columns, cause, failure, space))
 
 
-def _checked(system: Ode, theta: Theta, design: Design, space: Space | None) -> tuple[Theta, Inputs, tuple[str, ...]]:
+def _checked(system: Ode, theta: Values, design: Design, space: Space | None) -> tuple[Values, Inputs, tuple[str, ...]]:
     findings, given = [], (theta, design.inputs, ())
     times = np.asarray(design.times)
     if times.ndim != 1 or times.size == 0 or not np.all(np.isfinite(times)):
@@ -134,7 +135,7 @@ def _checked(system: Ode, theta: Theta, design: Design, space: Space | None) -> 
     return given
 
 
-def _follow(system: Ode, names, theta: Theta, design: Design) -> Trajectory:
+def _follow(system: Ode, names, theta: Values, design: Design) -> Trajectory:
     """The trajectory from event to event; a failure ends it, whatever was reached is kept."""
     start, end = float(design.start), float(np.max(np.asarray(design.times)))
     added = events_between(system, names, theta, design.inputs, start, end)
@@ -172,7 +173,7 @@ def _thinned(piece: np.ndarray) -> np.ndarray:
     return np.concatenate(kept) if kept else np.zeros(0, int)
 
 
-def _segment(system: Ode, names, theta: Theta, design: Design, t0: float, t1: float, y, most: int):
+def _segment(system: Ode, names, theta: Values, design: Design, t0: float, t1: float, y, most: int):
     """Times and states of LSODA's steps (Petzold 1983, doi:10.1137/0904010), why it ended early, evaluations."""
     # at an event the right-hand side has its value from this side
     first, last = np.nextafter(t0, np.inf), np.nextafter(t1, -np.inf)
