@@ -7,7 +7,7 @@ from functools import cache
 def _registry():
     import pint
 
-    registry = pint.UnitRegistry(cache_folder=None)
+    registry: pint.UnitRegistry = pint.UnitRegistry(cache_folder=None)
     # what counting experiments and uncalibrated instruments report
     for unit, alias in (("molecule", "molecules"), ("cell", "cells"), ("arbitrary_unit", "AU")):
         registry.define(f"{unit} = [{unit}] = _ = {alias}")

@@ -136,7 +136,7 @@ def _check(system: Ode, names, theta: Values, inputs: Inputs, guess: State | Non
         # a traced time is known only when it runs, and leads to NaN then
         if np.shape(value) or not isinstance(value, Real | jax.Array):
             findings.append(f"{name} is {value!r}; it must be one time.")
-        elif not isinstance(value, jax.core.Tracer) and not 0 < value < np.inf:
+        elif not isinstance(value, jax.core.Tracer) and not 0 < float(value) < np.inf:
             findings.append(f"{name} is {float(value):g}; it must be positive and finite.")
     if guess is not None:
         findings += [f"the guess has no value for the state {name!r}." for name in names if name not in guess]

@@ -8,8 +8,9 @@ Only the field operations, exp, log and erf are known here: `Elementary` writes 
 also makes their dependences (sin^2 + cos^2 = 1, tanh by exp) hold of themselves.
 """
 
+import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
@@ -143,7 +144,7 @@ class Series:
     field: Field
     constants: Mapping[tuple[str, int], int]
     length: int = 1
-    one: nmod_poly = field(init=False)
+    one: nmod_poly = dataclasses.field(init=False)
 
     def __post_init__(self):
         self.one = nmod_poly([1], self.field.prime)

@@ -24,4 +24,5 @@ def combine(coefficients: Sequence[float], vectors: Sequence[Scalars], k: int) -
         if c:
             term = vector[k] if c == 1.0 else c * vector[k]
             total = term if total is None else total + term
+    assert total is not None, "all coefficients are zero"
     return total

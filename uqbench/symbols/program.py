@@ -251,9 +251,11 @@ class Program:
         elements = {name: known[name] if name in known else recorder.symbol(name) for name in names}
         roots = (self.initial, self.rhs, self.observe)
         out = self.run(recorder, elements, self.cone(index for part in roots for index in part.values()))
-        parts = [{name: recorder.index(out[index]) for name, index in part.items()} for part in roots]
-        left = [tuple(name for name in names if name not in known) for names in (self.parameters, self.inputs)]
-        return Program(tuple(recorder.operations), *left, *parts)
+        initial, rhs, observe = ({name: recorder.index(out[index]) for name, index in part.items()} for part in roots)
+        parameters, inputs = (
+            tuple(name for name in names if name not in known) for names in (self.parameters, self.inputs)
+        )
+        return Program(tuple(recorder.operations), parameters, inputs, initial, rhs, observe)
 
 
 def arguments(operation: tuple) -> tuple[int, ...]:

@@ -137,7 +137,6 @@ def read(model, design: Design | None = None) -> SymbolicModel:
     cone = program.cone(index for part in parts for index in part.values())
     time = sympy.Symbol(TIME)
     values = program.run(SympyAlgebra(), {**symbols, TIME: time}, cone)
-    expressions = ({name: sympy.sympify(values[index]) for name, index in part.items()} for part in parts)
-    return SymbolicModel(
-        time, program.states, program.parameters, program.inputs, program.outputs, *expressions, symbols
-    )
+    initial, rhs, observe = ({name: sympy.sympify(values[index]) for name, index in part.items()} for part in parts)
+    states, parameters, inputs, outputs = program.states, program.parameters, program.inputs, program.outputs
+    return SymbolicModel(time, states, parameters, inputs, outputs, initial, rhs, observe, symbols)

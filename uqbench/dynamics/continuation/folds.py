@@ -117,11 +117,9 @@ def cusp(system: Ode, theta: Values, inputs: Inputs, *, parameters: tuple[str, s
         >>> round(float(found.parameters["b"]), 10)
         1.5396007178
     """
-    parameters = tuple(parameters)
-    wrong = [] if len(set(parameters)) == 2 else [f"parameters are {parameters}; a cusp needs two different ones."]
-    balance, given = balance_of(
-        "cusp", system, theta, inputs, parameters, guess=guess, guessed=parameters, findings=wrong
-    )
+    names: tuple[str, ...] = tuple(parameters)
+    wrong = [] if len(set(names)) == 2 else [f"parameters are {names}; a cusp needs two different ones."]
+    balance, given = balance_of("cusp", system, theta, inputs, names, guess=guess, guessed=names, findings=wrong)
     return Cusp(*singular_point(balance, given, as_arrays(guess)))
 
 

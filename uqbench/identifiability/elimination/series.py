@@ -91,11 +91,11 @@ def solve(system: System, values: Mapping[str, int], inputs: Mapping[str, list[i
         table[products.index[name]] = inputs[name][:length]
     for name in states:
         table[products.index[name], 0] = values[name]
-    levels = [
+    by_level = [
         [row for row, depth in enumerate(products.depth) if depth == level and row >= len(names)]
         for level in range(1, max(products.depth, default=0) + 1)
     ]
-    levels = [(np.array(rows), *np.array([products.factors[row] for row in rows]).T) for rows in levels if rows]
+    levels = [(np.array(rows), *np.array([products.factors[row] for row in rows]).T) for rows in by_level if rows]
     linear = {name: [_linear(form, len(table)) for form in forms[name]] for name in states}
     # one matrix for all numerators, one for all denominators
     numerator, denominator = (np.array([linear[name][k][1] for name in states]) for k in (0, 1))
