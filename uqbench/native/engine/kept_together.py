@@ -138,7 +138,7 @@ def look(group: Group, kind: int) -> None:
         quiet = 0.0 if (after < 0.0 and before >= 0.0) or (after > 0.0 and before < 0.0) else quiet
         unresolved = vanished.UNRESOLVED_SHARE * max(group.scale[k], size)
         trough = min(group.troughs[k], size) if size < unresolved else group.troughs[k]
-        back = size if size > unresolved and not group.atol[k] > 0.0 else 0.0
+        back = size if size > unresolved and group.atol[k] == 0.0 else 0.0
         quiet = 0.0 if back > vanished.REGROWTH * trough else quiet
         lost = 1.0 if trough == 0.0 and size == 0.0 else lost
     group.quiet[0] = quiet if total <= group.size_limit[0] else 0.0
@@ -156,7 +156,7 @@ def move(group: Group, kind: int) -> None:
         size = abs(after)
         larger = max(group.scale[k], size)
         trough = min(group.troughs[k], size) if size < vanished.UNRESOLVED_SHARE * larger else group.troughs[k]
-        group.troughs[k] = trough if moves == 1.0 and not group.atol[k] > 0.0 else group.troughs[k]
+        group.troughs[k] = trough if moves == 1.0 and group.atol[k] == 0.0 else group.troughs[k]
         group.zero_since[k] = end if size == 0.0 and moves == 1.0 else group.zero_since[k]
         group.scale[k] = larger if moves == 1.0 else group.scale[k]
         group.y[k] = after if moves == 1.0 else group.y[k]

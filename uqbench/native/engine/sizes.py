@@ -56,7 +56,7 @@ def give_sizes(model: Model, problem: Problem) -> None:
         work.atol = problem.own_atol
         for k in range(n):
             if work.atol[k] == 0.0 and problem.given.initial[k] == 0.0 and share * sizes[k] > LEAST:
-                work.atol[k] = share * sizes[k]
+                work.atol[k] = -share * sizes[k]
     release(sizes)
 
 

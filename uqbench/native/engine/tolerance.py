@@ -113,13 +113,12 @@ def tolerance(work: Work, k: int, before: float, after: float, end: float, h: fl
 @native(inline=True)
 def allowed(step: Step, k: int, larger: float, rtol: float, relative: float, share: float, h: float) -> float:
     """What the local error of state `k` may be, which is no larger than `larger` at the ends of the step."""
-    floor = share * rtol * max(step.scale[k], larger)
-    rounding = 4.0 * EPSILON * h * step.noise[k]
-    automatic = relative * larger + floor + rounding + TINY
+    given = step.atol[k]
+    floor = share * rtol * max(step.scale[k], larger) if given == 0.0 else abs(given)
+    automatic = relative * larger + floor + 4.0 * EPSILON * h * step.noise[k] + TINY
     # at rest at zero, or fed through more states than a step has stages: nothing is there yet to be wrong
     automatic = LARGEST if larger == 0.0 else automatic
-    given = step.atol[k]
-    return given + rtol * larger + rounding if given > 0.0 else automatic
+    return given + rtol * larger if given > 0.0 else automatic
 
 
 @native
@@ -195,7 +194,7 @@ def sensitivity_error(work: Work, end: float, h: float) -> float:
     worst = 0.0
     q = work.s_floor
     for i in range(n):
-        given = work.atol[i]
+        given = abs(work.atol[i])
         size = max(abs(work.y[i]), abs(work.new[i]))
         rounding = 4.0 * EPSILON * h * work.noise[i]
         floor = work.floor
@@ -244,7 +243,7 @@ def weighted_size(work: Work, values: Vector) -> float:
     """Largest of `values (n,)` in units of the tolerances at the state where the solve is."""
     worst = 0.0
     for k in range(work.n):
-        given = work.atol[k]
+        given = abs(work.atol[k])
         size = given + work.rtol * max(abs(work.y[k]), FLOOR * work.scale[k])
         if size > 0.0:
             worst = max(worst, abs(values[k]) / size)

@@ -146,7 +146,7 @@ def watch(work: Work, h: float, at_end: bool) -> None:
         return
     grown = 0
     for k in range(work.n):
-        if work.atol[k] > 0.0:
+        if work.atol[k] != 0.0:
             continue
         size = abs(work.y[k])
         if size < UNRESOLVED_SHARE * work.scale[k]:
