@@ -10,7 +10,7 @@ from . import crossings, global_error, growth, jumps, output, past, steps, stops
 from .codes import BAD_START, BLOW_UP, NO_STEP, NOT_DIFFERENTIABLE, STEP_LIMIT, SUCCESS, UNSTABLE_BRANCH
 from .control import SAFETY, SHRINK, first_step, next_factor
 from .evaluation import finite, inside_step, linearise_at, measure_noise, rate_at, same_time
-from .records import AUTO, Work
+from .records import Work
 from .sparse import add_scaled
 from .variational import let_go
 
@@ -72,11 +72,6 @@ def reject(work: Work, h: float, factor: float) -> None:
     work.rejections = work.rejections + 1
     work.h = h * factor
     if work.rejections >= MAX_REJECTIONS or not work.t + work.h > work.t:
-        if work.method == AUTO and work.step_implicit == 1 and work.t + work.h > work.t:
-            # of a chain that fills from its start an implicit step is never right relative to all that it reaches
-            steps.stay_explicit(work)
-            work.rejections = 0
-            return
         work.code = NO_STEP
         if finite(work.new, work.n) == 0:
             work.code = BLOW_UP

@@ -156,8 +156,7 @@ class Step(Record):
     new: Vector
     error: Vector
     scale: Vector
-    # absolute tolerances, 0 where automatic, negative where a rough solve gives them (`sizes`); what a rate is not known
-    # better than
+    # absolute tolerances, 0 where automatic, negative where a rough solve gives them (`sizes`); what a rate is known to
     atol: Vector
     noise: Vector
     # stages: increments (Rodas5P) or slopes (Tsit5), and the arguments of the right-hand side

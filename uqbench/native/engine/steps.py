@@ -45,19 +45,13 @@ def attempt(work: Work, h: float) -> None:
         if rodas5p.step(work, h) == 1:
             return
         if work.method == AUTO:
-            stay_explicit(work)
+            work.implicit = 0
+            work.stay_explicit = RETRY
             work.step_implicit = 0
         else:
             fill(work.error, float("nan"), work.n)
             return
     tsit5.step(work, h)
-
-
-@native(inline=True)
-def stay_explicit(work: Work) -> None:
-    """Leaves the implicit method for a while."""
-    work.implicit = 0
-    work.stay_explicit = RETRY
 
 
 @native

@@ -106,7 +106,8 @@ def tolerance(work: Work, k: int, before: float, after: float, end: float, h: fl
     """What the local error of state `k` may be."""
     larger = max(abs(before), abs(after))
     relative = emergence(work, work.degrees[k], work.zero_since[k], end, h)
-    moved = work.time_share * abs(after - before)
+    # of what grows without bound in such steps, a pole lies ahead
+    moved = work.time_share * max(0.0, abs(before) - abs(after))
     return allowed(work, k, larger, work.rtol, relative, work.floor, h) + moved
 
 
