@@ -14,11 +14,11 @@ from ..design import Design
 from ..distributions import Distribution
 from ..distributions.expressions import Expression
 from ..errors import InputError
-from ..initial_value.array_states import Arrays, ObserveArrays, in_scalars, observe_arrays, state_shapes
+from ..initial_value.array_states import Arrays, ObserveArrays, state_shapes
 from ..names import BAND, DRAWS, MEASUREMENT, variable_findings
 from ..space import Space
 from ..system import Ode
-from ..systems import Run, Simulator, System, system_of
+from ..systems import Run, Simulator, System, in_scalars, system_of
 from ..systems.reduced import quasi_steady_state, split_states
 from ..units import unit_finding
 from .axes import SERIES, coords_findings, dataset, dims_findings
@@ -103,9 +103,9 @@ class Model:
             findings.append(f"gradient status {self.gradient!r}; known are {', '.join(GRADIENTS)}.")
         if findings:
             raise InputError(f"model {self.name!r}" if self.name else "model", findings)
-        if isinstance(self.system, Ode):
-            object.__setattr__(self, "system", in_scalars(self.system, self.space.names))
-            object.__setattr__(self, "observe", observe_arrays(self.observe, self.system))
+        system, observe = in_scalars(self.system, self.observe, self.space.names)
+        object.__setattr__(self, "system", system)
+        object.__setattr__(self, "observe", observe)
 
     @classmethod
     def from_function(

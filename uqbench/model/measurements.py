@@ -4,7 +4,7 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import jax
 import jax.numpy as jnp
@@ -130,7 +130,7 @@ def as_measured(model: "Model", *, as_written: bool = False) -> "Model":
         as_written: with the formulas to be read; else without a root, exponential or logarithm around them, from which
             the same is known.
     """
-    if not isinstance(model.system, Ode) or not (model.increments or model.noise_expressions):
+    if "symbolic" not in model.dynamics.capabilities or not (model.increments or model.noise_expressions):
         return model
     formulas, noise = {}, {}
     for output, dist in model.noise.items():
@@ -144,7 +144,7 @@ def as_measured(model: "Model", *, as_written: bool = False) -> "Model":
         noise[output] = type(dist)(**arguments)
     columns = tuple(model.columns)
     measured = Measured(
-        model.observe, with_arrays(model.system), tuple(model.increments), tuple(formulas.items()), columns
+        model.observe, with_arrays(cast(Ode, model.system)), tuple(model.increments), tuple(formulas.items()), columns
     )
     units = {**model.units, **dict.fromkeys(formulas, "")}
     kept: Mapping = {

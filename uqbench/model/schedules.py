@@ -13,14 +13,11 @@ import jax.numpy as jnp
 import numpy as np
 
 from ..design import Design
-from ..initial_value.schedule import schedule
-from ..initial_value.task import state_names
-from ..system import Ode
-from ..systems.protocol import names_used
+from ..systems.protocol import DOSE_AMOUNTS, DOSE_TIMES, names_used
 from .description import Model
 
-# What makes events of inputs: when, and how much.
-TIMES, AMOUNTS = ("times of doses", "switches"), "amounts of doses"
+# What makes times of events of inputs.
+TIMES = (DOSE_TIMES, "switches")
 AS_MANY = "Give as many to all, with the amount 0 for those that were not given."
 
 
@@ -43,18 +40,18 @@ def schedule_findings(model: Model, designs: Sequence[Design]) -> list[str]:
     if any(kind != kinds[0] for kind in kinds):
         return [f"experiments must give the same inputs with the same shapes; given are {shapes}."]
     longest = _longest(designs)
-    if not isinstance(model.system, Ode):
+    if "schedule" not in model.dynamics.capabilities:
         return [f"the inputs {', '.join(map(repr, longest))} have different lengths in the experiments. {AS_MANY}"]
     reading, findings = _reading(model, designs[0]), []
     for name in longest:
-        others = [role for role, names in reading.items() if name in names and role not in (*TIMES, AMOUNTS)]
+        others = [role for role, names in reading.items() if name in names and role not in (*TIMES, DOSE_AMOUNTS)]
         if others:
             findings.append(
                 f"the input {name!r} has different lengths in the experiments, which is possible for what `doses` "
                 f"and `switches` alone read; so {'do' if len(others) > 1 else 'does'} "
                 f"{' and '.join(f'`{role}`' for role in others)}. {AS_MANY}"
             )
-        elif name in _times(reading) and name in reading[AMOUNTS]:
+        elif name in _times(reading) and name in reading[DOSE_AMOUNTS]:
             findings.append(
                 f"the input {name!r} has different lengths in the experiments and is read for both times and amounts "
                 f"of doses. {AS_MANY}"
@@ -72,16 +69,14 @@ def _reading(model: Model, design: Design) -> dict[str, tuple[str, ...]]:
     """Role of a function -> the inputs on which what it returns depends; of `doses` times and amounts apart."""
     calls = dict(model.dynamics.functions(model, design).calls)
     theta, names = model.space.nominal(), tuple(design.inputs)
-    if isinstance(model.system, Ode) and (doses := model.system.doses) is not None:
+    if apart := model.dynamics.dose_functions():
         del calls["doses"]
-        for place, role in enumerate((TIMES[0], AMOUNTS)):
-            of = lambda theta, inputs, k=place: [row[k] for row in doses(theta, inputs).values()]  # noqa: E731
-            calls[role] = (of, (design.inputs,))
+        calls |= {role: (function, (design.inputs,)) for role, function in apart.items()}
 
     def used(function, more):
         return names_used(jax.make_jaxpr(lambda inputs: function(theta, *more[:-1], inputs))(more[-1]), names)
 
-    return dict.fromkeys((*TIMES, AMOUNTS), ()) | {role: used(*call) for role, call in calls.items()}
+    return dict.fromkeys((*TIMES, DOSE_AMOUNTS), ()) | {role: used(*call) for role, call in calls.items()}
 
 
 def _times(reading: dict[str, tuple[str, ...]]) -> set[str]:
@@ -101,13 +96,10 @@ def _changed(model: Model, designs: Sequence[Design], longest: dict[str, int]) -
     """Experiments whose own doses would be others among more of them: an amount that is a share of all, say."""
     different = {tuple(np.shape(design.inputs[name]) for name in longest): design for design in designs}
     times = _times(_reading(model, designs[0]))
-    theta, system = model.space.nominal(), model.system
-    assert isinstance(system, Ode)
+    theta = model.space.nominal()
     for design in different.values():
-        inputs = tuple((name, value.shape) for name, value in design.inputs.items())
-        states = state_names(system, model.space.names, inputs)
         own, filled = (
-            [np.asarray(part) for part in schedule(system, states, theta, each.inputs)]
+            [np.asarray(part) for part in model.dynamics.doses(model, theta, each)]
             for each in (design, _filled(design, longest, times))
         )
         happens = np.isfinite(filled[0])

@@ -1,5 +1,6 @@
 """Kinds of dynamics: what each can do, how it is planned and run. A new kind is one file with one class."""
 
+from .choice import in_scalars as in_scalars
 from .choice import system_of as system_of
 from .protocol import CAPABILITIES as CAPABILITIES
 from .protocol import Density as Density

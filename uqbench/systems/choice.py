@@ -1,11 +1,22 @@
 """From what a modeller gives as `Model(system=)` to the kind of dynamics that it is."""
 
+from collections.abc import Callable, Sequence
+
 from ..errors import InputError
+from ..initial_value import array_states
 from ..system import Ode
 from .initial_value import InitialValueProblem
 from .protocol import System
 from .quasi_steady import QuasiSteadyState
 from .reduced import reduction
+
+
+def in_scalars(given, observe: Callable | None, parameters: Sequence[str]) -> tuple:
+    """A description with states that are arrays as one of scalars, with `observe` for that; others as they are."""
+    if not isinstance(given, Ode):
+        return given, observe
+    scalars = array_states.in_scalars(given, parameters)
+    return scalars, None if observe is None else array_states.observe_arrays(observe, scalars)
 
 
 def system_of(given) -> System:

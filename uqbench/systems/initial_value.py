@@ -23,7 +23,17 @@ from ..initial_value.schedule import schedule
 from ..initial_value.task import Task, state_names, used_names
 from ..system import Ode
 from .initial_value_findings import findings, observe_findings
-from .protocol import Functions, Outcome, Run, System, finished, from_columns, in_columns
+from .protocol import (
+    DOSE_AMOUNTS,
+    DOSE_TIMES,
+    Functions,
+    Outcome,
+    Run,
+    System,
+    finished,
+    from_columns,
+    in_columns,
+)
 
 # Rounding does not let a step meet a smaller one.
 LEAST_RTOL = 1e-13
@@ -36,7 +46,7 @@ class InitialValueProblem(System):
     ode: Ode
 
     kind = "an Ode"
-    capabilities = frozenset({"symbolic", "states", "tolerance"})
+    capabilities = frozenset({"symbolic", "states", "tolerance", "schedule"})
 
     @property
     def scheduled_events(self) -> tuple[Callable, ...]:
@@ -180,6 +190,20 @@ class InitialValueProblem(System):
     def event_times(self, model, theta: Values, design: Design) -> Array:
         states = tuple(self.ode.initial(theta, design.inputs))
         return schedule(self.ode, states, theta, design.inputs)[0]
+
+    def doses(self, model, theta: Values, design: Design) -> tuple[Array, Array]:
+        shapes = tuple((name, value.shape) for name, value in design.inputs.items())
+        return schedule(self.ode, state_names(self.ode, model.space.names, shapes), theta, design.inputs)
+
+    def dose_functions(self) -> dict[str, Callable]:
+        doses = self.ode.doses
+        if doses is None:
+            return {}
+
+        def part(place):
+            return lambda theta, inputs: [row[place] for row in doses(theta, inputs).values()]
+
+        return {DOSE_TIMES: part(0), DOSE_AMOUNTS: part(1)}
 
     def plan(self, model, design: Design) -> str:
         if self.task(model, _one(design)) is not None:

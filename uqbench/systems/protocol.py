@@ -26,12 +26,17 @@ CAPABILITIES = {
     "states": ("states to reduce", "describe its dynamics as an Ode with states by name"),
     "tolerance": ("tolerance", "its outputs are taken as exact to rounding"),
     "quasi_steady": ("fast states in a quasi-steady state", "`Model.reduced` makes such a model"),
+    "schedule": ("doses at known times", "give every experiment inputs of the same shape"),
     "stochastic": ("random outputs", "its runs need no key"),
     "density": (
         "density of its outputs",
         "give a deterministic form of the model with noise, or give the study a `likelihood` of its own",
     ),
 }
+
+
+# the roles of `System.dose_functions`
+DOSE_TIMES, DOSE_AMOUNTS = "times of doses", "amounts of doses"
 
 
 class Run(eqx.Module):
@@ -125,6 +130,14 @@ class System(Capable):
     def event_times(self, model, theta: Values, design: Design) -> Float[Array, " events"]:
         """Times, known before a run, at which it may jump or bend; in no order, traceable."""
         return jnp.zeros(0)
+
+    def doses(self, model, theta: Values, design: Design) -> tuple[Array, Array]:
+        """Times `(events,)`, and what each adds to each state `(events, states)` (capability "schedule")."""
+        raise NotImplementedError
+
+    def dose_functions(self) -> dict[str, Callable]:
+        """`DOSE_TIMES`, `DOSE_AMOUNTS` -> function of parameters and inputs; `functions` has them as one, "doses"."""
+        return {}
 
     def plan(self, model, design: Design) -> str:
         """What is decided on the host before a run is traced, such as a method; hashable."""
