@@ -204,6 +204,23 @@ def test_each_heavy_package_has_one_owner():
     assert not wrong
 
 
+def asks_for_a_system(node) -> bool:
+    """`isinstance(..., Ode)` or `... system is None`."""
+    if isinstance(node, ast.Call) and ast.unparse(node.func) == "isinstance":
+        return "Ode" in {part.id for part in ast.walk(node.args[1]) if isinstance(part, ast.Name)}
+    if isinstance(node, ast.Compare) and isinstance(node.ops[0], ast.Is | ast.IsNot):
+        return ast.unparse(node.left).split(".")[-1] == "system" and ast.unparse(node.comparators[0]) == "None"
+    return False
+
+
+def test_only_systems_ask_of_what_type_a_system_is():
+    """All others ask for a capability, so that a new kind of dynamics is one file."""
+    outside = [path for path in (ROOT / "uqbench").rglob("*.py") if "systems" not in path.parts]
+    assert len(outside) > 100
+    asking = [path.name for path in outside if any(map(asks_for_a_system, ast.walk(ast.parse(path.read_text()))))]
+    assert not asking
+
+
 def test_the_library_knows_neither_models_nor_studies():
     named = {module.split(".")[0] for _, _, module, level in arrows() if level == 0}
     assert not named & {"forward_models", "studies"}
