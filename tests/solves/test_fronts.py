@@ -108,3 +108,25 @@ def test_fronts_side_by_side_are_those_alone():
         assert many.result[k] == alone.result == 0
         for name, values in alone.outputs.items():
             assert np.array_equal(many.outputs[name][k], values)
+
+
+def test_doses_into_a_chain_of_empty_compartments():
+    """The first steps after a dose are as short as the rounding of its time."""
+    count, rate, dose_times, amounts = 50, 3.0, np.array([1.0, 2.0, 7.0]), np.array([1.0, 2.0, 0.5])
+
+    def rhs(t, y, p, inputs):
+        return {f"x{k}": p["k"] * ((y[f"x{k - 1}"] if k else 0.0) - y[f"x{k}"]) for k in range(count)}
+
+    transit = model(
+        lambda p, inputs: {f"x{k}": 0.0 for k in range(count)},
+        rhs,
+        {"k": rate},
+        [f"x{k}" for k in range(count)],
+        doses=lambda p, inputs: {"x0": (jnp.asarray(dose_times), jnp.asarray(amounts))},
+    )
+    times = np.array([0.5, 1.5, 4.0, 10.0, 20.0, 40.0])
+    passed, k = rate * np.maximum(times[:, None, None] - dose_times, 1e-300), np.arange(count)[:, None]
+    right = np.sum(
+        amounts * (times[:, None, None] > dose_times) * np.exp(k * np.log(passed) - passed - gammaln(k + 1)), -1
+    )
+    assert largest_difference(solved(transit, {"k": rate}, uq.Design(times)), right) < 1e-6

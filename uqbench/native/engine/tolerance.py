@@ -24,6 +24,8 @@ EPSILON = 2.220446049250313e-16
 TINY, LARGEST = 1e-290, 1e300
 # Steps of so many roundings of the time are short.
 SHORT = 1e3
+# Part of the time since a state was zero in which it has just left it.
+EARLY = 1e-3
 LEAST_NORMAL = 2.2250738585072014e-308
 NOT_A_NUMBER = float("nan")
 # Growth t^d of what was zero is followed from there with degrees up to this one.
@@ -106,9 +108,11 @@ def tolerance(work: Work, k: int, before: float, after: float, end: float, h: fl
     """What the local error of state `k` may be."""
     larger = max(abs(before), abs(after))
     relative = emergence(work, work.degrees[k], work.zero_since[k], end, h)
-    # of what grows without bound in such steps, a pole lies ahead
-    moved = work.time_share * max(0.0, abs(before) - abs(after))
-    return allowed(work, k, larger, work.rtol, relative, work.floor, h) + moved
+    moved = abs(after - before)
+    if h < EARLY * (end - work.zero_since[k]):
+        # what grows in such steps, and has not just left zero, has a pole ahead
+        moved = max(0.0, abs(before) - abs(after))
+    return allowed(work, k, larger, work.rtol, relative, work.floor, h) + work.time_share * moved
 
 
 @native(inline=True)
