@@ -89,33 +89,8 @@ def ordered(table):
     return table[columns].sort_values([GIVEN.unit, "time"]).reset_index(drop=True)
 
 
-def check_form(study):
-    """Density and information are those of the same table."""
-    density = float(log_likelihood(study)(at(study)))
-    assert density == pytest.approx(EXPECTED, rel=1e-5)
-    np.testing.assert_allclose(fisher_information(study, None).matrix.values, information(), rtol=1e-6, atol=1e-8)
-
-
-def check_verbs(table, folder):
-    """Every measurement has the density of its own unit and time in what the verbs store."""
-    study = study_of(table)
-    check_form(study)
-    tree = uq.identify(study)
-    assert set(tree["structure"].verdict.values) == {"global"}
-    tree = uq.decompose(study, uq.calibrate(study, tree, draws=10, tune=20, chains=1), n=16, runs=256)
-    uq.report(study, tree, path=folder / "report.html")
-    tree = uq.load(uq.save(tree, folder / "results.zarr"))
-    name = GIVEN.output
-    observed, terms = tree["observed_data"][name], tree["log_likelihood"][name]
-    labels = {each: observed[f"{name}_{each}"].values for each in (GIVEN.unit, "time")}
-    found = sorted(zip(*labels.values(), observed.values, strict=True))
-    assert found == sorted(zip(TABLE[GIVEN.unit], TABLE["time"], TABLE["value"], strict=True))
-    posterior = tree["posterior"].to_dataset().isel(chain=0, draw=-1)
-    for k, (unit, time) in enumerate(zip(*labels.values(), strict=True)):
-        rate = float(posterior[GIVEN.rate].sel({GIVEN.unit: unit}))
-        scale, noise = float(posterior[GIVEN.scale]), float(posterior[GIVEN.noise])
-        term = float(terms.isel(chain=0, draw=-1)[k])
-        assert term == pytest.approx(measured(time, scale, rate, noise, observed.values[k]), rel=1e-4, abs=1e-4)
+def density(study):
+    return float(log_likelihood(study)(at(study)))
 
 
 @settings(max_examples=15)
@@ -132,7 +107,9 @@ def test_a_study_has_the_same_table(table):
 @settings(max_examples=40)
 @given(FORMS)
 def test_density_and_information_are_those_of_the_same_table(table):
-    check_form(study_of(table))
+    study = study_of(table)
+    assert density(study) == pytest.approx(EXPECTED, rel=1e-5)
+    np.testing.assert_allclose(fisher_information(study, None).matrix.values, information(), rtol=1e-6, atol=1e-8)
 
 
 def numbered(seed):
@@ -145,4 +122,23 @@ def numbered(seed):
 @pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
 @pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in range(1, 12))])
 def test_every_verb_keeps_to_the_rows(seed, tmp_path):
-    check_verbs(numbered(seed), tmp_path)
+    """Every measurement has the density of its own unit and time in what the verbs store."""
+    study = study_of(numbered(seed))
+    assert density(study) == pytest.approx(EXPECTED, rel=1e-5)
+    np.testing.assert_allclose(fisher_information(study, None).matrix.values, information(), rtol=1e-6, atol=1e-8)
+    tree = uq.identify(study)
+    assert set(tree["structure"].verdict.values) == {"global"}
+    tree = uq.decompose(study, uq.calibrate(study, tree, draws=10, tune=20, chains=1), n=16, runs=256)
+    uq.report(study, tree, path=tmp_path / "report.html")
+    tree = uq.load(uq.save(tree, tmp_path / "results.zarr"))
+    name = GIVEN.output
+    observed, terms = tree["observed_data"][name], tree["log_likelihood"][name]
+    labels = {each: observed[f"{name}_{each}"].values for each in (GIVEN.unit, "time")}
+    found = sorted(zip(*labels.values(), observed.values, strict=True))
+    assert found == sorted(zip(TABLE[GIVEN.unit], TABLE["time"], TABLE["value"], strict=True))
+    posterior = tree["posterior"].to_dataset().isel(chain=0, draw=-1)
+    for k, (unit, time) in enumerate(zip(*labels.values(), strict=True)):
+        rate = float(posterior[GIVEN.rate].sel({GIVEN.unit: unit}))
+        scale, noise = float(posterior[GIVEN.scale]), float(posterior[GIVEN.noise])
+        term = float(terms.isel(chain=0, draw=-1)[k])
+        assert term == pytest.approx(measured(time, scale, rate, noise, observed.values[k]), rel=1e-4, abs=1e-4)

@@ -8,7 +8,7 @@ from .attempts import FINEST, MORE_STEPS, close_tolerances, open_tolerances, res
 from .codes import NOT_DIFFERENTIABLE, SUCCESS, UNRESOLVED
 from .confirming import COARSER, forget_states, judge_confirming, keep_states, set_aside, wants_confirming
 from .evaluation import finite
-from .given import Given
+from .given import Given, same_problem
 from .memory import take
 from .records import REPORT, Model, Tape
 
@@ -96,7 +96,7 @@ def solve_forward(model: Model, given: Given, factor: float) -> None:
     n = model.states
     p = model.directions
     stops = given.stop_count
-    wide = allocate_record(Given)
+    wide = same_problem(given)
     values = given.time_count * model.outputs
     pool = allocate(p * (n + 1 + stops * (1 + n) + values) + 5 * 8)
     if is_null(pool):
@@ -105,14 +105,6 @@ def solve_forward(model: Model, given: Given, factor: float) -> None:
         return
     used = allocate_indices(1)
     wide.p = p
-    wide.q = given.q
-    wide.initial = given.initial
-    wide.atol = given.atol
-    wide.times = given.times
-    wide.time_count = given.time_count
-    wide.stops = given.stops
-    wide.stop_count = stops
-    wide.dose_amounts = given.dose_amounts
     wide.initial_d = take(pool, used, n * p)
     wide.start_d = take(pool, used, p)
     wide.stops_d = take(pool, used, stops * p)

@@ -1,6 +1,6 @@
 """The arrays of one problem, as a call gives them."""
 
-from ..language import Record, Vector
+from ..language import Record, Vector, allocate_record, native
 from .records import Tape
 
 
@@ -79,3 +79,18 @@ class Given(Record):
     rough: int
     rough_outputs: Vector
     without_sizes: int
+
+
+@native
+def same_problem(given: Given) -> Given:
+    """The same parameters, start, times and doses, to be solved in another way: without derivatives and results."""
+    other = allocate_record(Given)
+    other.q = given.q
+    other.initial = given.initial
+    other.atol = given.atol
+    other.times = given.times
+    other.time_count = given.time_count
+    other.stops = given.stops
+    other.stop_count = given.stop_count
+    other.dose_amounts = given.dose_amounts
+    return other

@@ -16,10 +16,10 @@ stages: where outputs have other sizes than by the rough solve, which follows al
 
 from math import log
 
-from ..language import Vector, allocate, allocate_record, copy, exp, fill, is_null, native, release
+from ..language import Vector, allocate, copy, exp, fill, is_null, native, release
 from . import member, tolerance
 from .codes import SUCCESS
-from .given import Given
+from .given import Given, same_problem
 from .problem import Problem, close_problem, open_problem
 from .records import REPORT, SETTINGS, Model
 
@@ -94,16 +94,8 @@ def measure_outputs(model: Model, given: Given, sizes: Vector) -> None:
 @native
 def solve_roughly(model: Model, given: Given, sizes: Vector) -> float:
     """Largest values `(n,)` of the states, into `sizes`; the bound of the growth of errors, or -1 where it failed."""
-    rough = allocate_record(Given)
+    rough = same_problem(given)
     rough.rough = 1
-    rough.q = given.q
-    rough.initial = given.initial
-    rough.atol = given.atol
-    rough.times = given.times
-    rough.time_count = given.time_count
-    rough.stops = given.stops
-    rough.stop_count = given.stop_count
-    rough.dose_amounts = given.dose_amounts
     rough.floor = tolerance.FLOOR
     rough.scales = sizes
     rough.settings = allocate(SETTINGS)
@@ -115,7 +107,8 @@ def solve_roughly(model: Model, given: Given, sizes: Vector) -> float:
     member.integrate(problem.work)
     growth = problem.work.growth_bound if problem.work.code == SUCCESS else -1.0
     close_problem(problem)
-    if growth >= 0.0:
+    # outputs of a solve that confirms another one are compared with those of that one
+    if growth >= 0.0 and given.confirming == 0:
         given.rough_outputs = allocate(model.outputs)
         measure_outputs(model, rough, given.rough_outputs)
     release(rough.settings)
