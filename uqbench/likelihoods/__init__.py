@@ -8,6 +8,7 @@ from .layout import Observations as Observations
 from .protocol import CAPABILITIES as CAPABILITIES
 from .protocol import Likelihood as Likelihood
 from .protocol import Moments as Moments
+from .protocol import Scores as Scores
 from .protocol import rows_by_output as rows_by_output
 from .roots import root_of as root_of
 from .snapshots import Snapshots as Snapshots

@@ -19,8 +19,8 @@ from ..study import Study
 from .between_rows import columns_between, interval_starts
 from .layout import each_run, lay_out, of_runs, per_run
 from .noise_groups import NoiseGroup, noise_groups
-from .protocol import Likelihood, Moments, failures
-from .roots import whitened
+from .protocol import Likelihood, Moments, Scores, failures, whole_scores
+from .roots import ROUNDING, whitened
 from .rows import information_by_unit, moments_of_rows, stratified
 from .solve_error import noise_values_of_runs, stacked_errors
 
@@ -113,6 +113,16 @@ class Independent(Likelihood):
 
     def sensitivities(self, place, x: Float[Array, " k"]) -> Float[Array, "terms k"]:
         return jnp.concatenate([*map(whitened, *self._slopes_and_weights(place, x))])
+
+    def scores(self, place, x: Float[Array, " k"]) -> Scores:
+        """From one solve with sensitivities: the derivatives of the density by the arguments of its noise follow from
+        the family alone."""
+        arguments = jax.jacfwd(lambda x: self._safe_arguments(place(x)), has_aux=True)
+        slopes, found = arguments(x)
+        parts = [_scored(group, *each, slope) for group, each, slope in zip(self.groups, found, slopes, strict=True)]
+        value, gradient = (sum(each) for each in zip(*(part[:2] for part in parts), strict=True))
+        residual, root = (jnp.concatenate(each) for each in zip(*(part[2:] for part in parts), strict=True))
+        return whole_scores(Scores(value, gradient, residual, root))
 
     def _slopes_and_weights(self, place, x) -> tuple[list[Array], list[Array]]:
         """J `(rows, arguments, k)` and I `(rows, arguments, arguments)` of each group, see `information`."""
@@ -255,6 +265,14 @@ class Independent(Likelihood):
             stacked.append(jnp.where(ok[:, None], jnp.stack(columns, axis=1), jnp.nan))
         return stacked
 
+    def _safe_arguments(self, theta: Theta) -> tuple[list[Array], list[tuple[dict[str, Array], Array]]]:
+        """The same with the numbers that `_evaluated` gives where a solve failed; then those themselves."""
+        found, stacked = self._evaluated(theta), []
+        for group, (known, _) in zip(self.groups, found, strict=True):
+            columns = [jnp.broadcast_to(value, (len(group.run),)) for value in group.noise.resolve(known).values()]
+            stacked.append(jnp.stack(columns, axis=1))
+        return stacked, found
+
     def _noise_information(self, theta: Theta) -> list[Float[Array, "rows arguments arguments"]]:
         """Information of one measurement on the arguments of its noise; zero where it is not defined."""
         found = zip(self.groups, self._evaluated(theta), strict=True)
@@ -269,6 +287,27 @@ class Independent(Likelihood):
             for output, rows in group.rows.items()
         }
         return {output: found[output] for output in self.observations.rows}
+
+
+def _scored(group: NoiseGroup, known: dict[str, Array], ok: Array, slopes: Float[Array, "rows arguments k"]) -> Scores:
+    """What the rows of a group add to the scores; see `Scores`."""
+    arguments = group.noise.resolve(known)
+    noise = type(group.noise)(**{name: name for name in arguments})
+    given = {name: jnp.broadcast_to(value, (len(group.run),)) for name, value in arguments.items()}
+    density, back = jax.vjp(lambda given: noise.logpdf(group.value, given), given)
+    score = jnp.stack([back(jnp.ones_like(density))[0][name] for name in given], axis=1)
+    weights = noise.fisher_information(given)
+    values, vectors = jnp.linalg.eigh(jnp.where(jnp.isfinite(weights), weights, 0.0))
+    told = values > ROUNDING * jnp.max(values, axis=1, keepdims=True)
+    root = jnp.where(told, jnp.sqrt(jnp.where(told, values, 1.0)), 0.0)
+    along = jnp.where(told, jnp.einsum("rij,ri->rj", vectors, score) / jnp.where(told, root, 1.0), 0.0)
+    whitened_slopes = root[..., None] * (jnp.swapaxes(vectors, 1, 2) @ slopes)
+    return Scores(
+        jnp.sum(jnp.where(ok, density, -jnp.inf)),
+        jnp.einsum("ri,rik->k", score, slopes),
+        along.ravel(),
+        whitened_slopes.reshape(-1, slopes.shape[-1]),
+    )
 
 
 @partial(jax.jit, static_argnames="noise")

@@ -12,6 +12,7 @@ from functools import partial
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 from jaxtyping import Array, Float, Int
@@ -53,6 +54,22 @@ class Moments(NamedTuple):
 
     mean: Float[Array, "units most"]
     covariance: Float[Array, "units most most"]
+
+
+class Scores(NamedTuple):
+    """A log density with what an ascent needs of it: gradient g and, as a root J, the Fisher information J'J.
+
+    Args:
+        value: log density; -inf where a solve fails, the others are zero then.
+        gradient: g, in units of 1 / coordinate.
+        residual: r with J'r = g, as far as the information says anything of the direction of g.
+        root: J.
+    """
+
+    value: Float[Array, ""]
+    gradient: Float[Array, " k"]
+    residual: Float[Array, " terms"]
+    root: Float[Array, "terms k"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,6 +172,17 @@ class Likelihood(Capable):
         """
         return root_of(self.information(place, x).sum(axis=0))
 
+    def scores(self, place: Callable[[Array], Theta], x: Float[Array, " k"]) -> Scores:
+        """Log density of the data with its gradient and information on coordinates, `place` and `x` as for
+        `information`.
+
+        The information is the expected one, which is never negative, so that an ascent can rely on it.
+        """
+        value, gradient = jax.value_and_grad(lambda x: self.log_density(place(x)))(x)
+        root = root_of(self.information(place, x).sum(axis=0))
+        residual = jnp.linalg.lstsq(root.T, gradient)[0]
+        return whole_scores(Scores(value, gradient, residual, root))
+
     def moments(self, theta: Theta) -> Moments:
         """Mean and covariance of each unit's data given its parameters (capability "moments")."""
         raise NotImplementedError
@@ -184,6 +212,14 @@ def _results_and_density(likelihood: Likelihood, theta: Theta, key: Array | None
 @partial(jax.jit, static_argnames="likelihood")
 def _results(likelihood: Likelihood, theta: Theta) -> Array:
     return likelihood.results(theta)
+
+
+def whole_scores(scores: Scores) -> Scores:
+    """The same where all of it are numbers; else a failure."""
+    ok = jnp.all(jnp.stack([jnp.all(jnp.isfinite(each)) for each in scores]))
+    return Scores(
+        jnp.where(ok, scores.value, -jnp.inf), *(jnp.where(ok, each, 0.0) for each in scores[1:])
+    )
 
 
 def failures(study: Study, codes: Int[AnyArray, " runs"]) -> list[str]:

@@ -1,0 +1,194 @@
+"""The best fit: many bounded ascents side by side, what they found, and how sure it is that nothing better was missed."""
+
+import time
+from collections.abc import Sequence
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float
+
+from ..annotations import Values
+from ..errors import InputError, nearest
+from ..progress import progress
+from ..settings import is_number, seed_findings, whole_number_findings
+from ..study import Study
+from .ascent import Box, Peak, ascend
+from .coordinates import Coordinates
+from .objective import TOGETHER, Objective, objective_of
+from .rounds import in_rounds
+
+STARTS, BUDGET = 32, 120.0
+# Two ascents are at one optimum if their log densities differ by no more than this.
+SAME = 0.01
+# A certificate: the best fit once more, with tolerances so much smaller, and how much better it may get there.
+FINER, CERTAIN = 1e-2, 0.05
+
+
+def find_map(
+    study: Study,
+    *,
+    starts: int = STARTS,
+    theta: Values | None = None,
+    prior: bool = True,
+    budget: float = BUDGET,
+    seed: int = 0,
+) -> xr.Dataset:
+    """The most probable parameters given the data, or with `prior=False` those of the largest likelihood.
+
+    Ascents begin at Sobol points of the prior, within the bounds of its support, in logarithms of what is positive. The
+    log prior is the density per unit of the scale on which a prior is normal or uniform: a LogNormal or LogUniform
+    prior counts in the logarithm of its parameter, all others in the parameter. With priors that are uniform on their
+    scale the best fit is that of the largest likelihood.
+
+    Args:
+        study: with data; its likelihood has a gradient and an information.
+        starts: how many ascents.
+        theta: where one more begins, epistemic parameters by name; those missing at their prior medians.
+        prior: whether the prior counts.
+        budget: seconds; ascents that have not ended by then end, and `stopped` says so.
+        seed: of the starts.
+
+    Returns:
+        by `parameter`: `value`, in its unit, and `at_bound` ("lower", "upper" or empty); by `start`, the best first:
+        `log_density` where it ended, -inf where it could not start, `verdict` of its ascent, `optimum`, the number of
+        the optimum it is at, 0 being the best fit, -1 where it failed, and `scores`, evaluations; by `start` and
+        `parameter`: `begun` and `ended`, in units. Attributes: `log_density`, `log_likelihood` and `log_prior` of the
+        best fit; `reached`, the share of starts that ended there; `unseen`, the probability that another start would
+        find an optimum that none has found (Good & Turing, from those found once); `gain` that is predicted for a
+        further step, and `certificate`, what solves with tolerances 100 times smaller add to the log density and find
+        to gain; `verdict` ("converged", or what is wrong in words); `stopped`.
+
+    Raises:
+        InputError: with every finding: settings, unknown parameters, no data, a likelihood without gradient; no start
+            from which the model can be solved.
+
+    Example:
+        >>> from studies.product_rate import study
+        >>> find_map(study, starts=4).attrs["verdict"]
+        'converged'
+    """
+    findings = settings_findings(starts=starts, budget=budget, seed=seed)
+    space = study.model.space
+    findings += [f"unknown parameter {name!r}; {nearest(name, space.names)}" for name in theta or {} if name not in space]
+    if findings:
+        raise InputError(f"find_map of study {study.name!r}", findings)
+    objective = objective_of(study, prior)
+    coordinates = objective.coordinates
+    begun = coordinates.starts(starts, seed)
+    if theta is not None:
+        begun = np.concatenate([coordinates.at(space.nominal() | dict(theta))[None], begun])
+    peaks, stopped = _climbed(objective, begun, budget)
+    if not any(np.isfinite(peak.score.value) for peak in peaks if peak is not None):
+        raise InputError(f"find_map of study {study.name!r}", _nowhere(objective, begun))
+    return _dataset(study, objective, begun, peaks, stopped)
+
+
+def settings_findings(*, starts: int = STARTS, budget: float = BUDGET, seed: int = 0) -> list[str]:
+    """What is wrong with the settings of `find_map`."""
+    findings = whole_number_findings({"starts": (starts, 1)}) + seed_findings(seed)
+    if not is_number(budget) or not budget > 0:
+        findings.append(f"budget is {budget!r}; give a number of seconds above 0.")
+    return findings
+
+
+def everywhere(coordinates: Coordinates) -> Box:
+    """All parameters free within their bounds."""
+    free = np.ones(len(coordinates.names), bool)
+    return Box(coordinates.lower, coordinates.upper, free, coordinates.scale)
+
+
+def _climbed(objective: Objective, begun: Float[np.ndarray, "n k"], budget: float) -> tuple[list[Peak | None], str]:
+    """The peak of each start, None of those never begun, and why the search was stopped; empty if it was not."""
+    until, box = time.monotonic() + budget, everywhere(objective.coordinates)
+    with progress("best fit: starts", len(begun)) as update:
+        peaks, interrupted = in_rounds(
+            [ascend(x, box) for x in begun], objective, TOGETHER, done=update, enough=lambda: time.monotonic() > until
+        )
+    if interrupted:
+        return peaks, "by Ctrl-C"
+    return peaks, f"after {budget:g} s" if time.monotonic() > until else ""
+
+
+def _nowhere(objective: Objective, begun: Float[np.ndarray, "n k"]) -> list[str]:
+    theta = objective.coordinates.place(begun[0])
+    why = objective.likelihood.density_findings(theta)
+    return [f"from none of {len(begun)} starts the data have a density; at the first one:", *why]
+
+
+def optima(values: Sequence[float]) -> np.ndarray:
+    """Which optimum each falling value belongs to: a new one begins where the next is lower by more than `SAME`."""
+    values = np.asarray(values, float)
+    with np.errstate(invalid="ignore"):
+        number = np.cumsum(np.append(0, -np.diff(values) > SAME)) if len(values) else np.zeros(0, int)
+    return np.where(np.isfinite(values), number, -1)
+
+
+def _dataset(study, objective: Objective, begun, peaks, stopped: str) -> xr.Dataset:
+    coordinates = objective.coordinates
+    done = [k for k, peak in enumerate(peaks) if peak is not None]
+    order = sorted(done, key=lambda k: -peaks[k].score.value)
+    ended = [peaks[k] for k in order]
+    best = ended[0]
+    number = optima([peak.score.value for peak in ended])
+    seen = [int(np.sum(number == each)) for each in range(number.max() + 1)]
+    certificate = certified(study, objective, best)
+    at_bound = np.where(best.x <= coordinates.lower, "lower", np.where(best.x >= coordinates.upper, "upper", ""))
+    log_prior = float(np.sum(np.asarray(coordinates.log_prior(best.x))))
+    total = float(best.score.value)
+    return xr.Dataset(
+        {
+            "value": ("parameter", coordinates.natural(best.x)),
+            "at_bound": ("parameter", at_bound),
+            "log_density": ("start", [peak.score.value for peak in ended]),
+            "verdict": ("start", [peak.verdict for peak in ended]),
+            "optimum": ("start", number),
+            "scores": ("start", [peak.scores for peak in ended]),
+            "begun": (("start", "parameter"), coordinates.natural(begun[order])),
+            "ended": (("start", "parameter"), coordinates.natural(np.stack([peak.x for peak in ended]))),
+        },
+        coords={"parameter": list(coordinates.names), "start": np.arange(len(ended))},
+        attrs={
+            "log_density": total,
+            "log_likelihood": total - (log_prior if objective.prior else 0.0),
+            "log_prior": log_prior,
+            "reached": seen[0] / len(ended),
+            "unseen": seen.count(1) / sum(seen),
+            "gain": float(best.gain),
+            **certificate,
+            "verdict": _verdict(best, certificate["certificate"], seen, stopped),
+            "stopped": stopped,
+            "starts": len(begun),
+        },
+    )
+
+
+def certified(study: Study, objective: Objective, best: Peak) -> dict[str, float]:
+    """What finer solves say of a best fit: how far its log density is off, and what could still be gained there."""
+    finer = objective_of(study, objective.prior, FINER)
+    if finer is None:
+        return {"solve_error": 0.0, "certificate": float(best.gain)}
+    again = finer(best.x[None])[0]
+    if not np.isfinite(again.value):
+        return {"solve_error": float("inf"), "certificate": float("inf")}
+    # a search that may make no step says what the first one would gain
+    search = ascend(best.x, everywhere(objective.coordinates), gain=np.inf)
+    next(search)
+    try:
+        search.send(again)
+    except StopIteration as stop:
+        gain = stop.value.gain
+    return {"solve_error": float(best.score.value - again.value), "certificate": float(gain)}
+
+
+def _verdict(best: Peak, certificate: float, seen: list[int], stopped: str) -> str:
+    """ "converged", or in words what is not well with it."""
+    wrong = []
+    if best.verdict != "converged":
+        wrong.append(f"the best ascent {best.verdict}, with {best.gain:.2g} of log density still to gain")
+    elif not certificate < CERTAIN:
+        wrong.append(f"with finer solves {certificate:.2g} of log density are still to gain")
+    if stopped:
+        wrong.append(f"stopped {stopped}")
+    if seen[0] == 1 and sum(seen) > 1:
+        wrong.append("only one start has reached it; there may be better ones: give more starts")
+    return "; ".join(wrong) or "converged"
