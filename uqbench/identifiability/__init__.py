@@ -7,3 +7,4 @@ from .identify import identify as identify
 from .linear import linear_identifiability as linear_identifiability
 from .linear import transfer_function as transfer_function
 from .structural import structural_identifiability as structural_identifiability
+from .profiles import profile_likelihood as profile_likelihood

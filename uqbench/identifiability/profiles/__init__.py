@@ -1,0 +1,3 @@
+"""Profile likelihoods of parameters."""
+
+from .profile import profile_likelihood as profile_likelihood

@@ -1,0 +1,269 @@
+"""One side of a profile: the best log density with a parameter held, followed until it has fallen far enough.
+
+Along the path r = sqrt(2 (L(best) - L)) is the signed root of the likelihood ratio: nearly linear in the parameter
+where this is well known, so that few points reach the end. The next point begins where the tangent leads (how the other
+parameters answer to first order), an ascent corrects it, and its gradient gives the slope of r for the next step and
+for Newton's method at the end.
+"""
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import Float
+
+from ...optimization.ascent import Box, Peak, ascend
+from ...optimization.objective import Score
+from ...optimization.rounds import Stopped
+
+# Steps aim at this change of r and grow by no more than a factor; one that changed r by more than AGAIN is halved.
+ADVANCE, GROWTH, AGAIN = 0.5, 2.5, 1.0
+# r at an end differs from its target by no more.
+CLOSE = 1e-3
+# What ascents along the path and at its end may leave, in log density.
+ON_THE_WAY, AT_THE_END = 1e-4, 1e-6
+# A higher point than the best by so much is another optimum; below FLAT a whole side has told nothing.
+HIGHER, FLAT = 0.01, 0.1
+# Points of a side, and halvings of a step behind which the model cannot be solved.
+MOST_POINTS, MOST_HALVINGS = 100, 8
+# Ascents on the way are short: a path whose others are far away is followed in smaller steps instead. A side that needs
+# more scores in all is along the edge of what can be solved, and every further step would be as short.
+MOST_SCORES, MOST_OF_A_SIDE = 60, 800
+# A side is flat only if it was followed as far, in units of `scale`.
+WIDE = 2.0
+
+
+class Point(NamedTuple):
+    """A point of a path: x `(k,)`, the score there and r."""
+
+    x: Float[np.ndarray, " k"]
+    score: Score
+    r: float
+
+
+@dataclass
+class Side:
+    """One side of a profile.
+
+    Args:
+        index: which coordinate is held.
+        points: from the best fit outwards, in the order of the coordinate.
+        verdict: "bounded"; "open at the bound" of the prior, or "open" as far as it was followed; "flat" where it is
+            open and nothing changes; "better fit" where a point is higher than the best; "unsolved" where the model
+            cannot be solved further out; "stopped".
+        end: the coordinate where r has its target; not a number where it is not bounded.
+        slope: of r there.
+        several: whether the path changed to another optimum.
+        scores: evaluations.
+    """
+
+    index: int
+    points: list[Point] = field(default_factory=list)
+    verdict: str = ""
+    end: float = np.nan
+    slope: float = np.nan
+    several: bool = False
+    scores: int = 0
+
+
+class Task(NamedTuple):
+    """What a side is followed from, and how far.
+
+    Args:
+        best: the best fit.
+        index, direction: the coordinate, and +1 or -1.
+        limit: how far it is followed; `bound` says whether the prior ends there.
+        target: of r.
+        box: of the ascents.
+        others: `(k,)` each, other optima, from where the ends are looked at once more.
+    """
+
+    best: Point
+    index: int
+    direction: int
+    limit: float
+    bound: bool
+    target: float
+    box: Box
+    others: Sequence[Float[np.ndarray, " k"]]
+
+
+def follow(task: Task) -> Generator[Float[np.ndarray, " k"], Score, Side]:
+    """A search for `in_rounds` that returns the `Side`."""
+    side = Side(task.index, [task.best])
+    search = _followed(task, side)
+    try:
+        x = next(search)
+        while side.scores < MOST_OF_A_SIDE:
+            score = yield x
+            side.scores += 1
+            x = search.send(score)
+        side.verdict = "stopped"
+    except StopIteration:
+        pass
+    except Stopped:
+        side.verdict = "stopped"
+    side.points.sort(key=lambda point: task.direction * point.x[task.index])
+    return side
+
+
+def _followed(task: Task, side: Side):
+    here, step = task.best, _first_step(task)
+    looked = False
+    while True:
+        room = abs(task.limit - here.x[task.index])
+        if room <= 1e-9 * max(1.0, abs(task.limit)) or len(side.points) > MOST_POINTS:
+            side.verdict = _open(task, side)
+            return
+        found = yield from _next(task, here, min(step, room))
+        if found is None:
+            side.verdict = "unsolved"
+            return
+        there, step = found
+        if there.score.value > task.best.score.value + HIGHER:
+            side.points.append(there)
+            side.verdict = "better fit"
+            return
+        if there.r >= task.target:
+            end = yield from _end(task, side, here, there)
+            if looked or not task.others:
+                side.verdict, (side.end, side.slope) = "bounded", _newton(task, end)
+                return
+            looked = True
+            higher = yield from _higher(task, end)
+            if higher is None:
+                side.verdict, (side.end, side.slope) = "bounded", _newton(task, end)
+                return
+            side.several, there = True, higher
+            side.points = [point for point in side.points if point.r < task.target]
+        side.points.append(there)
+        step, here = _next_step(here, there, step, task), there
+
+
+def _first_step(task: Task) -> float:
+    """That of a quadratic log density, in which r is the distance over the standard error."""
+    root, k = task.best.score.root, task.index
+    others = np.delete(root, k, axis=1)
+    own = root[:, k] - others @ np.linalg.lstsq(others, root[:, k], rcond=1e-10)[0] if others.size else root[:, k]
+    information = np.linalg.norm(own)
+    unit = task.box.scale[k]
+    return min(ADVANCE / information, unit) if information * unit > ADVANCE else unit
+
+
+def _next_step(here: Point, there: Point, step: float, task: Task) -> float:
+    slope = _slope(there, task)
+    aimed = ADVANCE / slope if slope > 0 else np.inf
+    if there.r + ADVANCE > task.target and slope > 0:
+        # a little beyond the end, so that it lies between two points
+        aimed = 1.1 * (task.target - there.r) / slope
+    return float(np.clip(aimed, 0.1 * step, GROWTH * step))
+
+
+def _slope(point: Point, task: Task) -> float:
+    """dr by the distance from the best: the gradient of the profile is that of the log density at the held parameter."""
+    return -task.direction * point.score.gradient[task.index] / point.r if point.r > 0 else 0.0
+
+
+def _next(task: Task, here: Point, step: float):
+    """The next point and the step that led there; None where the model cannot be solved."""
+    for _ in range(MOST_HALVINGS):
+        start = _predicted(task, here, step)
+        peak = yield from ascend(
+            start, _held(task), gain=ON_THE_WAY, radius=0.5, most=MOST_SCORES, missing=None
+        )
+        if peak.verdict != "failed":
+            there = _point(task, peak)
+            if there.r - here.r <= AGAIN or here.r + AGAIN > task.target:
+                return there, step
+        step *= 0.5
+    return (there, step) if peak.verdict != "failed" else None
+
+
+def _predicted(task: Task, here: Point, step: float) -> np.ndarray:
+    """Where the tangent leads, the others staying within their bounds."""
+    k, moved = task.index, task.direction * step
+    root, target = here.score.root, here.score.target - here.score.root[:, task.index] * moved
+    others = np.delete(np.arange(len(here.x)), k)
+    inner = (here.x > task.box.lower) & (here.x < task.box.upper)
+    others = others[inner[others]]
+    change = np.zeros_like(here.x)
+    if len(others):
+        scaled = root[:, others] * task.box.scale[others]
+        answer = np.linalg.lstsq(scaled, target, rcond=1e-6)[0]
+        # a tangent that leads farther than the held parameter moves is not trusted
+        largest = max(1.0, 2.0 * step / task.box.scale[k])
+        answer = answer * min(1.0, largest / max(np.linalg.norm(answer), 1e-300))
+        change[others] = answer * task.box.scale[others]
+    change[k] = moved
+    x = np.clip(here.x + change, task.box.lower, task.box.upper)
+    x[k] = here.x[k] + moved
+    return x
+
+
+def _held(task: Task) -> Box:
+    free = task.box.free.copy()
+    free[task.index] = False
+    return Box(task.box.lower, task.box.upper, free, task.box.scale)
+
+
+def _point(task: Task, peak: Peak) -> Point:
+    fallen = task.best.score.value - peak.score.value
+    return Point(peak.x, peak.score, float(np.sqrt(max(2.0 * fallen, 0.0))))
+
+
+def _end(task: Task, side: Side, inside: Point, outside: Point):
+    """The point where r has its target: Newton's method on r, kept between a point inside and one outside."""
+    inner, outer, now = inside, outside, outside
+    for _ in range(12):
+        if abs(now.r - task.target) <= CLOSE:
+            break
+        slope = _slope(now, task)
+        low, high = (point.x[task.index] for point in (inner, outer))
+        at = now.x[task.index] + task.direction * (task.target - now.r) / slope if slope > 0 else np.nan
+        share = (at - low) / (high - low)
+        if not 0.02 < share < 0.98:
+            # false position, with a part of halving where a side is bent
+            share = np.clip((task.target - inner.r) / max(outer.r - inner.r, 1e-12), 0.1, 0.9)
+        near = inner if share < 0.5 else outer
+        start = near.x + ((1 - share) if near is outer else share) * ((inner.x - outer.x) if near is outer else (outer.x - inner.x))
+        start[task.index] = low + share * (high - low)
+        peak = yield from ascend(start, _held(task), gain=AT_THE_END, radius=0.5)
+        if peak.verdict == "failed":
+            break
+        now = _point(task, peak)
+        inner, outer = (now, outer) if now.r < task.target else (inner, now)
+    else:
+        # r jumps where the path changes its branch: the end is where it does
+        now = inner
+    if now is outside:
+        peak = yield from ascend(now.x, _held(task), gain=AT_THE_END, radius=0.1)
+        now = _point(task, peak) if peak.verdict != "failed" else now
+    side.points.append(now)
+    return now
+
+
+def _newton(task: Task, end: Point) -> tuple[float, float]:
+    """The coordinate where r has its target, and the slope of r there, to first order from a point close by."""
+    slope = _slope(end, task)
+    shift = (task.target - end.r) / slope if slope > 0 and abs(end.r - task.target) <= 10 * CLOSE else 0.0
+    return float(end.x[task.index] + task.direction * shift), float(slope)
+
+
+def _higher(task: Task, end: Point):
+    """A higher point with the same held parameter, from one of the other optima; None where there is none."""
+    best = None
+    for other in task.others:
+        start = other.copy()
+        start[task.index] = end.x[task.index]
+        peak = yield from ascend(start, _held(task), gain=ON_THE_WAY, most=MOST_SCORES)
+        if peak.verdict != "failed" and peak.score.value > max(end.score.value, best.score.value if best else -np.inf) + HIGHER:
+            best = peak
+    return None if best is None else _point(task, best)
+
+
+def _open(task: Task, side: Side) -> str:
+    followed = abs(task.limit - task.best.x[task.index]) / task.box.scale[task.index]
+    if max(point.r for point in side.points) < FLAT and followed > WIDE:
+        return "flat"
+    return "open at the bound" if task.bound else "open"

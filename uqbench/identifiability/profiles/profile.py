@@ -1,0 +1,268 @@
+"""Profile likelihoods: how far each parameter may go, the others following, before the data contradict it."""
+
+import time
+
+import numpy as np
+import xarray as xr
+from jaxtyping import Float
+from scipy.stats import chi2
+
+from ...annotations import Values
+from ...errors import InputError, nearest
+from ...optimization.ascent import Peak, ascend
+from ...optimization.best_fit import FINER, everywhere
+from ...optimization.objective import TOGETHER, Objective, objective_of
+from ...optimization.rounds import in_rounds
+from ...progress import progress
+from ...settings import is_number
+from ...study import Study
+from .path import Point, Side, Task, follow
+from .relations import relations
+
+LEVEL, BUDGET = 0.95, 120.0
+# An end is certain if finer solves move it by no more than this share of the interval's width.
+CERTAIN = 0.005
+# How often a better fit that a profile finds becomes the best, from where all begins again.
+BETTER = 3
+# Other optima from which ends are looked at once more.
+OTHERS = 3
+SIDES = ("lower", "upper")
+
+
+def profile_likelihood(
+    study: Study,
+    theta_hat: Values | xr.Dataset,
+    parameters: list[str] | tuple[str, ...] | None = None,
+    *,
+    level: float = LEVEL,
+    prior: bool = False,
+    budget: float = BUDGET,
+) -> xr.Dataset:
+    """Profile likelihood of parameters, and the confidence intervals that it gives (Raue et al. 2009,
+    doi:10.1093/bioinformatics/btp358).
+
+    The likelihood is maximised with the parameter held, further and further from the best fit on both sides, until it
+    has fallen by half the quantile of chi-squared with one degree of freedom. All parameters and sides are followed
+    together.
+
+    Args:
+        study: with data; its likelihood has a gradient and an information.
+        theta_hat: the best fit or a point near it, epistemic parameters by name, from where an ascent begins; or what
+            `find_map` returns, whose other optima are then starts at the ends, where the profile may change to another
+            branch.
+        parameters: whose profiles; None for all epistemic ones.
+        level: of the intervals.
+        prior: whether the prior counts, as in `find_map`: the profile posterior.
+        budget: seconds; sides that have not ended by then are "stopped".
+
+    Returns:
+        by `parameter`: `value` of the best fit; `lower` and `upper`, in units, NaN where a side is not bounded, never
+        the end of the search; `verdict_lower`, `verdict_upper`: "bounded", "several optima" (bounded, on another branch
+        than the one that leaves the best fit), "open at the bound" of the prior, "open" as far as it was followed,
+        "flat", "unsolved" (the model cannot be solved further out), "stopped"; `reached_lower`, `reached_upper`: how
+        far it was followed, `fallen_lower` and `fallen_upper`: by how much the log density had fallen there;
+        `certificate_lower`, `certificate_upper`: by how much finer solves move the end, as a share of the interval (of
+        the distance from the best fit where the other side is open); `certificate`, the larger; `relation`: what the
+        others do along the profile, in words. By `parameter`, `side`, `point` (from the best fit outwards, NaN
+        beyond the last): `path_value`, `path_log_density` and, by `other` too, `path`: all parameters. Attributes:
+        `log_density` of the best fit, `level`, `threshold`, `better` (by how much it is better than `theta_hat`),
+        `scores`, `stopped`.
+
+    Raises:
+        InputError: with every finding: unknown parameters, settings, no data; a model that cannot be solved at
+            `theta_hat`.
+
+    Example:
+        >>> from studies.two_scale_cascade import study
+        >>> found = profile_likelihood(study, study.model.space.nominal(), ["ks"])
+        >>> str(found.verdict_lower.values[0])
+        'bounded'
+    """
+    space = study.model.space
+    names = tuple(space.epistemic if parameters is None else parameters)
+    findings = _findings(study, theta_hat, names, level, budget)
+    if findings:
+        raise InputError(f"profile_likelihood of study {study.name!r}", findings)
+    objective = objective_of(study, prior)
+    best, others = _best(study, objective, theta_hat)
+    given, until = best.score.value, time.monotonic() + budget
+    sides, scores, stopped = {}, 0, ""
+    for _ in range(BETTER + 1):
+        sides, used, stopped = _followed(objective, best, others, names, level, until)
+        scores += used
+        better = max((point for side in sides.values() for point in side.points), key=lambda point: point.score.value)
+        if stopped or not any(side.verdict == "better fit" for side in sides.values()):
+            break
+        best = _peak(objective, better.x)
+    finer = objective_of(study, prior, FINER)
+    certificates = _certificates(objective, finer, best, sides, level)
+    dataset = _dataset(objective, names, best, sides, certificates)
+    return dataset.assign_attrs(
+        log_density=float(best.score.value),
+        level=level,
+        threshold=float(chi2.ppf(level, 1) / 2),
+        better=float(best.score.value - given),
+        prior=prior,
+        scores=scores,
+        stopped=stopped,
+    )
+
+
+def _findings(study: Study, theta_hat, names, level, budget) -> list[str]:
+    space = study.model.space
+    findings = [f"unknown parameter {name!r}; {nearest(name, space.epistemic)}" for name in names if name not in space.epistemic]
+    if not isinstance(theta_hat, xr.Dataset):
+        findings += [f"unknown parameter {name!r}; {nearest(name, space.names)}" for name in theta_hat if name not in space]
+        findings += [
+            f"theta_hat of {name!r} is {theta_hat[name]!r}; give a number."
+            for name in space.epistemic
+            if name in theta_hat and not np.all(np.isfinite(np.asarray(theta_hat[name], float)))
+        ]
+    if not is_number(level) or not 0 < level < 1:
+        findings.append(f"level is {level!r}; give a number between 0 and 1.")
+    if not is_number(budget) or not budget > 0:
+        findings.append(f"budget is {budget!r}; give a number of seconds above 0.")
+    return findings
+
+
+def _best(study: Study, objective: Objective, theta_hat) -> tuple[Peak, list[np.ndarray]]:
+    """The best fit near the given one, and other optima that are known."""
+    coordinates, others = objective.coordinates, []
+    if isinstance(theta_hat, xr.Dataset):
+        given = {str(name): value for name, value in zip(theta_hat.parameter.values, theta_hat.value.values, strict=True)}
+        ended = [
+            int(np.flatnonzero(theta_hat.optimum.values == number)[0])
+            for number in range(1, min(OTHERS, int(theta_hat.optimum.max())) + 1)
+        ]
+        others = [
+            coordinates.at(dict(zip(given, theta_hat.ended.values[row], strict=True))) for row in ended
+        ]
+    else:
+        given = {**study.model.space.nominal(), **theta_hat}
+    x = coordinates.at(given)
+    peak = _peak(objective, x)
+    if peak.verdict == "failed":
+        raise InputError(
+            f"profile_likelihood of study {study.name!r} at theta_hat",
+            objective.likelihood.density_findings(objective.coordinates.place(x))
+            or ["the likelihood or its gradient is not finite; give other values."],
+        )
+    return peak, others
+
+
+def _peak(objective: Objective, x: Float[np.ndarray, " k"]) -> Peak:
+    peaks, _ = in_rounds([ascend(x, everywhere(objective.coordinates))], objective, TOGETHER)
+    return peaks[0]
+
+
+def _followed(objective, best: Peak, others, names, level, until) -> tuple[dict[tuple[str, int], Side], int, str]:
+    """Every side, by parameter and direction; how many scores they took; why they were stopped."""
+    coordinates = objective.coordinates
+    start, box = Point(best.x, best.score, 0.0), everywhere(coordinates)
+    lowest, highest = coordinates.range_around(best.x)
+    tasks = {}
+    for name in names:
+        k = coordinates.names.index(name)
+        for direction, limit, bound in ((-1, lowest[k], coordinates.lower[k]), (1, highest[k], coordinates.upper[k])):
+            target = float(np.sqrt(chi2.ppf(level, 1)))
+            tasks[name, direction] = Task(start, k, direction, limit, limit == bound, target, box, others)
+    with progress("profiles: sides", len(tasks)) as update:
+        found, interrupted = in_rounds(
+            [follow(task) for task in tasks.values()],
+            objective,
+            TOGETHER,
+            done=update,
+            enough=lambda: time.monotonic() > until,
+        )
+    stopped = "by Ctrl-C" if interrupted else "at the end of its budget" if time.monotonic() > until else ""
+    sides = {
+        key: side or Side(task.index, [start], "stopped") for (key, task), side in zip(tasks.items(), found, strict=True)
+    }
+    return sides, sum(side.scores for side in sides.values()), stopped
+
+
+def _certificates(objective: Objective, finer: Objective | None, best: Peak, sides, level: float) -> dict:
+    """By how much each end moves, in its coordinate, where it is found from finer solves; 0 where there are none.
+
+    At the same points finer solves give another r, to which a step in the other parameters would add what it is
+    predicted to gain; the slope of r says how far that moves the end.
+    """
+    ends = {key: side for key, side in sides.items() if np.isfinite(side.end)}
+    if finer is None or not ends:
+        return dict.fromkeys(ends, 0.0)
+    target = np.sqrt(chi2.ppf(level, 1))
+    points = [min(side.points, key=lambda point, side=side: abs(point.x[side.index] - side.end)) for side in ends.values()]
+    scores = finer(np.stack([best.x, *(point.x for point in points)]))
+    box, shifts = everywhere(objective.coordinates), {}
+    top = scores[0].value + _gain(scores[0], best.x, box, None)
+    for (key, side), point, score in zip(ends.items(), points, scores[1:], strict=True):
+        if not np.isfinite(score.value):
+            shifts[key] = np.inf
+            continue
+        value = score.value + _gain(score, point.x, box, side.index)
+        r = np.sqrt(max(2 * (top - value), 0.0))
+        shifts[key] = abs(point.x[side.index] + key[1] * (target - r) / side.slope - side.end)
+    return shifts
+
+
+def _gain(score, x, box, held: int | None) -> float:
+    """What a step from x is predicted to gain, a parameter held."""
+    free = box.free.copy()
+    if held is not None:
+        free[held] = False
+    search = ascend(x, type(box)(box.lower, box.upper, free, box.scale), gain=np.inf)
+    next(search)
+    try:
+        search.send(score)
+    except StopIteration as stop:
+        return stop.value.gain
+    raise AssertionError("a search that may make no step makes none")
+
+
+def _dataset(objective: Objective, names, best: Peak, sides, shifts) -> xr.Dataset:
+    coordinates = objective.coordinates
+    most = max(len(side.points) for side in sides.values())
+    k = len(coordinates.names)
+    path = np.full((len(names), 2, most, k), np.nan)
+    density = np.full((len(names), 2, most), np.nan)
+    columns: dict[str, list] = {}
+    for row, name in enumerate(names):
+        index = coordinates.names.index(name)
+        pair = [sides[name, direction] for direction in (-1, 1)]
+        ends = [side.end for side in pair]
+        width = abs(np.nansum([abs(end - best.x[index]) for end in ends]))
+        for column, (label, side) in enumerate(zip(SIDES, pair, strict=True)):
+            path[row, column, : len(side.points)] = coordinates.natural(np.stack([point.x for point in side.points]))
+            density[row, column, : len(side.points)] = [point.score.value for point in side.points]
+            last = side.points[-1]
+            shift = shifts.get((name, (-1, 1)[column]), np.nan)
+            columns.setdefault(label, []).append(_natural(coordinates, index, side.end))
+            columns.setdefault(f"verdict_{label}", []).append(_verdict(side))
+            columns.setdefault(f"reached_{label}", []).append(_natural(coordinates, index, last.x[index]))
+            columns.setdefault(f"fallen_{label}", []).append(float(best.score.value - last.score.value))
+            columns.setdefault(f"certificate_{label}", []).append(shift / width if width else np.nan)
+    found = xr.Dataset(
+        {
+            "value": ("parameter", coordinates.natural(best.x)[[coordinates.names.index(name) for name in names]]),
+            **{key: ("parameter", values) for key, values in columns.items()},
+            "path": (("parameter", "side", "point", "other"), path),
+            "path_log_density": (("parameter", "side", "point"), density),
+        },
+        coords={"parameter": list(names), "side": list(SIDES), "other": list(coordinates.names), "point": np.arange(most)},
+    )
+    own = [path[row, ..., coordinates.names.index(name)] for row, name in enumerate(names)]
+    found["path_value"] = (("parameter", "side", "point"), np.stack(own))
+    both = np.stack([found.certificate_lower.values, found.certificate_upper.values])
+    largest = np.where(np.all(np.isnan(both), axis=0), np.nan, np.max(np.nan_to_num(both), axis=0))
+    return found.assign(
+        certificate=("parameter", largest),
+        relation=("parameter", [relations(coordinates, name, [sides[name, way] for way in (-1, 1)]) for name in names]),
+    )
+
+
+def _natural(coordinates, index: int, x: float) -> float:
+    return float(np.exp(x)) if coordinates.logarithmic[index] else float(x)
+
+
+def _verdict(side: Side) -> str:
+    return "several optima" if side.verdict == "bounded" and side.several else side.verdict
