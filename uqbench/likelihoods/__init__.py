@@ -5,6 +5,7 @@ from .choice import log_likelihood as log_likelihood
 from .choice import simulate_data as simulate_data
 from .independent import Independent as Independent
 from .layout import Observations as Observations
+from .marginal import Marginal as Marginal
 from .protocol import CAPABILITIES as CAPABILITIES
 from .protocol import Likelihood as Likelihood
 from .protocol import Moments as Moments

@@ -19,8 +19,9 @@ from ..study import Study
 from .between_rows import columns_between, interval_starts
 from .layout import each_run, lay_out, of_runs, per_run
 from .noise_groups import NoiseGroup, noise_groups
-from .protocol import Likelihood, Moments, Scores, failures, whole_scores
-from .roots import ROUNDING, whitened
+from .protocol import Likelihood, Moments, Scores, failures
+from .roots import whitened
+from .row_scores import RowScores, of_rows, row_scores
 from .rows import information_by_unit, moments_of_rows, stratified
 from .solve_error import noise_values_of_runs, stacked_errors
 
@@ -115,14 +116,24 @@ class Independent(Likelihood):
         return jnp.concatenate([*map(whitened, *self._slopes_and_weights(place, x))])
 
     def scores(self, place, x: Float[Array, " k"]) -> Scores:
-        """From one solve with sensitivities: the derivatives of the density by the arguments of its noise follow from
-        the family alone."""
-        arguments = jax.jacfwd(lambda x: self._safe_arguments(place(x)), has_aux=True)
-        slopes, found = arguments(x)
-        parts = [_scored(group, *each, slope) for group, each, slope in zip(self.groups, found, slopes, strict=True)]
-        value, gradient = (sum(each) for each in zip(*(part[:2] for part in parts), strict=True))
-        residual, root = (jnp.concatenate(each) for each in zip(*(part[2:] for part in parts), strict=True))
-        return whole_scores(Scores(value, gradient, residual, root))
+        return of_rows(self.row_scores(place, x))
+
+    def row_scores(self, place, x: Float[Array, " k"]) -> RowScores:
+        """What each row adds to the scores, from one solve with sensitivities.
+
+        The derivatives of the density by the arguments of its noise follow from the family alone.
+
+        Args:
+            x: coordinates; if those of one unit, `place` may give every unit its own values of them.
+        """
+        slopes, found = jax.jacfwd(lambda x: self._safe_arguments(place(x)), has_aux=True)(x)
+        parts = [row_scores(group, *each, slope) for group, each, slope in zip(self.groups, found, slopes, strict=True)]
+        return RowScores(*(jnp.concatenate(each) for each in zip(*parts, strict=True)))
+
+    @property
+    def unit_of_rows(self) -> Int[np.ndarray, " rows"]:
+        """Index of the unit of each row, in the order of `row_scores`."""
+        return self.observations.unit[np.concatenate([group.run for group in self.groups])]
 
     def _slopes_and_weights(self, place, x) -> tuple[list[Array], list[Array]]:
         """J `(rows, arguments, k)` and I `(rows, arguments, arguments)` of each group, see `information`."""
@@ -287,27 +298,6 @@ class Independent(Likelihood):
             for output, rows in group.rows.items()
         }
         return {output: found[output] for output in self.observations.rows}
-
-
-def _scored(group: NoiseGroup, known: dict[str, Array], ok: Array, slopes: Float[Array, "rows arguments k"]) -> Scores:
-    """What the rows of a group add to the scores; see `Scores`."""
-    arguments = group.noise.resolve(known)
-    noise = type(group.noise)(**{name: name for name in arguments})
-    given = {name: jnp.broadcast_to(value, (len(group.run),)) for name, value in arguments.items()}
-    density, back = jax.vjp(lambda given: noise.logpdf(group.value, given), given)
-    score = jnp.stack([back(jnp.ones_like(density))[0][name] for name in given], axis=1)
-    weights = noise.fisher_information(given)
-    values, vectors = jnp.linalg.eigh(jnp.where(jnp.isfinite(weights), weights, 0.0))
-    told = values > ROUNDING * jnp.max(values, axis=1, keepdims=True)
-    root = jnp.where(told, jnp.sqrt(jnp.where(told, values, 1.0)), 0.0)
-    along = jnp.where(told, jnp.einsum("rij,ri->rj", vectors, score) / jnp.where(told, root, 1.0), 0.0)
-    whitened_slopes = root[..., None] * (jnp.swapaxes(vectors, 1, 2) @ slopes)
-    return Scores(
-        jnp.sum(jnp.where(ok, density, -jnp.inf)),
-        jnp.einsum("ri,rik->k", score, slopes),
-        along.ravel(),
-        whitened_slopes.reshape(-1, slopes.shape[-1]),
-    )
 
 
 @partial(jax.jit, static_argnames="noise")

@@ -89,6 +89,8 @@ class Likelihood(Capable):
 
     kind = "a likelihood"
     known_capabilities = CAPABILITIES
+    # by how much values of the log density at different parameters err against one another
+    slack = 1e-6
     # what one term of `pointwise` is: "row", "run" or "unit"
     term = "row"
 

@@ -21,6 +21,10 @@ from .rounds import Stopped
 GAIN = 1e-6
 # Radii in units of `scale`: the first, the largest, and one at which a search has stalled.
 FIRST, LARGEST, SMALLEST = 1.0, 4.0, 1e-8
+# By how much the values of a log density err, if nothing else is known.
+SLACK = 1e-6
+# How often the radius is made larger again where little is to be gained within it.
+DOUBTS = 8
 # Scores that a search may take.
 MOST = 300
 # An update whose denominator is a smaller part of what it could be is left out (Conn, Gould & Toint 1991).
@@ -63,29 +67,29 @@ class Box:
 
 def ascend(
     x: Float[np.ndarray, " k"], box: Box, *, gain: float = GAIN, radius: float = FIRST, most: int = MOST,
-    missing: Float[np.ndarray, "k k"] | None = None
+    slack: float = SLACK
 ) -> Search:  # fmt: skip
     """A search for `in_rounds` that climbs from x and returns a `Peak`.
 
     Args:
         gain: it ends where a step is predicted to gain no more.
-        missing: what the curvature is known to have beside the information.
+        slack: by how much values may err against one another.
     """
-    scale, missing = box.scale, np.zeros((len(x), len(x))) if missing is None else missing
+    scale, missing = box.scale, np.zeros((len(x), len(x)))
     try:
-        score, count, augmented = (yield x), 1, False
+        score, count, augmented, doubts = (yield x), 1, False, 0
     except Stopped:
         return Peak(x, NOWHERE, "failed", np.inf, 0)
     if not np.isfinite(score.value):
         return Peak(x, score, "failed", np.inf, count)
     while True:
         step, predicted = _step(x, score, missing if augmented else None, box, radius)
-        if predicted <= gain:
-            # the radius may be short because a model was wrong once
-            step, predicted = _step(x, score, None, box, max(radius, FIRST))
-            if predicted <= gain:
+        while predicted <= gain:
+            # the radius may be short because a model was wrong once: what does it say of longer steps?
+            doubts += 1
+            if radius >= FIRST or doubts > DOUBTS:
                 return Peak(x, score, "converged", predicted, count)
-            augmented, radius = not augmented, radius if radius < 1e-2 else 0.25 * radius
+            radius = min(10.0 * radius, FIRST)
             step, predicted = _step(x, score, missing if augmented else None, box, radius)
         if radius < SMALLEST or count >= most:
             return Peak(x, score, "stalled" if radius < SMALLEST else "stopped", predicted, count)
@@ -98,6 +102,9 @@ def ascend(
         ratio = -np.inf
         if np.isfinite(tried.value):
             rise = tried.value - score.value
+            if abs(rise) < slack and predicted < slack:
+                # values err by more than they differ: the gradients at both ends tell, which vanish at one point
+                rise = float(0.5 * (score.gradient + tried.gradient) @ (there - x))
             ratio = rise / predicted if predicted > 0 else -np.inf
             augmented = abs(rise - _rise(score, missing, step)) < abs(rise - _rise(score, None, step))
             missing = _updated(missing, score, tried, there - x, scale)

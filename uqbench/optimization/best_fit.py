@@ -102,7 +102,7 @@ def _climbed(objective: Objective, begun: Float[np.ndarray, "n k"], budget: floa
     until, box = time.monotonic() + budget, everywhere(objective.coordinates)
     with progress("best fit: starts", len(begun)) as update:
         peaks, interrupted = in_rounds(
-            [ascend(x, box) for x in begun], objective, TOGETHER, done=update, enough=lambda: time.monotonic() > until
+            [ascend(x, box, slack=objective.slack) for x in begun], objective, TOGETHER, done=update, enough=lambda: time.monotonic() > until
         )
     if interrupted:
         return peaks, "by Ctrl-C"

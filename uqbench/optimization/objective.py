@@ -1,5 +1,6 @@
 """What is maximised: the log density of a study's data, with the priors or without, many points at a time."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import NamedTuple
@@ -10,12 +11,13 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ..errors import InputError
-from ..likelihoods import Likelihood, Scores, likelihood_of
+from ..likelihoods import Likelihood, Marginal, Scores, likelihood_of
 from ..study import Study
 from .coordinates import Coordinates
 
-# Points that are solved together: a batch is padded to them, so that no other size is ever compiled.
-TOGETHER = 16
+# Points that are solved together: a batch is padded to one of these sizes, so that no others are ever compiled.
+SIZES = (2, 16)
+TOGETHER = SIZES[-1]
 
 
 class Score(NamedTuple):
@@ -48,24 +50,30 @@ class Objective:
     coordinates: Coordinates
     prior: bool = False
 
+    @property
+    def slack(self) -> float:
+        """By how much values err against one another; of gradients the same is not asked."""
+        return self.likelihood.slack
+
     def __call__(self, points: Float[np.ndarray, "n k"]) -> list[Score]:
         """Scores of these points, from few solves of many runs."""
         found: list[Score] = []
-        for start in range(0, len(points), TOGETHER):
-            rows = points[start : start + TOGETHER]
-            padded = np.concatenate([rows, np.repeat(rows[-1:], TOGETHER - len(rows), axis=0)])
+        for rows, padded in batches(points):
             arrays = [np.asarray(each) for each in _scores(self, padded)]
-            found += [Score(float(arrays[0][k]), *(each[k] for each in arrays[1:])) for k in range(len(rows))]
+            found += [Score(float(arrays[0][k]), *(each[k] for each in arrays[1:])) for k in range(rows)]
         return found
 
     def values(self, points: Float[np.ndarray, "n k"]) -> Float[np.ndarray, " n"]:
-        """The objective alone, which costs a tenth."""
-        found = []
-        for start in range(0, len(points), TOGETHER):
-            rows = points[start : start + TOGETHER]
-            padded = np.concatenate([rows, np.repeat(rows[-1:], TOGETHER - len(rows), axis=0)])
-            found.append(np.asarray(_values(self, padded))[: len(rows)])
-        return np.concatenate(found)
+        """The objective alone, without derivatives."""
+        return np.concatenate([np.asarray(_values(self, padded))[:rows] for rows, padded in batches(points)])
+
+
+def batches(points: Float[np.ndarray, "n k"]) -> Iterator[tuple[int, np.ndarray]]:
+    """How many points are in each batch, and the batch, the last one repeated up to one of `SIZES`."""
+    for start in range(0, len(points), TOGETHER):
+        rows = points[start : start + TOGETHER]
+        size = next(size for size in SIZES if len(rows) <= size)
+        yield len(rows), np.concatenate([rows, np.repeat(rows[-1:], size - len(rows), axis=0)])
 
 
 @partial(jax.jit, static_argnames="objective")
@@ -131,7 +139,9 @@ def _objective(study: Study, prior: bool, tolerance: float) -> Objective | None:
         if system is None:
             return None
         study = replace(study, model=replace(model, system=system))
-    likelihood = likelihood_of(study)
+    # a finer integral over the units, too
+    units = Marginal.of(study, more=2 if tolerance < 1 else 0) if model.space.aleatory else None
+    likelihood = units or likelihood_of(study)
     for capability in ("gradient", "information"):
         likelihood.require(capability, f"the best fit of study {study.name!r}")
     return Objective(likelihood, Coordinates.of(model.space), prior)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from ...optimization.ascent import Box, Peak, ascend
+from ...optimization.ascent import MOST, Box, Peak, ascend
 from ...optimization.objective import Score
 from ...optimization.rounds import Stopped
 
@@ -51,7 +51,8 @@ class Side:
         points: from the best fit outwards, in the order of the coordinate.
         verdict: "bounded"; "open at the bound" of the prior, or "open" as far as it was followed; "flat" where it is
             open and nothing changes; "better fit" where a point is higher than the best; "unsolved" where the model
-            cannot be solved further out; "stopped".
+            cannot be solved further out; "unresolved" where r jumps over its target, which no likelihood does that is
+            followed rightly; "stopped" at the end of what it may cost.
         end: the coordinate where r has its target; not a number where it is not bounded.
         slope: of r there.
         several: whether the path changed to another optimum.
@@ -77,6 +78,7 @@ class Task(NamedTuple):
         target: of r.
         box: of the ascents.
         others: `(k,)` each, other optima, from where the ends are looked at once more.
+        slack: by how much values of the log density err.
     """
 
     best: Point
@@ -87,6 +89,7 @@ class Task(NamedTuple):
     target: float
     box: Box
     others: Sequence[Float[np.ndarray, " k"]]
+    slack: float
 
 
 def follow(task: Task) -> Generator[Float[np.ndarray, " k"], Score, Side]:
@@ -127,14 +130,14 @@ def _followed(task: Task, side: Side):
             return
         if there.r >= task.target:
             end = yield from _end(task, side, here, there)
-            if looked or not task.others:
-                side.verdict, (side.end, side.slope) = "bounded", _newton(task, end)
+            if abs(end.r - task.target) > 10 * CLOSE:
+                side.verdict = "unresolved"
                 return
-            looked = True
-            higher = yield from _higher(task, end)
+            higher = None if looked or not task.others else (yield from _higher(task, end))
             if higher is None:
                 side.verdict, (side.end, side.slope) = "bounded", _newton(task, end)
                 return
+            looked = True
             side.several, there = True, higher
             side.points = [point for point in side.points if point.r < task.target]
         side.points.append(there)
@@ -169,9 +172,7 @@ def _next(task: Task, here: Point, step: float):
     """The next point and the step that led there; None where the model cannot be solved."""
     for _ in range(MOST_HALVINGS):
         start = _predicted(task, here, step)
-        peak = yield from ascend(
-            start, _held(task), gain=ON_THE_WAY, radius=0.5, most=MOST_SCORES, missing=None
-        )
+        peak = yield from _climbed(task, start, ON_THE_WAY, 0.5, MOST_SCORES)
         if peak.verdict != "failed":
             there = _point(task, peak)
             if there.r - here.r <= AGAIN or here.r + AGAIN > task.target:
@@ -201,10 +202,12 @@ def _predicted(task: Task, here: Point, step: float) -> np.ndarray:
     return x
 
 
-def _held(task: Task) -> Box:
+def _climbed(task: Task, start: np.ndarray, gain: float, radius: float, most: int = MOST):
+    """The ascent from a point with the held parameter where it is."""
     free = task.box.free.copy()
     free[task.index] = False
-    return Box(task.box.lower, task.box.upper, free, task.box.scale)
+    held = Box(task.box.lower, task.box.upper, free, task.box.scale)
+    return (yield from ascend(start, held, gain=gain, radius=radius, most=most, slack=task.slack))
 
 
 def _point(task: Task, peak: Peak) -> Point:
@@ -228,16 +231,15 @@ def _end(task: Task, side: Side, inside: Point, outside: Point):
         near = inner if share < 0.5 else outer
         start = near.x + ((1 - share) if near is outer else share) * ((inner.x - outer.x) if near is outer else (outer.x - inner.x))
         start[task.index] = low + share * (high - low)
-        peak = yield from ascend(start, _held(task), gain=AT_THE_END, radius=0.5)
+        peak = yield from _climbed(task, start, AT_THE_END, 0.5)
         if peak.verdict == "failed":
             break
         now = _point(task, peak)
         inner, outer = (now, outer) if now.r < task.target else (inner, now)
     else:
-        # r jumps where the path changes its branch: the end is where it does
         now = inner
     if now is outside:
-        peak = yield from ascend(now.x, _held(task), gain=AT_THE_END, radius=0.1)
+        peak = yield from _climbed(task, now.x, AT_THE_END, 0.1)
         now = _point(task, peak) if peak.verdict != "failed" else now
     side.points.append(now)
     return now
@@ -246,7 +248,7 @@ def _end(task: Task, side: Side, inside: Point, outside: Point):
 def _newton(task: Task, end: Point) -> tuple[float, float]:
     """The coordinate where r has its target, and the slope of r there, to first order from a point close by."""
     slope = _slope(end, task)
-    shift = (task.target - end.r) / slope if slope > 0 and abs(end.r - task.target) <= 10 * CLOSE else 0.0
+    shift = (task.target - end.r) / slope if slope > 0 else 0.0
     return float(end.x[task.index] + task.direction * shift), float(slope)
 
 
@@ -256,7 +258,7 @@ def _higher(task: Task, end: Point):
     for other in task.others:
         start = other.copy()
         start[task.index] = end.x[task.index]
-        peak = yield from ascend(start, _held(task), gain=ON_THE_WAY, most=MOST_SCORES)
+        peak = yield from _climbed(task, start, ON_THE_WAY, 1.0, MOST_SCORES)
         if peak.verdict != "failed" and peak.score.value > max(end.score.value, best.score.value if best else -np.inf) + HIGHER:
             best = peak
     return None if best is None else _point(task, best)

@@ -59,7 +59,7 @@ def profile_likelihood(
         by `parameter`: `value` of the best fit; `lower` and `upper`, in units, NaN where a side is not bounded, never
         the end of the search; `verdict_lower`, `verdict_upper`: "bounded", "several optima" (bounded, on another branch
         than the one that leaves the best fit), "open at the bound" of the prior, "open" as far as it was followed,
-        "flat", "unsolved" (the model cannot be solved further out), "stopped"; `reached_lower`, `reached_upper`: how
+        "flat", "unsolved" (the model cannot be solved further out), "unresolved" (the path was lost), "stopped"; `reached_lower`, `reached_upper`: how
         far it was followed, `fallen_lower` and `fallen_upper`: by how much the log density had fallen there;
         `certificate_lower`, `certificate_upper`: by how much finer solves move the end, as a share of the interval (of
         the distance from the best fit where the other side is open); `certificate`, the larger; `relation`: what the
@@ -151,7 +151,7 @@ def _best(study: Study, objective: Objective, theta_hat) -> tuple[Peak, list[np.
 
 
 def _peak(objective: Objective, x: Float[np.ndarray, " k"]) -> Peak:
-    peaks, _ = in_rounds([ascend(x, everywhere(objective.coordinates))], objective, TOGETHER)
+    peaks, _ = in_rounds([ascend(x, everywhere(objective.coordinates), slack=objective.slack)], objective, TOGETHER)
     return peaks[0]
 
 
@@ -165,7 +165,7 @@ def _followed(objective, best: Peak, others, names, level, until) -> tuple[dict[
         k = coordinates.names.index(name)
         for direction, limit, bound in ((-1, lowest[k], coordinates.lower[k]), (1, highest[k], coordinates.upper[k])):
             target = float(np.sqrt(chi2.ppf(level, 1)))
-            tasks[name, direction] = Task(start, k, direction, limit, limit == bound, target, box, others)
+            tasks[name, direction] = Task(start, k, direction, limit, limit == bound, target, box, others, objective.slack)
     with progress("profiles: sides", len(tasks)) as update:
         found, interrupted = in_rounds(
             [follow(task) for task in tasks.values()],

@@ -1,0 +1,56 @@
+"""What each of many independent rows adds to a log density, to its gradient and to the information."""
+
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from .noise_groups import NoiseGroup
+from .protocol import Scores, whole_scores
+from .roots import ROUNDING
+
+
+class RowScores(NamedTuple):
+    """By row; see `Scores` for what their sums are.
+
+    Args:
+        density: log density, -inf where the solve fails.
+        gradient: by the coordinates.
+        residual, root: r and J of the row, in which its arguments are independent of one another.
+    """
+
+    density: Float[Array, " rows"]
+    gradient: Float[Array, "rows k"]
+    residual: Float[Array, "rows arguments"]
+    root: Float[Array, "rows arguments k"]
+
+
+def row_scores(
+    group: NoiseGroup, known: dict[str, Array], ok: Array, slopes: Float[Array, "rows arguments k"]
+) -> RowScores:
+    """Those of the rows of a group, given how the arguments of their noise answer to the coordinates.
+
+    Args:
+        known: what the noise refers to, name -> `(rows,)`. ok: whether the solves succeeded.
+    """
+    arguments = group.noise.resolve(known)
+    noise = type(group.noise)(**{name: name for name in arguments})
+    given = {name: jnp.broadcast_to(value, (len(group.run),)) for name, value in arguments.items()}
+    density, back = jax.vjp(lambda given: noise.logpdf(group.value, given), given)
+    score = jnp.stack([back(jnp.ones_like(density))[0][name] for name in given], axis=1)
+    weights = noise.fisher_information(given)
+    values, vectors = jnp.linalg.eigh(jnp.where(jnp.isfinite(weights), weights, 0.0))
+    told = values > ROUNDING * jnp.max(values, axis=1, keepdims=True)
+    size = jnp.sqrt(jnp.where(told, values, 1.0))
+    residual = jnp.where(told, jnp.einsum("rij,ri->rj", vectors, score) / size, 0.0)
+    root = jnp.where(told, size, 0.0)[..., None] * (jnp.swapaxes(vectors, 1, 2) @ slopes)
+    return RowScores(jnp.where(ok, density, -jnp.inf), jnp.einsum("ri,rik->rk", score, slopes), residual, root)
+
+
+def of_rows(rows: RowScores) -> Scores:
+    """The scores of all rows together."""
+    k = rows.gradient.shape[-1]
+    return whole_scores(
+        Scores(jnp.sum(rows.density), rows.gradient.sum(axis=0), rows.residual.ravel(), rows.root.reshape(-1, k))
+    )
