@@ -115,10 +115,10 @@ class Independent(Likelihood):
     def sensitivities(self, place, x: Float[Array, " k"]) -> Float[Array, "terms k"]:
         return jnp.concatenate([*map(whitened, *self._slopes_and_weights(place, x))])
 
-    def scores(self, place, x: Float[Array, " k"]) -> Scores:
-        return of_rows(self.row_scores(place, x))
+    def scores(self, place, x: Float[Array, " k"], values: Mapping[str, AnyArray] | None = None) -> Scores:
+        return of_rows(self.row_scores(place, x, values))
 
-    def row_scores(self, place, x: Float[Array, " k"]) -> RowScores:
+    def row_scores(self, place, x: Float[Array, " k"], values: Mapping[str, AnyArray] | None = None) -> RowScores:
         """What each row adds to the scores, from one solve with sensitivities.
 
         The derivatives of the density by the arguments of its noise follow from the family alone.
@@ -127,7 +127,8 @@ class Independent(Likelihood):
             x: coordinates; if those of one unit, `place` may give every unit its own values of them.
         """
         slopes, found = jax.jacfwd(lambda x: self._safe_arguments(place(x)), has_aux=True)(x)
-        parts = [row_scores(group, *each, slope) for group, each, slope in zip(self.groups, found, slopes, strict=True)]
+        given = [self._values(group, values) for group in self.groups]
+        parts = [row_scores(*each) for each in zip(self.groups, given, found, slopes, strict=True)]
         return RowScores(*(jnp.concatenate(each) for each in zip(*parts, strict=True)))
 
     @property
@@ -264,9 +265,13 @@ class Independent(Likelihood):
         """Log density of each row of each group."""
         terms = []
         for group, (known, ok) in zip(self.groups, self._evaluated(theta), strict=True):
-            value = group.value if values is None else jnp.concatenate([values[output] for output in group.rows])
-            terms.append(jnp.where(ok, group.noise.logpdf(value, known), -jnp.inf))
+            terms.append(jnp.where(ok, group.noise.logpdf(self._values(group, values), known), -jnp.inf))
         return terms
+
+    @staticmethod
+    def _values(group: NoiseGroup, values: Mapping[str, AnyArray] | None) -> AnyArray:
+        """What was measured in the rows of a group, or these `values` in their places."""
+        return group.value if values is None else jnp.concatenate([values[output] for output in group.rows])
 
     def _arguments(self, theta: Theta) -> list[Float[Array, "rows arguments"]]:
         """Arguments of the noise at each row of each group; NaN where a solve failed."""

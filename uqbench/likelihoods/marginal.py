@@ -77,20 +77,20 @@ class Marginal(Likelihood):
         return cls(study, conditional.observations, conditional, NODES.get(len(study.model.space.aleatory), 1) + more)
 
     def log_density(self, theta: Theta, key=None, values=None) -> Float[Array, ""]:
-        return jnp.sum(self.by_unit(theta))
+        return jnp.sum(self.by_unit(theta, values))
 
-    def by_unit(self, theta: Theta) -> Float[Array, " units"]:
+    def by_unit(self, theta: Theta, values=None) -> Float[Array, " units"]:
         """Log density of each unit's data."""
         theta = jax.lax.stop_gradient(theta)
-        z, weights = self._nodes(theta)
-        rows = jax.vmap(lambda z: self._given(theta, z, jnp.zeros(0), lambda x: theta))(z)
+        z, weights = self._nodes(theta, values)
+        rows = jax.vmap(lambda z: self._given(theta, z, jnp.zeros(0), lambda x: theta, values))(z)
         return logsumexp(weights + self._of_units(rows.density), axis=0)
 
-    def scores(self, place, x: Float[Array, " k"]) -> Scores:
+    def scores(self, place, x: Float[Array, " k"], values=None) -> Scores:
         theta = jax.lax.stop_gradient(place(x))
-        z, weights = self._nodes(theta)
+        z, weights = self._nodes(theta, values)
         # (nodes, rows, ...) each
-        rows = jax.vmap(lambda z: self._given(theta, z, x, place))(z)
+        rows = jax.vmap(lambda z: self._given(theta, z, x, place, values))(z)
         terms = weights + self._of_units(rows.density)
         density = logsumexp(terms, axis=0)
         share = jnp.exp(terms - density)
@@ -120,19 +120,23 @@ class Marginal(Likelihood):
     def _centre(self) -> Float[Array, "units aleatory"]:
         return jnp.zeros((self.observations.units, len(self.study.model.space.aleatory)))
 
-    def _given(self, theta: Theta, z, x, place):
+    def _given(self, theta: Theta, z, x, place, values):
         """Row scores by x at latents z `(units, aleatory)`; `place` gives the epistemic parameters at x."""
         space = self.study.model.space
-        return self.conditional.row_scores(lambda x: unit_values(space, theta | _epistemic(space, place(x)), z), x)
+
+        def placed(x):
+            return unit_values(space, theta | _epistemic(space, place(x)), z)
+
+        return self.conditional.row_scores(placed, x, values)
 
     def _of_units(self, values: Float[Array, "nodes rows ..."]) -> Float[Array, "nodes units ..."]:
         """Sums over the rows of each unit."""
         unit, units = jnp.asarray(self.conditional.unit_of_rows), self.observations.units
         return jax.vmap(lambda each: jax.ops.segment_sum(each, unit, units))(values)
 
-    def _nodes(self, theta: Theta) -> tuple[Float[Array, "nodes units aleatory"], Float[Array, "nodes units"]]:
+    def _nodes(self, theta: Theta, values) -> tuple[Float[Array, "nodes units aleatory"], Float[Array, "nodes units"]]:
         """Where the latents of each unit are taken, and the logarithms of their weights, the prior of z in them."""
-        mode, curvature = self._modes(theta)
+        mode, curvature = self._modes(theta, values)
         points, weights = grid(self.nodes, mode.shape[-1])
         lower = jnp.linalg.cholesky(curvature)
         # z = mode + L^-T u, so that u has unit covariance where the integrand is normal
@@ -141,14 +145,18 @@ class Marginal(Likelihood):
         volume = -jnp.sum(jnp.log(jnp.diagonal(lower, axis1=-2, axis2=-1)), axis=-1)
         return z, weights[:, None] + volume + 0.5 * jnp.sum(points**2, -1)[:, None] - 0.5 * jnp.sum(z**2, axis=-1)
 
-    def _modes(self, theta: Theta) -> tuple[Float[Array, "units aleatory"], Float[Array, "units aleatory aleatory"]]:
+    def _modes(
+        self, theta: Theta, values
+    ) -> tuple[Float[Array, "units aleatory"], Float[Array, "units aleatory aleatory"]]:
         """Most probable latents of each unit given its data, and the curvature of the log density there."""
         space, count = self.study.model.space, len(self.study.model.space.aleatory)
 
         def joint(z):
             """Log density of each unit's data and latents, its gradient and its curvature by the latents."""
             # one shift for all units: each row sees that of its own
-            rows = self.conditional.row_scores(lambda shift: unit_values(space, theta, z + shift), jnp.zeros(count))
+            rows = self.conditional.row_scores(
+                lambda shift: unit_values(space, theta, z + shift), jnp.zeros(count), values
+            )
             density, gradient = (self._of_units(each[None])[0] for each in (rows.density, rows.gradient))
             told = self._of_units(jnp.einsum("rak,ral->rkl", rows.root, rows.root)[None])[0]
             return density - 0.5 * jnp.sum(z**2, axis=-1), gradient - z, told + jnp.eye(count)

@@ -174,13 +174,18 @@ class Likelihood(Capable):
         """
         return root_of(self.information(place, x).sum(axis=0))
 
-    def scores(self, place: Callable[[Array], Theta], x: Float[Array, " k"]) -> Scores:
+    def scores(
+        self,
+        place: Callable[[Array], Theta],
+        x: Float[Array, " k"],
+        values: Mapping[str, Float[AnyArray, " rows"]] | None = None,
+    ) -> Scores:
         """Log density of the data with its gradient and information on coordinates, `place` and `x` as for
-        `information`.
+        `information`, `values` as for `log_density`.
 
         The information is the expected one, which is never negative, so that an ascent can rely on it.
         """
-        value, gradient = jax.value_and_grad(lambda x: self.log_density(place(x)))(x)
+        value, gradient = jax.value_and_grad(lambda x: self.log_density(place(x), values=values))(x)
         root = root_of(self.information(place, x).sum(axis=0))
         residual = jnp.linalg.lstsq(root.T, gradient)[0]
         return whole_scores(Scores(value, gradient, residual, root))

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ..annotations import AnyArray
 from .noise_groups import NoiseGroup
 from .protocol import Scores, whole_scores
 from .roots import ROUNDING
@@ -27,17 +28,23 @@ class RowScores(NamedTuple):
 
 
 def row_scores(
-    group: NoiseGroup, known: dict[str, Array], ok: Array, slopes: Float[Array, "rows arguments k"]
+    group: NoiseGroup,
+    values: Float[AnyArray, " rows"],
+    found: tuple[dict[str, Array], Array],
+    slopes: Float[Array, "rows arguments k"],
 ) -> RowScores:
-    """Those of the rows of a group, given how the arguments of their noise answer to the coordinates.
+    """Those of the rows of a group.
 
     Args:
-        known: what the noise refers to, name -> `(rows,)`. ok: whether the solves succeeded.
+        values: what was measured.
+        found: what the noise refers to, name -> `(rows,)`, and whether the solves succeeded.
+        slopes: how the arguments of the noise answer to the coordinates.
     """
+    known, ok = found
     arguments = group.noise.resolve(known)
     noise = type(group.noise)(**{name: name for name in arguments})
     given = {name: jnp.broadcast_to(value, (len(group.run),)) for name, value in arguments.items()}
-    density, back = jax.vjp(lambda given: noise.logpdf(group.value, given), given)
+    density, back = jax.vjp(lambda given: noise.logpdf(values, given), given)
     score = jnp.stack([back(jnp.ones_like(density))[0][name] for name in given], axis=1)
     weights = noise.fisher_information(given)
     values, vectors = jnp.linalg.eigh(jnp.where(jnp.isfinite(weights), weights, 0.0))

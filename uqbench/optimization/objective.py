@@ -37,8 +37,8 @@ class Score(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Objective:
-    """Log density of a study's data on coordinates.
+class Target:
+    """What is compiled: a log density on coordinates, of whatever values stand in the table.
 
     Args:
         likelihood: of the data.
@@ -48,7 +48,32 @@ class Objective:
 
     likelihood: Likelihood
     coordinates: Coordinates
-    prior: bool = False
+    prior: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Objective:
+    """Log density of a study's data on coordinates.
+
+    Args:
+        target: as a function of parameters and data.
+        data: output -> what was measured.
+    """
+
+    target: Target
+    data: dict[str, Float[np.ndarray, " rows"]]
+
+    @property
+    def likelihood(self) -> Likelihood:
+        return self.target.likelihood
+
+    @property
+    def coordinates(self) -> Coordinates:
+        return self.target.coordinates
+
+    @property
+    def prior(self) -> bool:
+        return self.target.prior
 
     @property
     def slack(self) -> float:
@@ -59,13 +84,13 @@ class Objective:
         """Scores of these points, from few solves of many runs."""
         found: list[Score] = []
         for rows, padded in batches(points):
-            arrays = [np.asarray(each) for each in _scores(self, padded)]
+            arrays = [np.asarray(each) for each in _scores(self.target, padded, self.data)]
             found += [Score(float(arrays[0][k]), *(each[k] for each in arrays[1:])) for k in range(rows)]
         return found
 
     def values(self, points: Float[np.ndarray, "n k"]) -> Float[np.ndarray, " n"]:
         """The objective alone, without derivatives."""
-        return np.concatenate([np.asarray(_values(self, padded))[:rows] for rows, padded in batches(points)])
+        return np.concatenate([np.asarray(_values(self.target, padded, self.data))[:rows] for rows, padded in batches(points)])
 
 
 def batches(points: Float[np.ndarray, "n k"]) -> Iterator[tuple[int, np.ndarray]]:
@@ -76,24 +101,24 @@ def batches(points: Float[np.ndarray, "n k"]) -> Iterator[tuple[int, np.ndarray]
         yield len(rows), np.concatenate([rows, np.repeat(rows[-1:], size - len(rows), axis=0)])
 
 
-@partial(jax.jit, static_argnames="objective")
-def _scores(objective: Objective, points: Float[Array, "n k"]) -> Score:
-    return jax.vmap(partial(_score, objective))(points)
+@partial(jax.jit, static_argnames="target")
+def _scores(target: Target, points: Float[Array, "n k"], data: dict[str, Array]) -> Score:
+    return jax.vmap(lambda x: _score(target, x, data))(points)
 
 
-@partial(jax.jit, static_argnames="objective")
-def _values(objective: Objective, points: Float[Array, "n k"]) -> Array:
+@partial(jax.jit, static_argnames="target")
+def _values(target: Target, points: Float[Array, "n k"], data: dict[str, Array]) -> Array:
     def value(x):
-        data = objective.likelihood.log_density(objective.coordinates.place(x))
-        return data + (jnp.sum(objective.coordinates.log_prior(x)) if objective.prior else 0.0)
+        density = target.likelihood.log_density(target.coordinates.place(x), values=data)
+        return density + (jnp.sum(target.coordinates.log_prior(x)) if target.prior else 0.0)
 
     return jax.vmap(value)(points)
 
 
-def _score(objective: Objective, x: Float[Array, " k"]) -> Score:
-    parts = [objective.likelihood.scores(objective.coordinates.place, x)]
-    if objective.prior:
-        parts.append(_prior_scores(objective.coordinates, x))
+def _score(target: Target, x: Float[Array, " k"], data: dict[str, Array]) -> Score:
+    parts = [target.likelihood.scores(target.coordinates.place, x, data)]
+    if target.prior:
+        parts.append(_prior_scores(target.coordinates, x))
     value, gradient = (sum(getattr(part, name) for part in parts) for name in ("value", "gradient"))
     root, residual = (jnp.concatenate([getattr(part, name) for part in parts]) for name in ("root", "residual"))
     short = max(len(x) - len(root), 0)
@@ -113,7 +138,7 @@ def _prior_scores(coordinates: Coordinates, x: Float[Array, " k"]) -> Scores:
 
 
 def objective_of(study: Study, prior: bool = False, tolerance: float = 1.0) -> Objective | None:
-    """The objective of a study, one object for each, so that compiled functions are found again.
+    """The objective of a study; what is compiled for it serves every study that differs in the measured values alone.
 
     Args:
         prior: whether the log prior is part of it.
@@ -123,16 +148,37 @@ def objective_of(study: Study, prior: bool = False, tolerance: float = 1.0) -> O
         None where solves have no tolerance that could be another.
 
     Raises:
-        InputError: no data, no gradient or information, parameters that differ between units.
+        InputError: no data, no gradient or information.
     """
     subject = f"the best fit of study {study.name!r}"
     if study.data is None:
         raise InputError(subject, ["the study has no data; a fit needs a table."])
-    return _objective(study, prior, tolerance)
+    target = _target(_SameRows(study), prior, tolerance)
+    if target is None:
+        return None
+    values = study.data["value"].to_numpy(float)
+    outputs = study.data["output"].to_numpy()
+    return Objective(target, {output: values[outputs == output] for output in target.likelihood.observations.rows})
+
+
+class _SameRows:
+    """A study as a key that does not see what was measured."""
+
+    def __init__(self, study: Study):
+        self.study = study
+        table = study.data.drop(columns="value")
+        self.key = (study.model, study.likelihood, replace(study, data=table.assign(value=0.0)).data_digest)
+
+    def __eq__(self, other) -> bool:
+        return self.key == other.key
+
+    def __hash__(self) -> int:
+        return hash(self.key)
 
 
 @lru_cache(maxsize=16)
-def _objective(study: Study, prior: bool, tolerance: float) -> Objective | None:
+def _target(rows: _SameRows, prior: bool, tolerance: float) -> Target | None:
+    study = rows.study
     model = study.model
     if tolerance != 1.0:
         system = model.dynamics.with_tolerance(tolerance)
@@ -144,4 +190,4 @@ def _objective(study: Study, prior: bool, tolerance: float) -> Objective | None:
     likelihood = units or likelihood_of(study)
     for capability in ("gradient", "information"):
         likelihood.require(capability, f"the best fit of study {study.name!r}")
-    return Objective(likelihood, Coordinates.of(model.space), prior)
+    return Target(likelihood, Coordinates.of(model.space), prior)
