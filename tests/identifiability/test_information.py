@@ -7,7 +7,7 @@ import pytest
 
 import uqbench as uq
 from uqbench.identifiability import bayesian_information, expected_information, fisher_information, unit_information
-from uqbench.identifiability.prior import prior_information, prior_standard_deviations
+from uqbench.identifiability.prior import prior_information, prior_standard_deviations, shrinkage
 from uqbench.identifiability.sensitivities import Scale
 
 
@@ -182,3 +182,22 @@ def test_a_value_without_a_logarithm_is_named(decay_study):
         fisher_information(decay_study, {"k": -1.0})
     with pytest.raises(uq.InputError, match="finite"):
         fisher_information(decay_study, {"k": np.nan})
+
+
+def test_a_study_of_known_numbers_has_no_information():
+    space = uq.Space(a=uq.aleatory(uq.Normal(0.0, 1.0)))
+    model = uq.Model.from_function(space, level, {"y": ""}, {"y": uq.Normal("y", 0.4)})
+    with pytest.raises(uq.InputError, match="no parameters"):
+        fisher_information(uq.Study("known", model, {"one": uq.Design([1.0])}))
+
+
+def test_a_spread_that_is_infinite_or_not_resolved_leaves_the_others_alone():
+    root = np.diag([2.0, 1.0, 0.0, 0.0])
+    found = shrinkage(root, np.array([1.0, np.inf, np.inf, np.nan]))
+    np.testing.assert_allclose(found, [0.8, 1.0, np.nan, np.nan])
+
+
+def test_a_prior_that_is_impossible_at_these_values_has_no_spread():
+    space = uq.Space(s=uq.epistemic(uq.Normal(1.0, 1.0)), a=uq.epistemic(uq.Normal(0.0, "s")))
+    found = prior_standard_deviations(space, Scale.of(space, {"s": -1.0}, "natural"))
+    assert found[0] == 1.0 and np.isnan(found[1])

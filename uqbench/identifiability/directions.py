@@ -71,7 +71,7 @@ class Directions:
         return list({each.text: each for each in reversed(named)}.values())[::-1]
 
     def mode(self, direction: np.ndarray) -> Named:
-        """An eigenvector `(k,)`, of length one: a function that is named, or else in weights the largest of which is 1."""
+        """An eigenvector `(k,)`, of length one: a named function, or else in rounded weights, the largest 1."""
         for named in self.determined:
             across = named.weights - (named.weights @ direction) * direction
             if named.exact and np.linalg.norm(across) < EXACT * np.linalg.norm(named.weights):
@@ -125,7 +125,10 @@ class Directions:
 
     def _holds(self, weights: np.ndarray, *, is_flat: bool) -> bool:
         """Whether a change moves nothing at the second point too, or a function is determined there."""
-        root, found = self._nearby, self.spectrum
+        found = self.spectrum
+        if not is_flat and found.rank == len(self.sensitivities.names):
+            return True
+        root = self._nearby
         if root is None:
             return False
         effect = np.linalg.norm(root, axis=0)

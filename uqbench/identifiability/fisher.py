@@ -13,7 +13,7 @@ import xarray as xr
 from ..annotations import Values
 from ..study import Study
 from .directions import Directions, Named
-from .prior import posterior_variance, prior_standard_deviations
+from .prior import prior_standard_deviations, shrinkage
 from .sensitivities import SCALES as SCALES
 from .sensitivities import Sensitivities, sensitivities_of
 from .spectrum import Decomposed, decomposed
@@ -51,8 +51,9 @@ def fisher_information(study: Study, theta: Values | None = None, *, scale: str 
         are determined where not all parameters are stand under `function`, with `function_standard_error` on the scale
         and `function_exact`.
 
-        Against the prior, on the scale: `prior_sd` (parameter), and `shrinkage`, 1 minus the ratio of posterior to
-        prior variance with normal priors of that spread: 1 where the data say all, 0 where they say nothing.
+        Against the prior, on the scale: `prior_sd` (parameter; inf where there is none, NaN where it is not resolved),
+        and `shrinkage`, 1 minus the ratio of posterior to prior variance with normal priors of that spread: 1 where
+        the data say all, 0 where they say nothing.
 
     Raises:
         InputError: an unknown parameter or scale, a value without a logarithm; a solve that fails at `theta`, or an
@@ -68,8 +69,8 @@ def fisher_information(study: Study, theta: Values | None = None, *, scale: str 
     prior_sd = prior_standard_deviations(study.model.space, found.scale)
     directions = Directions(found, parts.spectrum)
     dataset = _dataset(found, parts).assign(_by_mode(directions, parts, prior_sd))
-    shrinkage = 1.0 - posterior_variance(parts.spectrum.root, 1.0 / prior_sd**2) / prior_sd**2
-    dataset = dataset.assign(prior_sd=("parameter", prior_sd), shrinkage=("parameter", shrinkage))
+    shrunk = shrinkage(parts.spectrum.root, prior_sd)
+    dataset = dataset.assign(prior_sd=("parameter", prior_sd), shrinkage=("parameter", shrunk))
     if parts.rank < len(found.names):
         dataset = dataset.assign(_functions(directions))
     return dataset.assign_attrs(scale=scale)

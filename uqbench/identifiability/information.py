@@ -14,7 +14,7 @@ from ..likelihoods import Likelihood, likelihood_of, root_of
 from ..settings import seed_findings, whole_number_findings
 from ..study import Study
 from .population import median_unit
-from .prior import posterior_variance, prior_information, prior_standard_deviations
+from .prior import posterior_variance, prior_information, prior_standard_deviations, shrinkage
 from .sensitivities import Scale, input_findings, root_function, sensitivities_of
 from .spectrum import singular_values, spectrum_of
 
@@ -76,7 +76,8 @@ def expected_information(study: Study, *, draws: int = 64, seed: int = 0, scale:
 
     With the information of the priors added, its inverse bounds the mean squared error over prior and data (van Trees
     1968; Gill & Levit 1995, doi:10.2307/3318681), if the densities of the priors vanish at their bounds: where `note`
-    says that one does not, `bound` is NaN. It is a mean over draws, whose standard errors stand beside it. Draws at which a solve fails are left out and counted: the mean is then over the others.
+    says that one does not, `bound` is NaN. It is a mean over draws, whose standard errors stand beside it. Draws at
+    which a solve fails are left out and counted: the mean is then over the others.
 
     Args:
         study, scale: as of `fisher_information`. draws: of the epistemic parameters from their priors, 2 or more.
@@ -165,14 +166,14 @@ def unit_information(study: Study, theta: Values | None = None, *, scale: str = 
     between = prior_standard_deviations(space, point)
     roots = [np.asarray(root_of(jnp.asarray(matrix))) for matrix in matrices]
     alone = np.stack([posterior_variance(root, np.zeros(len(between))) for root in roots])
-    both = np.stack([posterior_variance(root, 1.0 / between**2) for root in roots])
+    shrunk = np.stack([shrinkage(root, between) for root in roots])
     names, units = list(space.aleatory), list(study.units)
     return xr.Dataset(
         {
             "matrix": (("unit", "parameter", "parameter_"), matrices),
             "cramer_rao": (("unit", "parameter"), np.sqrt(alone)),
             "between_sd": ("parameter", between),
-            "shrinkage": (("unit", "parameter"), 1.0 - both / between**2),
+            "shrinkage": (("unit", "parameter"), shrunk),
             "value": ("parameter", point.value),
         },
         {"unit": units, "parameter": names, "parameter_": names},

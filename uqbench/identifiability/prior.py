@@ -46,7 +46,10 @@ class PriorInformation:
 
 
 def prior_standard_deviations(space: Space, scale: Scale) -> np.ndarray:
-    """`(k,)` on the scale, given the values of parameters that a prior names; inf where there is none."""
+    """`(k,)` on the scale, given the values of parameters that a prior names.
+
+    inf where there is none, NaN where it is not resolved or the prior is impossible at these values.
+    """
     found = []
     for name, logarithmic in zip(scale.names, scale.logarithmic, strict=True):
         dist = distribution_of(space, name)
@@ -56,7 +59,9 @@ def prior_standard_deviations(space: Space, scale: Scale) -> np.ndarray:
             variance = expectation((logs - expectation(logs)) ** 2)
         else:
             variance = float(dist.variance(scale.known))
-        found.append(np.sqrt(variance) if np.isfinite(variance) else np.inf)
+            possible = np.isfinite(float(dist.ppf(0.5, scale.known)))
+            variance = np.inf if possible and not np.isfinite(variance) else variance
+        found.append(np.sqrt(variance))
     return np.array(found)
 
 
@@ -71,6 +76,20 @@ def prior_information(space: Space, scale: Scale) -> PriorInformation:
         for name, logarithmic in zip(scale.names, scale.logarithmic, strict=True)
     ]
     return PriorInformation(np.array([value for value, _ in each]), tuple(note for _, note in each))
+
+
+def shrinkage(root: np.ndarray, prior_sd: np.ndarray) -> np.ndarray:
+    """1 minus the ratio `(k,)` of posterior to prior variance, with normal priors of this spread.
+
+    The variances are those of a linear model with sensitivities J: 1 where the data say all, 0 where they say nothing.
+
+    Args:
+        root: J, `(rows, k)`. prior_sd: `(k,)`; inf where there is none, NaN where it is not known, which counts as
+            none for the others.
+    """
+    with np.errstate(invalid="ignore"):
+        ratio = posterior_variance(root, np.nan_to_num(1.0 / prior_sd**2)) / prior_sd**2
+    return np.clip(1.0 - ratio, 0.0, 1.0)
 
 
 def posterior_variance(root: np.ndarray, information: np.ndarray) -> np.ndarray:

@@ -64,11 +64,16 @@ class Scale:
             return np.where(self.logarithmic, np.log(np.where(self.logarithmic, value, 1.0)), value)
 
     def findings(self) -> list[str]:
-        """Which values have no logarithm."""
+        """Which parameters have no place on the scale."""
+        if not self.names:
+            return ["there are no parameters to have an information on; make one of them epistemic."]
         return [
-            f"parameter {name!r} is {value:g}; its logarithm is asked for: give a positive value, or scale='natural'."
-            for name, value, coordinate in zip(self.names, self.value, self.start, strict=True)
-            if not np.isfinite(coordinate)
+            f"parameter {name!r} is {value:g}; give a finite value"
+            f"{', which has a logarithm, or take the natural scale' * logarithmic}."
+            for name, value, logarithmic, start in zip(
+                self.names, self.value, self.logarithmic, self.start, strict=True
+            )
+            if not np.isfinite(start)
         ]
 
     def place(self, vector: Float[AnyArray, " k"]) -> Theta:
