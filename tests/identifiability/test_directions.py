@@ -7,9 +7,10 @@ from hypothesis import strategies as st
 import uqbench as uq
 from studies.product_rate import study as product_rate
 from uqbench.identifiability import fisher_information
-from uqbench.identifiability.directions import exact_name, rounded_name
+from uqbench.identifiability.directions import Directions, exact_name, rounded_name
+from uqbench.identifiability.sensitivities import Scale, Sensitivities
 from uqbench.identifiability.sparse_bases import Vector, integers, sparsest_basis
-from uqbench.identifiability.spectrum import singular_values
+from uqbench.identifiability.spectrum import singular_values, spectrum_of
 
 POSITIVE = uq.LogNormal(median=1.0, sigma=1.0)
 
@@ -180,3 +181,70 @@ def test_directions_of_a_solve_are_exact_within_its_error():
     result = fisher_information(study, {"k": 0.8, "g": 0.5, "s": 1.3, "v": 2.2})
     assert set(result.function.values) == {"k*g", "s/v"} and result.function_exact.all()
     assert flat(result) == {"k/g", "s*v"} and result.exact.values[2:].all()
+
+
+def monomials_and_sums(rng, count):
+    """Gradients in logarithms of random products, sums and saturating rates, as a function of the values."""
+    rows = []
+    for _ in range(int(rng.integers(1, count + 1))):
+        kind, (i, j, *_), scale = rng.integers(3), rng.permutation(count), 10.0 ** rng.integers(-4, 5)
+        exponents = rng.integers(-2, 3, count) * (rng.random(count) < 0.5)
+        rows.append((kind, i, j, scale, exponents))
+
+    def gradients(values):
+        found = []
+        for kind, i, j, scale, exponents in rows:
+            one, other = np.eye(count)[[i, j]]
+            if kind == 0:
+                found.append(scale * np.prod(values**exponents) * exponents)
+            elif kind == 1:
+                found.append(scale * (values[i] * one + values[j] * other))
+            else:
+                bound = values[i] / (values[i] + values[j])
+                found.append(scale * bound * (1 - bound) * (one - other) + scale * bound * other)
+        return np.array(found)
+
+    return gradients
+
+
+def row_space(gradients, values):
+    """Orthonormal rows, whatever the sizes of the gradients, and the rest."""
+    found = gradients(values)
+    length = np.linalg.norm(found, axis=1, keepdims=True)
+    _, singular, vectors = np.linalg.svd(np.vstack([found / np.where(length > 0, length, 1.0), 0 * found[:1]]))
+    rank = int(np.sum(singular > 1e-9))
+    return vectors[:rank], vectors[rank:]
+
+
+@pytest.mark.parametrize("noise", [0.0, 1e-9])
+@pytest.mark.parametrize("seed", range(25))
+def test_what_is_called_exact_holds_far_away(seed, noise):
+    """At values that make accidents likely: with equal ones, sums and products have the same gradients."""
+    rng = np.random.default_rng(seed)
+    count = int(rng.integers(2, 6))
+    gradients, names = monomials_and_sums(rng, count), tuple("abcde"[:count])
+    values = rng.choice([0.5, 1.0, 2.0], count)
+    scale = Scale(names, dict(zip(names, jnp.asarray(values), strict=True)), np.full(count, True))
+
+    def root(vector, error):
+        found = gradients(np.exp(vector))
+        size = np.linalg.norm(found, axis=1, keepdims=True)
+        return found + error * size * rng.normal(size=found.shape)
+
+    given = Sensitivities(scale, root(scale.start, noise), lambda x: root(x, noise), lambda x: root(x, 1e-2 * noise))
+    spectrum = spectrum_of(given.root, lambda: given.finer_at(scale.start), given.size)
+    directions = Directions(given, spectrum)
+    assert len(directions.flat) <= count - spectrum.rank
+    if spectrum.rank != len(row_space(gradients, values)[0]):
+        # the error of the solves hides the faintest, and what is faint is not compared
+        return
+    far = values * np.exp(rng.normal(size=count))
+    for named in filter(lambda named: named.exact, [*directions.flat, *directions.determined]):
+        is_flat = any(named is each for each in directions.flat)
+        # a sum has the gradient of the values; exponents are the same everywhere
+        moved = (far / values) ** (-1 if is_flat else 1) if {"+", "-"} & set(named.text) else 1.0
+        weights = named.weights * moved
+        determined, flat = row_space(gradients, far)
+        if len(determined) == spectrum.rank:
+            off = np.linalg.norm((determined if is_flat else flat) @ weights) / np.linalg.norm(weights)
+            assert off < 1e-6, named.text

@@ -3,7 +3,7 @@
 In logarithms of the parameters a direction is a product of powers, k*g or s/k, and on the natural scale a sum. Data
 that do not determine all directions have a flat space, whose directions change nothing, and its orthogonal complement,
 whose functions they determine. Of both the sparsest basis is named. Exponents are written as integers only where they
-are such within the error of the direction and the same at a second point nearby: at one point by itself k/g cannot be
+are such within the error of the direction and the same at two points nearby: at one point by itself k/g cannot be
 told from k - g. All others are rounded, and hold at that one point, to first order.
 """
 
@@ -14,12 +14,13 @@ from functools import cached_property
 import numpy as np
 
 from .sensitivities import Sensitivities
-from .sparse_bases import EXACT, Vector, integers, span, sparsest_basis
+from .sparse_bases import EXACT, Vector, integers, span, sparsest_basis, supported
 from .spectrum import ROUNDING, Spectrum, singular_values
 from .symmetries import linear, monomial
 
-# The second point is away by a share of this order, the same every time.
-STEP = 0.1
+# The other points are away by a share of this order, at random but the same every time; two, since at one of them two
+# parameters may happen to have moved alike.
+STEP, POINTS = 0.1, 2
 # There a direction holds if it does up to so many times the error of the solve at the first one.
 NEARBY = 16.0
 # Rounded weights: those below a share of the largest are left out, and the rest after the first few.
@@ -88,18 +89,28 @@ class Directions:
 
     def _single(self, k: int) -> Named:
         weights = (np.arange(len(self.sensitivities.names)) == k).astype(float)
-        return Named(self.sensitivities.names[k], self._holds(weights, is_flat=True), weights)
+        exact = all(there is not None and there.effect[k] == 0 for there in self._nearby)
+        return Named(self.sensitivities.names[k], exact, weights)
 
     def _named(self, vector: Vector, *, is_flat: bool) -> Named:
         """The first of product and sum whose integers fit here and nearby, else rounded weights."""
         scale = self.sensitivities.scale
         for logarithms in (True, False):
-            here, there = (self._to_form(point, logarithms, is_flat) for point in (scale.start, self._moved))
+            here = self._to_form(scale.start, logarithms, is_flat)
             whole = integers(vector.scaled(1.0 / here))
-            if whole is not None and self._holds(whole * there, is_flat=is_flat):
+            if whole is not None and self._holds(whole, logarithms, is_flat):
                 shown = scale.logarithmic & logarithms
                 return Named(exact_name(whole, scale.names, shown), True, whole * here)
         return Named(rounded_name(vector.entries, scale.names, scale.logarithmic), False, vector.entries)
+
+    def _holds(self, whole: np.ndarray, logarithms: bool, is_flat: bool) -> bool:
+        """Whether a change moves nothing at the other points too, or a function is determined there."""
+        if not is_flat and self.spectrum.rank == len(self.sensitivities.names):
+            return True
+        return all(
+            there is not None and there.has(whole * self._to_form(there.point, logarithms, is_flat), is_flat=is_flat)
+            for there in self._nearby
+        )
 
     def _to_form(self, point: np.ndarray, logarithms: bool, is_flat: bool) -> np.ndarray:
         """`(k,)` by which weights in logarithms, or else in the parameters themselves, are those on the scale."""
@@ -110,39 +121,64 @@ class Directions:
         return 1.0 / value if is_flat else value
 
     @cached_property
-    def _moved(self) -> np.ndarray:
-        """The coordinates of the second point, the first one and a bit."""
-        size = np.where(self.sensitivities.size > 0, self.sensitivities.size, 1.0)
+    def _nearby(self) -> "list[Nearby | None]":
+        """The other points, from as fine a solve as the first; None where there is no solve."""
+        found = self.sensitivities
+        finer = self.spectrum.root is not found.root
+        size = np.where(found.size > 0, found.size, 1.0)
         rng = np.random.default_rng(0)
-        away = rng.uniform(0.5, 1.0, len(size)) * rng.choice([-1.0, 1.0], len(size))
-        return self.sensitivities.scale.start + STEP * size * away
+        points = []
+        for _ in range(POINTS):
+            away = rng.uniform(0.5, 1.0, len(size)) * rng.choice([-1.0, 1.0], len(size))
+            point = found.scale.start + STEP * size * away
+            root = (found.finer_at if finer else found.at)(point)
+            points.append(None if root is None else Nearby.of(point, root, found.size, self.spectrum))
+        return points
 
-    @cached_property
-    def _nearby(self) -> np.ndarray | None:
-        """J at the second point, from as fine a solve as that of the first."""
-        finer = self.spectrum.root is not self.sensitivities.root
-        return (self.sensitivities.finer_at if finer else self.sensitivities.at)(self._moved)
 
-    def _holds(self, weights: np.ndarray, *, is_flat: bool) -> bool:
-        """Whether a change moves nothing at the second point too, or a function is determined there."""
-        found = self.spectrum
-        if not is_flat and found.rank == len(self.sensitivities.names):
-            return True
-        root = self._nearby
-        if root is None:
-            return False
+@dataclass(frozen=True)
+class Nearby:
+    """What is flat and what is determined at another point.
+
+    Args:
+        point: its coordinates, `(k,)`.
+        flat, determined: orthonormal rows, of J with its columns scaled to length one.
+        effect: `(k,)` the lengths of the columns, 0 where they are rounding. error: `(k,)` of the entries of the rows.
+    """
+
+    point: np.ndarray
+    flat: np.ndarray
+    determined: np.ndarray
+    effect: np.ndarray
+    error: np.ndarray
+
+    @classmethod
+    def of(cls, point: np.ndarray, root: np.ndarray, size: np.ndarray, first: Spectrum) -> "Nearby":
+        """The same number of directions as at the first point."""
         effect = np.linalg.norm(root, axis=0)
-        felt = effect * self.sensitivities.size > ROUNDING * np.max(effect * self.sensitivities.size, initial=0.0)
+        felt = effect * size > ROUNDING * np.max(effect * size, initial=0.0)
         effect = np.where(felt, effect, 0.0)
-        inverse = np.where(felt, 1.0 / np.where(felt, effect, 1.0), 0.0)
-        if is_flat:
-            scaled, error = weights * effect, found.error
-            left = (root * inverse) @ scaled
-        else:
-            scaled, error = weights * inverse, float(np.linalg.norm(found.entry_error))
-            left = singular_values(root * inverse)[1][found.rank :] @ scaled
-        limit = min(max(NEARBY * error, EXACT**2), EXACT)
-        return bool(np.linalg.norm(left) <= limit * np.linalg.norm(scaled))
+        _, vectors = singular_values(root * _reciprocal(effect))
+        flat = span(np.where(felt, vectors[first.rank :], 0.0))
+        return cls(point, flat, vectors[: first.rank], effect, first.entry_error)
+
+    def has(self, weights: np.ndarray, *, is_flat: bool) -> bool:
+        """Whether the change, or the function, with these weights `(k,)` on the scale is one of them."""
+        basis, factor = (self.flat, _reciprocal(self.effect)) if is_flat else (self.determined, self.effect)
+        found = supported(basis, self.error, weights != 0)
+        if found is None or not np.all(factor[weights != 0] > 0):
+            return False
+        # entry by entry, since all angles are small with what counts for little
+        found = found.scaled(factor)
+        expected = weights / weights[np.argmax(np.abs(weights))]
+        expected *= np.sign(expected @ found.entries)
+        limit = np.clip(NEARBY * found.error, EXACT**2, EXACT)
+        return bool(np.max(found.error) < EXACT and np.all(np.abs(found.entries - expected) <= limit))
+
+
+def _reciprocal(effect: np.ndarray) -> np.ndarray:
+    """0 of 0."""
+    return np.where(effect > 0, 1.0 / np.where(effect > 0, effect, 1.0), 0.0)
 
 
 def exact_name(whole: np.ndarray, names: Sequence[str], logarithmic: np.ndarray) -> str:

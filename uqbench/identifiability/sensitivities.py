@@ -69,7 +69,7 @@ class Scale:
             return ["there are no parameters to have an information on; make one of them epistemic."]
         return [
             f"parameter {name!r} is {value:g}; give a finite value"
-            f"{', which has a logarithm, or take the natural scale' * logarithmic}."
+            f"{', which has a logarithm, or take the natural scale' if logarithmic else ''}."
             for name, value, logarithmic, start in zip(
                 self.names, self.value, self.logarithmic, self.start, strict=True
             )

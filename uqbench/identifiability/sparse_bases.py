@@ -25,7 +25,7 @@ EXACT, LARGEST = 1e-3, 6
 
 @dataclass(frozen=True)
 class Vector:
-    """A vector `(k,)` of length one and the errors of its entries `(k,)`; what is zero is exactly so."""
+    """A vector `(k,)` of length one and the errors of its entries `(k,)`, of those that were taken for zero as well."""
 
     entries: np.ndarray
     error: np.ndarray
@@ -34,7 +34,7 @@ class Vector:
         """In other coordinates, the largest entry 1."""
         entries, error = self.entries * factor, self.error * np.abs(factor)
         largest = entries[np.argmax(np.abs(entries))]
-        return Vector(entries / largest, np.where(entries != 0, error / abs(largest), 0.0))
+        return Vector(entries / largest, error / abs(largest))
 
 
 def sparsest_basis(basis: np.ndarray, error: np.ndarray) -> list[Vector]:
@@ -45,12 +45,30 @@ def sparsest_basis(basis: np.ndarray, error: np.ndarray) -> list[Vector]:
     """
     found = []
     for block in _blocks(basis, error):
-        inside = span(basis[:, block])
-        for vector in _of_block(inside, error[block]):
+        for vector in _of_block(span(basis[:, block]), error[block]):
             entries, errors = np.zeros((2, basis.shape[1]))
             entries[block], errors[block] = vector.entries, vector.error
-            found.append(Vector(entries, errors))
+            found.append(_measured(basis, Vector(entries, errors)))
     return found
+
+
+def supported(basis: np.ndarray, error: np.ndarray, support: np.ndarray) -> Vector | None:
+    """The vector of a space whose entries are zero except in the places `support`; None where there is none.
+
+    Args:
+        basis, error: as of `sparsest_basis`. support: `(k,)` whether an entry may be other than zero.
+    """
+    found = _with_support(basis, error, tuple(np.flatnonzero(support)))
+    return None if found is None else _measured(basis, found)
+
+
+def _measured(basis: np.ndarray, vector: Vector) -> Vector:
+    """With an error of every entry at least as large as what it is off the space.
+
+    In coordinates of which some count for little even that may be much.
+    """
+    off = np.abs(basis.T @ (basis @ vector.entries) - vector.entries)
+    return Vector(vector.entries, np.maximum(vector.error, off))
 
 
 def integers(vector: Vector) -> np.ndarray | None:
