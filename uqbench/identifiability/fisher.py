@@ -44,12 +44,12 @@ def fisher_information(study: Study, theta: Values | None = None, *, scale: str 
         `logarithmic`; attributes `rank`, `condition` and `scale`. Which directions are not determined is decided by
         a finer solve, see `spectrum`.
 
-        By mode in words: `combination`, `kind` (determined, sloppy, flat, open) and `meaning`, a sentence. Of a flat
-        mode `combination` is a member of the sparsest basis of all flat directions, such as k/g where only k*g is
-        determined, and `exact` says whether its exponents are integers that hold nearby too; of the others the
-        eigenvector in rounded weights. A mode is sloppy where its variance is larger than the prior's. Functions that
-        are determined where not all parameters are stand under `function`, with `function_standard_error` on the scale
-        and `function_exact`.
+        By mode in words: `combination`, `kind` (determined, sloppy, flat, open) and `meaning`, a sentence whose errors
+        are of what it names, on the scale. Of a flat mode `combination` is a member of the sparsest basis of all flat
+        directions, such as k/g where only k*g is determined, and `exact` says whether its exponents are integers that
+        hold nearby too; of the others it is the eigenvector in rounded weights, the largest 1. A mode is sloppy where
+        its variance is larger than the prior's. Functions that are determined where not all parameters are stand under
+        `function`, with `function_standard_error` on the scale and `function_exact`.
 
         Against the prior, on the scale: `prior_sd` (parameter; inf where there is none, NaN where it is not resolved),
         and `shrinkage`, 1 minus the ratio of posterior to prior variance with normal priors of that spread: 1 where

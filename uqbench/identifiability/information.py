@@ -11,6 +11,7 @@ import xarray as xr
 from ..annotations import Values
 from ..errors import InputError
 from ..likelihoods import Likelihood, likelihood_of, root_of
+from ..progress import progress
 from ..settings import seed_findings, whole_number_findings
 from ..study import Study
 from .population import median_unit
@@ -188,14 +189,16 @@ def _over_draws(likelihood: Likelihood, point: Scale, draws: int, seed: int) -> 
     at, failed = root_function(likelihood.study, point), Counter[str]()
     codes = jax.jit(likelihood.results)
     each = []
-    for index in range(draws):
-        theta = median_unit(space, {**point.known, **{name: sample[name][index] for name in point.names}})
-        reasons = list(likelihood.study.model.dynamics.failures(np.asarray(codes(theta))))
-        root = None if reasons else at(point.coordinates(np.array([float(theta[name]) for name in point.names])))
-        if root is None:
-            failed[reasons[0] if reasons else NOT_FINITE] += 1
-        else:
-            each.append(root.T @ root)
+    with progress("expected information", draws) as update:
+        for index in range(draws):
+            theta = median_unit(space, {**point.known, **{name: sample[name][index] for name in point.names}})
+            reasons = list(likelihood.study.model.dynamics.failures(np.asarray(codes(theta))))
+            root = None if reasons else at(point.coordinates(np.array([float(theta[name]) for name in point.names])))
+            if root is None:
+                failed[reasons[0] if reasons else NOT_FINITE] += 1
+            else:
+                each.append(root.T @ root)
+            update(index + 1, f"{failed.total()} failed" if failed else "")
     return np.array(each), dict(failed)
 
 
