@@ -248,3 +248,13 @@ def test_what_is_called_exact_holds_far_away(seed, noise):
         if len(determined) == spectrum.rank:
             off = np.linalg.norm((determined if is_flat else flat) @ weights) / np.linalg.norm(weights)
             assert off < 1e-6, named.text
+
+
+def test_the_names_are_in_the_tree_and_on_the_page(tmp_path):
+    tree = uq.identify(product_rate)
+    assert tree["fisher"].function.values.tolist() == ["k*g"]
+    assert tree["structure"].combination.values.tolist() == ["k*g", "k*g"]
+    stored = uq.load(uq.save(tree, tmp_path / "tree.zarr"))
+    uq.report(product_rate, stored, path=tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert "k/g changes nothing" in page and "What is determined of them is k*g." in page

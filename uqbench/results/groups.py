@@ -168,7 +168,6 @@ GROUPS: dict[str, Group] = {
             "shrinkage": Variable(
                 ("parameter",), "number", "1 minus posterior over prior variance, to first order and with normal priors"
             ),
-            "function": Variable(("function",), "text", "what is determined where not every parameter is", True),
             "function_exact": Variable(("function",), "bool", "as `exact`", True),
             "function_standard_error": Variable(("function",), "number", "least standard error, on the scale", True),
         },
@@ -176,6 +175,7 @@ GROUPS: dict[str, Group] = {
             **PARAMETERS,
             "parameter_": Variable(("parameter_",), "text", "name of the parameter"),
             "mode": Variable(("mode",), "int", "number of the eigenvalue"),
+            "function": Variable(("function",), "text", "what is determined where not every parameter is", True),
         },
         attributes={
             "rank": Attribute("int", "directions that the measurements determine"),
