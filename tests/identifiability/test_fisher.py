@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 
 import uqbench as uq
+from studies import two_scale_cascade
 from uqbench.identifiability import fisher_information
 from uqbench.identifiability.fisher import decomposed
 
@@ -62,6 +63,22 @@ def test_a_late_design_loses_the_fast_rate_without_losing_rank():
     expected = np.sqrt(np.diag(np.linalg.inv(closed_form_matrix(TIMES_LATE))))
     np.testing.assert_allclose(late.cramer_rao, expected, rtol=1e-2)
     assert late.cramer_rao.sel(parameter="kf") > 100 * early.cramer_rao.sel(parameter="kf")
+
+
+@pytest.mark.parametrize(
+    "study, condition, errors, sloppy",
+    [
+        (two_scale_cascade.study, 37.410, (0.02687, 0.08765, 0.03641), []),
+        (two_scale_cascade.late, 2.5696e7, (3.227, 78.4, 0.0502), ["about kf"]),
+    ],
+    ids=["early", "late"],
+)
+def test_the_shipped_cascade_has_the_figures_of_its_closed_form(study, condition, errors, sloppy):
+    """g, kf, ks from .1 h and from 2 h on, to the digits that are given."""
+    result = fisher_information(study, two_scale_cascade.truth)
+    assert result.attrs["condition"] == pytest.approx(condition, rel=5e-5)
+    np.testing.assert_allclose(result.cramer_rao, errors, rtol=1e-3)
+    assert result.combination.values[result.kind == "sloppy"].tolist() == sloppy
 
 
 def test_a_product_has_rank_one_and_its_null_direction():

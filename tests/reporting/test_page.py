@@ -117,11 +117,20 @@ def test_a_part_that_may_be_zero_is_not_claimed(page, groups, tmp_path):
 def test_rank_and_condition_are_reported_in_words(tree, groups):
     assert "all three directions" in sentences.information(tree)
     assert "5.0 times better than the worst (condition number 25)" in sentences.information(tree)
+    assert "Known least: sigma is known." in sentences.information(tree)
     groups["fisher"].attrs["rank"] = 2
     groups["fisher"]["eigenvalue"][2] = 0.0
+    groups["fisher"]["kind"] = ("mode", ["determined", "determined", "flat"])
+    groups["fisher"]["meaning"] = ("mode", ["a is known", "b is known", "ka_median/sigma changes nothing"])
+    functions = {"function": ["CL_median", "ka_median*sigma"], "function_exact": [True, True]}
+    errors = {"function_standard_error": [0.2, 0.1]}
+    groups["fisher"] = groups["fisher"].assign(
+        {name: ("function", each) for name, each in (functions | errors).items()}
+    )
     text = sentences.information(build(groups))
     assert "only two of three directions" in text
-    assert "one direction cannot be seen at all. It is sigma." in text
+    assert "one direction cannot be seen at all. ka_median/sigma changes nothing." in text
+    assert text.endswith("What is determined of them is ka_median*sigma.")
 
 
 def test_a_parameter_without_information_is_not_given_an_error(groups, tmp_path):

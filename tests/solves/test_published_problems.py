@@ -4,6 +4,7 @@ The data lie beside the project (`../shared/data/petab`, see the README there); 
 bench. Nothing is said about methods, tolerances or switching times.
 """
 
+import re
 from functools import cache
 from pathlib import Path
 
@@ -187,3 +188,35 @@ def test_the_fisher_information_of_crauste_determines_all_twelve_parameters():
     assert found.attrs["rank"] == 12
     np.testing.assert_allclose(found.cramer_rao, expected, rtol=2e-2)
     assert sorted(found.parameter.values[found.cramer_rao < 1.0]) == ["delta_EL", "delta_LM", "mu_LL", "mu_N"]
+
+
+def test_the_least_eigenvalue_of_boehm_is_that_of_a_tight_solve():
+    """At the tolerance at which differences in place of derivatives were wrong by a factor of ten."""
+    rough = problem("Boehm_JProteomeRes2014", rtol=1e-6)
+    tight = problem("Boehm_JProteomeRes2014", rtol=1e-12, max_steps=1_000_000)
+    found, exact = (fisher_information(given.study, given.nominal) for given in (rough, tight))
+    assert found.attrs["rank"] == exact.attrs["rank"] == 9
+    np.testing.assert_allclose(found.eigenvalue, exact.eigenvalue, rtol=1e-2)
+    # open on one side each in the publication
+    assert found.kind.values.tolist() == ["determined"] * 7 + ["sloppy"] * 2
+    assert [name.removeprefix("about ") for name in found.combination.values[7:]] == ["k_exp_hetero", "k_imp_homo"]
+
+
+@pytest.mark.parametrize(
+    "name, lost",
+    [
+        ("Crauste_CellSystems2017", {"mu_LE", "mu_P", "mu_PE"}),
+        ("Fujita_SciSignal2010", {"reaction_2_k1", "reaction_2_k2", "reaction_6_k1", "scaling_pS6_tot"}),
+        ("Sneyd_PNAS2002", {"k2", "k4", "k_4", "l6", "l_6"}),
+    ],
+)
+def test_every_direction_that_is_not_determined_has_a_name(name, lost):
+    given = problem(name)
+    found = fisher_information(given.study, given.nominal)
+    kinds = found.kind.values
+    assert "open" not in kinds and (kinds == "flat").sum() == len(given.nominal) - found.attrs["rank"]
+    weak = found.combination.values[kinds != "determined"]
+    named = {part for text in weak for part in re.findall(r"[A-Za-z]\w*", text)}
+    # one of the few that the measurements say least of
+    assert np.all(found.cramer_rao.sel(parameter=sorted(lost)) > 10 * found.prior_sd.sel(parameter=sorted(lost)))
+    assert lost <= named

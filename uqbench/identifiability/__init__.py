@@ -1,9 +1,17 @@
 """Identifiability: which parameters can be known, and how well (the verb `identify`)."""
 
 from ..model.reparametrisation import reparametrised as reparametrised
+from .collinearity import best_subsets as best_subsets
+from .collinearity import collinearity_index as collinearity_index
+from .collinearity import collinearity_indices as collinearity_indices
+from .collinearity import condition_indices as condition_indices
+from .collinearity import variance_decomposition as variance_decomposition
 from .fisher import fisher_information as fisher_information
 from .identify import check_settings as check_settings
 from .identify import identify as identify
+from .information import bayesian_information as bayesian_information
+from .information import expected_information as expected_information
+from .information import unit_information as unit_information
 from .linear import linear_identifiability as linear_identifiability
 from .linear import transfer_function as transfer_function
 from .structural import structural_identifiability as structural_identifiability

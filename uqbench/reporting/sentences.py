@@ -4,7 +4,7 @@ A sentence never claims more than its interval allows: where that leaves a quest
 "not resolved".
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import xarray as xr
@@ -27,6 +27,8 @@ from .tables import (
 
 _WORDS = ["no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve"]
 NOT_RESOLVED = "not resolved"
+# Directions and functions that are named in one sentence.
+MOST_NAMED = 4
 # What of a variance would vanish were the parameters known.
 UNCERTAINTY = "parameter uncertainty"
 
@@ -217,26 +219,24 @@ def information(tree: xr.DataTree) -> str:
     size = len(eigenvalue)
     logs = "logarithms of the parameters" if scale == "log" else "parameters"
     space = f"{counted(size, 'direction')} in the space of the {logs} (at the {at})"
+    meaning, kind = (fisher[name].values.astype(str) for name in ("meaning", "kind"))
     if rank < size:
         text = f"To first order these data determine only {counted(rank, 'of', 'of')} {space}: "
         text += f"{counted(size - rank, 'direction')} cannot be seen at all. "
-    else:
-        ratio = np.sqrt(eigenvalue.max() / eigenvalue.min())
-        better, condition = (rounded(value, digits=2) for value in (ratio, ratio**2))
-        text = f"To first order these data determine all {space}; the best is known {better} times better than the "
-        text += f"worst (condition number {condition}). "
-    weights = fisher["direction"].isel(mode=int(np.argmin(eigenvalue)))
-    order = np.argsort(-np.abs(weights.values))
-    kept = [index for index in order if abs(float(weights[index])) >= 0.2][:4]
-    # An eigenvector has no sign of its own: the largest entry is written positive.
-    sign = np.sign(float(weights[order[0]])) or 1.0
-    terms = [f"{rounded(sign * float(weights[i]), digits=2)} {fisher['parameter'].values[i]}" for i in kept]
-    combination = " + ".join(terms).replace("+ −", "− ") if len(kept) > 1 else str(fisher["parameter"].values[order[0]])
-    if rank < size:
-        return f"{text}{'It' if size - rank == 1 else 'One of them'} is {combination}."
-    return (
-        f"{text}Known least is {combination}, with a standard error of {rounded(eigenvalue.min() ** -0.5, digits=2)}."
-    )
+        text += f"{_listed_meanings(meaning[kind == 'flat'])}{_listed_meanings(dict.fromkeys(meaning[kind == 'open']))}"
+        joined = [name for name in fisher["function"].values.astype(str) if name not in fisher["parameter"].values]
+        return (text + f"What is determined of them is {listed(joined[:MOST_NAMED])}." * bool(joined)).rstrip()
+    ratio = np.sqrt(eigenvalue.max() / eigenvalue.min())
+    better, condition = (rounded(value, digits=2) for value in (ratio, ratio**2))
+    text = f"To first order these data determine all {space}; the best is known {better} times better than the "
+    text += f"worst (condition number {condition}). "
+    return text + f"Known least: {_listed_meanings(meaning[[int(np.argmin(eigenvalue))]])}".rstrip()
+
+
+def _listed_meanings(meanings: Iterable[str]) -> str:
+    """A sentence of what is said of a few directions, with a space after it; empty where there are none."""
+    first = list(meanings)[:MOST_NAMED]
+    return f"{'; '.join(first)}. " if first else ""
 
 
 def covered(tree: xr.DataTree, output: str) -> str:

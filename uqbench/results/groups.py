@@ -158,11 +158,24 @@ GROUPS: dict[str, Group] = {
             "standard_error": Variable(("parameter",), "number", "the same in the parameter's unit"),
             "value": Variable(("parameter",), "number", "where it is evaluated, in the parameter's unit"),
             "logarithmic": Variable(("parameter",), "bool", "whether the scale is the logarithm"),
+            "combination": Variable(("mode",), "text", "name of the direction: a product of powers, or a sum"),
+            "exact": Variable(
+                ("mode",), "bool", "whether it is so nearby too; else weights are rounded, at this point"
+            ),
+            "kind": Variable(("mode",), "text", "determined; sloppy: less known than from the prior; flat; open"),
+            "meaning": Variable(("mode",), "text", "what the measurements say of it, a sentence"),
+            "prior_sd": Variable(("parameter",), "number", "standard deviation of the prior, on the scale"),
+            "shrinkage": Variable(
+                ("parameter",), "number", "1 minus posterior over prior variance, to first order and with normal priors"
+            ),
+            "function_exact": Variable(("function",), "bool", "as `exact`", True),
+            "function_standard_error": Variable(("function",), "number", "least standard error, on the scale", True),
         },
         coordinates={
             **PARAMETERS,
             "parameter_": Variable(("parameter_",), "text", "name of the parameter"),
             "mode": Variable(("mode",), "int", "number of the eigenvalue"),
+            "function": Variable(("function",), "text", "what is determined where not every parameter is", True),
         },
         attributes={
             "rank": Attribute("int", "directions that the measurements determine"),
