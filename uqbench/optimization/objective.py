@@ -1,5 +1,6 @@
 """What is maximised: the log density of a study's data, with the priors or without, many points at a time."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
@@ -15,9 +16,9 @@ from ..likelihoods import Likelihood, Marginal, Scores, likelihood_of
 from ..study import Study
 from .coordinates import Coordinates
 
-# Points that are solved together: a batch is padded to one of these sizes, so that no others are ever compiled.
-SIZES = (2, 16)
-TOGETHER = SIZES[-1]
+# Points that are solved together: every batch is padded to as many, so that no other size is ever compiled. A few for
+# each core, because a search alone pays for all of them.
+TOGETHER = max(4, os.cpu_count() or 1)
 
 
 class Score(NamedTuple):
@@ -38,17 +39,15 @@ class Score(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """What is compiled: a log density on coordinates, of whatever values stand in the table.
+    """What is compiled: a log density on coordinates, of whatever values stand in the table, with the prior or without.
 
     Args:
         likelihood: of the data.
         coordinates: of the parameters.
-        prior: whether the log prior is added, per unit of the scale on which each prior is normal or uniform.
     """
 
     likelihood: Likelihood
     coordinates: Coordinates
-    prior: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -58,10 +57,12 @@ class Objective:
     Args:
         target: as a function of parameters and data.
         data: output -> what was measured.
+        prior: whether the log prior is added, per unit of the scale on which each prior is normal or uniform.
     """
 
     target: Target
     data: dict[str, Float[np.ndarray, " rows"]]
+    prior: bool
 
     @property
     def likelihood(self) -> Likelihood:
@@ -72,10 +73,6 @@ class Objective:
         return self.target.coordinates
 
     @property
-    def prior(self) -> bool:
-        return self.target.prior
-
-    @property
     def slack(self) -> float:
         """By how much values err against one another; of gradients the same is not asked."""
         return self.likelihood.slack
@@ -84,41 +81,40 @@ class Objective:
         """Scores of these points, from few solves of many runs."""
         found: list[Score] = []
         for rows, padded in batches(points):
-            arrays = [np.asarray(each) for each in _scores(self.target, padded, self.data)]
+            arrays = [np.asarray(each) for each in _scores(self.target, padded, self.data, float(self.prior))]
             found += [Score(float(arrays[0][k]), *(each[k] for each in arrays[1:])) for k in range(rows)]
         return found
 
     def values(self, points: Float[np.ndarray, "n k"]) -> Float[np.ndarray, " n"]:
         """The objective alone, without derivatives."""
-        return np.concatenate([np.asarray(_values(self.target, padded, self.data))[:rows] for rows, padded in batches(points)])
+        return np.concatenate([np.asarray(_values(self.target, padded, self.data, float(self.prior)))[:rows] for rows, padded in batches(points)])
 
 
 def batches(points: Float[np.ndarray, "n k"]) -> Iterator[tuple[int, np.ndarray]]:
-    """How many points are in each batch, and the batch, the last one repeated up to one of `SIZES`."""
+    """How many points are in each batch, and the batch, the last one repeated up to the size of all."""
     for start in range(0, len(points), TOGETHER):
         rows = points[start : start + TOGETHER]
-        size = next(size for size in SIZES if len(rows) <= size)
-        yield len(rows), np.concatenate([rows, np.repeat(rows[-1:], size - len(rows), axis=0)])
+        yield len(rows), np.concatenate([rows, np.repeat(rows[-1:], TOGETHER - len(rows), axis=0)])
 
 
 @partial(jax.jit, static_argnames="target")
-def _scores(target: Target, points: Float[Array, "n k"], data: dict[str, Array]) -> Score:
-    return jax.vmap(lambda x: _score(target, x, data))(points)
+def _scores(target: Target, points: Float[Array, "n k"], data: dict[str, Array], prior: float) -> Score:
+    return jax.vmap(lambda x: _score(target, x, data, prior))(points)
 
 
 @partial(jax.jit, static_argnames="target")
-def _values(target: Target, points: Float[Array, "n k"], data: dict[str, Array]) -> Array:
+def _values(target: Target, points: Float[Array, "n k"], data: dict[str, Array], prior: float) -> Array:
     def value(x):
         density = target.likelihood.log_density(target.coordinates.place(x), values=data)
-        return density + (jnp.sum(target.coordinates.log_prior(x)) if target.prior else 0.0)
+        return density + jnp.where(prior > 0, jnp.sum(target.coordinates.log_prior(x)), 0.0)
 
     return jax.vmap(value)(points)
 
 
-def _score(target: Target, x: Float[Array, " k"], data: dict[str, Array]) -> Score:
-    parts = [target.likelihood.scores(target.coordinates.place, x, data)]
-    if target.prior:
-        parts.append(_prior_scores(target.coordinates, x))
+def _score(target: Target, x: Float[Array, " k"], data: dict[str, Array], prior: float) -> Score:
+    rows = _prior_scores(target.coordinates, x)
+    counted = Scores(*(jnp.where(prior > 0, each, 0.0) for each in rows))
+    parts = [target.likelihood.scores(target.coordinates.place, x, data), counted]
     value, gradient = (sum(getattr(part, name) for part in parts) for name in ("value", "gradient"))
     root, residual = (jnp.concatenate([getattr(part, name) for part in parts]) for name in ("root", "residual"))
     short = max(len(x) - len(root), 0)
@@ -153,12 +149,12 @@ def objective_of(study: Study, prior: bool = False, tolerance: float = 1.0) -> O
     subject = f"the best fit of study {study.name!r}"
     if study.data is None:
         raise InputError(subject, ["the study has no data; a fit needs a table."])
-    target = _target(_SameRows(study), prior, tolerance)
+    target = _target(_SameRows(study), tolerance)
     if target is None:
         return None
     values = study.data["value"].to_numpy(float)
     outputs = study.data["output"].to_numpy()
-    return Objective(target, {output: values[outputs == output] for output in target.likelihood.observations.rows})
+    return Objective(target, {output: values[outputs == output] for output in target.likelihood.observations.rows}, prior)
 
 
 class _SameRows:
@@ -177,7 +173,7 @@ class _SameRows:
 
 
 @lru_cache(maxsize=16)
-def _target(rows: _SameRows, prior: bool, tolerance: float) -> Target | None:
+def _target(rows: _SameRows, tolerance: float) -> Target | None:
     study = rows.study
     model = study.model
     if tolerance != 1.0:
@@ -190,4 +186,4 @@ def _target(rows: _SameRows, prior: bool, tolerance: float) -> Target | None:
     likelihood = units or likelihood_of(study)
     for capability in ("gradient", "information"):
         likelihood.require(capability, f"the best fit of study {study.name!r}")
-    return Target(likelihood, Coordinates.of(model.space), prior)
+    return Target(likelihood, Coordinates.of(model.space))
