@@ -18,6 +18,8 @@ from .objective import TOGETHER, Objective, objective_of
 from .rounds import in_rounds
 
 STARTS, BUDGET = 32, 120.0
+# What `stopped` says after Ctrl-C.
+BY_HAND = "by Ctrl-C"
 # Two ascents are at one optimum if their log densities differ by no more than this.
 SAME = 0.01
 # A certificate: the best fit once more, with tolerances so much smaller, and how much better it may get there.
@@ -105,7 +107,7 @@ def _climbed(objective: Objective, begun: Float[np.ndarray, "n k"], budget: floa
             [ascend(x, box, slack=objective.slack) for x in begun], objective, TOGETHER, done=update, enough=lambda: time.monotonic() > until
         )
     if interrupted:
-        return peaks, "by Ctrl-C"
+        return peaks, BY_HAND
     return peaks, f"after {budget:g} s" if time.monotonic() > until else ""
 
 

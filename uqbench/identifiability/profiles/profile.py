@@ -10,7 +10,7 @@ from scipy.stats import chi2
 from ...annotations import Values
 from ...errors import InputError, nearest
 from ...optimization.ascent import Peak, ascend
-from ...optimization.best_fit import FINER, everywhere
+from ...optimization.best_fit import BY_HAND, FINER, everywhere
 from ...optimization.objective import TOGETHER, Objective, objective_of
 from ...optimization.rounds import in_rounds
 from ...progress import progress
@@ -174,7 +174,7 @@ def _followed(objective, best: Peak, others, names, level, until) -> tuple[dict[
             done=update,
             enough=lambda: time.monotonic() > until,
         )
-    stopped = "by Ctrl-C" if interrupted else "at the end of its budget" if time.monotonic() > until else ""
+    stopped = BY_HAND if interrupted else "at the end of its budget" if time.monotonic() > until else ""
     sides = {
         key: side or Side(task.index, [start], "stopped") for (key, task), side in zip(tasks.items(), found, strict=True)
     }
