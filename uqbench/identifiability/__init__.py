@@ -1,6 +1,13 @@
 """Identifiability: which parameters can be known, and how well (the verb `identify`)."""
 
 from ..model.reparametrisation import reparametrised as reparametrised
+from .experiment_design import Candidates as Candidates
+from .experiment_design import candidate_measurements as candidate_measurements
+from .experiment_design import expected_information_gain as expected_information_gain
+from .experiment_design import optimal_design as optimal_design
+from .experiment_design import predicted_drops as predicted_drops
+from .experiment_design import prescribe as prescribe
+from .experiment_design import with_measurements as with_measurements
 from .fisher import fisher_information as fisher_information
 from .identify import check_settings as check_settings
 from .identify import identify as identify

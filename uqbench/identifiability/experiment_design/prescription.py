@@ -1,0 +1,249 @@
+"""For each parameter that the data leave unknown: the cheapest measurements that make it known, tried on simulated data.
+
+A parameter counts as not identifiable in practice where its least standard error is infinite or exceeds the standard
+deviation of its prior: the data then say less of it than was known without them.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pandas as pd
+import xarray as xr
+
+from ...annotations import Values
+from ...errors import InputError, nearest
+from ...likelihoods import likelihood_of, simulate_data
+from ...settings import is_number, seed_findings, whole_number_findings
+from ...study import Study
+from ..fisher import fisher_information
+from .candidates import Candidates, candidate_measurements
+from .criteria import Criterion
+from .exchange import Limits, chosen
+from .optimal import UNLIMITED, drops_of
+from .sensitivities import Coordinates, Roots, candidate_roots, planned_study
+
+# A prescription makes the standard error at most this share of the prior's standard deviation.
+SHARE = 0.5
+# A set is cheaper by at least this share of the cheapest measurement, or not at all.
+LESS = 1e-3
+NOTHING = "no candidate determines it, nor all of them together: measure other outputs, or under other inputs"
+
+
+class Check(NamedTuple):
+    """What data that hold the prescribed measurements say of a parameter, in its unit."""
+
+    estimate: float
+    standard_error: float
+
+
+def prescribe(
+    study: Study,
+    theta: Values | None = None,
+    candidates: Candidates | None = None,
+    *,
+    parameters: Sequence[str] | None = None,
+    share: float = SHARE,
+    number: int = 20,
+    scale: str = "log",
+    seed: int = 0,
+    check: Callable[[Study, Values, str], Check] | None = None,
+) -> xr.Dataset:
+    """What to measure so that each parameter that is not identifiable becomes so, and whether it then is.
+
+    Of all candidates by themselves the cheapest that does is found; of sets of several the cheapest that greedy steps
+    and exchanges find. Each is tried on data simulated at `theta`, of the existing and the added measurements.
+
+    Args:
+        study, theta, candidates, scale: see `predicted_drops`.
+        parameters: of those that are not identifiable, these; default all.
+        share: the standard error to reach, as a share of the standard deviation of the prior.
+        number: most measurements of a prescription.
+        seed: of the simulated data.
+        check: `check(study, theta, parameter)` -> `Check`, of a study whose data were simulated at `theta`;
+            default `scoring_step`.
+
+    Returns:
+        by `parameter`: `identifiable` before; `prior_sd`, `standard_error_before`, `standard_error_prescribed`
+        (predicted), `estimate` and `standard_error_tested` (from the simulated data), all in its unit, NaN where
+        nothing was prescribed; `identifiable_after` whether the tested one reaches the share; `prescribed_cost`,
+        `prescription` in words; `prescribed_times` (parameter, candidate); and what `predicted_drops` returns.
+
+    Raises:
+        InputError: as `predicted_drops`; unknown parameters and settings out of range.
+
+    Example:
+        >>> from studies.dose_escalation import doses, study, truth
+        >>> candidates = candidate_measurements(study, times=[1.0, 5.0], inputs={"dose": doses})
+        >>> prescribe(study, truth, candidates).prescription.sel(parameter="Km").item()
+        'measure C at 5 in dose = 200'
+    """
+    candidates = candidate_measurements(study) if candidates is None else candidates
+    findings = _findings(study, parameters, share, number, seed)
+    if findings:
+        raise InputError(f"prescription for study {study.name!r}", findings)
+    coordinates = Coordinates.of(study, theta, scale)
+    roots = candidate_roots(study, coordinates, candidates)
+    drops = drops_of(roots, candidates, scale)
+    before, prior = roots.determined(np.zeros(len(roots.reason))).cramer_rao, _prior_sd(study, coordinates)
+    names = coordinates.names
+    known = before <= prior
+    found = {
+        name: _prescription(study, roots, candidates, k, share * prior[k], number, seed, check or scoring_step)
+        for k, name in enumerate(names)
+        if not known[k] and (parameters is None or name in parameters)
+    }
+    nothing = _Prescription(np.zeros(len(roots.reason), int), "", np.nan, Check(np.nan, np.nan))
+    rows = [found.get(name, nothing) for name in names]
+    tested = np.array([row.check.standard_error for row in rows])
+    by_parameter = {
+        "identifiable": known,
+        "prior_sd": prior * coordinates.unit,
+        "standard_error_prescribed": np.array([row.predicted for row in rows]) * coordinates.unit,
+        "estimate": np.array([row.check.estimate for row in rows]),
+        "standard_error_tested": tested,
+        "identifiable_after": known | (tested <= share * prior * coordinates.unit),
+        "prescribed_cost": np.array([row.times @ candidates.table["cost"].to_numpy(float) for row in rows]),
+        "prescription": np.array([row.words for row in rows], object),
+    }
+    return drops.assign(
+        {
+            **{name: ("parameter", values) for name, values in by_parameter.items()},
+            "prescribed_times": (("parameter", "candidate"), np.stack([row.times for row in rows])),
+        }
+    ).assign_attrs(share=share, seed=seed)
+
+
+class _Prescription(NamedTuple):
+    times: np.ndarray
+    words: str
+    predicted: float
+    check: Check
+
+
+def _findings(study, parameters, share, number, seed) -> list[str]:
+    names = study.model.space.epistemic
+    findings = [f"unknown epistemic parameter {each!r}; {nearest(each, names)}" for each in parameters or () if each not in names]  # fmt: skip
+    if not (is_number(share) and 0 < share <= 1):
+        findings.append(f"share is {share!r}; give a number above 0, 1 at most.")
+    return [*findings, *whole_number_findings({"number": (number, 1)}), *seed_findings(seed)]
+
+
+def _prior_sd(study: Study, coordinates: Coordinates) -> np.ndarray:
+    """Half the distance between the quantiles that are one standard deviation off the median of a normal, on the scale.
+
+    It exists where a variance does not, and is the standard deviation of a normal prior.
+    """
+    ends = np.array(
+        [
+            study.model.space[name].dist.ppf(jnp.asarray([0.15865525393145707, 0.8413447460685429]), coordinates.known)
+            for name in coordinates.names
+        ]
+    )
+    logarithmic = coordinates.logarithmic[:, None]
+    ends = np.where(logarithmic, np.log(np.where(logarithmic, ends, 1.0)), ends)
+    return (ends[:, 1] - ends[:, 0]) / 2
+
+
+def _prescription(study, roots: Roots, candidates: Candidates, k: int, wanted, number, seed, check) -> _Prescription:
+    nothing = np.zeros(len(roots.reason), int)
+    if np.isinf(roots.determined(np.where(roots.usable, 1, 0)).cramer_rao[k]):
+        return _Prescription(nothing, NOTHING, np.inf, Check(np.nan, np.nan))
+    price = candidates.table["cost"].to_numpy(float)
+    times = _cheapest(roots, price, k, wanted, number)
+    predicted = float(roots.determined(times).cramer_rao[k])
+    if predicted > wanted:
+        words = f"{times.sum()} measurements do not suffice: the standard error is {predicted / wanted:.2g} of what is wanted"  # fmt: skip
+        return _Prescription(times, words, predicted, Check(np.nan, np.nan))
+    coordinates = roots.coordinates
+    simulated = with_measurements(study, candidates, times, coordinates.known, seed)
+    words = "measure " + ", ".join(
+        candidates.labels[index] + ("" if times[index] == 1 else f" ({times[index]} times)")
+        for index in np.flatnonzero(times)
+    )
+    return _Prescription(times, words, predicted, check(simulated, coordinates.known, coordinates.names[k]))
+
+
+def _cheapest(roots: Roots, price: np.ndarray, k: int, wanted: float, number: int) -> np.ndarray:
+    """How often each candidate is measured, `(candidates,)`, for a standard error of parameter `k` of `wanted`."""
+
+    def suffices(times):
+        return times.sum() <= number and roots.determined(times).cramer_rao[k] <= wanted
+
+    singles = np.eye(len(price), dtype=int)
+    for index in np.argsort(price, kind="stable"):
+        if roots.usable[index] and suffices(singles[index]):
+            # of those at this price the one that tells most
+            same = np.flatnonzero(roots.usable & (price == price[index]))
+            return singles[min(same, key=lambda each: roots.determined(singles[each]).cramer_rao[k])]
+    criterion = Criterion.of("c", roots, np.eye(len(roots.coordinates.names))[k])
+    most = np.where(roots.usable, UNLIMITED, 0)
+    times = np.zeros(len(price), int)
+    while times.sum() < number and not suffices(times):
+        members = np.flatnonzero(most > 0)
+        root = criterion.root(times)
+        gain = criterion.objective(root) - criterion.with_each(root, members)
+        times[members[np.argmax(gain / price[members])]] += 1
+    while suffices(times):
+        # the best that costs less, as long as it suffices
+        below = Limits(price, float(times @ price) - LESS * float(price.min()), most)
+        fewer, _ = chosen(criterion, below)
+        if not suffices(fewer):
+            break
+        times = fewer
+    return times
+
+
+def with_measurements(
+    study: Study, candidates: Candidates, times: np.ndarray, theta: Values, seed: int = 0
+) -> Study:
+    """The study with a table simulated at `theta`: its own measurements, and each candidate's `times` `(candidates,)`.
+
+    Raises:
+        InputError: a candidate's experiment that is called like one of the study with other inputs; a solve that fails.
+    """
+    added = planned_study(study, candidates, times)
+    table = study.table.assign(value=0.0)
+    clash = [
+        f"{name!r} is an experiment of the study, with other inputs; give the new one another name."
+        for name, design in added.experiments.items()
+        if name in study.experiments and not _same_setting(design, study.experiments[name])
+    ]
+    if clash:
+        raise InputError(f"study {study.name!r} with more measurements", clash)
+    columns = list(added.data.columns)
+    table = table.assign(**{name: np.nan for name in columns if name not in table})[columns]
+    experiments = {**added.experiments, **study.experiments}
+    names = dict.fromkeys((*study.experiments, *added.experiments))
+    whole = Study(
+        name=study.name, model=study.model, experiments={name: experiments[name] for name in names},
+        data=pd.concat([table, added.data], ignore_index=True), unit=study.unit, likelihood=study.likelihood,
+    )  # fmt: skip
+    data = simulate_data(whole, study.model.space.complete(theta), jax.random.key(seed))
+    if data["value"].isna().any():
+        raise InputError(f"study {study.name!r} with more measurements", ["a solve fails where data are simulated."])
+    return Study(whole.name, whole.model, whole.experiments, data, unit=whole.unit, likelihood=whole.likelihood)
+
+
+def _same_setting(one, other) -> bool:
+    leaves = [jax.tree.leaves((design.inputs, design.start)) for design in (one, other)]
+    return len(leaves[0]) == len(leaves[1]) and all(map(np.array_equal, *leaves))
+
+
+def scoring_step(study: Study, theta: Values, parameter: str) -> Check:
+    """Estimate and standard error of one parameter from data simulated at `theta`, by one step of Fisher scoring.
+
+    From `theta`, where a prior with its own standard deviation is centred, so that what remains unknown stays where it
+    is; the standard error is that at the estimate. A profile of the likelihood says more, at its price.
+    """
+    coordinates = Coordinates.of(study, theta, "log")
+    likelihood = likelihood_of(study)
+    point = jnp.asarray(coordinates.point)
+    root = np.asarray(jax.jit(lambda x: likelihood.sensitivities(coordinates.place, x))(point))
+    score = np.asarray(jax.jit(jax.grad(lambda x: likelihood.log_density(coordinates.place(x))))(point))
+    penalised = root.T @ root + np.diag(1.0 / _prior_sd(study, coordinates) ** 2)
+    estimate = coordinates.place(coordinates.point + np.linalg.solve(penalised, score))
+    found = fisher_information(study, {name: estimate[name] for name in coordinates.names}).sel(parameter=parameter)
+    return Check(float(estimate[parameter]), float(found.standard_error))
