@@ -24,7 +24,6 @@ from .roots import whitened
 from .rows import information_by_unit, moments_of_rows, stratified
 from .solve_error import noise_values_of_runs, stacked_errors
 
-
 NOT_FINITE = "(a root or a power of zero?); give other values of `theta`."
 
 
@@ -52,7 +51,9 @@ class Independent(Likelihood):
 
     @property
     def capabilities(self) -> frozenset[str]:
-        derived = () if self.study.model.gradient == "none" else ("gradient", "information", "row_information", "moments")
+        derived = (
+            () if self.study.model.gradient == "none" else ("gradient", "information", "row_information", "moments")
+        )
         return frozenset({"terms", *derived})
 
     def log_density(self, theta: Theta, key=None, values: Mapping[str, AnyArray] | None = None) -> Float[Array, ""]:

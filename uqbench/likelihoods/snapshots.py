@@ -42,7 +42,9 @@ class Snapshots(Likelihood):
 
     @property
     def capabilities(self) -> frozenset[str]:
-        derived = () if self.study.model.gradient == "none" else ("gradient", "information", "row_information", "moments")
+        derived = (
+            () if self.study.model.gradient == "none" else ("gradient", "information", "row_information", "moments")
+        )
         return frozenset({"terms", *derived})
 
     def log_density(self, theta: Theta, key=None, values: Mapping[str, AnyArray] | None = None) -> Float[Array, ""]:

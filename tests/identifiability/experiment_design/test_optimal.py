@@ -72,7 +72,7 @@ def test_a_decay_is_measured_after_its_mean_life(decay):
 
 
 def test_inputs_are_designed_as_times_are():
-    """Of a hyperbola: the largest substrate, and Km S / (2 Km + S) (Duggleby 1979, doi:10.1016/0022-5193(79)90246-2)."""
+    """Of a hyperbola: the largest substrate S and Km S / (2 Km + S), Duggleby 1979, doi:10.1016/0022-5193(79)90246-2."""
     space = uq.Space({**hyperbola.space, "sigma": uq.fixed(0.01, "uM/min")})
     study = uq.Study("velocity", replace(hyperbola, space=space), {"one": uq.Design([0.0], inputs={"S": 1.0})})
     substrate = [0.5, 1.0, 10.0 / 7.0, 2.0, 4.0, 10.0]
@@ -120,7 +120,7 @@ def test_costs_and_replicates_are_respected():
     candidates = candidate_measurements(study, times=GRID, cost=lambda row: price.get(row.time, 2.0))
     cost = candidates.table["cost"].to_numpy()
     found = optimal_design(study, candidates=candidates, budget=9.0, existing=False)
-    spent = float(found.times_measured @ cost)
+    spent = float(found.times_measured.values @ cost)
     assert found.total_cost == spent <= 9.0
     affordable = [
         times
@@ -148,9 +148,7 @@ def test_the_cascade_is_measured_early_when_it_was_measured_late():
     # and it is what the study with these measurements has, by the way that any study goes
     whole = with_measurements(late, candidates, found.times_measured.values, truth)
     assert len(whole.data) == len(late.data) + 4
-    np.testing.assert_allclose(
-        found.standard_error_after, fisher_information(whole, truth).standard_error, rtol=1e-3
-    )
+    np.testing.assert_allclose(found.standard_error_after, fisher_information(whole, truth).standard_error, rtol=1e-3)
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,9 @@ class Candidates:
         if not missing:
             unknown = [name for name in pd.unique(table["experiment"]) if name not in self.designs]
             findings += [f"experiment {name!r} has no design." for name in unknown]
-            findings += [] if len(table) else ["there are no candidates; give times, inputs or outputs that leave some."]
+            findings += (
+                [] if len(table) else ["there are no candidates; give times, inputs or outputs that leave some."]
+            )
             cost = pd.to_numeric(table["cost"], errors="coerce")
             if not np.all(np.isfinite(cost) & (cost > 0)):
                 findings.append("a cost is not a number above 0; give each measurement its price.")
@@ -96,23 +98,10 @@ def candidate_measurements(
         >>> float(candidate_measurements(late).table["time"].min())
         0.02
     """
-    model = study.model
-    measured = tuple(model.measured)
+    measured = tuple(study.model.measured)
     outputs = measured if outputs is None else tuple(outputs)
     findings = [f"unknown output {name!r}; {nearest(name, measured)}" for name in outputs if name not in measured]
-    settings = next(iter(study.experiments.values())).inputs
-    findings += [f"unknown input {name!r}; {nearest(name, settings)}" for name in inputs or {} if name not in settings]
-    findings += [
-        f"the input {name!r} has no values; give those that could be set." for name, v in (inputs or {}).items() if not len(v)
-    ]
-    if model.increments:
-        findings.append("what an increment tells depends on when was measured before; candidates must stand alone.")
-    findings += [f"the noise names the column {name!r}; give its value in `columns`." for name in model.columns
-                 if name not in (columns or {})]  # fmt: skip
-    if isinstance(cost, Mapping):
-        findings += [f"the output {name!r} has no cost." for name in outputs if name not in cost]
-    elif not (cost is None or callable(cost) or is_number(cost)):
-        findings.append(f"cost is {cost!r}; give a number, output -> number, or a function of a row.")
+    findings += _setting_findings(study, inputs or {}, outputs, cost, columns or {})
     if findings:
         raise InputError(f"candidates of study {study.name!r}", findings)
     grid = proposed_times(study) if times is None else np.unique(np.asarray(times, float))
@@ -120,6 +109,28 @@ def candidate_measurements(
     rows = [(name, output, float(time)) for name in designs for output in outputs for time in grid]
     table = pd.DataFrame(rows, columns=["experiment", "output", "time"]).assign(**(columns or {}))
     return Candidates(designs, table.assign(cost=_costs(table, cost)))
+
+
+def _setting_findings(study: Study, inputs: Mapping, outputs: Sequence[str], cost, columns: Mapping) -> list[str]:
+    known = [*next(iter(study.experiments.values())).inputs]
+    findings = [f"unknown input {name!r}; {nearest(name, known)}" for name in inputs if name not in known]
+    findings += [
+        f"the input {name!r} has no values; give those that could be set."
+        for name, levels in inputs.items()
+        if not len(levels)
+    ]
+    if study.model.increments:
+        findings.append("what an increment tells depends on when was measured before; candidates must stand alone.")
+    findings += [
+        f"the noise names the column {name!r}; give its value in `columns`."
+        for name in study.model.columns
+        if name not in columns
+    ]
+    if isinstance(cost, Mapping):
+        findings += [f"the output {name!r} has no cost." for name in outputs if name not in cost]
+    elif not (cost is None or callable(cost) or is_number(cost)):
+        findings.append(f"cost is {cost!r}; give a number, output -> number, or a function of a row.")
+    return findings
 
 
 def proposed_times(study: Study) -> np.ndarray:

@@ -50,11 +50,11 @@ class Criterion:
     least: float
 
     @classmethod
-    def of(cls, kind: str, roots: Roots, target: np.ndarray | None = None) -> "Criterion":
+    def of(cls, kind: str, roots: Roots, target: np.ndarray | None) -> "Criterion":
         """The criterion of what the usable candidates and the existing measurements can determine.
 
         Args:
-            target: of c, the coefficients `(k,)` of the combination of parameters.
+            target: of c, the coefficients `(k,)` of the combination of parameters; of the others None.
 
         Raises:
             InputError: nothing is determined by any of them; a target that is not.
@@ -73,7 +73,7 @@ class Criterion:
         # parameters = inverse scale times directions, so that rows of the information lie in the span of these columns
         orthogonal, triangle = np.linalg.qr(effect[:, None] * directions)
         weight = np.linalg.inv(triangle).T
-        if kind == "c":
+        if target is not None:
             within = orthogonal.T @ target
             if np.linalg.norm(target - orthogonal @ within) > LOST * np.linalg.norm(target):
                 raise InputError("optimal design", ["the target is not determined by all candidates together."])
@@ -94,7 +94,7 @@ class Criterion:
         return np.linalg.qr(np.vstack([self.base, rows, np.zeros((self.rank, self.rank))]), mode="r")
 
     def with_each(self, root: np.ndarray, members: np.ndarray) -> np.ndarray:
-        """`objective` `(members,)` of the design with this root and one more measurement of each of these candidates."""
+        """`objective` `(members,)` of the design with this root and one more measurement of each of them."""
         stacked = np.concatenate([np.broadcast_to(root, (len(members), *root.shape)), self.each[members]], axis=1)
         return self.objective(stacked)
 

@@ -1,4 +1,4 @@
-"""Expected information gain: by how much, in nats, measurements would shrink what is unknown, on average over the prior.
+"""Expected information gain: by how many nats measurements would shrink what is unknown, on average over the prior.
 
 It is the mutual information of parameters and data (Lindley 1956, doi:10.1214/aoms/1177728069),
 
@@ -8,7 +8,7 @@ over theta, theta' from the prior and y simulated at theta. With a mean over M d
 large, by a bias that falls as 1 / M (Ryan 2003, doi:10.1198/1061860032012; Rainforth et al. 2018, arXiv:1709.06181).
 Means over halves of the same draws show that bias, which is then extrapolated away. Whether M was enough is certified:
 with theta itself among the draws the estimate is too small in expectation, without it too large (Foster et al. 2020,
-arXiv:1911.00294). Draws of the inner mean are shared by all data, so that the solves are as many as draws of both kinds.
+arXiv:1911.00294). Draws of the inner mean are shared by all data: there are as many solves as draws of both kinds.
 """
 
 import json
@@ -17,7 +17,6 @@ from functools import partial
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jaxtyping import Array, Float
@@ -31,6 +30,8 @@ from .sensitivities import planned_study
 
 # Independent repetitions, whose spread is the standard error.
 REPETITIONS = 10
+# Bounds that are further apart, in nats, say that the draws of the inner mean are too few to extrapolate from.
+FAR = 1.0
 # Numbers that are held at once of the densities of all tables at all parameter values.
 AT_ONCE = 20_000_000
 
@@ -99,8 +100,8 @@ def expected_information_gain(
     values = np.array(found)
     eig, upper, lower = values.mean(axis=0)
     errors = values.std(axis=0, ddof=1) / np.sqrt(REPETITIONS)
-    # outside of what encloses it the bias is not yet one that falls as 1 / M, and cannot be extrapolated
-    if not lower - 2.0 * errors[2] <= eig <= upper + 2.0 * errors[1]:
+    # far from what encloses it the bias is not yet one that falls as 1 / M, and cannot be extrapolated
+    if not (lower - 2.0 * errors[2] <= eig <= upper and upper - lower <= FAR):
         eig = np.nan
     return xr.Dataset(
         {"eig": eig, "standard_error": errors[0], "bias": upper - eig, "lower": lower, "upper": upper},
@@ -158,10 +159,10 @@ def _densities(likelihood: Likelihood, thetas, values: dict[str, Array]) -> np.n
     draws, tables = len(next(iter(thetas.values()))), len(next(iter(values.values())))
     rows = sum(each.shape[1] for each in values.values())
     at_once = max(1, AT_ONCE // (draws * rows))
-    parts = [
-        np.asarray(_log_densities(likelihood, thetas, {output: each[i : i + at_once] for output, each in values.items()}))
-        for i in range(0, tables, at_once)
-    ]
+    parts = []
+    for start in range(0, tables, at_once):
+        some = {output: each[start : start + at_once] for output, each in values.items()}
+        parts.append(np.asarray(_log_densities(likelihood, thetas, some)))
     return np.concatenate(parts, axis=1) if parts else np.zeros((draws, 0))
 
 

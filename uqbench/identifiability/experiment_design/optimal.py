@@ -117,12 +117,12 @@ def optimal_design(
         replicates: how often a candidate may be measured; None: any number of times.
 
     Returns:
-        `times_measured` (candidate); `standard_error_before`, `standard_error_after` (parameter) in its unit; `experiment`,
-        `output`, `time`, `cost`, `reason` (candidate); attributes `criterion`, `criterion_before`, `criterion_after`
-        (log det of the information, or a variance; infinite where less is determined than could be), `efficiency` (at
-        least this good, as a factor of the variance, compared with the best of all designs), `resolved` (whether that
-        is .9 or more), `rank_before`, `rank_after`, `rank_possible`, `undetermined` (the parameters that are not
-        determined afterwards), `total_cost`.
+        `times_measured` (candidate); `standard_error_before`, `standard_error_after` (parameter) in its unit;
+        `experiment`, `output`, `time`, `cost`, `reason` (candidate); attributes `criterion`, `criterion_before`,
+        `criterion_after` (log det of the information, or a variance; infinite where less is determined than could be),
+        `efficiency` (at least this good, as a factor of the variance, compared with the best of all designs),
+        `resolved` (whether that is .9 or more), `rank_before`, `rank_after`, `rank_possible`, `undetermined` (the
+        parameters that are not determined afterwards), `total_cost`, `scale`.
 
     Raises:
         InputError: as `predicted_drops`; a budget for no measurement; a target that cannot be determined.
@@ -134,9 +134,9 @@ def optimal_design(
         True
     """
     candidates = candidate_measurements(study) if candidates is None else candidates
-    price = np.ones(len(candidates.table)) if number is not None else candidates.table["cost"].to_numpy(float)
     findings = _setting_findings(study, criterion, number, budget, target, replicates)
-    limit = number if number is not None else budget
+    price = candidates.table["cost"].to_numpy(float) if number is None else np.ones(len(candidates.table))
+    limit = float((budget if number is None else number) or 0.0)
     if not findings and limit < price.min():
         findings.append(f"budget is {budget}; the cheapest measurement costs {price.min():g}.")
     if findings:
@@ -145,7 +145,7 @@ def optimal_design(
     roots = candidate_roots(study, coordinates, candidates, existing=existing)
     measure = Criterion.of(criterion, roots, coefficients(coordinates, target))
     most = np.where(roots.usable, UNLIMITED if replicates is None else replicates, 0)
-    times, bound = chosen(measure, Limits(price, float(limit), most))
+    times, bound = chosen(measure, Limits(price, limit, most))
     return _design_dataset(roots, candidates, measure, times, bound, scale)
 
 
@@ -169,7 +169,11 @@ def _setting_findings(study, criterion, number, budget, target, replicates) -> l
         findings.append("the criterion c, and no other, needs a `target`.")
     names = study.model.space.epistemic
     weights = {target: 1.0} if isinstance(target, str) else target or {}
-    findings += [f"unknown epistemic parameter {name!r} in the target; {nearest(name, names)}" for name in weights if name not in names]  # fmt: skip
+    findings += [
+        f"unknown epistemic parameter {name!r} in the target; {nearest(name, names)}"
+        for name in weights
+        if name not in names
+    ]
     if target is not None and not any(weights.values()):
         findings.append("the target has no coefficient other than 0.")
     return findings

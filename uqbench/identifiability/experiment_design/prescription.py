@@ -1,4 +1,4 @@
-"""For each parameter that the data leave unknown: the cheapest measurements that make it known, tried on simulated data.
+"""For each parameter that data leave unknown: the cheapest measurements that make it known, tried on simulated data.
 
 A parameter counts as not identifiable in practice where its least standard error is infinite or exceeds the standard
 deviation of its prior: the data then say less of it than was known without them.
@@ -23,7 +23,7 @@ from .candidates import Candidates, candidate_measurements
 from .criteria import Criterion
 from .exchange import Limits, chosen
 from .optimal import UNLIMITED, drops_of
-from .sensitivities import Coordinates, Roots, candidate_roots, planned_study
+from .sensitivities import Coordinates, Roots, candidate_roots, planned_study, prior
 
 # A prescription makes the standard error at most this share of the prior's standard deviation.
 SHARE = 0.5
@@ -87,11 +87,11 @@ def prescribe(
     coordinates = Coordinates.of(study, theta, scale)
     roots = candidate_roots(study, coordinates, candidates)
     drops = drops_of(roots, candidates, scale)
-    before, prior = roots.determined(np.zeros(len(roots.reason))).cramer_rao, _prior_sd(study, coordinates)
+    before, spread = roots.determined(np.zeros(len(roots.reason))).cramer_rao, _prior_sd(study, coordinates)
     names = coordinates.names
-    known = before <= prior
+    known = before <= spread
     found = {
-        name: _prescription(study, roots, candidates, k, share * prior[k], number, seed, check or scoring_step)
+        name: _prescription(study, roots, candidates, k, share * spread[k], number, seed, check or scoring_step)
         for k, name in enumerate(names)
         if not known[k] and (parameters is None or name in parameters)
     }
@@ -100,11 +100,11 @@ def prescribe(
     tested = np.array([row.check.standard_error for row in rows])
     by_parameter = {
         "identifiable": known,
-        "prior_sd": prior * coordinates.unit,
+        "prior_sd": spread * coordinates.unit,
         "standard_error_prescribed": np.array([row.predicted for row in rows]) * coordinates.unit,
         "estimate": np.array([row.check.estimate for row in rows]),
         "standard_error_tested": tested,
-        "identifiable_after": known | (tested <= share * prior * coordinates.unit),
+        "identifiable_after": known | (tested <= share * spread * coordinates.unit),
         "prescribed_cost": np.array([row.times @ candidates.table["cost"].to_numpy(float) for row in rows]),
         "prescription": np.array([row.words for row in rows], object),
     }
@@ -125,7 +125,11 @@ class _Prescription(NamedTuple):
 
 def _findings(study, parameters, share, number, seed) -> list[str]:
     names = study.model.space.epistemic
-    findings = [f"unknown epistemic parameter {each!r}; {nearest(each, names)}" for each in parameters or () if each not in names]  # fmt: skip
+    findings = [
+        f"unknown epistemic parameter {each!r}; {nearest(each, names)}"
+        for each in parameters or ()
+        if each not in names
+    ]
     if not (is_number(share) and 0 < share <= 1):
         findings.append(f"share is {share!r}; give a number above 0, 1 at most.")
     return [*findings, *whole_number_findings({"number": (number, 1)}), *seed_findings(seed)]
@@ -136,12 +140,9 @@ def _prior_sd(study: Study, coordinates: Coordinates) -> np.ndarray:
 
     It exists where a variance does not, and is the standard deviation of a normal prior.
     """
-    ends = np.array(
-        [
-            study.model.space[name].dist.ppf(jnp.asarray([0.15865525393145707, 0.8413447460685429]), coordinates.known)
-            for name in coordinates.names
-        ]
-    )
+    probabilities = np.array([0.15865525393145707, 0.8413447460685429])
+    priors = [prior(study.model.space, name) for name in coordinates.names]
+    ends = np.array([each.ppf(probabilities, coordinates.known) for each in priors])
     logarithmic = coordinates.logarithmic[:, None]
     ends = np.where(logarithmic, np.log(np.where(logarithmic, ends, 1.0)), ends)
     return (ends[:, 1] - ends[:, 0]) / 2
@@ -155,7 +156,8 @@ def _prescription(study, roots: Roots, candidates: Candidates, k: int, wanted, n
     times = _cheapest(roots, price, k, wanted, number)
     predicted = float(roots.determined(times).cramer_rao[k])
     if predicted > wanted:
-        words = f"{times.sum()} measurements do not suffice: the standard error is {predicted / wanted:.2g} of what is wanted"  # fmt: skip
+        missing = f"the standard error is {predicted / wanted:.2g} of what is wanted"
+        words = f"{times.sum()} measurements do not suffice: {missing}"
         return _Prescription(times, words, predicted, Check(np.nan, np.nan))
     coordinates = roots.coordinates
     simulated = with_measurements(study, candidates, times, coordinates.known, seed)
@@ -172,33 +174,39 @@ def _cheapest(roots: Roots, price: np.ndarray, k: int, wanted: float, number: in
     def suffices(times):
         return times.sum() <= number and roots.determined(times).cramer_rao[k] <= wanted
 
-    singles = np.eye(len(price), dtype=int)
-    for index in np.argsort(price, kind="stable"):
-        if roots.usable[index] and suffices(singles[index]):
-            # of those at this price the one that tells most
-            same = np.flatnonzero(roots.usable & (price == price[index]))
-            return singles[min(same, key=lambda each: roots.determined(singles[each]).cramer_rao[k])]
     criterion = Criterion.of("c", roots, np.eye(len(roots.coordinates.names))[k])
     most = np.where(roots.usable, UNLIMITED, 0)
-    times = np.zeros(len(price), int)
-    while times.sum() < number and not suffices(times):
-        members = np.flatnonzero(most > 0)
-        root = criterion.root(times)
-        gain = criterion.objective(root) - criterion.with_each(root, members)
-        times[members[np.argmax(gain / price[members])]] += 1
+    times = _grown(criterion, price, np.flatnonzero(most), number, wanted)
     while suffices(times):
         # the best that costs less, as long as it suffices
         below = Limits(price, float(times @ price) - LESS * float(price.min()), most)
-        fewer, _ = chosen(criterion, below)
-        if not suffices(fewer):
+        fewer = chosen(criterion, below)[0] if len(below.affordable(0 * times)) else times
+        if not suffices(fewer) or fewer @ price >= times @ price:
             break
         times = fewer
     return times
 
 
-def with_measurements(
-    study: Study, candidates: Candidates, times: np.ndarray, theta: Values, seed: int = 0
-) -> Study:
+def _grown(criterion: Criterion, price: np.ndarray, members: np.ndarray, number: int, wanted: float) -> np.ndarray:
+    """Measurements `(candidates,)` of those `members` that gain most for their price, one after the other.
+
+    At each step one more that is enough may end it, the cheapest such; of all these ends the cheapest is taken. Where
+    there is none, all `number` measurements.
+    """
+    times, best = np.zeros(len(price), int), None
+    while times.sum() < number and (best is None or times @ price < best @ price):
+        root = criterion.root(times)
+        after = criterion.with_each(root, members)
+        enough = np.flatnonzero(after <= 2.0 * np.log(wanted))
+        if len(enough):
+            ended = times.copy()
+            ended[members[min(enough, key=lambda each: (price[members[each]], after[each]))]] += 1
+            best = ended if best is None or ended @ price < best @ price else best
+        times[members[np.argmax((criterion.objective(root) - after) / price[members])]] += 1
+    return times if best is None else best
+
+
+def with_measurements(study: Study, candidates: Candidates, times: np.ndarray, theta: Values, seed: int = 0) -> Study:
     """The study with a table simulated at `theta`: its own measurements, and each candidate's `times` `(candidates,)`.
 
     Raises:
@@ -213,13 +221,13 @@ def with_measurements(
     ]
     if clash:
         raise InputError(f"study {study.name!r} with more measurements", clash)
-    columns = list(added.data.columns)
+    columns = list(added.table.columns)
     table = table.assign(**{name: np.nan for name in columns if name not in table})[columns]
     experiments = {**added.experiments, **study.experiments}
     names = dict.fromkeys((*study.experiments, *added.experiments))
     whole = Study(
         name=study.name, model=study.model, experiments={name: experiments[name] for name in names},
-        data=pd.concat([table, added.data], ignore_index=True), unit=study.unit, likelihood=study.likelihood,
+        data=pd.concat([table, added.table], ignore_index=True), unit=study.unit, likelihood=study.likelihood,
     )  # fmt: skip
     data = simulate_data(whole, study.model.space.complete(theta), jax.random.key(seed))
     if data["value"].isna().any():

@@ -1,10 +1,9 @@
-"""What each candidate tells: roots of its information, all from one batch of solves, and once more with finer ones.
+"""What each candidate tells: roots of its information, all from one batch of solves, and from one of finer ones.
 
 A root J of an information J'J has all digits of the sensitivities; roots of measurements that are made together stand
 one above the other.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import jax
@@ -12,12 +11,20 @@ import jax.numpy as jnp
 import numpy as np
 
 from ...annotations import AnyArray, Values
+from ...distributions import Distribution
 from ...errors import InputError, nearest
 from ...likelihoods import Likelihood, likelihood_of
-from ...space import Theta
+from ...space import Space, Theta
 from ...study import Study
 from ..fisher import FINER, SCALES, Decomposed, decomposed
 from .candidates import Candidates
+
+
+def prior(space: Space, name: str) -> Distribution:
+    """The prior of an epistemic parameter."""
+    dist = space[name].dist
+    assert isinstance(dist, Distribution)  # a space lets none but fixed parameters be numbers
+    return dist
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,21 +49,23 @@ class Coordinates:
             InputError: unknown parameters or scale, and parameters that differ between units.
         """
         space = study.model.space
-        findings = [f"unknown parameter {name!r}; {nearest(name, space.names)}" for name in theta or {} if name not in space]  # fmt: skip
+        findings = [
+            f"unknown parameter {name!r}; {nearest(name, space.names)}" for name in theta or {} if name not in space
+        ]
         if scale not in SCALES:
             findings.append(f"scale {scale!r}; known are {', '.join(SCALES)}.")
         if space.aleatory:
-            names = ", ".join(map(repr, space.aleatory))
+            different = ", ".join(map(repr, space.aleatory))
             findings.append(
-                f"{names} differ between units, where measurements of one unit are not independent: what one of them "
-                "adds depends on the others; make them epistemic to design for a single unit."
+                f"{different} differ between units, where measurements of one unit are not independent: what one adds "
+                "depends on the others; make them epistemic to design for a single unit."
             )
         if findings:
             raise InputError(f"experiments for study {study.name!r}", findings)
         known = space.nominal() | {name: jnp.asarray(value, float) for name, value in (theta or {}).items()}
         names = space.epistemic
         value = np.array([float(known[name]) for name in names])
-        logarithmic = np.array([scale == "log" and float(space[name].dist.support(known)[0]) >= 0 for name in names])
+        logarithmic = np.array([scale == "log" and float(prior(space, name).support(known)[0]) >= 0 for name in names])
         return cls(names, value, logarithmic, known)
 
     @property
@@ -116,10 +125,8 @@ class Roots:
         return decomposed(coarse, lambda: fine, self.coordinates.size)
 
 
-def candidate_roots(
-    study: Study, coordinates: Coordinates, candidates: Candidates, *, existing: bool = True
-) -> Roots:
-    """Roots of the information of all candidates, from one batch of solves, and one of finer ones.
+def candidate_roots(study: Study, coordinates: Coordinates, candidates: Candidates, *, existing: bool = True) -> Roots:
+    """Roots of the information of all candidates: a few batches of solves, however many they are.
 
     Args:
         existing: whether the measurements of the study, or those that it plans, count.
@@ -127,28 +134,30 @@ def candidate_roots(
     Raises:
         InputError: a solve of the existing measurements that fails; no candidate whose solve does not.
     """
+    subject, known = f"experiments for study {study.name!r}", coordinates.known
     planned = planned_study(study, candidates)
-    likelihood = likelihood_of(planned)
-    likelihood.require("row_information", f"experiments for study {study.name!r}")
-    findings = likelihood_of(study).information_findings(coordinates.known) if existing else []
-    reason = _by_candidate(candidates, likelihood.row_findings(coordinates.known))
+    likelihood_of(planned).require("row_information", subject)
+    findings = likelihood_of(study).information_findings(known) if existing else []
     finer = study.model.dynamics.with_tolerance(FINER)
     models = [study.model, replace(study.model, system=finer)] if finer is not None else [study.model]
-    each, base = [], []
-    for model in models:
-        each.append(_each(likelihood_of(replace(planned, model=model)), coordinates, candidates))
-        base.append(_base(likelihood_of(replace(study, model=model)), coordinates) if existing else None)
-    lost = ~np.all(np.isfinite(each), axis=(0, 2, 3))
-    reason = np.where((reason == "") & lost, "its information is not finite.", reason)
-    if existing and not np.all(np.isfinite(base)):
-        findings = findings or ["the information of the existing measurements is not finite."]
+    found = [_each(likelihood_of(replace(planned, model=model)), coordinates, candidates) for model in models]
+    reason = found[0][1]
+    for _, other in found[1:]:
+        reason = np.where(reason == "", other, reason)
     if np.all(reason != ""):
         findings.append(f"no candidate can be measured; of the first: {reason[0]}")
     if findings:
-        raise InputError(f"experiments for study {study.name!r} at these parameter values", findings)
+        raise InputError(f"{subject} at these parameter values", findings)
     # of a candidate that is left out nothing is used
-    each = [np.where((reason == "")[:, None, None], roots, 0.0) for roots in each]
-    base = [np.zeros((0, len(coordinates.names))) if root is None else root for root in base]
+    each = [np.where((reason == "")[:, None, None], roots, 0.0) for roots, _ in found]
+    base = [np.zeros((0, len(coordinates.names)))]
+    if existing:
+        studies = [replace(study, model=model) for model in models]
+        # where finer solves fail, what is beyond rounding is taken for real, as in `fisher.decomposed`
+        fine = [one for one in studies[1:] if not likelihood_of(one).information_findings(known)]
+        base = [_base(likelihood_of(one), coordinates) for one in (study, *fine)]
+    if not np.all(np.isfinite(base[0])):
+        raise InputError(f"{subject} at these parameter values", ["the information of what is measured is not finite."])
     return Roots(coordinates, base[-1], base[0], each[-1], each[0], reason)
 
 
@@ -170,21 +179,25 @@ def _distinct(column) -> list[str]:
 
 
 def _base(likelihood: Likelihood, coordinates: Coordinates) -> np.ndarray:
-    root = np.asarray(_sensitivities(likelihood, coordinates)(coordinates.point))
-    # as good as the rows themselves, and never more rows than parameters
+    """`(at most k, k)`: as good as the rows themselves."""
+    root = jax.jit(lambda vector: likelihood.sensitivities(coordinates.place, vector))(coordinates.point)
+    root = np.asarray(root)
     return np.linalg.qr(root, mode="r") if np.all(np.isfinite(root)) else root
 
 
-def _sensitivities(likelihood: Likelihood, coordinates: Coordinates) -> Callable:
-    return jax.jit(lambda vector: likelihood.sensitivities(coordinates.place, vector))
+def _each(likelihood: Likelihood, coordinates: Coordinates, candidates: Candidates) -> tuple[np.ndarray, np.ndarray]:
+    """`(candidates, terms, k)`, and why a candidate has none, `(candidates,)`.
 
-
-def _each(likelihood: Likelihood, coordinates: Coordinates, candidates: Candidates) -> np.ndarray:
-    """`(candidates, terms, k)`; outputs with fewer terms than others have rows of zeros."""
+    A slope that is not there is not seen in its root, where it may stand as zero. Outputs with fewer terms than others
+    have rows of zeros.
+    """
     found = jax.jit(lambda vector: likelihood.row_sensitivities(coordinates.place, vector))(coordinates.point)
     terms = max(roots.shape[1] for roots in found.values())
     padded = {output: np.pad(roots, ((0, 0), (0, terms - roots.shape[1]), (0, 0))) for output, roots in found.items()}
-    return _by_candidate(candidates, padded)
+    roots = _by_candidate(candidates, padded)
+    reason = _by_candidate(candidates, likelihood.row_findings(coordinates.known))
+    finite = np.all(np.isfinite(roots), axis=(1, 2))
+    return roots, np.where((reason == "") & ~finite, "its information is not finite.", reason)
 
 
 def _by_candidate(candidates: Candidates, by_output) -> np.ndarray:
