@@ -72,7 +72,7 @@ def test_a_decay_is_measured_after_its_mean_life(decay):
 
 
 def test_inputs_are_designed_as_times_are():
-    """Of a hyperbola: the largest substrate S and Km S / (2 Km + S), Duggleby 1979, doi:10.1016/0022-5193(79)90246-2."""
+    """Of a hyperbola the largest substrate S and Km S / (2 Km + S), Duggleby 1979, doi:10.1016/0022-5193(79)90246-2."""
     space = uq.Space({**hyperbola.space, "sigma": uq.fixed(0.01, "uM/min")})
     study = uq.Study("velocity", replace(hyperbola, space=space), {"one": uq.Design([0.0], inputs={"S": 1.0})})
     substrate = [0.5, 1.0, 10.0 / 7.0, 2.0, 4.0, 10.0]

@@ -2,9 +2,11 @@ from itertools import combinations_with_replacement
 
 import numpy as np
 import pytest
+import xarray as xr
 
 import uqbench as uq
 from studies import dose_escalation, product_rate, two_scale_cascade
+from uqbench import results
 from uqbench.identifiability import candidate_measurements, fisher_information, prescribe, with_measurements
 from uqbench.identifiability.experiment_design import Check
 from uqbench.identifiability.experiment_design.sensitivities import Coordinates, candidate_roots
@@ -33,6 +35,15 @@ def test_low_doses_leave_the_constants_unknown_and_a_high_one_shows_them(escalat
         assert abs(by.estimate - dose_escalation.truth[name]) < 4.0 * by.standard_error_tested
     of_known = found.sel(parameter="V")
     assert of_known.prescription == "" and np.isnan(of_known.standard_error_tested) and of_known.identifiable_after
+
+
+def test_what_is_prescribed_is_a_group_of_the_tree_and_can_be_stored(escalation, tmp_path):
+    tree = results.attach(
+        results.start(dose_escalation.study), {"experiment": escalation[1]}, verb="identify", settings={}, seed=0,
+        seconds=0.0,
+    )  # fmt: skip
+    loaded = uq.load(uq.save(tree, tmp_path / "tree.zarr"))["experiment"].to_dataset()
+    xr.testing.assert_equal(loaded, escalation[1])
 
 
 def test_the_prescription_holds_in_the_study_that_has_it(escalation):

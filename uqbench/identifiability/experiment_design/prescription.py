@@ -113,7 +113,7 @@ def prescribe(
             **{name: ("parameter", values) for name, values in by_parameter.items()},
             "prescribed_times": (("parameter", "candidate"), np.stack([row.times for row in rows])),
         }
-    ).assign_attrs(share=share, seed=seed)
+    ).assign_attrs(share=share, simulation_seed=seed)
 
 
 class _Prescription(NamedTuple):
