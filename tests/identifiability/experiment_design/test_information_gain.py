@@ -30,7 +30,7 @@ def exact(times, degree, prior, sigma):
 )
 def test_a_linear_model_has_the_closed_form(degree, times, prior, sigma):
     study = polynomial_study(degree, times, prior, sigma)
-    found = expected_information_gain(study, n_outer=1000, n_inner=2000)
+    found = expected_information_gain(study, n_outer=1000, n_inner=500)
     expected = exact(times, degree, prior, sigma)
     assert abs(found.eig - expected) < 4.0 * found.standard_error
     assert found.lower - 4.0 * found.standard_error < expected < found.upper + 4.0 * found.standard_error
@@ -38,17 +38,25 @@ def test_a_linear_model_has_the_closed_form(degree, times, prior, sigma):
     assert found.resolved == (max(found.upper - found.lower, 2.0 * found.standard_error) <= 0.1)
 
 
+def test_inner_draws_are_increased_until_they_do():
+    study = polynomial_study(1, [-1.0, -1.0, 1.0, 1.0], 1.0, 0.3)
+    found = expected_information_gain(study, n_outer=400, n_inner=250, n_inner_most=8000)
+    assert found.n_inner > 250 and found.upper - found.lower <= found.accuracy
+
+
 def test_extrapolation_takes_the_bias_of_few_inner_draws_away():
     study = polynomial_study(1, [-1.0, -1.0, 1.0, 1.0], 1.0, 0.3)
-    found = expected_information_gain(study, n_outer=4000, n_inner=200)
+    found = expected_information_gain(study, n_outer=4000, n_inner=200, n_inner_most=200)
     expected = exact([-1.0, -1.0, 1.0, 1.0], 1, 1.0, 0.3)
     assert found.upper - expected > 4.0 * found.standard_error
     assert abs(found.eig - expected) < 0.5 * (found.upper - expected)
 
 
 def test_too_few_draws_are_said_to_be_too_few():
-    found = expected_information_gain(polynomial_study(2, [-1.0, 0.0, 1.0], 1.0, 1e-3), n_outer=100, n_inner=50)
-    assert np.isnan(found.eig) and not found.resolved
+    found = expected_information_gain(
+        polynomial_study(2, [-1.0, 0.0, 1.0], 1.0, 1e-3), n_outer=100, n_inner=50, n_inner_most=200
+    )
+    assert np.isnan(found.eig) and np.isnan(found.standard_error) and not found.resolved and found.n_inner == 200
     # the lower bound holds all the same
     assert found.lower < exact([-1.0, 0.0, 1.0], 2, 1.0, 1e-3)
 
@@ -57,11 +65,13 @@ def test_designs_are_ordered_by_what_they_tell_with_common_draws():
     study = polynomial_study(1)
     candidates = candidate_measurements(study, times=[0.0, 1.0, 2.0])
     gains = [
-        float(expected_information_gain(study, candidates, times, n_outer=400, n_inner=400).eig)
+        float(expected_information_gain(study, candidates, times, n_outer=400, n_inner=400, n_inner_most=400).eig)
         for times in 2 * np.eye(3, dtype=int)
     ]
     assert gains == sorted(gains)
-    again = expected_information_gain(study, candidates, np.array([2, 0, 0]), n_outer=400, n_inner=400)
+    again = expected_information_gain(
+        study, candidates, np.array([2, 0, 0]), n_outer=400, n_inner=400, n_inner_most=400
+    )
     assert float(again.eig) == gains[0]
 
 
@@ -69,7 +79,7 @@ def test_draws_whose_solves_fail_are_counted_and_left_out():
     study = explosion_study()
     candidates = candidate_measurements(study, times=[0.5], inputs={"x0": [2.0]})
     # infinite at .5 where k > 1: half of the prior
-    found = expected_information_gain(study, candidates, n_outer=200, n_inner=200)
+    found = expected_information_gain(study, candidates, n_outer=200, n_inner=200, n_inner_most=200)
     count = sum(json.loads(found.failed).values())
     assert 0.4 < count / found.draws < 0.6
 

@@ -15,8 +15,9 @@ from .criteria import Criterion
 
 # The objective has to fall by more than this to be less.
 IMPROVEMENT = 1e-9
-# Of the fractions of measurements: steps at most, and the gap to the bound that is small enough.
-STEPS, CLOSE = 2000, 1e-3
+# Of the fractions of measurements: steps at most, the gap to the bound that is small enough, and after how many steps
+# the bound must have risen by a tenth of that.
+STEPS, CLOSE, PATIENCE = 2000, 1e-3, 50
 # An E-optimal design is approached by the norm of this order of the variances along all directions.
 ORDER = 8.0
 
@@ -91,12 +92,16 @@ def fractions(criterion: Criterion, limits: Limits) -> tuple[np.ndarray, float]:
     usable = limits.most > 0
     weight = np.where(usable, limits.budget / (limits.price * usable.sum()), 0.0)
     power = {"D": 1.0, "A": 0.5, "c": 0.5, "E": 1.0 / (ORDER + 1.0)}[criterion.kind]
-    bound = -np.inf
-    for _ in range(STEPS):
+    bound = before = -np.inf
+    for step in range(STEPS):
         root = criterion.root(weight)
         bound = max(bound, least_loss(criterion, limits, root))
         if criterion.loss(root) - bound < CLOSE:
             break
+        if step % PATIENCE == PATIENCE - 1:
+            if bound - before < CLOSE / 10.0:
+                break
+            before = bound
         weight = weight * (_towards_each(criterion, root) / limits.price) ** power
         weight = weight * limits.budget / (weight @ limits.price)
         # what has died out costs time in every step
