@@ -73,7 +73,7 @@ fisher[["value", "cramer_rao"]].to_dataframe().round(3)
 # ## Calibration
 
 # %%
-tree = uq.calibrate(study, tree, draws=500, tune=400, seed=1)
+tree = uq.calibrate(study, tree, draws=300, tune=300, seed=1)
 tree["convergence"].to_dataset().to_dataframe()
 
 # %% [markdown]

@@ -9,10 +9,15 @@ from pathlib import Path
 import jax.numpy as jnp
 
 from forward_models.theophylline import model
-from uqbench import Design, Quantity, Study
+from uqbench import Design, Quantity, Study, read_dosing_records
 
-# mg/kg, by subject
-doses = [4.02, 4.40, 4.53, 4.40, 5.86, 4.00, 4.95, 4.53, 3.10, 5.50, 4.92, 5.30]
+# one oral dose each, in mg/kg, beside every measurement
+records = read_dosing_records(
+    Path(__file__).with_suffix(".csv"),
+    output="concentration",
+    covariates=["dose"],
+    columns={"id": "experiment", "time": "time", "value": "value"},
+)
 new_subject = Design.linspace(0.0, 24.0, 193, inputs={"dose": 4.5})
 
 
@@ -27,8 +32,8 @@ def peak(outputs, design):
 study = Study(
     name="theophylline",
     model=model,
-    experiments={f"subject_{index}": Design(inputs={"dose": dose}) for index, dose in enumerate(doses, start=1)},
-    data=Path(__file__).with_suffix(".csv"),
+    experiments=records.experiments,
+    data=records.data,
     quantities={
         "AUC": Quantity(exposure, new_subject, "mg*h/L", "exposure of a new subject over 24 h after 4.5 mg/kg"),
         "Cmax": Quantity(peak, new_subject, "mg/L", "highest concentration in a new subject after 4.5 mg/kg"),

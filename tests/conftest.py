@@ -30,6 +30,17 @@ install_import_hook([f"uqbench.{module}" for module in CHECKED], CHECKER)
 
 import uqbench as uq  # noqa: E402
 
+# Files of half a minute and more, which begin first: a worker takes whole files, and the other one waits for the last.
+LONGEST = [
+    *("test_notebooks", "test_theophylline", "test_random_networks", "test_study_separation", "test_sde"),
+    *("test_michaelis_menten", "test_cli", "test_table_forms", "test_systems", "test_wheel", "test_published_problems"),
+]
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: LONGEST.index(item.path.stem) if item.path.stem in LONGEST else len(LONGEST))
+
+
 # The first example compiles, and a shared machine has no deadlines.
 hypothesis.settings.register_profile("uqbench", deadline=None, max_examples=50, derandomize=True)
 hypothesis.settings.load_profile("uqbench")

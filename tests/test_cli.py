@@ -1,10 +1,13 @@
-"""The command line as a user meets it: in its own process."""
+"""The command line as a user meets it, in its own process where a process matters."""
 
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from uqbench.cli import main
 
 ROOT = Path(__file__).parents[1]
 
@@ -12,6 +15,25 @@ ROOT = Path(__file__).parents[1]
 def uqbench(*arguments, cwd=ROOT):
     code = "from uqbench.cli import main; import sys; sys.argv[0] = 'uqbench'; main()"
     return subprocess.run([sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, cwd=cwd)
+
+
+@pytest.fixture
+def stopped(monkeypatch, capsys):
+    """`uqbench` in this process: its exit status and what it says, where nothing of the process itself is asked."""
+
+    def status_and_text(*arguments):
+        monkeypatch.setattr(sys, "argv", ["uqbench", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        said = capsys.readouterr()
+        return caught.value.code, said.out + said.err
+
+    monkeypatch.chdir(ROOT)
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
+    terminated = signal.getsignal(signal.SIGTERM)
+    yield status_and_text
+    signal.signal(signal.SIGTERM, terminated)
 
 
 def test_help_names_every_verb():
@@ -32,15 +54,13 @@ def test_help_names_every_verb():
         (["report", "secretion"], "no result store"),
     ],
 )
-def test_a_mistake_is_a_message_and_status_2(tmp_path, arguments, expected):
-    out = uqbench(*arguments, *(["--results", tmp_path] if arguments[0] != "rum" else []))
-    assert out.returncode == 2
-    assert expected in out.stderr + out.stdout
-    assert "Traceback" not in out.stderr
+def test_a_mistake_is_a_message_and_status_2(tmp_path, stopped, arguments, expected):
+    code, said = stopped(*arguments, *(["--results", tmp_path] if arguments[0] != "rum" else []))
+    assert code == 2 and expected in said and "Traceback" not in said
     assert not list(tmp_path.iterdir())
 
 
-def test_a_broken_table_leaves_existing_results_untouched(tmp_path):
+def test_a_broken_table_leaves_existing_results_untouched(tmp_path, stopped):
     (tmp_path / "broken.py").write_text(
         "import pandas as pd\nfrom forward_models.theophylline import model\nfrom uqbench import Design, Study\n"
         "data = pd.DataFrame({'experiment': ['x', 'y'], 'output': ['concentration', 'conc'],\n"
@@ -50,8 +70,8 @@ def test_a_broken_table_leaves_existing_results_untouched(tmp_path):
     kept = tmp_path / "theophylline.zarr"
     kept.mkdir()
     (kept / "marker").write_text("old")
-    out = uqbench("run", tmp_path / "broken.py", "--results", tmp_path)
-    assert out.returncode == 2 and "Traceback" not in out.stderr
+    code, said = stopped("run", tmp_path / "broken.py", "--results", tmp_path)
+    assert code == 2 and "Traceback" not in said
     for part in (
         "no column 'subject'",
         "unknown experiment 'y'",
@@ -60,7 +80,7 @@ def test_a_broken_table_leaves_existing_results_untouched(tmp_path):
         "value is missing",
         "before the start",
     ):
-        assert part in out.stderr
+        assert part in said
     assert (kept / "marker").read_text() == "old"
 
 

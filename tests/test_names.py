@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass, fields
 
-import jax
 import numpy as np
 import pandas as pd
 import pytest
@@ -83,7 +82,7 @@ class Names:
 SYMBOLS = ("rate", "median", "spread", "scale", "noise", "state", "product", "dose")
 ODD = [
     *("A b", "2C", "lambda", "sigma", "median", "x'", "k-on", "α", "time", "value", "unit", "if", "_", "$k_1$", "%s"),
-    *("sample", "parameter", "quantity", "mu", "key", "N", "E", "I", "row", "{x}", "a.b"),
+    *("sample", "parameter", "quantity", "mu", "key", "N", "E", "I", "row", "{x}", "a.b", "class"),
 ]
 
 
@@ -115,48 +114,6 @@ def test_numbers_and_equations_are_the_same_under_all_names(given):
     back = {mine.symbols[getattr(given, field)]: exact.symbols[getattr(Names(), field)] for field in SYMBOLS}
     assert mine.rhs[given.product].xreplace(back) == exact.rhs["z"]
     assert mine.observe[given.output].xreplace(back) == exact.observe["y"]
-
-
-NAMES = {
-    "arguments and keywords": Names(
-        rate="lambda", median="median", spread="sigma", scale="2C", noise="mu", state="A b", product="class",
-        dose="x'", output="α", experiment="k-on", unit="if", subject="A/B", quantity="1/h",
-    ),
-    "coordinates and inner variables": Names(
-        rate="sample", median="sample_latent", spread="row", scale="y", noise="log_likelihood", state="time",
-        product="chain", dose="value", output="parameter", experiment="output", unit="y_log", subject="t",
-        quantity="draw",
-    ),
-    "what the sampler calls its own": Names(
-        rate="energy", median="tau_log__", spread="units", scale="gradient", noise="tau", state="depth",
-        product="draws", dose="chains", output="logp", experiment="sample", unit="unconstrained_parameter",
-        subject="unit", quantity="epistemic",
-    ),
-}  # fmt: skip
-
-
-@pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
-@pytest.mark.parametrize("given", NAMES.values(), ids=NAMES)
-def test_every_verb_keeps_the_names(given, tmp_path):
-    study = given.study()
-    space = study.model.space
-    assert uq.check_model(study.model, given.design()).failed == 0
-    runs = uq.evaluate_many(study.model, space.sample(jax.random.key(0), (3,)), given.design())
-    assert not np.any(runs.result)
-    tree = uq.identify(study)
-    tree = uq.calibrate(study, tree, draws=10, tune=20, chains=1)
-    tree = uq.decompose(study, tree, n=16, runs=256)
-    uq.report(study, tree, path=tmp_path / "report.html")
-    again = uq.load(uq.save(tree, tmp_path / "results.zarr"))
-    assert set(again["structure"].verdict.values) == {"global"}
-    assert again["structure"].parameter.values.tolist() == list(space.free)
-    assert again["sobol"].quantity.values.tolist() == [given.quantity]
-    assert set(again["posterior"].data_vars) == set(space.free)
-    assert again["posterior"][given.rate].sizes == {"chain": 1, "draw": 10, given.unit: 2}
-    assert list(again["observed_data"].data_vars) == list(again["posterior_band"].data_vars) == [given.output]
-    assert set(again["posterior_band"].unit.values) == set(study.units)
-    for name in space.free:
-        np.testing.assert_array_equal(again["posterior"][name], tree["posterior"][name])
 
 
 def test_names_that_cannot_be_stored_are_named_together():

@@ -87,7 +87,7 @@ def test_weak_order_one_of_the_mean():
 
 def test_derivatives_along_a_path():
     # few steps: reverse mode has room for all of them, which takes long to compile
-    system = replace(ornstein_uhlenbeck(), step=0.25, max_steps=16)
+    system = replace(ornstein_uhlenbeck(), step=0.5, max_steps=4)
     model = uq.Model(SPACE, system, units={"x": "", "w": ""})
 
     def end(s, mode="value"):

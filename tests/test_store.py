@@ -18,7 +18,7 @@ import uqbench as uq
 from uqbench import results
 from uqbench.calibration.calibrate import whole_draws
 from uqbench.errors import Interrupted
-from uqbench.results import Store, storage
+from uqbench.results import Store
 
 ROOT = Path(__file__).parents[1]
 
@@ -155,31 +155,17 @@ def test_a_store_that_another_process_has_open_says_who(place):
     finally:
         holder.kill()
         holder.wait()
-    # the lock ended with its process, though the file is still there
-    assert beside(place, "lock").exists()
+    # the lock ended with its process, though it could not say so
+    assert beside(place, "holder").exists()
     uq.save(tree(2), place)
-    assert number(place) == 2 and not beside(place, "lock").exists()
+    assert number(place) == 2 and not beside(place, "holder").exists()
 
 
 def test_a_lock_without_words_is_one_all_the_same(place):
     with Store(place):
-        beside(place, "lock").write_text("")
+        beside(place, "holder").write_text("")
         with pytest.raises(uq.InputError, match="in use by another process"):
             uq.save(tree(2), place)
-
-
-def test_a_lock_file_removed_by_its_holder_is_made_anew(place, monkeypatch):
-    """Who waits for a file that its holder removes has locked nothing that others see."""
-    flock, lock = storage.fcntl.flock, beside(place, "lock")
-
-    def removed_once(descriptor, how):
-        monkeypatch.setattr(storage.fcntl, "flock", flock)
-        flock(descriptor, how)
-        lock.unlink()
-
-    monkeypatch.setattr(storage.fcntl, "flock", removed_once)
-    with Store(place):
-        assert lock.exists()
 
 
 # trees: what stays, what goes, what is partial

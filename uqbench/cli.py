@@ -251,7 +251,7 @@ def main() -> None:
     signal.signal(signal.SIGTERM, terminated)
     sys.unraisablehook = again
     try:
-        app(exit_on_error=False)
+        app(sys.argv[1:], exit_on_error=False)
     except (InputError, cyclopts.CycloptsError) as error:
         if isinstance(error, InputError):
             print(error, file=sys.stderr)

@@ -23,9 +23,9 @@ def level_study(sigma):
 
 
 def test_a_conjugate_model_is_calibrated():
-    found = simulation_based_calibration(level_study(0.5), repetitions=40, draws=150, tune=200, ranks=31)
+    found = simulation_based_calibration(level_study(0.5), repetitions=30, draws=150, tune=150, ranks=31)
     assert found.attrs["uniform"] and found.attrs["failed"] == 0
-    assert found.sizes["repetition"] + found.attrs["not_converged"] == 40
+    assert found.sizes["repetition"] + found.attrs["not_converged"] == 30
     # posterior sd (1 + 3/.25)^-1/2, known
     assert float(found.sd.sel(quantity="m").mean()) == pytest.approx(13**-0.5, rel=0.03)
     assert float(found.contraction.sel(quantity="m")) == pytest.approx(12 / 13, abs=0.02)
@@ -36,7 +36,7 @@ def test_a_conjugate_model_is_calibrated():
 def test_a_wrong_noise_is_detected():
     """Data twice as noisy as the model believes: intervals are too narrow, ranks pile up at the ends."""
     found = simulation_based_calibration(
-        level_study(0.25), simulator=level_study(1.0), repetitions=40, draws=150, tune=200, ranks=31
+        level_study(0.25), simulator=level_study(1.0), repetitions=20, draws=150, tune=150, ranks=31
     )
     assert not found.attrs["uniform"]
     assert float(found.coverage.sel(level=0.5, quantity="m")) < 0.4

@@ -118,7 +118,7 @@ def test_draws_may_be_given():
 
 def test_full_and_reduced_predict_alike():
     """Twenty measurements with 5 % noise do not see a receptor that settles within a second."""
-    trees = {s.name: uq.calibrate(s, draws=400, tune=400, seed=1) for s in (receptor_tf.study, receptor_tf.reduced)}
+    trees = {s.name: uq.calibrate(s, draws=250, tune=250, seed=1) for s in (receptor_tf.study, receptor_tf.reduced)}
     found = compare_models(trees)
     assert set(found.model.values) == {"receptor_tf", "receptor_tf_reduced"}
     # the Pareto shape of one of twenty points may come out above .7 with some 300 effective draws

@@ -5,7 +5,6 @@ one: the old version steps aside, the new one takes its name. Whatever stops a p
 version is there: without the store's own name, the new version counts where the old one has stepped aside for it.
 """
 
-import fcntl
 import json
 import os
 import shlex
@@ -16,11 +15,12 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 import xarray as xr
+from filelock import FileLock, Timeout
 
 from ..errors import InputError
 
@@ -49,14 +49,24 @@ class Store:
 
     def __enter__(self) -> "Store":
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        self._lock = _locked(_beside(self.path, "lock"), self.path)
+        self._lock = FileLock(_beside(self.path, "lock"))
+        holder = _beside(self.path, "holder")
+        try:
+            self._lock.acquire(blocking=False)
+        except Timeout:
+            raise InputError("results", [_in_use(self.path, holder)]) from None
+        # in a file of its own, because Windows lets nobody read a locked one
+        holder.write_text(json.dumps(_this_process()))
         _settle(self.path)
         return self
 
     def __exit__(self, *of_an_error) -> None:
         # while it is still held: whoever waits for this file then finds it gone and makes a new one
-        _beside(self.path, "lock").unlink(missing_ok=True)
-        os.close(self._lock)
+        _beside(self.path, "holder").unlink(missing_ok=True)
+        # Windows removes no open file; there the lock does so itself
+        with suppress(PermissionError):
+            _beside(self.path, "lock").unlink(missing_ok=True)
+        self._lock.release()
 
     def load(self) -> xr.DataTree | None:
         """The stored tree, or None where nothing is stored yet."""
@@ -131,35 +141,20 @@ def _settle(path: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def _locked(lock: Path, path: Path) -> int:
-    """The descriptor of a lock file that this process holds."""
-    while True:
-        descriptor = os.open(lock, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            holder = os.read(descriptor, 4096).decode(errors="replace")
-            os.close(descriptor)
-            raise InputError("results", [_in_use(path, holder)]) from None
-        # whoever held it may have removed the file in between
-        if lock.exists() and os.fstat(descriptor).st_ino == lock.stat().st_ino:
-            break
-        os.close(descriptor)
-    said = {
+def _this_process() -> dict:
+    """Who has a store open, for those who want it too."""
+    return {
         "process": os.getpid(),
         "host": socket.gethostname(),
         "command": shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]]),
         "since": time.strftime("%Y-%m-%d %H:%M:%S"),
     }
-    os.ftruncate(descriptor, 0)
-    os.write(descriptor, json.dumps(said).encode())
-    return descriptor
 
 
-def _in_use(path: Path, holder: str) -> str:
+def _in_use(path: Path, holder: Path) -> str:
     try:
-        by = "process {process} on {host} (`{command}`, since {since})".format(**json.loads(holder))
-    except (ValueError, KeyError):
+        by = "process {process} on {host} (`{command}`, since {since})".format(**json.loads(holder.read_text()))
+    except (OSError, ValueError, KeyError):
         # it was opened a moment ago and has not said yet by whom
         by = "another process"
     return f"{path.name!r} is in use by {by}; wait until it ends, or give another folder for the results."
