@@ -51,7 +51,7 @@ def test_a_polynomial_has_the_best_of_all_designs(criterion, degree, number):
 
 
 def test_a_line_is_measured_at_both_ends_and_a_parabola_in_the_middle_too():
-    """D-optimal designs of polynomials (Guest 1958, doi:10.1214/aoms/1177706730); the equivalence theorem proves it."""
+    """D-optimal designs of polynomials (Guest 1958, Annals of Mathematical Statistics 29, 294-299); the equivalence theorem proves it."""
     for degree, points in ((1, [-1.0, 1.0]), (2, [-1.0, 0.0, 1.0])):
         study = polynomial_study(degree)
         found = optimal_design(
@@ -72,7 +72,7 @@ def test_a_decay_is_measured_after_its_mean_life(decay):
 
 
 def test_inputs_are_designed_as_times_are():
-    """Of a hyperbola the largest substrate S and Km S / (2 Km + S), Duggleby 1979, doi:10.1016/0022-5193(79)90246-2."""
+    """Of a hyperbola: largest S, and Km S / (2 Km + S) (Duggleby 1979, J. Theoretical Biology 81, 671-684)."""
     space = uq.Space({**hyperbola.space, "sigma": uq.fixed(0.01, "uM/min")})
     study = uq.Study("velocity", replace(hyperbola, space=space), {"one": uq.Design([0.0], inputs={"S": 1.0})})
     substrate = [0.5, 1.0, 10.0 / 7.0, 2.0, 4.0, 10.0]

@@ -1,8 +1,8 @@
 """Designs that are good: greedy, then by exchange; and how far the best of all designs can be from them.
 
 Measurements are added one at a time, the one with the largest gain for its price, and then exchanged one for one as
-long as the criterion improves (Fedorov 1972, Theory of Optimal Experiments; Cook & Nachtsheim 1980,
-doi:10.1080/00401706.1980.10486159). That need not be the best design. No design within the budget is better than the
+long as the criterion improves (Fedorov 1972, Theory of Optimal Experiments; Cook & Nachtsheim 1980, Technometrics 22,
+315-324). That need not be the best design. No design within the budget is better than the
 bound of `least_loss`, which comes from the equivalence theorem: the derivative towards every candidate at a design with
 fractions of measurements (Kiefer & Wolfowitz 1960, doi:10.4153/CJM-1960-030-4).
 """
@@ -86,8 +86,8 @@ def _exchanged(criterion: Criterion, limits: Limits, times: np.ndarray) -> np.nd
 def fractions(criterion: Criterion, limits: Limits) -> tuple[np.ndarray, float]:
     """Fractions of measurements `(candidates,)` whose loss is near the least; and the bound of the latter.
 
-    By the multiplicative algorithm (Silvey, Titterington & Torsney 1978, doi:10.1080/03610927808827719): the share of
-    the budget for each candidate grows with the derivative towards it, for its price.
+    By the multiplicative algorithm (Silvey, Titterington & Torsney 1978, Communications in Statistics A 7, 1379-1389):
+    the share of the budget for each candidate grows with the derivative towards it, for its price.
     """
     usable = limits.most > 0
     weight = np.where(usable, limits.budget / (limits.price * usable.sum()), 0.0)

@@ -7,9 +7,9 @@ It is the mutual information of parameters and data (Lindley 1956, doi:10.1214/a
 over theta, theta' from the prior and y simulated at theta. With a mean over M draws in place of p(y) it comes out too
 large, by a bias that falls as 1 / M (Ryan 2003, doi:10.1198/1061860032012; Rainforth et al. 2018, arXiv:1709.06181).
 Means over halves of the same draws show that bias, which is then extrapolated away, no further than to the lower bound
-of each table. Whether M was enough is certified:
-with theta itself among the draws the estimate is too small in expectation, without it too large (Foster et al. 2020,
-arXiv:1911.00294). Draws of the inner mean are shared by all data: there are as many solves as draws of both kinds.
+of each table. Whether M was enough is certified: with theta itself among the draws the estimate is too small in
+expectation, without it too large (Foster et al. 2020, arXiv:1911.00294). Draws of the inner mean are shared by all
+data: there are as many solves as draws of both kinds.
 """
 
 import json
