@@ -51,7 +51,7 @@ def test_a_polynomial_has_the_best_of_all_designs(criterion, degree, number):
 
 
 def test_a_line_is_measured_at_both_ends_and_a_parabola_in_the_middle_too():
-    """D-optimal designs of polynomials (Guest 1958, Annals of Mathematical Statistics 29, 294-299); the equivalence theorem proves it."""
+    """D-optimal designs of polynomials (Guest 1958, Annals of Mathematical Statistics 29, 294-299), and their proof."""
     for degree, points in ((1, [-1.0, 1.0]), (2, [-1.0, 0.0, 1.0])):
         study = polynomial_study(degree)
         found = optimal_design(

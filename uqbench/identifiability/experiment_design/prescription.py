@@ -68,7 +68,7 @@ def prescribe(
     Returns:
         by `parameter`: `identifiable` before; `prior_sd`, `standard_error_before`, `standard_error_prescribed`
         (predicted), `estimate` and `standard_error_tested` (from the simulated data), all in its unit, NaN where
-        nothing was prescribed; `identifiable_after` whether the tested one reaches the share; `prescribed_cost`,
+        nothing was prescribed; `identifiable_after` by the same rule, with the tested one; `prescribed_cost`,
         `prescription` in words; `prescribed_times` (parameter, candidate); and what `predicted_drops` returns.
 
     Raises:
@@ -86,34 +86,41 @@ def prescribe(
         raise InputError(f"prescription for study {study.name!r}", findings)
     coordinates = Coordinates.of(study, theta, scale)
     roots = candidate_roots(study, coordinates, candidates)
-    drops = drops_of(roots, candidates, scale)
     before, spread = roots.determined(np.zeros(len(roots.reason))).cramer_rao, _prior_sd(study, coordinates)
-    names = coordinates.names
     known = before <= spread
-    found = {
-        name: _prescription(study, roots, candidates, k, share * spread[k], number, seed, check or scoring_step)
-        for k, name in enumerate(names)
-        if not known[k] and (parameters is None or name in parameters)
-    }
     nothing = _Prescription(np.zeros(len(roots.reason), int), "", np.nan, Check(np.nan, np.nan))
-    rows = [found.get(name, nothing) for name in names]
+    rows = [
+        nothing
+        if known[k] or (parameters is not None and name not in parameters)
+        else _prescription(study, roots, candidates, k, share * spread[k], number, seed, check or scoring_step)
+        for k, name in enumerate(coordinates.names)
+    ]
+    price = candidates.table["cost"].to_numpy(float)
+    return (
+        drops_of(roots, candidates, scale)
+        .assign(_by_parameter(coordinates, known, spread, rows, price))
+        .assign_attrs(share=share, simulation_seed=seed)
+    )
+
+
+def _by_parameter(coordinates: Coordinates, known, spread, rows: Sequence["_Prescription"], price) -> dict[str, tuple]:
+    """The variables that `prescribe` adds; `known` and `spread` of the prior on the scale, `(k,)` each."""
+    estimate = np.array([row.check.estimate for row in rows])
     tested = np.array([row.check.standard_error for row in rows])
-    by_parameter = {
+    # compared where it was estimated: on a logarithmic scale a standard error is one of a ratio
+    on_scale = tested / np.where(coordinates.logarithmic, np.abs(estimate), 1.0)
+    found = {
         "identifiable": known,
         "prior_sd": spread * coordinates.unit,
         "standard_error_prescribed": np.array([row.predicted for row in rows]) * coordinates.unit,
-        "estimate": np.array([row.check.estimate for row in rows]),
+        "estimate": estimate,
         "standard_error_tested": tested,
-        "identifiable_after": known | (tested <= share * spread * coordinates.unit),
-        "prescribed_cost": np.array([row.times @ candidates.table["cost"].to_numpy(float) for row in rows]),
+        "identifiable_after": known | (on_scale <= spread),
+        "prescribed_cost": np.array([row.times @ price for row in rows]),
         "prescription": np.array([row.words for row in rows], object),
     }
-    return drops.assign(
-        {
-            **{name: ("parameter", values) for name, values in by_parameter.items()},
-            "prescribed_times": (("parameter", "candidate"), np.stack([row.times for row in rows])),
-        }
-    ).assign_attrs(share=share, simulation_seed=seed)
+    times = ("parameter", "candidate"), np.stack([row.times for row in rows])
+    return {name: ("parameter", values) for name, values in found.items()} | {"prescribed_times": times}
 
 
 class _Prescription(NamedTuple):
