@@ -219,7 +219,10 @@ def _best_fit(study: Study, tree: xr.DataTree) -> dict[str, float]:
     if "fit" not in tree.children or space.aleatory:
         return {}
     value = tree["fit"]["value"].to_series()
-    lower, upper = space.from_cube(np.full(len(space.free), INSIDE)), space.from_cube(np.full(len(space.free), 1 - INSIDE))
+    lower, upper = (
+        space.from_cube(np.full(len(space.free), INSIDE)),
+        space.from_cube(np.full(len(space.free), 1 - INSIDE)),
+    )
     return {name: float(np.clip(value[name], lower[name], upper[name])) for name in space.epistemic}
 
 

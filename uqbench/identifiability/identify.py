@@ -15,6 +15,7 @@ from .. import results
 from ..annotations import Values
 from ..design import Design
 from ..errors import InputError, Interrupted
+from ..likelihoods import likelihood_of
 from ..model import Model, as_measured
 from ..optimization import find_map
 from ..optimization.best_fit import BY_HAND
@@ -25,6 +26,8 @@ from ..time_scales.study_separation import with_separation
 from .budget import Budget
 from .coefficient_map import CoefficientMap
 from .experiments import only_at_rest
+from .experiment_design import prescribe
+from .experiment_design.prescription import profiled
 from .fisher import SCALES, fisher_information
 from .linear import transfer_function
 from .profiles import profile_likelihood
@@ -36,6 +39,8 @@ from .structural import BUDGET
 LARGEST_LINEAR = 6
 # Of the best fit as a step of `identify`: fewer starts than `find_map` has, and seconds for it and for the profiles.
 STARTS, FIT_BUDGET = 16, 60.0
+# Verdicts of /practical for which a measurement is prescribed.
+OPEN = ("one-sided", "not identifiable")
 RATE = r"\frac{d}{dt} "
 
 
@@ -64,7 +69,8 @@ def identify(
         The question of /structure is asked of the first experiment; of all settings of the inputs together where
         that leaves a parameter unknown; of the steady state alone where every time is `inf` (attribute `measured`).
         Where arbitrary functions of time as inputs would show more, `verdict_if_inputs_vary` says what. With data also
-        /fit (see `find_map`) and /profile (see `profile_likelihood`); and /practical, all verdicts side by side.
+        /fit (see `find_map`) and /profile (see `profile_likelihood`). /practical has all verdicts side by side, and
+        /experiment what to measure for the parameters that the data leave open (see `prescribe`).
 
     Raises:
         InputError: unknown parameters; a failed solve at a given `theta`. Where the equations have no algebraic meaning
@@ -108,6 +114,8 @@ def identify(
             reason = f"at the {at}: {' '.join(error.findings)}"
             groups["structure"] = groups["structure"].assign_attrs(no_information=reason)
             warnings.warn(f"study {study.name!r}: no Fisher information {reason}", UserWarning, stacklevel=2)
+    if (table := results.practical(groups)) is not None and study.model.measured:
+        groups |= _prescribed(study, theta, table, seed)
     return attached()
 
 
@@ -131,20 +139,36 @@ class _Fitted(NamedTuple):
     """Best fit and profiles: their groups, why there are none as an attribute, and how far a stopped search came."""
 
     groups: dict[str, xr.Dataset]
-    missing: dict[str, str] = {}
-    stopped: str = ""
+    missing: dict[str, str]
+    stopped: str
 
 
 def _fitted(study: Study, starts: int, budget: float, level: float, seed: int) -> _Fitted:
     try:
         fit = find_map(study, starts=starts, budget=budget, seed=seed)
         if fit.attrs["stopped"] == BY_HAND:
-            return _Fitted({"fit": fit}, stopped=f"stopped after {fit.sizes['start']} of {starts} ascents of the best fit")
+            return _Fitted(
+                {"fit": fit}, stopped=f"stopped after {fit.sizes['start']} of {starts} ascents of the best fit"
+            )
         profile = profile_likelihood(study, fit, level=level, budget=budget)
     except InputError as error:
-        return _Fitted({}, {"no_fit": " ".join(error.findings)})
+        return _Fitted({}, {"no_fit": " ".join(error.findings)}, "")
     stopped = "stopped during the profiles" if profile.attrs["stopped"] == BY_HAND else ""
-    return _Fitted({"fit": fit, "profile": profile}, stopped=stopped)
+    return _Fitted({"fit": fit, "profile": profile}, {}, stopped)
+
+
+def _prescribed(study: Study, theta: Values | None, table: xr.Dataset, seed: int) -> dict[str, xr.Dataset]:
+    """/experiment: what to measure for the parameters that the data leave open; empty where no row tells by itself."""
+    names = [str(name) for name in table.parameter.values[np.isin(table.verdict.values, OPEN)]]
+    likelihood = likelihood_of(study)
+    if not names or study.model.space.aleatory or "row_information" not in likelihood.capabilities:
+        return {}
+    try:
+        check = profiled if study.data is not None else None
+        return {"experiment": prescribe(study, theta, parameters=names, seed=seed, check=check)}
+    except InputError as error:
+        warnings.warn(f"study {study.name!r}: no prescription. {' '.join(error.findings)}", UserWarning, stacklevel=3)
+        return {}
 
 
 def _where(study: Study, theta: Values | None, tree: xr.DataTree, groups) -> tuple[str, Values | None]:

@@ -270,6 +270,41 @@ GROUPS: dict[str, Group] = {
         },
         coordinates=PARAMETERS,
     ),
+    "experiment": Group(
+        "what one more measurement would tell, and which would make known what is not",
+        IDENTIFY,
+        variables={
+            "standard_error_before": Variable(("parameter",), "number", "least standard error now, in its unit"),
+            "standard_error_after": Variable(
+                ("candidate", "parameter"), "number", "the same with one measurement of the candidate"
+            ),
+            "ratio": Variable(("candidate", "parameter"), "number", "after over before; 0 if only then determined"),
+            "rank_after": Variable(("candidate",), "int", "directions determined with it; -1 where it fails"),
+            "reason": Variable(("candidate",), "text", "why it cannot be measured; empty where it can"),
+            "experiment": Variable(("candidate",), "text", "experiment of the candidate"),
+            "output": Variable(("candidate",), "text", "output of the candidate"),
+            "time": Variable(("candidate",), "number", "time of the candidate"),
+            "cost": Variable(("candidate",), "number", "price of one measurement"),
+            "identifiable": Variable(("parameter",), "bool", "whether the data say more than the prior"),
+            "prior_sd": Variable(("parameter",), "number", "standard deviation of the prior, in its unit"),
+            "prescription": Variable(("parameter",), "text", "what to measure; empty where it is identifiable"),
+            "prescribed_times": Variable(
+                ("parameter", "candidate"), "int", "how often the prescription measures the candidate"
+            ),
+            "prescribed_cost": Variable(("parameter",), "number", "price of the prescription"),
+            "standard_error_prescribed": Variable(("parameter",), "number", "standard error that it predicts"),
+            "standard_error_tested": Variable(("parameter",), "number", "that from simulated data with it"),
+            "estimate": Variable(("parameter",), "number", "estimate from them"),
+            "identifiable_after": Variable(("parameter",), "bool", "whether it is identifiable with it"),
+        },
+        coordinates={**PARAMETERS, "candidate": Variable(("candidate",), "int", "number of the candidate")},
+        attributes={
+            "rank_before": Attribute("int", "directions that the measurements determine now"),
+            "scale": Attribute("text", "log or natural: of the standard errors that were made small"),
+            "share": Attribute("number", "standard error that was aimed at, over the standard deviation of the prior"),
+            "simulation_seed": Attribute("int", "seed of the simulated data"),
+        },
+    ),
     "prior": Group(
         "draws from the prior",
         CALIBRATE,

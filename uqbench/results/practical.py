@@ -90,7 +90,9 @@ def _sides(lower: str, upper: str) -> str:
         return "bounded"
     if lower == upper:
         return lower
-    return "; ".join(f"{verdict} {side}" for verdict, side in ((lower, "below"), (upper, "above")) if verdict not in bounded)
+    return "; ".join(
+        f"{verdict} {side}" for verdict, side in ((lower, "below"), (upper, "above")) if verdict not in bounded
+    )
 
 
 def _posterior(groups) -> dict[str, dict]:
@@ -158,7 +160,11 @@ def _explained(words: dict[str, str], structural: dict, profile: dict) -> list[s
         if words["fisher"] in ("lost", "sloppy"):
             found.append(
                 "The equations allow it to be known, but these measurements say "
-                + ("nothing of it to first order at this point." if words["fisher"] == "lost" else "less than the prior.")
+                + (
+                    "nothing of it to first order at this point."
+                    if words["fisher"] == "lost"
+                    else "less than the prior."
+                )
             )
         if opened and words["fisher"] == "determined":
             found.append(
