@@ -11,11 +11,10 @@ from typing import cast
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.special import ndtr
 from jaxtyping import Array, Float
 
 from ..distributions import Distribution
-from ..likelihoods import Likelihood
+from ..likelihoods import Likelihood, with_units
 from ..space import Space, Theta
 
 
@@ -65,9 +64,7 @@ def population_information(
 
 def unit_values(space: Space, theta: Theta, z: Float[Array, " aleatory"]) -> Theta:
     """Aleatory parameters of a unit whose standardised latents are `z`; 0 gives the median unit."""
-    values = dict(theta)
-    for index, name in enumerate(space.aleatory):
-        values[name] = distribution_of(space, name).ppf(ndtr(z[index]), values)
+    values = with_units(space, theta, z)
     return {name: values[name] for name in space.aleatory}
 
 

@@ -14,7 +14,7 @@ from itertools import product
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import logsumexp, ndtr
+from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float
 
 from ..errors import InputError
@@ -22,6 +22,7 @@ from ..space import Space, Theta
 from ..study import Study
 from .choice import likelihood_of
 from .independent import Independent
+from .latents import with_units
 from .protocol import Likelihood, Scores, whole_scores
 from .roots import root_of
 
@@ -29,14 +30,6 @@ from .roots import root_of
 NODES = {1: 9, 2: 5, 3: 3, 4: 3}
 # Steps to the modes, how close they come, and the first damping of a step.
 STEPS, CLOSE, DAMPING = 30, 1e-4, 1e-2
-
-
-def unit_values(space: Space, theta: Theta, z: Float[Array, "... aleatory"]) -> Theta:
-    """Values of all parameters, those of the units `(...,)` at their standardised latents z."""
-    values = dict(theta)
-    for index, name in enumerate(space.aleatory):
-        values[name] = space[name].dist.ppf(ndtr(z[..., index]), values)
-    return values
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,13 +101,13 @@ class Marginal(Likelihood):
         return (root.T @ root)[None]
 
     def results(self, theta: Theta, key=None):
-        return self.conditional.results(unit_values(self.study.model.space, theta, self._centre))
+        return self.conditional.results(with_units(self.study.model.space, theta, self._centre))
 
     def density_findings(self, theta: Theta, key=None) -> list[str]:
-        return self.conditional.density_findings(unit_values(self.study.model.space, theta, self._centre))
+        return self.conditional.density_findings(with_units(self.study.model.space, theta, self._centre))
 
     def information_findings(self, theta: Theta) -> list[str]:
-        return self.conditional.information_findings(unit_values(self.study.model.space, theta, self._centre))
+        return self.conditional.information_findings(with_units(self.study.model.space, theta, self._centre))
 
     @property
     def _centre(self) -> Float[Array, "units aleatory"]:
@@ -125,7 +118,7 @@ class Marginal(Likelihood):
         space = self.study.model.space
 
         def placed(x):
-            return unit_values(space, theta | _epistemic(space, place(x)), z)
+            return with_units(space, theta | _epistemic(space, place(x)), z)
 
         return self.conditional.row_scores(placed, x, values)
 
@@ -155,7 +148,7 @@ class Marginal(Likelihood):
             """Log density of each unit's data and latents, its gradient and its curvature by the latents."""
             # one shift for all units: each row sees that of its own
             rows = self.conditional.row_scores(
-                lambda shift: unit_values(space, theta, z + shift), jnp.zeros(count), values
+                lambda shift: with_units(space, theta, z + shift), jnp.zeros(count), values
             )
             density, gradient = (self._of_units(each[None])[0] for each in (rows.density, rows.gradient))
             told = self._of_units(jnp.einsum("rak,ral->rkl", rows.root, rows.root)[None])[0]
