@@ -14,5 +14,5 @@ from .information import expected_information as expected_information
 from .information import unit_information as unit_information
 from .linear import linear_identifiability as linear_identifiability
 from .linear import transfer_function as transfer_function
-from .structural import structural_identifiability as structural_identifiability
 from .profiles import profile_likelihood as profile_likelihood
+from .structural import structural_identifiability as structural_identifiability

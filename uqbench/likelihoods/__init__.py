@@ -6,6 +6,7 @@ from .choice import simulate_data as simulate_data
 from .independent import Independent as Independent
 from .layout import Observations as Observations
 from .marginal import Marginal as Marginal
+from .marginal import unit_values as unit_values
 from .protocol import CAPABILITIES as CAPABILITIES
 from .protocol import Likelihood as Likelihood
 from .protocol import Moments as Moments

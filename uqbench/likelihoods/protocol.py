@@ -224,9 +224,7 @@ def _results(likelihood: Likelihood, theta: Theta) -> Array:
 def whole_scores(scores: Scores) -> Scores:
     """The same where all of it are numbers; else a failure."""
     ok = jnp.all(jnp.stack([jnp.all(jnp.isfinite(each)) for each in scores]))
-    return Scores(
-        jnp.where(ok, scores.value, -jnp.inf), *(jnp.where(ok, each, 0.0) for each in scores[1:])
-    )
+    return Scores(jnp.where(ok, scores.value, -jnp.inf), *(jnp.where(ok, each, 0.0) for each in scores[1:]))
 
 
 def failures(study: Study, codes: Int[AnyArray, " runs"]) -> list[str]:
