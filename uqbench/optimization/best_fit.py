@@ -19,6 +19,8 @@ from .objective import TOGETHER, Objective, finer_objective_of, objective_of
 from .rounds import in_rounds
 
 STARTS, BUDGET = 32, 120.0
+# What `stopped` says after Ctrl-C.
+BY_HAND = "by Ctrl-C"
 # Two ascents are at one optimum if their log densities differ by no more than this.
 SAME = 0.01
 # A certificate: the best fit once more, with tolerances so much smaller, and how much better it may get there.
@@ -128,7 +130,7 @@ def _climbed(objective: Objective, begun: Float[np.ndarray, "n k"], budget: floa
     if interrupted:
         if not any(peak is not None and np.isfinite(peak.score.value) for peak in peaks):
             raise KeyboardInterrupt
-        return peaks, "by Ctrl-C"
+        return peaks, BY_HAND
     unfinished = any(peak is None or peak.verdict == "stopped" for peak in peaks)
     return peaks, f"after {budget:g} s" if unfinished and time.monotonic() > until else ""
 

@@ -10,7 +10,7 @@ from scipy.stats import chi2
 from ...annotations import Values
 from ...errors import InputError, nearest
 from ...optimization.ascent import Peak, ascend, predicted_gain
-from ...optimization.best_fit import FINER, everywhere, values_findings
+from ...optimization.best_fit import BY_HAND, FINER, everywhere, values_findings
 from ...optimization.objective import TOGETHER, Objective, finer_objective_of, objective_of
 from ...optimization.rounds import in_rounds
 from ...progress import progress
@@ -98,7 +98,7 @@ def profile_likelihood(
     try:
         certificates = _certificates(objective, finer_objective_of(study, prior, FINER), best, sides, level)
     except KeyboardInterrupt:
-        certificates, stopped = {}, "by Ctrl-C"
+        certificates, stopped = {}, BY_HAND
     dataset = _dataset(objective, names, best, sides, certificates)
     return dataset.assign_attrs(
         log_density=float(best.score.value),
@@ -183,7 +183,7 @@ def _followed(objective, best: Peak, others, names, level, until) -> tuple[dict[
         for (key, task), side in zip(tasks.items(), found, strict=True)
     }
     late = time.monotonic() > until and any(side.verdict == "stopped" for side in sides.values())
-    stopped = "by Ctrl-C" if interrupted else "at the end of its budget" if late else ""
+    stopped = BY_HAND if interrupted else "at the end of its budget" if late else ""
     return sides, sum(side.scores for side in sides.values()), stopped
 
 
