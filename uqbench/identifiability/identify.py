@@ -25,9 +25,9 @@ from ..symbols import NoFormula, read
 from ..time_scales.study_separation import with_separation
 from .budget import Budget
 from .coefficient_map import CoefficientMap
-from .experiments import only_at_rest
 from .experiment_design import prescribe
 from .experiment_design.prescription import profiled
+from .experiments import only_at_rest
 from .fisher import SCALES, fisher_information
 from .linear import transfer_function
 from .profiles import profile_likelihood

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..likelihoods import Likelihood, unit_values
+from ..likelihoods import Likelihood, with_units
 from ..space import Space, Theta
 
 
@@ -29,7 +29,7 @@ def population_information(
 
     def unit(vector, z):
         """Aleatory parameters `(aleatory,)` of a unit whose standardised latents are `z`."""
-        values = unit_values(space, place(vector), z)
+        values = with_units(space, place(vector), z)
         return jnp.stack([jnp.asarray(values[name]) for name in space.aleatory])
 
     def moments(vector, unit):
@@ -63,4 +63,4 @@ def population_information(
 
 def median_unit(space: Space, theta: Theta) -> Theta:
     """`theta` with the aleatory parameters of the median unit."""
-    return unit_values(space, theta, jnp.zeros(len(space.aleatory)))
+    return with_units(space, theta, jnp.zeros(len(space.aleatory)))

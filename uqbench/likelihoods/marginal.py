@@ -15,16 +15,16 @@ from itertools import product
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax.scipy.special import logsumexp, ndtr
+from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float
 from scipy.special import roots_genlaguerre
 
-from ..distributions import LogNormal, Normal
 from ..errors import InputError
-from ..space import Space, Theta, distribution_of
+from ..space import Space, Theta
 from ..study import Study
 from .choice import likelihood_of
 from .independent import Independent
+from .latents import with_units
 from .protocol import Likelihood, Scores, whole_scores
 from .roots import root_of
 
@@ -34,21 +34,6 @@ NODES, MORE = {1: 9, 2: 5, 3: 3, 4: 3}, 2
 SPHERES, FINER_SPHERES = (2, 2), (3, 6)
 # Steps to the modes, how close they come, and the first damping of a step.
 STEPS, CLOSE, DAMPING = 30, 1e-4, 1e-2
-
-
-def unit_values(space: Space, theta: Theta, z: Float[Array, "... aleatory"]) -> Theta:
-    """Values of all parameters, those of the units `(...,)` at their standardised latents z."""
-    values = dict(theta)
-    for index, name in enumerate(space.aleatory):
-        dist, latent = distribution_of(space, name), z[..., index]
-        if isinstance(dist, Normal | LogNormal):
-            # not by a probability, which rounds to one where a latent is large
-            arguments = dist.canonical(values)
-            value = arguments["mu"] + arguments["sigma"] * latent
-            values[name] = value if isinstance(dist, Normal) else jnp.exp(value)
-        else:
-            values[name] = dist.ppf(ndtr(latent), values)
-    return values
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +80,7 @@ class Marginal(Likelihood):
         """Log density of each unit's data."""
         z, weights = self._nodes(jax.lax.stop_gradient(theta), values)
         space = self.study.model.space
-        rows = jax.vmap(lambda z: self.conditional.row_densities(unit_values(space, theta, z), values))(z)
+        rows = jax.vmap(lambda z: self.conditional.row_densities(with_units(space, theta, z), values))(z)
         return logsumexp(weights + self._of_units(rows), axis=0)
 
     def scores(self, place, x: Float[Array, " k"], values=None) -> Scores:
@@ -120,13 +105,13 @@ class Marginal(Likelihood):
         return (root.T @ root)[None]
 
     def results(self, theta: Theta, key=None):
-        return self.conditional.results(unit_values(self.study.model.space, theta, self._centre))
+        return self.conditional.results(with_units(self.study.model.space, theta, self._centre))
 
     def density_findings(self, theta: Theta, key=None) -> list[str]:
-        return self.conditional.density_findings(unit_values(self.study.model.space, theta, self._centre))
+        return self.conditional.density_findings(with_units(self.study.model.space, theta, self._centre))
 
     def information_findings(self, theta: Theta) -> list[str]:
-        return self.conditional.information_findings(unit_values(self.study.model.space, theta, self._centre))
+        return self.conditional.information_findings(with_units(self.study.model.space, theta, self._centre))
 
     @property
     def _centre(self) -> Float[Array, "units aleatory"]:
@@ -137,7 +122,7 @@ class Marginal(Likelihood):
         space = self.study.model.space
 
         def placed(x):
-            return unit_values(space, theta | _epistemic(space, place(x)), z)
+            return with_units(space, theta | _epistemic(space, place(x)), z)
 
         return self.conditional.row_scores(placed, x, values)
 
@@ -169,7 +154,7 @@ class Marginal(Likelihood):
             """Log density of each unit's data and latents, its gradient and its curvature by the latents."""
             # one shift for all units: each row sees that of its own
             rows = self.conditional.row_scores(
-                lambda shift: unit_values(space, theta, z + shift), jnp.zeros(count), values
+                lambda shift: with_units(space, theta, z + shift), jnp.zeros(count), values
             )
             density, gradient = (self._of_units(each[None])[0] for each in (rows.density, rows.gradient))
             told = self._of_units(jnp.einsum("rak,ral->rkl", rows.root, rows.root)[None])[0]

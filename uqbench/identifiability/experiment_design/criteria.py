@@ -17,7 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...errors import InputError
-from ..fisher import CANCELLED, decomposed
+from ..spectrum import CANCELLED, decomposed
 from .sensitivities import Roots
 
 # A part of the target outside of what is determined that is no larger is error.

@@ -9,10 +9,11 @@ from ...annotations import Values
 from ...errors import InputError, nearest
 from ...settings import is_number, whole_number_findings
 from ...study import Study
+from ..sensitivities import Scale
 from .candidates import Candidates, candidate_measurements
 from .criteria import CRITERIA, Criterion
 from .exchange import Limits, chosen
-from .sensitivities import Coordinates, Roots, candidate_roots
+from .sensitivities import Roots, candidate_roots, design_scale
 
 # A design is resolved if it is shown to be this good, compared with the best.
 EFFICIENT = 0.9
@@ -53,7 +54,7 @@ def predicted_drops(
         True
     """
     candidates = candidate_measurements(study) if candidates is None else candidates
-    coordinates = Coordinates.of(study, theta, scale)
+    coordinates = design_scale(study, theta, scale)
     return drops_of(candidate_roots(study, coordinates, candidates, existing=existing), candidates, scale)
 
 
@@ -141,7 +142,7 @@ def optimal_design(
         findings.append(f"budget is {budget}; the cheapest measurement costs {price.min():g}.")
     if findings:
         raise InputError(f"optimal design for study {study.name!r}", findings)
-    coordinates = Coordinates.of(study, theta, scale)
+    coordinates = design_scale(study, theta, scale)
     roots = candidate_roots(study, coordinates, candidates, existing=existing)
     measure = Criterion.of(criterion, roots, coefficients(coordinates, target))
     most = np.where(roots.usable, UNLIMITED if replicates is None else replicates, 0)
@@ -149,7 +150,7 @@ def optimal_design(
     return _design_dataset(roots, candidates, measure, times, bound, scale)
 
 
-def coefficients(coordinates: Coordinates, target: str | Mapping[str, float] | None) -> np.ndarray | None:
+def coefficients(coordinates: Scale, target: str | Mapping[str, float] | None) -> np.ndarray | None:
     """Coefficients `(k,)` of a target."""
     if target is None:
         return None

@@ -20,12 +20,14 @@ from ...likelihoods import likelihood_of, simulate_data
 from ...settings import is_number, seed_findings, whole_number_findings
 from ...study import Study
 from ..fisher import fisher_information
+from ..prior import prior_standard_deviations
 from ..profiles import profile_likelihood
+from ..sensitivities import Scale
 from .candidates import Candidates, candidate_measurements
 from .criteria import Criterion
 from .exchange import Limits, chosen
 from .optimal import UNLIMITED, drops_of
-from .sensitivities import Coordinates, Roots, candidate_roots, planned_study, prior
+from .sensitivities import Roots, candidate_roots, design_scale, planned_study
 
 # A prescription makes the standard error at most this share of the prior's standard deviation.
 SHARE = 0.5
@@ -87,7 +89,7 @@ def prescribe(
     findings = _findings(study, parameters, share, number, seed)
     if findings:
         raise InputError(f"prescription for study {study.name!r}", findings)
-    coordinates = Coordinates.of(study, theta, scale)
+    coordinates = design_scale(study, theta, scale)
     roots = candidate_roots(study, coordinates, candidates)
     before, spread = roots.determined(np.zeros(len(roots.reason))).cramer_rao, _prior_sd(study, coordinates)
     known = before <= spread
@@ -108,7 +110,7 @@ def prescribe(
     )
 
 
-def _by_parameter(coordinates: Coordinates, known, spread, rows: Sequence["_Prescription"], price) -> dict[str, tuple]:
+def _by_parameter(coordinates: Scale, known, spread, rows: Sequence["_Prescription"], price) -> dict[str, tuple]:
     """The variables that `prescribe` adds; `known` and `spread` of the prior on the scale, `(k,)` each."""
     estimate = np.array([row.check.estimate for row in rows])
     tested = np.array([row.check.standard_error for row in rows])
@@ -148,17 +150,10 @@ def _findings(study, parameters, share, number, seed) -> list[str]:
     return [*findings, *whole_number_findings({"number": (number, 1)}), *seed_findings(seed)]
 
 
-def _prior_sd(study: Study, coordinates: Coordinates) -> np.ndarray:
-    """Half the distance between the quantiles that are one standard deviation off the median of a normal, on the scale.
-
-    It exists where a variance does not, and is the standard deviation of a normal prior.
-    """
-    probabilities = np.array([0.15865525393145707, 0.8413447460685429])
-    priors = [prior(study.model.space, name) for name in coordinates.names]
-    ends = np.array([each.ppf(probabilities, coordinates.known) for each in priors])
-    logarithmic = coordinates.logarithmic[:, None]
-    ends = np.where(logarithmic, np.log(np.where(logarithmic, ends, 1.0)), ends)
-    return (ends[:, 1] - ends[:, 0]) / 2
+def _prior_sd(study: Study, scale: Scale) -> np.ndarray:
+    """Standard deviations of the priors on the scale `(k,)`; inf where there is none, or it is not resolved."""
+    found = prior_standard_deviations(study.model.space, scale)
+    return np.where(np.isnan(found), np.inf, found)
 
 
 def _prescription(study, roots: Roots, candidates: Candidates, k: int, wanted, number, seed, check) -> _Prescription:
@@ -259,13 +254,13 @@ def scoring_step(study: Study, theta: Values, parameter: str) -> Check:
     From `theta`, where a prior with its own standard deviation is centred, so that what remains unknown stays where it
     is; the standard error is that at the estimate. A profile of the likelihood says more, at its price.
     """
-    coordinates = Coordinates.of(study, theta, "log")
+    coordinates = design_scale(study, theta, "log")
     likelihood = likelihood_of(study)
-    point = jnp.asarray(coordinates.point)
+    point = jnp.asarray(coordinates.start)
     root = np.asarray(jax.jit(lambda x: likelihood.sensitivities(coordinates.place, x))(point))
     score = np.asarray(jax.jit(jax.grad(lambda x: likelihood.log_density(coordinates.place(x))))(point))
     penalised = root.T @ root + np.diag(1.0 / _prior_sd(study, coordinates) ** 2)
-    estimate = coordinates.place(coordinates.point + np.linalg.solve(penalised, score))
+    estimate = coordinates.place(coordinates.start + np.linalg.solve(penalised, score))
     found = fisher_information(study, {name: estimate[name] for name in coordinates.names}).sel(parameter=parameter)
     return Check(float(estimate[parameter]), float(found.standard_error))
 

@@ -7,86 +7,35 @@ one above the other.
 from dataclasses import dataclass, replace
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from ...annotations import AnyArray, Values
-from ...distributions import Distribution
-from ...errors import InputError, nearest
+from ...annotations import Values
+from ...errors import InputError
 from ...likelihoods import Likelihood, likelihood_of
-from ...space import Space, Theta
 from ...study import Study
-from ..fisher import FINER, SCALES, Decomposed, decomposed
+from ..sensitivities import FINER, Scale, input_findings
+from ..spectrum import Decomposed, decomposed
 from .candidates import Candidates
 
 
-def prior(space: Space, name: str) -> Distribution:
-    """The prior of an epistemic parameter."""
-    dist = space[name].dist
-    assert isinstance(dist, Distribution)  # a space lets none but fixed parameters be numbers
-    return dist
+def design_scale(study: Study, theta: Values | None, scale: str) -> Scale:
+    """The scale of a study's epistemic parameters at `theta`, where it has none at their prior medians.
 
-
-@dataclass(frozen=True, eq=False)
-class Coordinates:
-    """Where an information is asked for, and on which scale.
-
-    Args:
-        names: the epistemic parameters. value: theirs, `(k,)`. logarithmic: `(k,)`, whether the scale is the logarithm.
-        known: the value of every parameter.
+    Raises:
+        InputError: unknown parameters or scale, values without a place on it, parameters that differ between units.
     """
-
-    names: tuple[str, ...]
-    value: np.ndarray
-    logarithmic: np.ndarray
-    known: Theta
-
-    @classmethod
-    def of(cls, study: Study, theta: Values | None, scale: str) -> "Coordinates":
-        """Of a study's epistemic parameters at `theta`, where it has none at their prior medians.
-
-        Raises:
-            InputError: unknown parameters or scale, and parameters that differ between units.
-        """
-        space = study.model.space
-        findings = [
-            f"unknown parameter {name!r}; {nearest(name, space.names)}" for name in theta or {} if name not in space
-        ]
-        if scale not in SCALES:
-            findings.append(f"scale {scale!r}; known are {', '.join(SCALES)}.")
-        if space.aleatory:
-            different = ", ".join(map(repr, space.aleatory))
-            findings.append(
-                f"{different} differ between units, where measurements of one unit are not independent: what one adds "
-                "depends on the others; make them epistemic to design for a single unit."
-            )
-        if findings:
-            raise InputError(f"experiments for study {study.name!r}", findings)
-        known = space.nominal() | {name: jnp.asarray(value, float) for name, value in (theta or {}).items()}
-        names = space.epistemic
-        value = np.array([float(known[name]) for name in names])
-        logarithmic = np.array([scale == "log" and float(prior(space, name).support(known)[0]) >= 0 for name in names])
-        return cls(names, value, logarithmic, known)
-
-    @property
-    def point(self) -> np.ndarray:
-        """The coordinates `(k,)`."""
-        return np.where(self.logarithmic, np.log(np.where(self.logarithmic, self.value, 1.0)), self.value)
-
-    @property
-    def size(self) -> np.ndarray:
-        """`(k,)` by which a sensitivity of rounding alone is recognised, see `fisher.decomposed`."""
-        return np.where(self.logarithmic, 1.0, np.abs(self.value))
-
-    @property
-    def unit(self) -> np.ndarray:
-        """`(k,)` factors from this scale to the units of the parameters, of small differences."""
-        return np.where(self.logarithmic, np.abs(self.value), 1.0)
-
-    def place(self, vector: AnyArray) -> Theta:
-        """Every parameter at coordinates `vector`; traceable."""
-        natural = jnp.where(self.logarithmic, jnp.exp(jnp.where(self.logarithmic, vector, 0.0)), vector)
-        return {**self.known, **dict(zip(self.names, natural, strict=True))}
+    space = study.model.space
+    findings = input_findings(space, theta, scale)
+    if space.aleatory:
+        different = ", ".join(map(repr, space.aleatory))
+        findings.append(
+            f"{different} differ between units, where measurements of one unit are not independent: what one adds "
+            "depends on the others; make them epistemic to design for a single unit."
+        )
+    found = None if findings else Scale.of(space, theta, scale)
+    if found is None or (findings := found.findings()):
+        raise InputError(f"experiments for study {study.name!r}", findings)
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,7 +50,7 @@ class Roots:
         reason: why a candidate is left out, `(candidates,)`; "" where it is not.
     """
 
-    coordinates: Coordinates
+    coordinates: Scale
     base: np.ndarray
     base_coarse: np.ndarray
     each: np.ndarray
@@ -125,7 +74,7 @@ class Roots:
         return decomposed(coarse, lambda: fine, self.coordinates.size)
 
 
-def candidate_roots(study: Study, coordinates: Coordinates, candidates: Candidates, *, existing: bool = True) -> Roots:
+def candidate_roots(study: Study, coordinates: Scale, candidates: Candidates, *, existing: bool = True) -> Roots:
     """Roots of the information of all candidates: a few batches of solves, however many they are.
 
     Args:
@@ -178,20 +127,20 @@ def _distinct(column) -> list[str]:
     return list(dict.fromkeys(column))
 
 
-def _base(likelihood: Likelihood, coordinates: Coordinates) -> np.ndarray:
+def _base(likelihood: Likelihood, coordinates: Scale) -> np.ndarray:
     """`(at most k, k)`: as good as the rows themselves."""
-    root = jax.jit(lambda vector: likelihood.sensitivities(coordinates.place, vector))(coordinates.point)
+    root = jax.jit(lambda vector: likelihood.sensitivities(coordinates.place, vector))(coordinates.start)
     root = np.asarray(root)
     return np.linalg.qr(root, mode="r") if np.all(np.isfinite(root)) else root
 
 
-def _each(likelihood: Likelihood, coordinates: Coordinates, candidates: Candidates) -> tuple[np.ndarray, np.ndarray]:
+def _each(likelihood: Likelihood, coordinates: Scale, candidates: Candidates) -> tuple[np.ndarray, np.ndarray]:
     """`(candidates, terms, k)`, and why a candidate has none, `(candidates,)`.
 
     A slope that is not there is not seen in its root, where it may stand as zero. Outputs with fewer terms than others
     have rows of zeros.
     """
-    found = jax.jit(lambda vector: likelihood.row_sensitivities(coordinates.place, vector))(coordinates.point)
+    found = jax.jit(lambda vector: likelihood.row_sensitivities(coordinates.place, vector))(coordinates.start)
     terms = max(roots.shape[1] for roots in found.values())
     padded = {output: np.pad(roots, ((0, 0), (0, terms - roots.shape[1]), (0, 0))) for output, roots in found.items()}
     roots = _by_candidate(candidates, padded)
