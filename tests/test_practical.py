@@ -83,7 +83,10 @@ def test_without_a_profile_the_information_decides(error, word, verdict):
             {"structure": structure(), "fisher": fisher(np.inf), "profile": profile("bounded", "bounded")},
             "trust the interval",
         ),
-        ({"structure": structure("local"), "fisher": fisher(0.1), "profile": profile("bounded", "bounded")}, "fit as well"),
+        (
+            {"structure": structure("local"), "fisher": fisher(0.1), "profile": profile("bounded", "bounded")},
+            "fit as well",
+        ),
         (
             {
                 "structure": structure(), "fisher": fisher(0.1), "profile": profile("bounded", "flat", "g ~ k"),
@@ -92,7 +95,10 @@ def test_without_a_profile_the_information_decides(error, word, verdict):
             "the prior's doing",
         ),
         ({"structure": structure(), "fisher": fisher(3.0), "profile": profile("bounded", "flat", "g ~ k")}, "g ~ k"),
-        ({"structure": structure(), "fisher": fisher(0.1), "profile": profile("unsolved", "bounded")}, "cannot be solved"),
+        (
+            {"structure": structure(), "fisher": fisher(0.1), "profile": profile("unsolved", "bounded")},
+            "cannot be solved",
+        ),
     ],
 )  # fmt: skip
 def test_disagreements_are_explained(groups, words):
