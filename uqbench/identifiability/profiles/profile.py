@@ -84,7 +84,7 @@ def profile_likelihood(
     if findings:
         raise InputError(f"profile_likelihood of study {study.name!r}", findings)
     objective = objective_of(study, prior)
-    best, others = _best(study, objective, theta_hat)
+    best, others = best_near(study, objective, theta_hat)
     given, until = best.score.value, time.monotonic() + budget
     sides, scores, stopped = {}, 0, ""
     for _ in range(BETTER + 1):
@@ -93,7 +93,7 @@ def profile_likelihood(
         better = max((point for side in sides.values() for point in side.points), key=lambda point: point.score.value)
         if stopped or not any(side.verdict == "better fit" for side in sides.values()):
             break
-        best = _peak(objective, better.x)
+        best = peak_from(objective, better.x)
     finer = objective_of(study, prior, FINER)
     certificates = _certificates(objective, finer, best, sides, level)
     dataset = _dataset(objective, names, best, sides, certificates)
@@ -125,7 +125,7 @@ def _findings(study: Study, theta_hat, names, level, budget) -> list[str]:
     return findings
 
 
-def _best(study: Study, objective: Objective, theta_hat) -> tuple[Peak, list[np.ndarray]]:
+def best_near(study: Study, objective: Objective, theta_hat) -> tuple[Peak, list[np.ndarray]]:
     """The best fit near the given one, and other optima that are known."""
     coordinates, others = objective.coordinates, []
     if isinstance(theta_hat, xr.Dataset):
@@ -140,17 +140,17 @@ def _best(study: Study, objective: Objective, theta_hat) -> tuple[Peak, list[np.
     else:
         given = {**study.model.space.nominal(), **theta_hat}
     x = coordinates.at(given)
-    peak = _peak(objective, x)
+    peak = peak_from(objective, x)
     if peak.verdict == "failed":
         raise InputError(
-            f"profile_likelihood of study {study.name!r} at theta_hat",
+            f"the profiles of study {study.name!r} at theta_hat",
             objective.likelihood.density_findings(objective.coordinates.place(x))
             or ["the likelihood or its gradient is not finite; give other values."],
         )
     return peak, others
 
 
-def _peak(objective: Objective, x: Float[np.ndarray, " k"]) -> Peak:
+def peak_from(objective: Objective, x: Float[np.ndarray, " k"]) -> Peak:
     peaks, _ = in_rounds([ascend(x, everywhere(objective.coordinates), slack=objective.slack)], objective, TOGETHER)
     return peaks[0]
 
@@ -194,18 +194,18 @@ def _certificates(objective: Objective, finer: Objective | None, best: Peak, sid
     points = [min(side.points, key=lambda point, side=side: abs(point.x[side.index] - side.end)) for side in ends.values()]
     scores = finer(np.stack([best.x, *(point.x for point in points)]))
     box, shifts = everywhere(objective.coordinates), {}
-    top = scores[0].value + _gain(scores[0], best.x, box, None)
+    top = scores[0].value + predicted_gain(scores[0], best.x, box, None)
     for (key, side), point, score in zip(ends.items(), points, scores[1:], strict=True):
         if not np.isfinite(score.value):
             shifts[key] = np.inf
             continue
-        value = score.value + _gain(score, point.x, box, side.index)
+        value = score.value + predicted_gain(score, point.x, box, side.index)
         r = np.sqrt(max(2 * (top - value), 0.0))
         shifts[key] = abs(point.x[side.index] + key[1] * (target - r) / side.slope - side.end)
     return shifts
 
 
-def _gain(score, x, box, held: int | None) -> float:
+def predicted_gain(score, x, box, held: int | None) -> float:
     """What a step from x is predicted to gain, a parameter held."""
     free = box.free.copy()
     if held is not None:
