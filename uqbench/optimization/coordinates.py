@@ -1,9 +1,7 @@
 """Coordinates in which a study is fitted: logarithms of what is positive, within the bounds of the priors."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -60,8 +58,9 @@ class Coordinates:
         with np.errstate(divide="ignore", invalid="ignore"):
             lower, upper = np.where(logarithmic, np.log(np.maximum(support.T, 0.0)), support.T)
         # by so much inside that rounding leads no value out of the support, where the prior has no density
-        inside = INSIDE * np.maximum(np.abs(lower), np.abs(upper))
-        lower, upper = np.where(np.isfinite(lower), lower + inside, lower), np.where(np.isfinite(upper), upper - inside, upper)
+        ends = np.abs([lower, upper])
+        inside = INSIDE * np.max(ends, axis=0, initial=0.0, where=np.isfinite(ends))
+        lower, upper = lower + inside, upper - inside
         quartiles = [np.asarray(_quantiles(space, u)[k]) for u in (0.25, 0.75) for k in range(len(names))]
         half = (np.array(quartiles[len(names) :]) - np.array(quartiles[: len(names)])) / 2
         known = {name: value for name, value in nominal.items() if name not in names}

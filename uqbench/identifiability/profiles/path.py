@@ -124,6 +124,9 @@ def _followed(task: Task, side: Side):
             side.verdict = "unsolved"
             return
         there, step = found
+        if there.r >= task.target:
+            # beyond the end it must be where it seems: what an ascent on the way has left may be another branch
+            there = (yield from _tightened(task, there)) or there
         if there.score.density > task.best.score.density + HIGHER:
             side.points.append(there)
             side.verdict = "better fit"
@@ -221,6 +224,12 @@ def _point(task: Task, peak: Peak) -> Point:
     return Point(peak.x, peak.score, float(np.sqrt(max(2.0 * fallen, 0.0))))
 
 
+def _tightened(task: Task, point: Point):
+    """The point once more, climbed as far as at an end; None where that fails."""
+    peak = yield from _climbed(task, point.x, AT_THE_END, 0.1)
+    return _point(task, peak) if peak.verdict != "failed" else None
+
+
 def _end(task: Task, side: Side, inside: Point, outside: Point):
     """The point where r has its target: Newton's method on r, kept between a point inside and one outside."""
     inner, outer, now = inside, outside, outside
@@ -244,9 +253,6 @@ def _end(task: Task, side: Side, inside: Point, outside: Point):
         inner, outer = (now, outer) if now.r < task.target else (inner, now)
     else:
         now = inner
-    if now is outside:
-        peak = yield from _climbed(task, now.x, AT_THE_END, 0.1)
-        now = _point(task, peak) if peak.verdict != "failed" else now
     side.points.append(now)
     return now
 

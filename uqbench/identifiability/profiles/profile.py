@@ -109,10 +109,17 @@ def profile_likelihood(
 
 
 def _findings(study: Study, theta_hat, names, level, budget) -> list[str]:
-    space = study.model.space
-    findings = [f"unknown parameter {name!r}; {nearest(name, space.epistemic)}" for name in names if name not in space.epistemic]
+    known = study.model.space.epistemic
+    findings = [f"unknown parameter {name!r}; {nearest(name, known)}" for name in names if name not in known]
+    return findings + setting_findings(study, theta_hat, level, budget)
+
+
+def setting_findings(study: Study, theta_hat: Values | xr.Dataset, level: float, budget: float) -> list[str]:
+    """What is wrong with the settings of profiles."""
+    space, findings = study.model.space, []
     if not isinstance(theta_hat, xr.Dataset):
-        findings += [f"unknown parameter {name!r}; {nearest(name, space.names)}" for name in theta_hat if name not in space]
+        unknown = [name for name in theta_hat if name not in space]
+        findings += [f"unknown parameter {name!r}; {nearest(name, space.names)}" for name in unknown]
         findings += [
             f"theta_hat of {name!r} is {theta_hat[name]!r}; give a number."
             for name in space.epistemic
