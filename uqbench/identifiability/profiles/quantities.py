@@ -3,52 +3,35 @@
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
 
 import jax
 import numpy as np
 import xarray as xr
-from jaxtyping import Float
 from scipy.stats import chi2
 
 from ...annotations import Values
 from ...errors import InputError, nearest
-from ...optimization.ascent import Box, Peak
+from ...optimization.ascent import Peak
 from ...optimization.best_fit import FINER, everywhere
 from ...optimization.objective import TOGETHER, Objective, objective_of
 from ...optimization.rounds import in_rounds
 from ...progress import progress
 from ...study import Quantity, Study
-from .path import FLAT, WIDE, Point, Side, Task, follow, predicted
+from .path import Side, Task, follow
 from .profile import BETTER, BUDGET, LEVEL, best_near, peak_from, predicted_gain, setting_findings
-from .steering import LEAST, SHARE, Predicted, Steering, Value, answers, searched, steered
+from .steering import Predicted, answers, searched, steered
+from .subject import Subject
 
 # The name of a single quantity that is given without one.
 SINGLE = "quantity"
 # Points of the prior at which is looked whether a quantity has one sign.
 LOOKED = 16
-# Where phi stays so many delta behind what it is steered to and no bound is met, it has an extreme.
-BEHIND = 10.0
+SIDES = {"lower": -1, "upper": 1}
+# The verdicts of sides that have an end.
+BOUNDED = ("bounded", "several optima")
 
 Quantities = str | Quantity | Sequence[str] | Mapping[str, Quantity] | None
-
-
-class Subject(NamedTuple):
-    """A quantity to be followed.
-
-    Args:
-        name: of it.
-        steering: how.
-        box: of x, as far as parameters are followed, and of c.
-        best: the best fit `(k + 1,)`, where c is phi of the quantity.
-        reach: how far c is followed: by how much phi would change at most if it were linear.
-    """
-
-    name: str
-    steering: Steering
-    box: Box
-    best: Point
-    reach: float
+Sides = dict[tuple[str, int], Side]
 
 
 def profile_quantities(
@@ -111,8 +94,9 @@ def profile_quantities(
         if stopped or not any(side.verdict == "better fit" for side in sides.values()):
             break
         best = peak_from(objective, better.x[:-1])
-    shifts = _certificates(study, objective, subjects, sides, level)
-    return _dataset(study, objective, subjects, sides, shifts, level).assign_attrs(
+    target = float(np.sqrt(chi2.ppf(level, 1)))
+    shifts = _certificates(study, objective, subjects, sides, target)
+    return _dataset(study, subjects, sides, shifts, target).assign_attrs(
         log_density=float(best.score.value),
         level=level,
         threshold=float(chi2.ppf(level, 1) / 2),
@@ -146,7 +130,7 @@ def _findings(study: Study, names: Sequence[str]) -> list[str]:
         quantity = study.quantities[name]
         kind = jax.eval_shape(quantity.value, *quantity.arguments(study.model)).dtype
         if not np.issubdtype(kind, np.floating):
-            what = "true or false" if kind == bool else "a whole number"
+            what = "true or false" if np.issubdtype(kind, np.bool_) else "a whole number"
             findings.append(f"{name!r} is {what} and has no derivative; give the number that decides about it.")
     return findings
 
@@ -169,39 +153,15 @@ def _subjects(study: Study, objective: Objective, names, parts: Sequence[Predict
                 "a function without steps."
             )
         else:
-            subjects.append(_subject(name, best, found, coordinates.scale, lower, upper))
+            subjects.append(Subject.of(name, coordinates, best, found))
     if findings:
         raise InputError(f"profile_quantities of study {study.name!r}", findings)
     return subjects
 
 
-def _subject(name: str, best: Peak, found: Sequence[Value], scale, lower, upper) -> Subject:
-    values = np.array([each.value for each in found])
-    values = values[np.isfinite(values)]
-    sign = int(np.sign(values[0])) if np.all(values * np.sign(values[0]) > 0) else 0
-    steering = Steering(sign, 1.0)
-    gradient = found[0].gradient * steering.slope(found[0].value)
-    unit = 1.0 if sign else float(np.linalg.norm(gradient * scale))
-    steering = Steering(sign, min(LEAST * unit, SHARE * _standard_error(best.score.root * scale, gradient * scale)))
-    box = Box(np.append(lower, -np.inf), np.append(upper, np.inf), np.ones(len(scale) + 1, bool), np.append(scale, unit))
-    x = np.append(best.x, steering.phi(found[0].value))
-    reach = float(np.abs(gradient) @ np.maximum(upper - best.x, best.x - lower))
-    return Subject(name, steering, box, Point(x, steered(best.score, found[0], x, steering, box), 0.0), reach)
-
-
-def _standard_error(root: Float[np.ndarray, "k k"], gradient: Float[np.ndarray, " k"]) -> float:
-    """That of a linear function of the parameters; infinite where the information says nothing of it."""
-    _, values, right = np.linalg.svd(root)
-    parts = right @ gradient
-    known = values > 1e-12 * values[0]
-    if np.any(np.abs(parts[~known]) > 1e-8 * np.linalg.norm(gradient)):
-        return np.inf
-    return float(np.linalg.norm(parts[known] / values[known]))
-
-
 def _followed(
     objective: Objective, subjects: Sequence[Subject], parts: list[Predicted], others, level: float, until: float
-) -> tuple[dict[tuple[str, int], Side], str]:
+) -> tuple[Sides, str]:
     """Every side, by quantity and direction, and why they were stopped."""
     searches, starts = {}, {}
     target = float(np.sqrt(chi2.ppf(level, 1)))
@@ -230,107 +190,66 @@ def _followed(
     return sides, stopped
 
 
-def _end(subject: Subject, side: Side, direction: int, target: float) -> tuple[float, float]:
-    """phi where r has its target, from the point closest to it to first order, and the slope of r there."""
-    if side.verdict != "bounded":
-        return np.nan, np.nan
-    point = min(side.points, key=lambda point: abs(point.r - target))
-    slope = -direction * point.score.rise / point.r
-    return point.score.phi + direction * (target - point.r) / slope, slope
-
-
-def _certificates(study: Study, objective: Objective, subjects, sides, level: float) -> dict:
-    """By how much each end moves, in phi, where solves are finer; 0 where there are none.
-
-    At the same point finer solves give another score and another value of the quantity; a step of the other parameters
-    adds what it is predicted to, and the slope of r says how far the end is from there.
-    """
+def _certificates(
+    study: Study, objective: Objective, subjects: Sequence[Subject], sides: Sides, target: float
+) -> dict[tuple[str, int], float]:
+    """By how much each end moves, in phi, where solves are finer; 0 where there are none."""
     finer = objective_of(study, objective.prior, FINER)
     bounded = [key for key, side in sides.items() if side.verdict == "bounded"]
     if finer is None or not bounded:
         return dict.fromkeys(bounded, 0.0)
-    target, shifts, by_name = float(np.sqrt(chi2.ppf(level, 1))), {}, {each.name: each for each in subjects}
-    best = subjects[0].best.x[:-1]
-    score = finer(best[None])[0]
-    top = score.value + predicted_gain(score, best, everywhere(objective.coordinates), None)
-    for name, direction in bounded:
-        subject, side = by_name[name], sides[name, direction]
-        point = min(side.points, key=lambda point: abs(point.r - target))
-        end, slope = _end(subject, side, direction, target)
-        x, part = point.x, Predicted.of(finer.target, study.quantities[name])
-        again = steered(finer(x[None, :-1])[0], part(x[None, :-1])[0], x, subject.steering, subject.box)
-        if not np.isfinite(again.value):
-            shifts[name, direction] = np.inf
-            continue
-        held = np.arange(len(x)) == side.index
-        step = (predicted(x, again, subject.box, np.zeros_like(x), held) - x)[:-1]
-        row = again.root[-1, :-1] * subject.steering.delta
-        # what the step adds to L alone
-        gradient = again.gradient[:-1] + row * again.rise
-        change = again.root[:-1, :-1] @ step
-        density = again.density + gradient @ step - 0.5 * change @ change
-        r = np.sqrt(max(2.0 * (top - density), 0.0))
-        shifts[name, direction] = abs(again.phi + row @ step + direction * (target - r) / slope - end)
+    by_name = {subject.name: subject for subject in subjects}
+    best, shifts = subjects[0].best.x[:-1], {}
+    points = [best, *(by_name[name].end(sides[name, way], way, target)[0].x[:-1] for name, way in bounded)]
+    top, *scores = finer(np.stack(points))
+    highest = top.value + predicted_gain(top, best, everywhere(objective.coordinates), None)
+    for (name, way), x, score in zip(bounded, points[1:], scores, strict=True):
+        subject, side = by_name[name], sides[name, way]
+        found = Predicted.of(finer.target, study.quantities[name])(x[None])[0]
+        c = subject.end(side, way, target)[0].x[-1]
+        again = steered(score, found, np.append(x, c), subject.steering, subject.box)
+        shifts[name, way] = subject.moved(again, side, way, target, highest)
     return shifts
 
 
-def _verdict(objective: Objective, subject: Subject, side: Side) -> str:
-    """That of a side; c may have gone on where the quantity could not."""
-    last, coordinates = side.points[-1], objective.coordinates
-    x, box = last.x[:-1], subject.box
-    if side.verdict == "bounded":
-        return "several optima" if side.several else "bounded"
-    if side.verdict not in ("open", "flat"):
-        return side.verdict
-    moved = abs(last.score.phi - subject.best.score.phi)
-    if max(point.r for point in side.points) < FLAT and moved > WIDE * box.scale[-1]:
-        return "flat"
-    if np.any((x <= coordinates.lower) | (x >= coordinates.upper)):
-        return "open at the bound"
-    behind = abs(last.score.phi - last.x[-1]) / subject.steering.delta
-    return "open" if behind < BEHIND or _at_the_end(subject, last) else "extreme"
-
-
-def _at_the_end(subject: Subject, point: Point) -> bool:
-    """Whether a parameter is as far as it is followed."""
-    x, box = point.x[:-1], subject.box
-    return bool(np.any((x <= box.lower[:-1]) | (x >= box.upper[:-1])))
-
-
-def _dataset(study: Study, objective: Objective, subjects, sides, shifts, level: float) -> xr.Dataset:
-    coordinates, target = objective.coordinates, float(np.sqrt(chi2.ppf(level, 1)))
-    most = max(len(side.points) for side in sides.values())
-    shape = (len(subjects), 2, most)
-    path = np.full((*shape, len(coordinates.names)), np.nan)
-    density, value = np.full(shape, np.nan), np.full(shape, np.nan)
+def _dataset(study: Study, subjects: Sequence[Subject], sides: Sides, shifts, target: float) -> xr.Dataset:
+    names = [subject.name for subject in subjects]
+    parameters = subjects[0].coordinates.names
+    shape = (len(subjects), 2, max(len(side.points) for side in sides.values()))
+    value, density, path = (np.full(each, np.nan) for each in (shape, shape, (*shape, len(parameters))))
     columns: dict[str, list] = {}
     for row, subject in enumerate(subjects):
-        natural, pair = subject.steering.natural, {way: sides[subject.name, way] for way in (-1, 1)}
-        ends = {way: _end(subject, side, way, target)[0] for way, side in pair.items()}
-        width = np.nansum([abs(end - subject.best.score.phi) for end in ends.values()])
-        for column, (label, way) in enumerate((("lower", -1), ("upper", 1))):
-            points = pair[way].points
-            path[row, column, : len(points)] = coordinates.natural(np.stack([point.x[:-1] for point in points]))
-            density[row, column, : len(points)] = [point.score.density for point in points]
+        natural, best, found = subject.steering.natural, subject.best.score, {}
+        for label, way in SIDES.items():
+            side = sides[subject.name, way]
+            verdict = subject.verdict(side)
+            found[label] = verdict, subject.end(side, way, target)[1] if verdict in BOUNDED else np.nan
+        width = np.nansum([abs(end - best.phi) for _, end in found.values()])
+        for column, (label, way) in enumerate(SIDES.items()):
+            points, (verdict, end) = sides[subject.name, way].points, found[label]
             value[row, column, : len(points)] = [natural(point.score.phi) for point in points]
-            shift = shifts.get((subject.name, way), np.nan)
-            columns.setdefault(label, []).append(natural(ends[way]))
-            columns.setdefault(f"verdict_{label}", []).append(_verdict(objective, subject, pair[way]))
-            columns.setdefault(f"reached_{label}", []).append(value[row, column, len(points) - 1])
-            fallen = subject.best.score.density - points[-1].score.density
-            columns.setdefault(f"fallen_{label}", []).append(float(fallen))
-            columns.setdefault(f"certificate_{label}", []).append(shift / width if width else np.nan)
-    names = [subject.name for subject in subjects]
-    both = np.array([columns["certificate_lower"], columns["certificate_upper"]])
+            density[row, column, : len(points)] = [point.score.density for point in points]
+            path[row, column, : len(points)] = subject.coordinates.natural(np.stack([each.x[:-1] for each in points]))
+            share = shifts.get((subject.name, way), np.nan) / width if np.isfinite(end) else np.nan
+            each = {
+                label: natural(end),
+                f"verdict_{label}": verdict,
+                f"reached_{label}": natural(points[-1].score.phi),
+                f"fallen_{label}": float(best.density - points[-1].score.density),
+                f"certificate_{label}": share,
+            }
+            for key, entry in each.items():
+                columns.setdefault(key, []).append(entry)
     return xr.Dataset(
         {
             "value": ("quantity", [subject.steering.natural(subject.best.score.phi) for subject in subjects]),
             **{key: ("quantity", values) for key, values in columns.items()},
-            "certificate": ("quantity", np.where(np.isnan(both).all(axis=0), np.nan, np.nanmax(np.append(both, both * 0 - 1, 0), axis=0, initial=0.0))),
+            # the larger of both, or the only one
+            "certificate": ("quantity", np.fmax(columns["certificate_lower"], columns["certificate_upper"])),
             "unit": ("quantity", [study.quantities[name].unit for name in names]),
             "path_value": (("quantity", "side", "point"), value),
             "path_log_density": (("quantity", "side", "point"), density),
             "path": (("quantity", "side", "point", "other"), path),
         },
-        coords={"quantity": names, "side": ["lower", "upper"], "other": list(coordinates.names), "point": np.arange(most)},
+        coords={"quantity": names, "side": [*SIDES], "other": list(parameters), "point": np.arange(shape[-1])},
     )

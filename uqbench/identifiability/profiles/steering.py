@@ -137,9 +137,7 @@ class SteeredScore(NamedTuple):
         return self.rise * self.answer
 
 
-def steered(
-    score: Score, found: Value, x: Float[np.ndarray, " k1"], steering: Steering, box: Box
-) -> SteeredScore:
+def steered(score: Score, found: Value, x: Float[np.ndarray, " k1"], steering: Steering, box: Box) -> SteeredScore:
     """F at x, whose last entry is c, from the score of the data and the quantity there."""
     k, phi = len(x) - 1, steering.phi(found.value)
     if not np.isfinite([score.value, phi, *found.gradient]).all():
