@@ -2,3 +2,4 @@
 
 from .profile import profile_likelihood as profile_likelihood
 from .quantities import profile_quantities as profile_quantities
+from .surface import profile_surface as profile_surface
