@@ -212,6 +212,12 @@ def test_the_information_of_snapshots_is_that_of_the_law():
     grouped = likelihood_of(snapshots(unit="group"))
     by_group = grouped.information(lambda x: dict(zip(RATES, x, strict=True)), jnp.array([*RATES.values()]))
     np.testing.assert_allclose(by_group, np.stack([expected / 2] * 2), rtol=1e-6)
+    by_row = grouped.row_sensitivities(lambda x: dict(zip(RATES, x, strict=True)), jnp.array([*RATES.values()]))[
+        "place"
+    ]
+    for root, time in zip(by_row, grouped.study.data["time"], strict=True):
+        score = score_of_place(time, **RATES, places=places)
+        np.testing.assert_allclose(root.T @ root, score * place_law(time, **RATES).pmf(places) @ score.T, rtol=1e-6)
 
 
 def test_moments_and_simulated_snapshots_are_those_of_the_law():

@@ -38,6 +38,7 @@ Tune = Annotated[int, cyclopts.Parameter(help="Draws of each chain for adaptatio
 Chains = Annotated[int, cyclopts.Parameter(help="Independent chains.")]
 Accept = Annotated[float, cyclopts.Parameter(help="Acceptance that the step size is tuned to.")]
 Base = Annotated[int, cyclopts.Parameter(help="Base samples of the Sobol indices.")]
+Starts = Annotated[int | None, cyclopts.Parameter(help="Ascents of the best fit; 0 leaves out fit and profiles.")]
 Runs = Annotated[int, cyclopts.Parameter(help="Runs of the model for the law of total variance.")]
 
 
@@ -51,6 +52,7 @@ def run(
     target_accept: Accept = 0.8,
     n: Base = 512,
     runs: Runs = 8192,
+    starts: Starts = None,
     seed: Seed = 0,
     results: Results = RESULTS,
 ) -> None:
@@ -69,6 +71,7 @@ def run(
                 target_accept=target_accept,
                 n=n,
                 runs=runs,
+                starts=starts,
                 seed=seed,
                 path=page,
                 keep=lambda tree, verb: _store(store, tree, earlier, verb),
@@ -77,11 +80,12 @@ def run(
 
 
 @app.command
-def identify(study: Name, *, seed: Seed = 0, results: Results = RESULTS) -> None:
-    """Structural identifiability and Fisher information."""
+def identify(study: Name, *, starts: Starts = None, seed: Seed = 0, results: Results = RESULTS) -> None:
+    """Structural identifiability, best fit, Fisher information and profiles."""
     from .identifiability import identify as verb
 
-    _add("identify", study, results, lambda loaded, tree: verb(loaded, tree, seed=seed))
+    ascents = {} if starts is None else {"starts": starts}
+    _add("identify", study, results, lambda loaded, tree: verb(loaded, tree, **ascents, seed=seed))
 
 
 @app.command

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import uqbench as uq
+from forward_models import saturable_elimination
 
 ROOT = Path(__file__).parents[2]
 MODELS = {
@@ -69,3 +70,15 @@ def test_theophylline_is_the_bateman_function():
     exact = 4.0 * 1.7 / 0.45 / (1.7 - ke) * (np.exp(-ke * times) - np.exp(-1.7 * times))
     # the model asks for 1e-6 per step; the assay errs by 0.7
     np.testing.assert_allclose(run.outputs["concentration"], exact, atol=1e-5)
+
+
+@pytest.mark.parametrize("dose", [1.0, 50.0, 200.0])
+def test_saturable_elimination_solves_its_implicit_equation(dose):
+    theta, times = {"Vmax": 4.0, "Km": 8.0, "V": 10.0, "sigma": 0.005}, np.array([0.0, 0.5, 3.0, 6.0, 20.0])
+    run = uq.evaluate(MODELS["saturable_elimination.model"], theta, uq.Design(times, inputs={"dose": dose}))
+    exact = np.asarray(saturable_elimination.concentration(times, dose, 4.0, 8.0, 10.0))
+    start = dose / 10.0
+    # time that it takes to fall from C0 to C
+    elapsed = (start - exact + 8.0 * np.log(start / exact)) / 4.0
+    np.testing.assert_allclose(elapsed, times, atol=1e-9)
+    np.testing.assert_allclose(run.outputs["C"], exact, rtol=1e-5, atol=1e-8)

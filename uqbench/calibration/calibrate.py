@@ -19,11 +19,13 @@ from ..settings import is_number, seed_findings, whole_number_findings
 from ..study import Study
 from ..time_scales.study_separation import separation_of_study, warn, with_separation
 from .predictive import band, observed, pointwise, predictive, prior
-from .pymc_model import parameters, pymc_model
+from .pymc_model import parameters, pymc_model, variable_name
 
 # What a draw must satisfy to be used (Vehtari, Gelman, Simpson, Carpenter & Burkner 2021, doi:10.1214/20-BA1221).
 RHAT, ESS = 1.01, 400
 # What sampling and its diagnostics need.
+# Chains start no nearer to a bound of a prior than these quantiles.
+INSIDE = 1e-3
 LEAST = {"draws": 4, "tune": 10, "chains": 1}
 KEPT_STATS = ("diverging", "energy", "depth", "n_steps", "step_size", "mean_tree_accept", "maxdepth_reached", "logp")
 
@@ -40,7 +42,9 @@ def calibrate(
 ) -> xr.DataTree:
     """Samples the posterior of a study and predicts its data.
 
-    PyMC states the priors and the hierarchy, the likelihood enters as one JAX operation, nutpie samples.
+    PyMC states the priors and the hierarchy, the likelihood enters as one JAX operation, nutpie samples. Chains start
+    at the best fit where the tree has one (/fit) and no parameter differs between units; else near the prior medians,
+    from where chains may not find a far and narrow posterior.
 
     Args:
         study: with data.
@@ -54,11 +58,12 @@ def calibrate(
         the tree with /prior, /posterior, /posterior_predictive, /log_likelihood, /sample_stats, /observed_data in the
         ArviZ schema (/log_likelihood where the likelihood has terms; its attribute `term` says what one is),
         /posterior_band for figures and /convergence: R-hat, ESS and whether they suffice, by parameter; of a reduced
-        model /separation once more, at posterior draws.
+        model /separation once more, at posterior draws; where `identify` has been run, /practical with what the
+        posterior adds to it.
 
     Raises:
-        InputError: a study without data, settings out of range, a likelihood without a gradient, no density at the
-            prior medians.
+        InputError: a study without data, settings out of range, a likelihood without a gradient, no density where
+            chains start.
         Interrupted: where it is stopped (Ctrl-C); its `tree` has the whole draws that there are, marked as partial.
     """
     tree = with_separation(study, results.check_tree(study, tree, verb="calibrate"))
@@ -69,12 +74,16 @@ def calibrate(
     began = time.monotonic()
     likelihood = likelihood_of(study)
     likelihood.require("gradient", f"calibrate {study.name!r}")
-    _check_start(likelihood)
-    compiled = nutpie.compile_pymc_model(pymc_model(likelihood), backend="jax", gradient_backend="jax")
+    start = _best_fit(study, tree)
+    _check_start(likelihood, start)
+    compiled = _compiled(likelihood, start)
     settings = {"draws": draws, "tune": tune, "chains": chains, "target_accept": target_accept}
 
     def attached(groups: dict[str, xr.Dataset], partial: str = "") -> xr.DataTree:
         seconds = time.monotonic() - began
+        known = {name: child.to_dataset() for name, child in tree.children.items()} | groups
+        table = results.practical(known) if "practical" in known else None
+        groups = groups | ({} if table is None else {"practical": table})
         return results.attach(
             tree, groups, verb="calibrate", settings=settings, seed=seed, seconds=seconds, partial=partial
         )
@@ -201,13 +210,39 @@ def check_settings(*, draws: int, tune: int, chains: int, target_accept: float =
     return findings
 
 
-def _check_start(likelihood: Likelihood) -> None:
-    """Raises InputError where the data have no density at the prior medians: no chain could start near them."""
+def _best_fit(study: Study, tree: xr.DataTree) -> dict[str, float]:
+    """Where chains start, by parameter: the best fit, if there is one of all that is sampled; empty if not.
+
+    One on a bound of its prior is put inside, where a sampler's own coordinate of it is finite.
+    """
+    space = study.model.space
+    if "fit" not in tree.children or space.aleatory:
+        return {}
+    value = tree["fit"]["value"].to_series()
+    lower, upper = (
+        space.from_cube(np.full(len(space.free), INSIDE)),
+        space.from_cube(np.full(len(space.free), 1 - INSIDE)),
+    )
+    return {name: float(np.clip(value[name], lower[name], upper[name])) for name in space.epistemic}
+
+
+def _compiled(likelihood: Likelihood, start: dict[str, float]):
+    """What nutpie samples, all chains from `start` if it is given."""
+    model = pymc_model(likelihood)
+    where = {}
+    if start:
+        points = {variable_name(name): np.asarray(value) for name, value in start.items()}
+        where = {"initial_points": points, "jitter_rvs": set()}
+    return nutpie.compile_pymc_model(model, backend="jax", gradient_backend="jax", **where)
+
+
+def _check_start(likelihood: Likelihood, start: dict[str, float]) -> None:
+    """Raises InputError where the data have no density where chains start: none could begin near it."""
     study, space = likelihood.study, likelihood.study.model.space
-    theta = space.nominal()
+    theta = space.nominal() | {name: jnp.asarray(value) for name, value in start.items()}
     theta |= {name: jnp.full(len(study.units), theta[name]) for name in space.aleatory}
     if findings := likelihood.density_findings(theta):
-        raise InputError(f"calibrate {study.name!r} at the prior medians", findings)
+        raise InputError(f"calibrate {study.name!r} at the {'best fit' if start else 'prior medians'}", findings)
 
 
 def _counts(trace: xr.DataTree) -> dict:

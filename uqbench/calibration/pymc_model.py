@@ -21,7 +21,7 @@ from jax.scipy.special import ndtr
 
 from ..distributions import Distribution, LogNormal, LogUniform, Normal
 from ..errors import InputError
-from ..likelihoods import Likelihood
+from ..likelihoods import Likelihood, with_units
 from ..space import Theta
 from ..study import Study
 
@@ -108,13 +108,7 @@ def _latent_information(likelihood: Likelihood, theta: Theta):
     """Information of each unit's data on its latents z, with x = ppf(Phi(z)) for each aleatory parameter x."""
     space = likelihood.study.model.space
 
-    def place(z):
-        values = dict(theta)
-        for index, name in enumerate(space.aleatory):
-            values[name] = space[name].dist.ppf(ndtr(z[index]), values)
-        return values
-
-    return likelihood.information(place, jnp.zeros(len(space.aleatory)))
+    return likelihood.information(lambda z: with_units(space, theta, z), jnp.zeros(len(space.aleatory)))
 
 
 def _check_families(study: Study) -> None:

@@ -5,6 +5,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 import sympy
@@ -13,63 +14,96 @@ import xarray as xr
 from .. import results
 from ..annotations import Values
 from ..design import Design
-from ..errors import InputError
+from ..errors import InputError, Interrupted
+from ..likelihoods import likelihood_of
 from ..model import Model, as_measured
-from ..settings import is_number, seed_findings
+from ..optimization import find_map
+from ..optimization.best_fit import BY_HAND
+from ..settings import is_number, seed_findings, whole_number_findings
 from ..study import Study
 from ..symbols import NoFormula, read
 from ..time_scales.study_separation import with_separation
 from .budget import Budget
 from .coefficient_map import CoefficientMap
+from .experiment_design import prescribe
+from .experiment_design.prescription import profiled
 from .experiments import only_at_rest
 from .fisher import SCALES, fisher_information
 from .linear import transfer_function
+from .profiles import profile_likelihood
+from .profiles.profile import LEVEL
 from .questions import first_design, is_implicit, structure_of_study, undecided
 from .structural import BUDGET
 
 # Transfer functions of larger systems are longer than a page, and their fibres slow.
 LARGEST_LINEAR = 6
+# Of the best fit as a step of `identify`: fewer starts than `find_map` has, and seconds for it and for the profiles.
+STARTS, FIT_BUDGET = 16, 60.0
+# Verdicts of /practical for which a measurement is prescribed.
+OPEN = ("one-sided", "not identifiable")
 RATE = r"\frac{d}{dt} "
 
 
 def identify(
     study: Study, tree: xr.DataTree | None = None, *, theta: Values | None = None, scale: str = "log",
-    budget: float = BUDGET, seed: int = 0
+    budget: float = BUDGET, starts: int = STARTS, fit_budget: float = FIT_BUDGET, level: float = LEVEL, seed: int = 0
 ) -> xr.DataTree:  # fmt: skip
-    """Structural identifiability from the traced equations, and Fisher information from the measurements.
+    """Structural identifiability from the traced equations; best fit, Fisher information and profiles from the data.
 
     Args:
-        study: its model, designs and noise; data are not needed. tree: results to add to. theta: where to evaluate
-            the Fisher information; default the posterior medians if /posterior is in the tree, else
-            the prior medians.
+        study: its model, designs and noise; data are needed for the best fit and the profiles alone.
+        tree: results to add to.
+        theta: where to evaluate the Fisher information; default the posterior medians if /posterior is in the tree,
+            else the best fit, else the prior medians.
         scale: of the Fisher information, "log" or "natural".
         budget: seconds for everything about the structure; what is open by then is "undecided". Only the local half
             of the verdicts is always worked out. The Fisher information is not counted.
-        seed: of the random points of the structural test.
+        starts: ascents of the best fit; 0 leaves it out, and the profiles.
+        fit_budget: seconds for the best fit, and as many for the profiles; what is open by then is "stopped".
+        level: of the profile intervals.
+        seed: of the random points of the structural test, and of the starts.
 
     Returns:
         the tree with /structure (by `parameter`: verdict, reason, combination and more, see
         `structural_identifiability`; equations in LaTeX as attributes) and, where something is measured, /fisher.
         The question of /structure is asked of the first experiment; of all settings of the inputs together where
         that leaves a parameter unknown; of the steady state alone where every time is `inf` (attribute `measured`).
-        Where arbitrary functions of time as inputs would show more, `verdict_if_inputs_vary` says what.
+        Where arbitrary functions of time as inputs would show more, `verdict_if_inputs_vary` says what. With data also
+        /fit (see `find_map`) and /profile (see `profile_likelihood`). /practical has all verdicts side by side, and
+        /experiment what to measure for the parameters that the data leave open (see `prescribe`).
 
     Raises:
         InputError: unknown parameters; a failed solve at a given `theta`. Where the equations have no algebraic meaning
             every verdict is "undecided", and the reason names the operations. Where a solve fails at the medians,
-            /fisher is missing and /structure says why (`no_information`).
+            /fisher is missing and /structure says why (`no_information`); where nothing can be fitted, likewise
+            (`no_fit`).
+        Interrupted: where it is stopped (Ctrl-C) during the best fit or the profiles; its `tree` has what there is,
+            marked as partial.
     """
     tree = results.check_tree(study, tree, verb="identify")
-    if findings := check_settings(scale=scale, budget=budget, seed=seed):
+    settings = {"scale": scale, "budget": budget, "starts": starts, "fit_budget": fit_budget, "level": level}
+    if findings := check_settings(**settings, seed=seed):
         raise InputError(f"identify {study.name!r}", findings)
     tree = with_separation(study, tree)
     began, limit = time.monotonic(), Budget(budget)
     groups = {"structure": _structure(study, limit, seed).assign_attrs(budget=budget)}
+
+    def attached(partial: str = "") -> xr.DataTree:
+        found = {name: child.to_dataset() for name, child in tree.children.items()} | groups
+        joined = {} if (table := results.practical(found)) is None else {"practical": table}
+        seconds = time.monotonic() - began
+        return results.attach(
+            tree, groups | joined, verb="identify", settings=settings, seed=seed, seconds=seconds, partial=partial
+        )
+
+    if starts and study.data is not None and study.model.measured:
+        fitted = _fitted(study, starts, fit_budget, level, seed)
+        groups["structure"] = groups["structure"].assign_attrs(**fitted.missing)
+        groups |= fitted.groups
+        if fitted.stopped:
+            raise Interrupted(attached(fitted.stopped))
     if study.model.measured:
-        at = "theta" if theta is not None else "posterior medians" if "posterior" in tree.children else "prior medians"
-        if at == "posterior medians":
-            posterior = tree["posterior"].to_dataset()
-            theta = {name: np.asarray(posterior[name].median()) for name in study.model.space.epistemic}
+        at, theta = _where(study, theta, tree, groups)
         try:
             fisher = fisher_information(study, theta, scale=scale)
             groups["fisher"] = fisher.assign_attrs({**fisher.attrs, "at": at})
@@ -80,18 +114,74 @@ def identify(
             reason = f"at the {at}: {' '.join(error.findings)}"
             groups["structure"] = groups["structure"].assign_attrs(no_information=reason)
             warnings.warn(f"study {study.name!r}: no Fisher information {reason}", UserWarning, stacklevel=2)
-    said = {"scale": scale, "budget": budget}
-    return results.attach(tree, groups, verb="identify", settings=said, seed=seed, seconds=time.monotonic() - began)
+    if (table := results.practical(groups)) is not None and study.model.measured:
+        groups |= _prescribed(study, theta, table, seed)
+    return attached()
 
 
-def check_settings(*, scale: str = "log", budget: float = BUDGET, seed: int = 0) -> list[str]:
+def check_settings(
+    *, scale: str = "log", budget: float = BUDGET, starts: int = STARTS, fit_budget: float = FIT_BUDGET,
+    level: float = LEVEL, seed: int = 0
+) -> list[str]:  # fmt: skip
     """What is wrong with the settings of `identify`."""
-    findings = seed_findings(seed)
+    findings = seed_findings(seed) + whole_number_findings({"starts": (starts, 0)})
     if scale not in SCALES:
         findings.append(f"scale is {scale!r}; give {' or '.join(map(repr, SCALES))}.")
-    if not is_number(budget) or not budget > 0:
-        findings.append(f"budget is {budget!r}; give a number of seconds above 0.")
+    for name, given in (("budget", budget), ("fit_budget", fit_budget)):
+        if not is_number(given) or not given > 0:
+            findings.append(f"{name} is {given!r}; give a number of seconds above 0.")
+    if not is_number(level) or not 0 < level < 1:
+        findings.append(f"level is {level!r}; give a number between 0 and 1.")
     return findings
+
+
+class _Fitted(NamedTuple):
+    """Best fit and profiles: their groups, why there are none as an attribute, and how far a stopped search came."""
+
+    groups: dict[str, xr.Dataset]
+    missing: dict[str, str]
+    stopped: str
+
+
+def _fitted(study: Study, starts: int, budget: float, level: float, seed: int) -> _Fitted:
+    try:
+        fit = find_map(study, starts=starts, budget=budget, seed=seed)
+        if fit.attrs["stopped"] == BY_HAND:
+            return _Fitted(
+                {"fit": fit}, stopped=f"stopped after {fit.sizes['start']} of {starts} ascents of the best fit"
+            )
+        profile = profile_likelihood(study, fit, level=level, budget=budget)
+    except InputError as error:
+        return _Fitted({}, {"no_fit": " ".join(error.findings)}, "")
+    stopped = "stopped during the profiles" if profile.attrs["stopped"] == BY_HAND else ""
+    return _Fitted({"fit": fit, "profile": profile}, {}, stopped)
+
+
+def _prescribed(study: Study, theta: Values | None, table: xr.Dataset, seed: int) -> dict[str, xr.Dataset]:
+    """/experiment: what to measure for the parameters that the data leave open; empty where no row tells by itself."""
+    names = [str(name) for name in table.parameter.values[np.isin(table.verdict.values, OPEN)]]
+    likelihood = likelihood_of(study)
+    if not names or study.model.space.aleatory or "row_information" not in likelihood.capabilities:
+        return {}
+    try:
+        check = profiled if study.data is not None else None
+        return {"experiment": prescribe(study, theta, parameters=names, seed=seed, check=check)}
+    except InputError as error:
+        warnings.warn(f"study {study.name!r}: no prescription. {' '.join(error.findings)}", UserWarning, stacklevel=3)
+        return {}
+
+
+def _where(study: Study, theta: Values | None, tree: xr.DataTree, groups) -> tuple[str, Values | None]:
+    """Where the information is evaluated, in words and as values; None for the prior medians."""
+    names = study.model.space.epistemic
+    if theta is not None:
+        return "theta", theta
+    if "posterior" in tree.children:
+        posterior = tree["posterior"].to_dataset()
+        return "posterior medians", {name: np.asarray(posterior[name].median()) for name in names}
+    if "fit" in groups:
+        return "best fit", dict(zip(names, groups["fit"]["value"].sel(parameter=list(names)).values, strict=True))
+    return "prior medians", None
 
 
 def _structure(study: Study, limit: Budget, seed: int) -> xr.Dataset:

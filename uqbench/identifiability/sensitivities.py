@@ -16,9 +16,9 @@ from jaxtyping import Array, Float
 from ..annotations import AnyArray, Values
 from ..errors import InputError, nearest
 from ..likelihoods import likelihood_of, root_of
-from ..space import Space, Theta
+from ..space import Space, Theta, distribution_of
 from ..study import Study
-from .population import distribution_of, median_unit, population_information
+from .population import median_unit, population_information
 
 SCALES = ("log", "natural")
 # A solve is confirmed by one of a tolerance so much smaller.
@@ -63,6 +63,16 @@ class Scale:
         with np.errstate(divide="ignore", invalid="ignore"):
             return np.where(self.logarithmic, np.log(np.where(self.logarithmic, value, 1.0)), value)
 
+    @property
+    def size(self) -> np.ndarray:
+        """By how much a parameter may be changed `(k,)`, to tell a sensitivity that is rounding from a real one."""
+        return np.where(self.logarithmic, 1.0, np.abs(self.value))
+
+    @property
+    def unit(self) -> np.ndarray:
+        """Factors `(k,)` from this scale to the units of the parameters, of small differences."""
+        return np.where(self.logarithmic, np.abs(self.value), 1.0)
+
     def findings(self) -> list[str]:
         """Which parameters have no place on the scale."""
         if not self.names:
@@ -103,8 +113,8 @@ class Sensitivities:
 
     @property
     def size(self) -> np.ndarray:
-        """By how much a parameter may be changed `(k,)`, to tell a sensitivity that is rounding from a real one."""
-        return np.where(self.scale.logarithmic, 1.0, np.abs(self.scale.value))
+        """See `Scale.size`."""
+        return self.scale.size
 
 
 def input_findings(space: Space, theta: Values | None, scale: str) -> list[str]:

@@ -4,6 +4,7 @@ from .choice import likelihood_of as likelihood_of
 from .choice import log_likelihood as log_likelihood
 from .choice import simulate_data as simulate_data
 from .independent import Independent as Independent
+from .latents import with_units as with_units
 from .layout import Observations as Observations
 from .marginal import Marginal as Marginal
 from .protocol import CAPABILITIES as CAPABILITIES

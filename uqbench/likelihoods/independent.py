@@ -25,6 +25,8 @@ from .row_scores import RowScores, of_rows, row_scores
 from .rows import information_by_unit, moments_of_rows, stratified
 from .solve_error import noise_values_of_runs, stacked_errors
 
+NOT_FINITE = "(a root or a power of zero?); give other values of `theta`."
+
 
 @dataclass(frozen=True, eq=False)
 class Independent(Likelihood):
@@ -50,7 +52,9 @@ class Independent(Likelihood):
 
     @property
     def capabilities(self) -> frozenset[str]:
-        derived = () if self.study.model.gradient == "none" else ("gradient", "information", "moments")
+        derived = (
+            () if self.study.model.gradient == "none" else ("gradient", "information", "row_information", "moments")
+        )
         return frozenset({"terms", *derived})
 
     def log_density(self, theta: Theta, key=None, values: Mapping[str, AnyArray] | None = None) -> Float[Array, ""]:
@@ -59,6 +63,10 @@ class Independent(Likelihood):
 
     def pointwise(self, theta: Theta, key=None) -> dict[str, Float[Array, " rows"]]:
         return self._by_output(self._log_densities(theta))
+
+    def row_densities(self, theta: Theta, values: Mapping[str, AnyArray] | None = None) -> Float[Array, " rows"]:
+        """Log density of each row, in the order of `row_scores`."""
+        return jnp.concatenate(self._log_densities(theta, values))
 
     def simulate(self, theta: Theta, key: Array) -> dict[str, Float[Array, " rows"]]:
         values = {}
@@ -113,7 +121,11 @@ class Independent(Likelihood):
         return sum(information_by_unit(self.observations, group.run, slope, weight) for group, slope, weight in parts)
 
     def sensitivities(self, place, x: Float[Array, " k"]) -> Float[Array, "terms k"]:
-        return jnp.concatenate([*map(whitened, *self._slopes_and_weights(place, x))])
+        rows = map(whitened, *self._slopes_and_weights(place, x))
+        return jnp.concatenate([each.reshape(-1, len(x)) for each in rows])
+
+    def row_sensitivities(self, place, x: Float[Array, " k"]) -> dict[str, Float[Array, "rows terms k"]]:
+        return self._by_output([*map(whitened, *self._slopes_and_weights(place, x))])
 
     def scores(self, place, x: Float[Array, " k"], values: Mapping[str, AnyArray] | None = None) -> Scores:
         return of_rows(self.row_scores(place, x, values))
@@ -170,20 +182,52 @@ class Independent(Likelihood):
         The derivative of a likelihood cannot be asked: where a slope is not finite it may have been replaced, so that
         a sampler can go on.
         """
-        codes, slopes = (jax.tree.map(np.asarray, each) for each in _results_and_slopes(self, theta))
+        codes, lost = self._lost(theta)
         findings = failures(self.study, codes)
+        for output, by_parameter in lost.items():
+            findings += [
+                f"{self._not_finite(name, output)} at {rows.sum()} of {len(rows)} measurements {NOT_FINITE}"
+                for name, rows in by_parameter.items()
+                if rows.any()
+            ]
+        return findings
+
+    def row_findings(self, theta: Theta) -> dict[str, list[str]]:
+        codes, lost = self._lost(theta)
+        sentences = [self.study.model.dynamics.sentence(code) if code else "" for code in codes]
+        found = {output: [sentences[run] for run in rows.run] for output, rows in self.observations.rows.items()}
+        for output, by_parameter in lost.items():
+            for name, rows in by_parameter.items():
+                for index in np.flatnonzero(rows):
+                    found[output][index] = f"{self._not_finite(name, output)} {NOT_FINITE}"
+        return found
+
+    def _lost(self, theta: Theta) -> tuple[np.ndarray, dict[str, dict[str, np.ndarray]]]:
+        """Code of each run; output -> parameter -> which of its rows have a slope that is not finite, `(rows,)`."""
+        codes, slopes = (jax.tree.map(np.asarray, each) for each in _results_and_slopes(self, theta))
+        lost: dict[str, dict[str, np.ndarray]] = {}
         for output, (run, when, _) in self.observations.rows.items():
             named = [other for other in self.observations.model.noise_names(output) if other in slopes]
-            for name in self.observations.active:
+            lost[output] = {}
+            for name in self.observations.active if named else ():
                 rows = np.stack([slopes[other][name][run, when] for other in named])
-                lost = ~np.all(np.isfinite(rows), axis=0) & (codes[run] == 0)
-                if lost.any():
-                    findings.append(
-                        f"the derivative with respect to {name!r} of what the noise of {output!r} refers to is not "
-                        f"finite at {lost.sum()} of {len(run)} measurements (a root or a power of zero?); give other "
-                        "values of `theta`."
-                    )
-        return findings
+                lost[output][name] = ~np.all(np.isfinite(rows), axis=0) & (codes[run] == 0)
+        return codes, lost
+
+    @staticmethod
+    def _not_finite(name: str, output: str) -> str:
+        return f"the derivative with respect to {name!r} of what the noise of {output!r} refers to is not finite"
+
+    def log_densities(
+        self, thetas: Theta, values: Mapping[str, Float[AnyArray, "tables rows"]]
+    ) -> Float[Array, "draws tables"]:
+        """Solved once at each of the parameter values, whatever the number of tables."""
+        noise, total = self.observations.model.noise, jnp.zeros(())
+        for output, (known, ok) in jax.vmap(self.known)(thetas).items():
+            by_draw = {name: jnp.broadcast_to(each, ok.shape)[:, None] for name, each in known.items()}
+            terms = noise[output].logpdf(jnp.asarray(values[output], float), by_draw)
+            total = total + jnp.sum(jnp.where(ok[:, None], terms, -jnp.inf), axis=-1)
+        return total
 
     # --- rows of a group, and of an output
 

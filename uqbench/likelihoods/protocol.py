@@ -36,6 +36,10 @@ CAPABILITIES = {
         "Fisher information",
         "give a model whose outputs can be differentiated, or the study a `likelihood` that has one",
     ),
+    "row_information": (
+        "Fisher information of single measurements",
+        "give the study a `likelihood` whose measurements are independent of one another given the parameters",
+    ),
     "moments": (
         "mean and covariance of a unit's data",
         "make the parameters that differ between units epistemic, or give the study a `likelihood` that has them",
@@ -190,9 +194,40 @@ class Likelihood(Capable):
         residual = jnp.linalg.lstsq(root.T, gradient)[0]
         return whole_scores(Scores(value, gradient, residual, root))
 
+    def row_sensitivities(
+        self, place: Callable[[Array], Theta], x: Float[Array, " k"]
+    ) -> dict[str, Float[Array, "rows terms k"]]:
+        """J of each measurement by itself, with J'J its information (capability "row_information").
+
+        Measurements are independent given the parameters, so that the information of any of them, however often
+        repeated, is the sum; `place` and `x` as in `information`.
+
+        Returns:
+            output -> J of its rows, in the order of the table.
+        """
+        raise NotImplementedError
+
+    def row_findings(self, theta: Theta) -> dict[str, list[str]]:
+        """Why a row has no information at `theta`, "" where it has one: output -> a sentence for each of its rows."""
+        codes = np.asarray(_results(self, theta))
+        sentences = [self.study.model.dynamics.sentence(code) if code else "" for code in codes]
+        return {output: [sentences[run] for run in rows.run] for output, rows in self.observations.rows.items()}
+
     def moments(self, theta: Theta) -> Moments:
         """Mean and covariance of each unit's data given its parameters (capability "moments")."""
         raise NotImplementedError
+
+    def log_densities(
+        self, thetas: Theta, values: Mapping[str, Float[AnyArray, "tables rows"]]
+    ) -> Float[Array, "draws tables"]:
+        """`log_density` of many tables at many parameter values; here solved anew for each pair.
+
+        Args:
+            thetas: value of every parameter, `(draws,)` each.
+            values: output -> values in the places of its rows, for each table.
+        """
+        by_table = jax.vmap(lambda theta, values: self.log_density(theta, values=values), (None, 0))
+        return jax.vmap(by_table, (0, None))(thetas, values)
 
     def results(self, theta: Theta, key: Array | None = None) -> Int[Array, " runs"]:
         """How each solve behind the density went: a code of `RESULTS`."""
@@ -224,9 +259,7 @@ def _results(likelihood: Likelihood, theta: Theta) -> Array:
 def whole_scores(scores: Scores) -> Scores:
     """The same where all of it are numbers; else a failure."""
     ok = jnp.all(jnp.stack([jnp.all(jnp.isfinite(each)) for each in scores]))
-    return Scores(
-        jnp.where(ok, scores.value, -jnp.inf), *(jnp.where(ok, each, 0.0) for each in scores[1:])
-    )
+    return Scores(jnp.where(ok, scores.value, -jnp.inf), *(jnp.where(ok, each, 0.0) for each in scores[1:]))
 
 
 def failures(study: Study, codes: Int[AnyArray, " runs"]) -> list[str]:

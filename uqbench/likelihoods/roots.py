@@ -14,11 +14,11 @@ ROUNDING = 16 * np.finfo(float).eps
 
 def whitened(
     slopes: Float[Array, "rows arguments k"], weights: Float[Array, "rows arguments arguments"]
-) -> Float[Array, "terms k"]:
-    """J with a root of I on its left, whose J'J is the sum of J' I J over all rows."""
+) -> Float[Array, "rows arguments k"]:
+    """J of each row with a root of I on its left, whose J'J is J' I J."""
     values, vectors = jnp.linalg.eigh(weights)
     root = jnp.sqrt(jnp.clip(values, 0.0))[..., None] * jnp.swapaxes(vectors, -1, -2)
-    return (root @ slopes).reshape(-1, slopes.shape[-1])
+    return root @ slopes
 
 
 def root_of(matrix: Float[Array, "k k"]) -> Float[Array, "k k"]:

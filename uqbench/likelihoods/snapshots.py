@@ -42,7 +42,9 @@ class Snapshots(Likelihood):
 
     @property
     def capabilities(self) -> frozenset[str]:
-        derived = () if self.study.model.gradient == "none" else ("gradient", "information", "moments")
+        derived = (
+            () if self.study.model.gradient == "none" else ("gradient", "information", "row_information", "moments")
+        )
         return frozenset({"terms", *derived})
 
     def log_density(self, theta: Theta, key=None, values: Mapping[str, AnyArray] | None = None) -> Float[Array, ""]:
@@ -73,13 +75,7 @@ class Snapshots(Likelihood):
     def information(self, place, x: Float[Array, " k"]) -> Float[Array, "units k k"]:
         """The expected outer product of the score of each row: the sum over values of dp dp' / p."""
         unit = self.observations.unit
-
-        def probabilities(x):
-            densities, ok = self._densities(place(x))
-            found = {output: densities[output].probability for output in self.observations.rows}
-            return {output: jnp.where(ok[:, None, None], each, jnp.nan) for output, each in found.items()}
-
-        probability, slopes = probabilities(x), jax.jacfwd(probabilities)(x)
+        probability, slopes = self._probabilities_and_slopes(place, x)
         total = jnp.zeros((self.observations.units, len(x), len(x)))
         for output, (run, when, _) in self.observations.rows.items():
             p, slope = probability[output], slopes[output]
@@ -91,6 +87,28 @@ class Snapshots(Likelihood):
             slope = jnp.where(counted[..., None], slope, 0.0)
             total = total.at[unit].add(jnp.einsum("rtvi,rtv,rtvj->rij", slope, weight, slope))
         return total
+
+    def row_sensitivities(self, place, x: Float[Array, " k"]) -> dict[str, Float[Array, "rows terms k"]]:
+        """dp / sqrt p for every value that a row can have."""
+        probability, slopes = self._probabilities_and_slopes(place, x)
+        found = {}
+        for output, (run, when, _) in self.observations.rows.items():
+            p = probability[output][run, when]
+            possible = ~(p <= 0)
+            scaled = slopes[output][run, when] / jnp.sqrt(jnp.where(possible, p, 1.0))[..., None]
+            found[output] = jnp.where(possible[..., None], scaled, 0.0)
+        return found
+
+    def _probabilities_and_slopes(self, place, x) -> tuple[dict[str, Array], dict[str, Array]]:
+        """Output -> probability `(runs, times, values)`, NaN where a solve failed; and its derivative, with a last axis
+        of coordinates."""
+
+        def probabilities(x):
+            densities, ok = self._densities(place(x))
+            found = {output: densities[output].probability for output in self.observations.rows}
+            return {output: jnp.where(ok[:, None, None], each, jnp.nan) for output, each in found.items()}
+
+        return probabilities(x), jax.jacfwd(probabilities)(x)
 
     def moments(self, theta: Theta) -> Moments:
         densities, _ = self._densities(theta)

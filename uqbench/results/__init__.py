@@ -2,6 +2,7 @@
 
 from .groups import GROUPS as GROUPS
 from .groups import describe as describe
+from .practical import practical as practical
 from .reading import attribute as attribute
 from .reading import group as group
 from .reading import verb_of as verb_of

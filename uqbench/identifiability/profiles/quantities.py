@@ -11,14 +11,14 @@ from scipy.stats import chi2
 
 from ...annotations import Values
 from ...errors import InputError, nearest
-from ...optimization.ascent import Peak
-from ...optimization.best_fit import FINER, everywhere
-from ...optimization.objective import TOGETHER, Objective, objective_of
+from ...optimization.ascent import Peak, predicted_gain
+from ...optimization.best_fit import BY_HAND, FINER, everywhere
+from ...optimization.objective import TOGETHER, Objective, finer_objective_of, objective_of
 from ...optimization.rounds import in_rounds
 from ...progress import progress
 from ...study import Quantity, Study
 from .path import Side, Task, follow
-from .profile import BETTER, BUDGET, LEVEL, best_near, peak_from, predicted_gain, setting_findings
+from .profile import BETTER, BUDGET, LEVEL, best_near, others_for, peak_from, setting_findings
 from .steering import Predicted, answers, searched, steered
 from .subject import Subject
 
@@ -84,18 +84,22 @@ def profile_quantities(
         raise InputError(f"profile_quantities of study {study.name!r}", findings)
     objective = objective_of(study, prior)
     parts = [Predicted.of(objective.target, study.quantities[name]) for name in names]
+    until, target = time.monotonic() + budget, float(np.sqrt(chi2.ppf(level, 1)))
     best, others = best_near(study, objective, theta_hat)
-    given, until, scores = best.score.value, time.monotonic() + budget, 0
+    given, scores = best.score.value, 0
     for _ in range(BETTER + 1):
         subjects = _subjects(study, objective, names, parts, best)
-        sides, stopped = _followed(objective, subjects, parts, others, level, until)
+        sides, stopped = _followed(objective, subjects, parts, others, target, until)
         scores += sum(side.scores for side in sides.values())
         better = max((point for side in sides.values() for point in side.points), key=lambda point: point.score.density)
         if stopped or not any(side.verdict == "better fit" for side in sides.values()):
             break
-        best = peak_from(objective, better.x[:-1])
-    target = float(np.sqrt(chi2.ppf(level, 1)))
-    shifts = _certificates(study, objective, subjects, sides, target)
+        # what was the best is another optimum now
+        others, best = [*others, best.x], peak_from(objective, better.x[:-1])
+    try:
+        shifts = _certificates(study, objective, subjects, sides, target)
+    except KeyboardInterrupt:
+        shifts, stopped = {}, BY_HAND
     return _dataset(study, subjects, sides, shifts, target).assign_attrs(
         log_density=float(best.score.value),
         level=level,
@@ -160,41 +164,38 @@ def _subjects(study: Study, objective: Objective, names, parts: Sequence[Predict
 
 
 def _followed(
-    objective: Objective, subjects: Sequence[Subject], parts: list[Predicted], others, level: float, until: float
+    objective: Objective, subjects: Sequence[Subject], parts: Sequence[Predicted], others, target: float, until: float
 ) -> tuple[Sides, str]:
     """Every side, by quantity and direction, and why they were stopped."""
     searches, starts = {}, {}
-    target = float(np.sqrt(chi2.ppf(level, 1)))
-    for number, subject in enumerate(subjects):
+    scores = objective(np.stack(others)) if others else []
+    for number, (subject, part) in enumerate(zip(subjects, parts, strict=True)):
         index = len(subject.best.x) - 1
-        # c of another optimum is that of the end at which it is tried
-        also = [np.append(other, np.nan) for other in others]
-        for direction in (-1, 1):
-            limit = float(subject.best.x[index] + direction * subject.reach)
-            task = Task(subject.best, index, direction, limit, False, target, subject.box, also, objective.slack)
-            starts[subject.name, direction] = subject.best
-            searches[subject.name, direction] = searched(follow(task), number, subject.steering, subject.box)
+        found = part(np.stack(others)) if others else []
+        known = [subject.known(*each) for each in zip(others, scores, found, strict=True)]
+        for way in SIDES.values():
+            limit, also = float(subject.best.x[index] + way * subject.reach), others_for(known, index, way, target)
+            task = Task(subject.best, index, way, limit, False, target, subject.box, also, objective.slack)
+            starts[subject.name, way] = Side(index, [subject.best], "stopped")
+            searches[subject.name, way] = searched(follow(task), number, subject.steering, subject.box)
     with progress("profiles of quantities: sides", len(searches)) as update:
-        found, interrupted = in_rounds(
+        ended, interrupted = in_rounds(
             list(searches.values()),
             lambda points: answers(objective, parts, points),
             TOGETHER,
             done=update,
             enough=lambda: time.monotonic() > until,
         )
-    stopped = "by Ctrl-C" if interrupted else "at the end of its budget" if time.monotonic() > until else ""
-    sides = {
-        key: side or Side(len(starts[key].x) - 1, [starts[key]], "stopped")
-        for key, side in zip(searches, found, strict=True)
-    }
-    return sides, stopped
+    sides = {key: side or starts[key] for key, side in zip(searches, ended, strict=True)}
+    late = time.monotonic() > until and any(side.verdict == "stopped" for side in sides.values())
+    return sides, BY_HAND if interrupted else "at the end of its budget" if late else ""
 
 
 def _certificates(
     study: Study, objective: Objective, subjects: Sequence[Subject], sides: Sides, target: float
 ) -> dict[tuple[str, int], float]:
     """By how much each end moves, in phi, where solves are finer; 0 where there are none."""
-    finer = objective_of(study, objective.prior, FINER)
+    finer = finer_objective_of(study, objective.prior, FINER)
     bounded = [key for key, side in sides.items() if side.verdict == "bounded"]
     if finer is None or not bounded:
         return dict.fromkeys(bounded, 0.0)
@@ -202,7 +203,7 @@ def _certificates(
     best, shifts = subjects[0].best.x[:-1], {}
     points = [best, *(by_name[name].end(sides[name, way], way, target)[0].x[:-1] for name, way in bounded)]
     top, *scores = finer(np.stack(points))
-    highest = top.value + predicted_gain(top, best, everywhere(objective.coordinates), None)
+    highest = top.value + predicted_gain(top, best, everywhere(objective.coordinates))
     for (name, way), x, score in zip(bounded, points[1:], scores, strict=True):
         subject, side = by_name[name], sides[name, way]
         found = Predicted.of(finer.target, study.quantities[name])(x[None])[0]

@@ -6,7 +6,7 @@ function phi are: they only steer. The slope of the profile there is dL/dphi = (
 profile of Kreutz, Raue & Timmer (2012, doi:10.1186/1752-0509-6-120), whose measurement at c has the error delta.
 """
 
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
@@ -132,6 +132,11 @@ class SteeredScore(NamedTuple):
     rise: float
     answer: float
 
+    @property
+    def beyond(self) -> Float[np.ndarray, " k1"]:
+        """The part of the gradient of F of which the information says nothing."""
+        return self.gradient - self.root.T @ self.target
+
     def along(self, index: int) -> float:
         """dL/dc: the coordinate that is held is c."""
         return self.rise * self.answer
@@ -182,7 +187,7 @@ def searched(
         return ended.value
 
 
-def answers(objective: Objective, quantities: list[Predicted], points: Float[np.ndarray, "n k1"]):
+def answers(objective: Objective, quantities: Sequence[Predicted], points: Float[np.ndarray, "n k1"]):
     """What `searched` asks for: the score of the data at each point, and the quantity whose number it has."""
     scores, number = objective(points[:, :-1]), points[:, -1].astype(int)
     found: list[Value | None] = [None] * len(points)

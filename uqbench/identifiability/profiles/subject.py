@@ -8,6 +8,7 @@ from jaxtyping import Float
 
 from ...optimization.ascent import Box, Peak
 from ...optimization.coordinates import Coordinates
+from ...optimization.objective import Score
 from .path import FLAT, WIDE, Point, Side, predicted
 from .steering import LEAST, SHARE, SteeredScore, Steering, Value, steered
 
@@ -61,9 +62,14 @@ class Subject(NamedTuple):
         reach = float(np.abs(gradient) @ np.maximum(upper - best.x, best.x - lower))
         return cls(name, coordinates, steering, box, start, reach)
 
+    def known(self, x: Float[np.ndarray, " k"], score: Score, found: Value) -> Point:
+        """Another point that is known, c being phi there."""
+        there = np.append(x, self.steering.phi(found.value))
+        return self.best.to(there, steered(score, found, there, self.steering, self.box))
+
     def end(self, side: Side, direction: int, target: float) -> tuple[Point, float, float]:
         """The point closest to where r has its target; phi there, to first order, and the slope of r."""
-        point = min(side.points, key=lambda point: abs(point.r - target))
+        point = side.closest
         slope = -direction * point.score.rise / point.r
         return point, point.score.phi + direction * (target - point.r) / slope, slope
 

@@ -12,7 +12,7 @@ from scipy.stats import chi2
 from ...annotations import Values
 from ...errors import InputError, nearest
 from ...optimization.ascent import Box, Peak, ascend
-from ...optimization.best_fit import everywhere
+from ...optimization.best_fit import BY_HAND, everywhere
 from ...optimization.coordinates import Coordinates
 from ...optimization.objective import TOGETHER, Objective, objective_of
 from ...optimization.rounds import in_rounds
@@ -91,7 +91,8 @@ def profile_surface(
         by `first` and `second`, the values of both parameters in units (equally spaced in logarithms of positive ones):
         `log_density`, NaN where there is none, `reason` for that ("" where there is a value; "unsolved", "unresolved",
         "stopped"), and by `other` too `path`: all parameters. Attributes: `parameters`; `log_density` of the best fit;
-        `best`, both parameters there; `levels` and `contours`, the log densities at their borders (chi-squared with two degrees of freedom);
+        `best`, both parameters there; `levels` and `contours`, the log densities at their borders (chi-squared with two
+        degrees of freedom);
         `enclosed`, how many of the contours lie within the grid; `scores`, `stopped`.
 
     Raises:
@@ -180,7 +181,7 @@ def _climbed(objective: Objective, best: Peak, grid: Grid, until: float) -> tupl
                     peaks[cell] = peak
             update(len(peaks))
             if interrupted or time.monotonic() > until:
-                return peaks, "by Ctrl-C" if interrupted else "at the end of its budget"
+                return peaks, BY_HAND if interrupted else "at the end of its budget"
     return peaks, ""
 
 
