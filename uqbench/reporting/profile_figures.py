@@ -15,6 +15,8 @@ NEEDED = ("value", "lower", "upper", "verdict_lower", "verdict_upper", "path_val
 SIDES = {"lower": -1, "upper": 1}
 # The height of a panel in thresholds, and the ratio of values beyond which their axis is logarithmic.
 ROOM, LOGARITHMIC = 1.6, 10.0
+# Decades that are shown of an open side.
+DECADES = 3.0
 # Room beside what is shown, as a share of it.
 MARGIN = 0.06
 
@@ -41,7 +43,9 @@ def profiles(dataset: xr.Dataset, *, units: Mapping[str, str] | None = None, wid
     missing = [name for name in NEEDED if name not in dataset]
     missing += [name for name in ("log_density", "threshold") if name not in dataset.attrs]
     if missing:
-        raise InputError("profiles", [f"{name!r} is missing; give the result of profile_likelihood." for name in missing])
+        raise InputError(
+            "profiles", [f"{name!r} is missing; give the result of profile_likelihood." for name in missing]
+        )
     (dim,) = dataset["value"].dims
     names = [str(name) for name in dataset[dim].values]
     known = dict(zip(names, dataset["unit"].values, strict=True)) if "unit" in dataset else dict(units or {})
@@ -72,7 +76,8 @@ def _draw(axis, profile: xr.Dataset, top: float, threshold: float) -> None:
         axis.plot(grid, curve, color=PALETTE["accent"], linewidth=1.4, label="profile")
     axis.plot(value, fall, "o", color=PALETTE["accent"], markersize=2.2, markeredgewidth=0)
     axis.plot(best, 0.0, "o", color=PALETTE["paper"], mec=PALETTE["accent"], markersize=4.5, clip_on=False, zorder=3)
-    axis.set(xlim=_window(value, logarithmic), ylim=(0.0, ROOM * threshold))
+    shown = np.array([float(profile[side]) for side in SIDES])
+    axis.set(xlim=_window(value, shown, best, logarithmic), ylim=(0.0, ROOM * threshold))
     for side, way in SIDES.items():
         end, verdict = float(profile[side]), str(profile[f"verdict_{side}"].values)
         if np.isfinite(end):
@@ -92,12 +97,17 @@ def _curve(value: np.ndarray, fall: np.ndarray, best: float, logarithmic: bool) 
     return np.exp(grid) if logarithmic else grid, curve
 
 
-def _window(value: np.ndarray, logarithmic: bool) -> tuple[float, float]:
-    low, high = np.log(value[[0, -1]]) if logarithmic else value[[0, -1]]
+def _window(value: np.ndarray, shown: np.ndarray, best: float, logarithmic: bool) -> tuple[float, float]:
+    """What is shown, `shown`, and of the points as many decades as have room beside the best value."""
+    if logarithmic:
+        value = np.clip(value, best * 10.0**-DECADES, best * 10.0**DECADES)
+    ends = np.append(value, shown[np.isfinite(shown)])
+    low, high = (float(change(ends)) for change in (np.min, np.max))
+    if logarithmic:
+        room = (high / low) ** MARGIN
+        return low / room, high * room
     room = MARGIN * (high - low) or max(MARGIN * abs(low), 1e-12)
-    ends = np.array([low - room, high + room])
-    first, last = np.exp(ends) if logarithmic else ends
-    return float(first), float(last)
+    return low - room, high + room
 
 
 def _draw_open(axis, verdict: str, way: int) -> None:
