@@ -127,10 +127,16 @@ def test_a_bound_of_a_prior_is_named():
 
 
 def test_the_prior_counts_if_asked():
-    """With a normal prior of the slope the profile posterior is that of one more observation."""
-    study = study_of(line, uq.Normal(0.0, 10.0), uq.Normal(1.0, 0.1))
-    wide, narrow = (profile_quantities(study, {}, prior=prior) for prior in (False, True))
-    assert (narrow.upper - narrow.lower).item() < 0.5 * (wide.upper - wide.lower).item()
+    """Normal priors of a line are two more observations of it; one of them is exactly zero where the search begins."""
+    study = study_of(line, uq.Normal(0.0, 1.0), uq.Normal(1.0, 0.1))
+    found = profile_quantities(study, {}, prior=True)
+    design = np.stack([np.ones_like(TIMES), TIMES], axis=1)
+    covariance = np.linalg.inv(design.T @ design / SIGMA**2 + np.diag([1.0, 100.0]))
+    mean = covariance @ (design.T @ VALUES / SIGMA**2 + np.array([0.0, 100.0]))
+    weights = np.array([1.0, 6.0])
+    half = np.sqrt(chi2.ppf(0.95, 1) * weights @ covariance @ weights)
+    ends = [found.lower.item(), found.upper.item()]
+    np.testing.assert_allclose(ends, weights @ mean + [-half, half], rtol=1e-6)
 
 
 def decays(theta, design, key):

@@ -16,6 +16,8 @@ from .steering import LEAST, SHARE, SteeredScore, Steering, Value, steered
 BEHIND = 10.0
 # What a parameter at the end of its range would still add, per unit of steps, in log density.
 PUSHED = 1e-3
+# c is followed as many times as far as phi could change at most if it were linear in the parameters.
+FARTHER = 2.0
 
 
 class Subject(NamedTuple):
@@ -27,7 +29,7 @@ class Subject(NamedTuple):
         steering: how.
         box: of x, as far as parameters are followed, and of c.
         best: the best fit `(k + 1,)`, where c is phi of the quantity.
-        reach: how far c is followed: by how much phi would change at most if it were linear.
+        reach: how far c is followed.
     """
 
     name: str
@@ -59,7 +61,7 @@ class Subject(NamedTuple):
         )
         x = np.append(best.x, steering.phi(found[0].value))
         start = Point(x, steered(best.score, found[0], x, steering, box), 0.0)
-        reach = float(np.abs(gradient) @ np.maximum(upper - best.x, best.x - lower))
+        reach = FARTHER * float(np.abs(gradient) @ np.maximum(upper - best.x, best.x - lower))
         return cls(name, coordinates, steering, box, start, reach)
 
     def known(self, x: Float[np.ndarray, " k"], score: Score, found: Value) -> Point:
