@@ -19,7 +19,7 @@ from ...progress import progress
 from ...study import Quantity, Study
 from .path import Side, Task, follow
 from .profile import BETTER, BUDGET, LEVEL, best_near, others_for, peak_from, setting_findings
-from .steering import Predicted, answers, searched, steered
+from .steering import Predicted, answers, score_at, searched, steered
 from .subject import Subject
 
 # The name of a single quantity that is given without one.
@@ -79,11 +79,12 @@ def profile_quantities(
         'bounded'
     """
     study, names = _with(study, quantities)
+    known = _known(study)
     findings = _findings(study, names) + setting_findings(study, theta_hat, level, budget)
     if findings:
         raise InputError(f"profile_quantities of study {study.name!r}", findings)
     objective = objective_of(study, prior)
-    parts = [Predicted.of(objective.target, study.quantities[name]) for name in names]
+    parts = [Predicted.of(objective.target, known[name]) for name in names]
     until, target = time.monotonic() + budget, float(np.sqrt(chi2.ppf(level, 1)))
     best, others = best_near(study, objective, theta_hat)
     given, scores = best.score.value, 0
@@ -123,15 +124,20 @@ def _with(study: Study, quantities: Quantities) -> tuple[Study, list[str]]:
     return study, list(quantities)
 
 
+def _known(study: Study) -> dict[str, Quantity]:
+    """The quantities of a study, which has made one of each plain function."""
+    return {name: each for name, each in study.quantities.items() if isinstance(each, Quantity)}
+
+
 def _findings(study: Study, names: Sequence[str]) -> list[str]:
     if not names:
         return ["there are no quantities; give the study some, or `quantities`."]
-    findings = []
+    findings, known = [], _known(study)
     for name in dict.fromkeys(names):
-        if name not in study.quantities:
-            findings.append(f"unknown quantity {name!r}; {nearest(name, study.quantities)}")
+        if name not in known:
+            findings.append(f"unknown quantity {name!r}; {nearest(name, [*known])}")
             continue
-        quantity = study.quantities[name]
+        quantity = known[name]
         kind = jax.eval_shape(quantity.value, *quantity.arguments(study.model)).dtype
         if not np.issubdtype(kind, np.floating):
             what = "true or false" if np.issubdtype(kind, np.bool_) else "a whole number"
@@ -199,6 +205,7 @@ def _certificates(
     bounded = [key for key, side in sides.items() if side.verdict == "bounded"]
     if finer is None or not bounded:
         return dict.fromkeys(bounded, 0.0)
+    known = _known(study)
     by_name = {subject.name: subject for subject in subjects}
     best, shifts = subjects[0].best.x[:-1], {}
     points = [best, *(by_name[name].end(sides[name, way], way, target)[0].x[:-1] for name, way in bounded)]
@@ -206,7 +213,7 @@ def _certificates(
     highest = top.value + predicted_gain(top, best, everywhere(objective.coordinates))
     for (name, way), x, score in zip(bounded, points[1:], scores, strict=True):
         subject, side = by_name[name], sides[name, way]
-        found = Predicted.of(finer.target, study.quantities[name])(x[None])[0]
+        found = Predicted.of(finer.target, known[name])(x[None])[0]
         c = subject.end(side, way, target)[0].x[-1]
         again = steered(score, found, np.append(x, c), subject.steering, subject.box)
         shifts[name, way] = subject.moved(again, side, way, target, highest)
@@ -220,7 +227,7 @@ def _dataset(study: Study, subjects: Sequence[Subject], sides: Sides, shifts, ta
     value, density, path = (np.full(each, np.nan) for each in (shape, shape, (*shape, len(parameters))))
     columns: dict[str, list] = {}
     for row, subject in enumerate(subjects):
-        natural, best, found = subject.steering.natural, subject.best.score, {}
+        natural, best, found = subject.steering.natural, score_at(subject.best), {}
         for label, way in SIDES.items():
             side = sides[subject.name, way]
             verdict = subject.verdict(side)
@@ -228,14 +235,14 @@ def _dataset(study: Study, subjects: Sequence[Subject], sides: Sides, shifts, ta
         width = np.nansum([abs(end - best.phi) for _, end in found.values()])
         for column, (label, way) in enumerate(SIDES.items()):
             points, (verdict, end) = sides[subject.name, way].points, found[label]
-            value[row, column, : len(points)] = [natural(point.score.phi) for point in points]
+            value[row, column, : len(points)] = [natural(score_at(point).phi) for point in points]
             density[row, column, : len(points)] = [point.score.density for point in points]
             path[row, column, : len(points)] = subject.coordinates.natural(np.stack([each.x[:-1] for each in points]))
             share = shifts.get((subject.name, way), np.nan) / width if np.isfinite(end) else np.nan
             each = {
                 label: natural(end),
                 f"verdict_{label}": verdict,
-                f"reached_{label}": natural(points[-1].score.phi),
+                f"reached_{label}": natural(score_at(points[-1]).phi),
                 f"fallen_{label}": float(best.density - points[-1].score.density),
                 f"certificate_{label}": share,
             }
@@ -243,11 +250,11 @@ def _dataset(study: Study, subjects: Sequence[Subject], sides: Sides, shifts, ta
                 columns.setdefault(key, []).append(entry)
     return xr.Dataset(
         {
-            "value": ("quantity", [subject.steering.natural(subject.best.score.phi) for subject in subjects]),
+            "value": ("quantity", [subject.steering.natural(score_at(subject.best).phi) for subject in subjects]),
             **{key: ("quantity", values) for key, values in columns.items()},
             # the larger of both, or the only one
             "certificate": ("quantity", np.fmax(columns["certificate_lower"], columns["certificate_upper"])),
-            "unit": ("quantity", [study.quantities[name].unit for name in names]),
+            "unit": ("quantity", [_known(study)[name].unit for name in names]),
             "path_value": (("quantity", "side", "point"), value),
             "path_log_density": (("quantity", "side", "point"), density),
             "path": (("quantity", "side", "point", "other"), path),

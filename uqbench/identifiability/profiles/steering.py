@@ -9,7 +9,7 @@ profile of Kreutz, Raue & Timmer (2012, doi:10.1186/1752-0509-6-120), whose meas
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -23,7 +23,7 @@ from ...optimization.objective import Objective, Score, Target, batches
 from ...optimization.rounds import Stopped
 from ...study import Quantity
 from ..population import median_unit
-from .path import Side
+from .path import Point, Side
 
 # delta, as a part of the standard error of phi, but no more than a part of its unit, should the error be overestimated.
 SHARE, LEAST = 0.25, 0.02
@@ -170,8 +170,13 @@ def steered(score: Score, found: Value, x: Float[np.ndarray, " k1"], steering: S
     )
 
 
+def score_at(point: Point) -> SteeredScore:
+    """The score at a point of a quantity's path."""
+    return cast(SteeredScore, point.score)
+
+
 def searched(
-    search: Generator[Float[np.ndarray, " k1"], SteeredScore, Side], number: int, steering: Steering, box: Box
+    search: Generator[Float[np.ndarray, " k1"], Score, Side], number: int, steering: Steering, box: Box
 ) -> Generator[Float[np.ndarray, " k1"], tuple[Score, Value], Side]:
     """A search in (x, c) for `in_rounds`, which is asked for x and the number of the quantity."""
     try:
@@ -182,7 +187,8 @@ def searched(
             except Stopped as stop:
                 x = search.throw(stop)
             else:
-                x = search.send(steered(score, found, x, steering, box))
+                # it asks for no more than both kinds of scores have
+                x = search.send(cast(Score, steered(score, found, x, steering, box)))
     except StopIteration as ended:
         return ended.value
 

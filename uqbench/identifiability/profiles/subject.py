@@ -1,7 +1,7 @@
 """How a quantity is followed from the best fit, where its sides end, and with which verdict."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import numpy as np
 from jaxtyping import Float
@@ -10,7 +10,7 @@ from ...optimization.ascent import Box, Peak
 from ...optimization.coordinates import Coordinates
 from ...optimization.objective import Score
 from .path import FLAT, WIDE, Point, Side, predicted
-from .steering import LEAST, SHARE, SteeredScore, Steering, Value, steered
+from .steering import LEAST, SHARE, SteeredScore, Steering, Value, score_at, steered
 
 # Where phi stays so many delta behind what it is steered to and no bound is met, the quantity has an extreme.
 BEHIND = 10.0
@@ -60,20 +60,20 @@ class Subject(NamedTuple):
             np.append(coordinates.scale, unit),
         )
         x = np.append(best.x, steering.phi(found[0].value))
-        start = Point(x, steered(best.score, found[0], x, steering, box), 0.0)
+        start = Point(x, cast(Score, steered(best.score, found[0], x, steering, box)), 0.0)
         reach = FARTHER * float(np.abs(gradient) @ np.maximum(upper - best.x, best.x - lower))
         return cls(name, coordinates, steering, box, start, reach)
 
     def known(self, x: Float[np.ndarray, " k"], score: Score, found: Value) -> Point:
         """Another point that is known, c being phi there."""
         there = np.append(x, self.steering.phi(found.value))
-        return self.best.to(there, steered(score, found, there, self.steering, self.box))
+        return self.best.to(there, cast(Score, steered(score, found, there, self.steering, self.box)))
 
     def end(self, side: Side, direction: int, target: float) -> tuple[Point, float, float]:
         """The point closest to where r has its target; phi there, to first order, and the slope of r."""
         point = side.closest
-        slope = -direction * point.score.rise / point.r
-        return point, point.score.phi + direction * (target - point.r) / slope, slope
+        slope = -direction * score_at(point).rise / point.r
+        return point, score_at(point).phi + direction * (target - point.r) / slope, slope
 
     def verdict(self, side: Side) -> str:
         """That of a side; c may have gone on where the quantity could not."""
@@ -85,13 +85,13 @@ class Subject(NamedTuple):
             return "several optima" if side.several else "bounded"
         if side.verdict not in ("open", "flat"):
             return side.verdict
-        moved = abs(last.score.phi - self.best.score.phi)
+        moved = abs(score_at(last).phi - score_at(self.best).phi)
         if max(point.r for point in side.points) < FLAT and moved > WIDE * self.box.scale[-1]:
             return "flat"
         x = last.x[:-1]
         if np.any((x <= self.coordinates.lower) | (x >= self.coordinates.upper)):
             return "open at the bound"
-        behind = abs(last.score.phi - last.x[-1]) / self.steering.delta
+        behind = abs(score_at(last).phi - last.x[-1]) / self.steering.delta
         return "open" if behind < BEHIND or self._at_the_end(last) else "extreme"
 
     def _at_the_end(self, point: Point) -> bool:
@@ -111,7 +111,7 @@ class Subject(NamedTuple):
         if not np.isfinite(again.value):
             return np.inf
         held = np.arange(len(point.x)) == side.index
-        step = (predicted(point.x, again, self.box, np.zeros_like(point.x), held) - point.x)[:-1]
+        step = (predicted(point.x, cast(Score, again), self.box, np.zeros_like(point.x), held) - point.x)[:-1]
         row = again.root[-1, :-1] * self.steering.delta
         # what the step adds to L alone
         gradient = again.gradient[:-1] + row * again.rise

@@ -1,7 +1,7 @@
 """Profile likelihood of two parameters at once: a surface over a grid, followed outwards from the best fit."""
 
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,13 +11,14 @@ from scipy.stats import chi2
 
 from ...annotations import Values
 from ...errors import InputError, nearest
-from ...optimization.ascent import Box, Peak, ascend
+from ...optimization.ascent import Box, Peak, Search, ascend
 from ...optimization.best_fit import BY_HAND, everywhere
 from ...optimization.coordinates import Coordinates
 from ...optimization.objective import TOGETHER, Objective, objective_of
 from ...optimization.rounds import in_rounds
 from ...progress import progress
 from ...settings import is_number, whole_number_findings
+from ...space import distribution_of
 from ...study import Study
 from .path import HIGHER, MOST_SCORES, ON_THE_WAY, predicted
 from .profile import BETTER, BUDGET, best_near, peak_from, setting_findings
@@ -140,7 +141,7 @@ def _findings(study: Study, names: Sequence[str], n: int, limits) -> list[str]:
         if not known or not ends[0] < ends[1]:
             findings.append(f"the limits of {name!r} are {tuple(ends)}; give a lower and a higher number.")
             continue
-        lowest, highest = (float(end) for end in space[name].dist.support(space.nominal()))
+        lowest, highest = (float(end) for end in distribution_of(space, name).support(space.nominal()))
         if not lowest <= ends[0] < ends[1] <= highest:
             findings.append(
                 f"the limits of {name!r} are {tuple(ends)}; its prior has no density outside {lowest:g} to {highest:g}."
@@ -160,13 +161,14 @@ def _grid(coordinates: Coordinates, best: Peak, names: Sequence[str], n: int, li
             error = standard_error(best.score.root * coordinates.scale, unit)
             reach = min(ERRORS * error, FARTHEST * coordinates.scale[k])
             ends = [max(best.x[k] - reach, farthest[0][k]), min(best.x[k] + reach, farthest[1][k])]
-        axes.append(np.linspace(*ends, n))
+        axes.append(np.linspace(float(ends[0]), float(ends[1]), n))
     return Grid((held[0], held[1]), (axes[0], axes[1]))
 
 
 def _climbed(objective: Objective, best: Peak, grid: Grid, until: float) -> tuple[dict[Cell, Peak], str]:
     """The peak of each cell that was begun, and why they were stopped."""
-    box, peaks = everywhere(objective.coordinates), {}
+    box = everywhere(objective.coordinates)
+    peaks: dict[Cell, Peak] = {}
     rings = grid.rings(best.x)
     cells = [cell for ring in rings for cell in ring]
     with progress("profile surface: cells", len(cells)) as update:
@@ -219,7 +221,7 @@ def _led(grid: Grid, box: Box, peak: Peak, cell: Cell) -> Float[np.ndarray, " k"
     return start
 
 
-def _search(objective: Objective, box: Box, grid: Grid, start: np.ndarray) -> Generator:
+def _search(objective: Objective, box: Box, grid: Grid, start: np.ndarray) -> Search:
     free = ~np.isin(np.arange(len(start)), grid.held)
     return ascend(
         start,
