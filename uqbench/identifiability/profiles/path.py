@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from ...optimization.ascent import MOST, Box, Peak, ascend
 from ...optimization.objective import Score
@@ -47,7 +47,7 @@ class Point(NamedTuple):
 
     def to(self, x: Float[np.ndarray, " k"], score: Score) -> "Point":
         """Another point, with its r if this one is the best fit."""
-        return Point(x, score, float(np.sqrt(max(2.0 * (self.score.value - score.value), 0.0))))
+        return Point(x, score, float(np.sqrt(max(2.0 * (self.score.density - score.density), 0.0))))
 
 
 @dataclass
@@ -142,7 +142,10 @@ def _followed(task: Task, side: Side):
             side.verdict = "unsolved"
             return
         there, step = found
-        if there.score.value > task.best.score.value + HIGHER:
+        if there.r >= task.target:
+            # beyond the end it must be where it seems: what an ascent on the way has left may be another branch
+            there = (yield from _tightened(task, there)) or there
+        if there.score.density > task.best.score.density + HIGHER:
             side.points.append(there)
             side.verdict = "better fit"
             return
@@ -190,7 +193,7 @@ def _next_step(here: Point, there: Point, step: float, task: Task) -> float:
 
 def _slope(point: Point, task: Task) -> float:
     """dr by the distance from the best: the profile's gradient is that of the log density at the held parameter."""
-    return -task.direction * point.score.gradient[task.index] / point.r if point.r > 0 else 0.0
+    return -task.direction * point.score.along(task.index) / point.r if point.r > 0 else 0.0
 
 
 def _next(task: Task, here: Point, step: float):
@@ -207,24 +210,30 @@ def _next(task: Task, here: Point, step: float):
 
 
 def _predicted(task: Task, here: Point, step: float) -> np.ndarray:
-    """Where the tangent leads, the others staying within their bounds."""
-    k, moved = task.index, task.direction * step
-    root, target = here.score.root, here.score.target - here.score.root[:, task.index] * moved
-    others = np.delete(np.arange(len(here.x)), k)
-    inner = (here.x > task.box.lower) & (here.x < task.box.upper)
-    others = others[inner[others]]
-    change = np.zeros_like(here.x)
+    move = np.zeros_like(here.x)
+    move[task.index] = task.direction * step
+    return predicted(here.x, here.score, task.box, move, np.arange(len(move)) == task.index)
+
+
+def predicted(
+    x: Float[np.ndarray, " k"],
+    score: Score,
+    box: Box,
+    move: Float[np.ndarray, " k"],
+    held: Bool[np.ndarray, " k"],
+) -> Float[np.ndarray, " k"]:
+    """Where the tangent leads from x when the `held` coordinates `move`, the others staying within their bounds."""
+    root, target = score.root, score.target - score.root @ move
+    others = np.flatnonzero(~held & (x > box.lower) & (x < box.upper))
+    change = np.array(move)
     if len(others):
-        scaled = root[:, others] * task.box.scale[others]
+        scaled = root[:, others] * box.scale[others]
         answer = np.linalg.lstsq(scaled, target, rcond=1e-6)[0]
         # a tangent that leads farther than the held parameter moves is not trusted
-        largest = max(1.0, 2.0 * step / task.box.scale[k])
+        largest = max(1.0, 2.0 * float(np.max(np.abs(move / box.scale))))
         answer = answer * min(1.0, largest / max(np.linalg.norm(answer), 1e-300))
-        change[others] = answer * task.box.scale[others]
-    change[k] = moved
-    x = np.clip(here.x + change, task.box.lower, task.box.upper)
-    x[k] = here.x[k] + moved
-    return x
+        change[others] = answer * box.scale[others]
+    return np.where(held, x + move, np.clip(x + change, box.lower, box.upper))
 
 
 def _climbed(task: Task, start: np.ndarray, gain: float, radius: float, most: int = MOST):
@@ -235,6 +244,12 @@ def _climbed(task: Task, start: np.ndarray, gain: float, radius: float, most: in
 
 def _point(task: Task, peak: Peak) -> Point:
     return task.best.to(peak.x, peak.score)
+
+
+def _tightened(task: Task, point: Point):
+    """The point once more, climbed as far as at an end; None where that fails."""
+    peak = yield from _climbed(task, point.x, AT_THE_END, 0.1)
+    return _point(task, peak) if peak.verdict != "failed" else None
 
 
 def _end(task: Task, side: Side, inside: Point, outside: Point):
