@@ -1,9 +1,9 @@
 """STAT5 in the nucleus, by kind of dimer: phosphorylated under Epo, it pairs, goes in, and comes out as monomers.
 
-Boehm, Adlung, Schilling, Roth, Klingmueller & Lehmann 2014, J. Proteome Res. 13, 5685, doi:10.1021/pr5006923; equations,
-constants, bounds and published values as in the collection of benchmarks of Hass et al. 2019,
-doi:10.1093/bioinformatics/btz020. With A and B for STAT5A and STAT5B in the cytoplasm (1.4 pL), the stimulus
-Epo(t) = 1.25e-7 exp(-Epo_degradation_BaF3 t) and nuclei of .45 pL:
+Boehm, Adlung, Schilling, Roth, Klingmueller & Lehmann 2014, J. Proteome Res. 13, 5685, doi:10.1021/pr5006923;
+bounds and values of the best fit as in the benchmarks of Hass et al. 2019, doi:10.1093/bioinformatics/btz020. With A and
+B for STAT5A and STAT5B in the cytoplasm, the stimulus Epo(t) = 1.25e-7 exp(-Epo_degradation_BaF3 t), and the
+volumes cyt = 1.4 pL and nuc = .45 pL:
 
     A' = -2 k_phos Epo A^2 - k_phos Epo A B + (nuc/cyt) (2 k_exp_homo nucpApA + k_exp_hetero nucpApB), and B' likewise
     pApA' = k_phos Epo A^2 - k_imp_homo pApA             nucpApA' = (cyt/nuc) k_imp_homo pApA - k_exp_homo nucpApA
@@ -11,8 +11,8 @@ Epo(t) = 1.25e-7 exp(-Epo_degradation_BaF3 t) and nuclei of .45 pL:
 
 and pBpB as pApA. Mass spectrometry sees ratios in the cytoplasm alone, in percent: how much of A and of B is
 phosphorylated, and the share of A in all STAT5 that an antibody binds, of which specC17 says how well it binds A.
-The priors are the published bounds. At the best fit of the published data homodimers leave the cytoplasm as soon as they
-form: k_imp_homo has no upper limit, k_exp_hetero no lower one.
+The priors are the published bounds. At the best fit of the published data homodimers leave the cytoplasm as soon as
+they form: k_imp_homo has no upper limit, k_exp_hetero no lower one.
 """
 
 import jax.numpy as jnp
