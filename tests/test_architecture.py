@@ -34,6 +34,7 @@ CORE = [
     "shipped",
     "study",
     "likelihoods",
+    "optimization",
     "results",
     "time_scales",
     "symbols",
@@ -91,6 +92,9 @@ ALLOWED = {
         "space",
         "study",
         "systems",
+    },
+    "optimization": {
+        *("annotations", "distributions", "errors", "likelihoods", "model", "progress", "settings", "space", "study"),
     },
     "results": {"errors", "study"},
     "time_scales": {

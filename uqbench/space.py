@@ -10,6 +10,7 @@ may name earlier entries, which makes hierarchies without a second language:
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
+from typing import cast
 
 import jax
 import jax.numpy as jnp
@@ -362,6 +363,11 @@ class Space(Mapping[str, Parameter]):
                     "a single true value cannot depend on it."
                 )
         return findings
+
+
+def distribution_of(space: Space, name: str) -> Distribution:
+    """That of a parameter which is not fixed."""
+    return cast(Distribution, space[name].dist)
 
 
 def _stacked(dists: Sequence[Distribution]) -> tuple[Distribution, dict[str, np.ndarray]]:

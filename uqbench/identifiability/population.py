@@ -7,13 +7,11 @@ locations: that term rewards curvature which the linearisation has just dropped,
 """
 
 from collections.abc import Callable
-from typing import cast
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ..distributions import Distribution
 from ..likelihoods import Likelihood, with_units
 from ..space import Space, Theta
 
@@ -31,7 +29,8 @@ def population_information(
 
     def unit(vector, z):
         """Aleatory parameters `(aleatory,)` of a unit whose standardised latents are `z`."""
-        return jnp.stack(list(unit_values(space, place(vector), z).values()))
+        values = with_units(space, place(vector), z)
+        return jnp.stack([jnp.asarray(values[name]) for name in space.aleatory])
 
     def moments(vector, unit):
         return likelihood.moments({**place(vector), **dict(zip(space.aleatory, unit, strict=True))})
@@ -62,17 +61,6 @@ def population_information(
     return information
 
 
-def unit_values(space: Space, theta: Theta, z: Float[Array, " aleatory"]) -> Theta:
-    """Aleatory parameters of a unit whose standardised latents are `z`; 0 gives the median unit."""
-    values = with_units(space, theta, z)
-    return {name: values[name] for name in space.aleatory}
-
-
 def median_unit(space: Space, theta: Theta) -> Theta:
     """`theta` with the aleatory parameters of the median unit."""
-    return {**theta, **unit_values(space, theta, jnp.zeros(len(space.aleatory)))}
-
-
-def distribution_of(space: Space, name: str) -> Distribution:
-    """That of a parameter which is not fixed."""
-    return cast(Distribution, space[name].dist)
+    return with_units(space, theta, jnp.zeros(len(space.aleatory)))

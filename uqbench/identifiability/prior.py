@@ -14,8 +14,7 @@ import numpy as np
 from jax.scipy.special import ndtr
 
 from ..distributions import Distribution
-from ..space import Space, Theta
-from .population import distribution_of
+from ..space import Space, Theta, distribution_of
 from .sensitivities import Scale
 from .spectrum import CANCELLED, singular_values
 

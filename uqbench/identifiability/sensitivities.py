@@ -16,9 +16,9 @@ from jaxtyping import Array, Float
 from ..annotations import AnyArray, Values
 from ..errors import InputError, nearest
 from ..likelihoods import likelihood_of, root_of
-from ..space import Space, Theta
+from ..space import Space, Theta, distribution_of
 from ..study import Study
-from .population import distribution_of, median_unit, population_information
+from .population import median_unit, population_information
 
 SCALES = ("log", "natural")
 # A solve is confirmed by one of a tolerance so much smaller.

@@ -64,6 +64,10 @@ class Independent(Likelihood):
     def pointwise(self, theta: Theta, key=None) -> dict[str, Float[Array, " rows"]]:
         return self._by_output(self._log_densities(theta))
 
+    def row_densities(self, theta: Theta, values: Mapping[str, AnyArray] | None = None) -> Float[Array, " rows"]:
+        """Log density of each row, in the order of `row_scores`."""
+        return jnp.concatenate(self._log_densities(theta, values))
+
     def simulate(self, theta: Theta, key: Array) -> dict[str, Float[Array, " rows"]]:
         values = {}
         for output, (known, ok) in self.known(theta).items():

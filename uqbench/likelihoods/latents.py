@@ -1,14 +1,24 @@
-"""Standardised latents: what differs between units as standard normal numbers."""
+"""Parameters of units from standard normal latents, one for each that differs between units."""
 
+import jax.numpy as jnp
 from jax.scipy.special import ndtr
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
-from ..space import Space, Theta
+from ..annotations import AnyArray
+from ..distributions import LogNormal, Normal
+from ..space import Space, Theta, distribution_of
 
 
-def with_units(space: Space, theta: Theta, z: Float[Array, "... aleatory"]) -> Theta:
-    """Values of all parameters, the aleatory ones `(...,)` being those of units whose standardised latents are z."""
+def with_units(space: Space, theta: Theta, z: Float[AnyArray, "... aleatory"]) -> Theta:
+    """`theta` with the aleatory parameters of units whose standardised latents are `z`, columns in their order."""
     values = dict(theta)
     for index, name in enumerate(space.aleatory):
-        values[name] = space[name].dist.ppf(ndtr(z[..., index]), values)
+        dist, latent = distribution_of(space, name), z[..., index]
+        if isinstance(dist, Normal | LogNormal):
+            # not by a probability, which rounds to one where a latent is large
+            arguments = dist.canonical(values)
+            value = arguments["mu"] + arguments["sigma"] * latent
+            values[name] = value if isinstance(dist, Normal) else jnp.exp(value)
+        else:
+            values[name] = dist.ppf(ndtr(latent), values)
     return values

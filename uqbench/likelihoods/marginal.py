@@ -1,11 +1,12 @@
 """The likelihood of what all units have in common, the parameters of each unit integrated out.
 
 For each unit the integral over its standardised latents z is that of adaptive Gauss-Hermite quadrature: nodes around
-the mode, scaled by the curvature there (Pinheiro & Bates 1995, doi:10.1080/10618600.1995.10474663; with one node it is
-Laplace's approximation). As the integral does not depend on where the nodes are, they are constants to its gradient,
-which is then the mean of those at the nodes, weighted by how probable each is given the data (Fisher's identity); the
-information follows likewise (Louis 1982, doi:10.1111/j.2517-6161.1982.tb01203.x), with the expected information in
-place of the second derivatives. First derivatives of the model are enough for both.
+the mode, scaled by the curvature there (Pinheiro & Bates 1995, doi:10.1080/10618600.1995.10474663), and with many
+latents that of points on spheres (Genz & Monahan 1998, doi:10.1137/S1064827595286803). As the integral does not depend
+on where the nodes are, they are constants to its gradient, which is then the mean of those at the nodes, weighted by
+how probable each is given the data (Fisher's identity); the information follows likewise (Louis 1982,
+doi:10.1111/j.2517-6161.1982.tb01203.x), with the expected information in place of the second derivatives. First
+derivatives of the model are enough for both.
 """
 
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float
+from scipy.special import roots_genlaguerre
 
 from ..errors import InputError
 from ..space import Space, Theta
@@ -26,8 +28,10 @@ from .latents import with_units
 from .protocol import Likelihood, Scores, whole_scores
 from .roots import root_of
 
-# Nodes for each latent, by how many latents there are; one beyond.
-NODES = {1: 9, 2: 5, 3: 3, 4: 3}
+# Nodes for each latent, by how many latents there are, and how many more there are in a finer integral.
+NODES, MORE = {1: 9, 2: 5, 3: 3, 4: 3}, 2
+# Beyond, spheres and rotations of the points on them; of a finer integral.
+SPHERES, FINER_SPHERES = (2, 2), (3, 6)
 # Steps to the modes, how close they come, and the first damping of a step.
 STEPS, CLOSE, DAMPING = 30, 1e-4, 1e-2
 
@@ -38,11 +42,11 @@ class Marginal(Likelihood):
 
     Args:
         conditional: the likelihood given the parameters of every unit, too.
-        nodes: for each latent.
+        finer: whether with more nodes than usual.
     """
 
     conditional: Independent
-    nodes: int
+    finer: bool = False
 
     kind = "an integral over the parameters of each unit"
     term = "unit"
@@ -51,11 +55,11 @@ class Marginal(Likelihood):
     capabilities = frozenset({"gradient", "information"})
 
     @classmethod
-    def of(cls, study: Study, more: int = 0) -> "Marginal":
+    def of(cls, study: Study, finer: bool = False) -> "Marginal":
         """That of a study whose rows are independent given the parameters of the units.
 
         Args:
-            more: nodes beside the usual ones, to see what they change.
+            finer: with more nodes than usual, to see what they change.
 
         Raises:
             InputError: where rows depend on one another otherwise, or the model has no gradient.
@@ -67,17 +71,17 @@ class Marginal(Likelihood):
                 f"study {study.name!r}",
                 [f"parameters of units cannot be integrated out of {conditional.kind}; make them epistemic."],
             )
-        return cls(study, conditional.observations, conditional, NODES.get(len(study.model.space.aleatory), 1) + more)
+        return cls(study, conditional.observations, conditional, finer)
 
     def log_density(self, theta: Theta, key=None, values=None) -> Float[Array, ""]:
         return jnp.sum(self.by_unit(theta, values))
 
     def by_unit(self, theta: Theta, values=None) -> Float[Array, " units"]:
         """Log density of each unit's data."""
-        theta = jax.lax.stop_gradient(theta)
-        z, weights = self._nodes(theta, values)
-        rows = jax.vmap(lambda z: self._given(theta, z, jnp.zeros(0), lambda x: theta, values))(z)
-        return logsumexp(weights + self._of_units(rows.density), axis=0)
+        z, weights = self._nodes(jax.lax.stop_gradient(theta), values)
+        space = self.study.model.space
+        rows = jax.vmap(lambda z: self.conditional.row_densities(with_units(space, theta, z), values))(z)
+        return logsumexp(weights + self._of_units(rows), axis=0)
 
     def scores(self, place, x: Float[Array, " k"], values=None) -> Scores:
         theta = jax.lax.stop_gradient(place(x))
@@ -130,13 +134,15 @@ class Marginal(Likelihood):
     def _nodes(self, theta: Theta, values) -> tuple[Float[Array, "nodes units aleatory"], Float[Array, "nodes units"]]:
         """Where the latents of each unit are taken, and the logarithms of their weights, the prior of z in them."""
         mode, curvature = self._modes(theta, values)
-        points, weights = grid(self.nodes, mode.shape[-1])
+        points, weights = grid(mode.shape[-1], self.finer)
         lower = jnp.linalg.cholesky(curvature)
         # z = mode + L^-T u, so that u has unit covariance where the integrand is normal
         spread = jax.vmap(lambda lower: jax.scipy.linalg.solve_triangular(lower.T, points.T, lower=False).T)(lower)
         z = mode + jnp.swapaxes(spread, 0, 1)
         volume = -jnp.sum(jnp.log(jnp.diagonal(lower, axis1=-2, axis2=-1)), axis=-1)
-        return z, weights[:, None] + volume + 0.5 * jnp.sum(points**2, -1)[:, None] - 0.5 * jnp.sum(z**2, axis=-1)
+        return z, jnp.asarray(weights)[:, None] + volume + 0.5 * jnp.sum(points**2, -1)[:, None] - 0.5 * jnp.sum(
+            z**2, axis=-1
+        )
 
     def _modes(
         self, theta: Theta, values
@@ -179,11 +185,29 @@ class Marginal(Likelihood):
         return state[0], state[1][2]
 
 
-def grid(nodes: int, dimensions: int) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, " n"]]:
-    """Gauss-Hermite nodes for the standard normal distribution in `dimensions`, and logarithms of their weights."""
+def grid(dimensions: int, finer: bool = False) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, " n"]]:
+    """Nodes for the standard normal distribution in `dimensions`, and logarithms of their weights.
+
+    Whatever the dimensions, mean and covariance are exact.
+    """
+    if dimensions not in NODES:
+        return spheres(dimensions, *(FINER_SPHERES if finer else SPHERES))
+    nodes = NODES[dimensions] + (MORE if finer else 0)
     points, weights = np.polynomial.hermite_e.hermegauss(nodes)
-    every = list(product(range(nodes), repeat=dimensions))
-    return points[np.array(every)], np.sum(np.log(weights / weights.sum())[np.array(every)], axis=1)
+    every = np.array(list(product(range(nodes), repeat=dimensions)))
+    return points[every], np.sum(np.log(weights / weights.sum())[every], axis=1)
+
+
+def spheres(dimensions: int, radii: int, rotations: int) -> tuple[np.ndarray, np.ndarray]:
+    """The same from both ends of orthogonal axes, in several rotations, on spheres of a Gauss rule for the radius."""
+    half_squares, weights = roots_genlaguerre(radii, dimensions / 2 - 1)
+    rng = np.random.default_rng(0)
+    axes = [np.eye(dimensions)]
+    axes += [np.linalg.qr(rng.standard_normal((dimensions, dimensions)))[0] for _ in range(rotations - 1)]
+    directions = np.concatenate([sign * each for each in axes for sign in (1.0, -1.0)])
+    points = np.sqrt(2 * half_squares)[:, None, None] * directions
+    share = np.repeat(np.log(weights / weights.sum() / len(directions)), len(directions))
+    return points.reshape(-1, dimensions), share
 
 
 def _epistemic(space: Space, theta: Theta) -> Theta:

@@ -47,11 +47,15 @@ def row_scores(
     density, back = jax.vjp(lambda given: noise.logpdf(values, given), given)
     score = jnp.stack([back(jnp.ones_like(density))[0][name] for name in given], axis=1)
     weights = noise.fisher_information(given)
-    values, vectors = jnp.linalg.eigh(jnp.where(jnp.isfinite(weights), weights, 0.0))
+    weights = jnp.where(jnp.isfinite(weights), weights, 0.0)
+    # each argument in units of what a measurement tells of it: they may differ by orders of magnitude
+    unit = jnp.sqrt(jnp.clip(jnp.diagonal(weights, axis1=1, axis2=2), 0.0))
+    inverse = jnp.where(unit > 0, 1.0 / jnp.where(unit > 0, unit, 1.0), 0.0)
+    values, vectors = jnp.linalg.eigh(inverse[:, :, None] * weights * inverse[:, None, :])
     told = values > ROUNDING * jnp.max(values, axis=1, keepdims=True)
     size = jnp.sqrt(jnp.where(told, values, 1.0))
-    residual = jnp.where(told, jnp.einsum("rij,ri->rj", vectors, score) / size, 0.0)
-    root = jnp.where(told, size, 0.0)[..., None] * (jnp.swapaxes(vectors, 1, 2) @ slopes)
+    residual = jnp.where(told, jnp.einsum("rij,ri->rj", vectors, score * inverse) / size, 0.0)
+    root = jnp.where(told, size, 0.0)[..., None] * (jnp.swapaxes(vectors, 1, 2) @ (unit[..., None] * slopes))
     return RowScores(jnp.where(ok, density, -jnp.inf), jnp.einsum("ri,rik->rk", score, slopes), residual, root)
 
 

@@ -8,7 +8,7 @@ leave their bounds are held there.
 """
 
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -32,7 +32,6 @@ DEFINITE = 1e-8
 
 Search = Generator[Float[np.ndarray, " k"], Score, "Peak"]
 
-
 NOWHERE = Score(-np.inf, np.zeros(0), np.zeros(0), np.zeros((0, 0)))
 
 
@@ -42,8 +41,8 @@ class Peak(NamedTuple):
     Args:
         x: `(k,)`.
         score: there.
-        verdict: "converged"; "stalled" where steps became too short, "stopped" after `MOST` scores, "failed" where it
-            could not start.
+        verdict: "converged"; "stalled" where steps that should gain do not, as at the edge of what can be solved;
+            "stopped" after `MOST` scores or from outside; "failed" where it could not start.
         gain: that a further step is predicted to bring.
         scores: how many it took.
     """
@@ -64,6 +63,12 @@ class Box:
     free: Bool[np.ndarray, " k"]
     scale: Float[np.ndarray, " k"]
 
+    def holding(self, index: int) -> "Box":
+        """The same with one more coordinate held."""
+        free = self.free.copy()
+        free[index] = False
+        return replace(self, free=free)
+
 
 def ascend(
     x: Float[np.ndarray, " k"], box: Box, *, gain: float = GAIN, radius: float = FIRST, most: int = MOST,
@@ -79,18 +84,20 @@ def ascend(
     try:
         score, count, augmented, doubts = (yield x), 1, False, 0
     except Stopped:
-        return Peak(x, NOWHERE, "failed", np.inf, 0)
+        return Peak(x, NOWHERE, "stopped", np.inf, 0)
     if not np.isfinite(score.value):
         return Peak(x, score, "failed", np.inf, count)
     while True:
         step, predicted = _step(x, score, missing if augmented else None, box, radius)
         while predicted <= gain:
+            if radius >= FIRST:
+                return Peak(x, score, "converged", predicted, count)
             # the radius may be short because a model was wrong once: what does it say of longer steps?
             doubts += 1
-            if radius >= FIRST or doubts > DOUBTS:
-                return Peak(x, score, "converged", predicted, count)
-            radius = min(10.0 * radius, FIRST)
+            radius = FIRST if doubts > DOUBTS else min(10.0 * radius, FIRST)
             step, predicted = _step(x, score, missing if augmented else None, box, radius)
+            if doubts > DOUBTS and predicted > gain:
+                return Peak(x, score, "stalled", predicted, count)
         if radius < SMALLEST or count >= most:
             return Peak(x, score, "stalled" if radius < SMALLEST else "stopped", predicted, count)
         there = np.clip(x + step, box.lower, box.upper)
@@ -114,6 +121,11 @@ def ascend(
             radius = min(2.0 * radius, LARGEST)
         if ratio > 1e-4:
             x, score = there, tried
+
+
+def predicted_gain(score: Score, x: Float[np.ndarray, " k"], box: Box) -> float:
+    """What a step from x is predicted to gain."""
+    return _step(x, score, None, box, FIRST)[1]
 
 
 def _rise(score: Score, missing: np.ndarray | None, step: np.ndarray) -> float:
@@ -151,11 +163,11 @@ def _step(x, score: Score, missing: np.ndarray | None, box: Box, radius: float) 
         if not moving.any() or not room:
             break
         unit = box.scale[moving]
-        if missing is None:
+        if missing is None and not np.linalg.norm((score.beyond * box.scale)[moving]) * radius > GAIN:
             target = score.target - score.root @ np.where(held, step, 0.0)
             found = within_of_root(score.root[:, moving] * unit, target, room)
         else:
-            curvature = score.root.T @ score.root + missing
+            curvature = score.root.T @ score.root + (0.0 if missing is None else missing)
             gradient = score.gradient - curvature @ np.where(held, step, 0.0)
             found = within(curvature[np.ix_(moving, moving)] * np.outer(unit, unit), gradient[moving] * unit, room)
         step[moving] = unit * found

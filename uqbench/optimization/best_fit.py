@@ -1,4 +1,4 @@
-"""The best fit: many bounded ascents side by side, what they found, and how sure it is that nothing better was missed."""
+"""The best fit: many bounded ascents side by side, what they found, and how surely nothing better was missed."""
 
 import time
 from collections.abc import Sequence
@@ -11,10 +11,11 @@ from ..annotations import Values
 from ..errors import InputError, nearest
 from ..progress import progress
 from ..settings import is_number, seed_findings, whole_number_findings
+from ..space import distribution_of
 from ..study import Study
-from .ascent import Box, Peak, ascend
+from .ascent import Box, Peak, ascend, predicted_gain
 from .coordinates import Coordinates
-from .objective import TOGETHER, Objective, objective_of
+from .objective import TOGETHER, Objective, finer_objective_of, objective_of
 from .rounds import in_rounds
 
 STARTS, BUDGET = 32, 120.0
@@ -65,23 +66,22 @@ def find_map(
             from which the model can be solved.
 
     Example:
-        >>> from studies.product_rate import study
+        >>> from studies.two_scale_cascade import study
         >>> find_map(study, starts=4).attrs["verdict"]
         'converged'
     """
     findings = settings_findings(starts=starts, budget=budget, seed=seed)
-    space = study.model.space
-    findings += [f"unknown parameter {name!r}; {nearest(name, space.names)}" for name in theta or {} if name not in space]
+    findings += [] if theta is None else values_findings(study, "theta", theta)
     if findings:
         raise InputError(f"find_map of study {study.name!r}", findings)
     objective = objective_of(study, prior)
     coordinates = objective.coordinates
     begun = coordinates.starts(starts, seed)
     if theta is not None:
-        begun = np.concatenate([coordinates.at(space.nominal() | dict(theta))[None], begun])
+        begun = np.concatenate([coordinates.at(study.model.space.nominal() | dict(theta))[None], begun])
     peaks, stopped = _climbed(objective, begun, budget)
     if not any(np.isfinite(peak.score.value) for peak in peaks if peak is not None):
-        raise InputError(f"find_map of study {study.name!r}", _nowhere(objective, begun))
+        raise InputError(f"find_map of study {study.name!r}", _nowhere(objective, begun, peaks))
     return _dataset(study, objective, begun, peaks, stopped)
 
 
@@ -90,6 +90,26 @@ def settings_findings(*, starts: int = STARTS, budget: float = BUDGET, seed: int
     findings = whole_number_findings({"starts": (starts, 1)}) + seed_findings(seed)
     if not is_number(budget) or not budget > 0:
         findings.append(f"budget is {budget!r}; give a number of seconds above 0.")
+    return findings
+
+
+def values_findings(study: Study, subject: str, theta: Values) -> list[str]:
+    """What is wrong with values of parameters to start from: names, numbers, and where the priors end."""
+    space = study.model.space
+    findings = [f"unknown parameter {name!r}; {nearest(name, space.names)}" for name in theta if name not in space]
+    known = space.nominal()
+    for name in theta:
+        if name not in space or name in space.aleatory:
+            continue
+        value = np.asarray(theta[name], float)
+        if value.shape or not np.isfinite(value):
+            findings.append(f"{subject} of {name!r} is {theta[name]!r}; give a number.")
+        elif name in space.fixed and value != known[name]:
+            findings.append(f"{subject} of {name!r} is {value:g}, which is fixed at {float(known[name]):g}.")
+        elif name in space.epistemic and not space[name].names:
+            lower, upper = (float(end) for end in distribution_of(space, name).support(known))
+            if not lower <= value <= upper:
+                findings.append(f"{subject} of {name!r} is {value:g}; its prior is between {lower:g} and {upper:g}.")
     return findings
 
 
@@ -102,34 +122,38 @@ def everywhere(coordinates: Coordinates) -> Box:
 def _climbed(objective: Objective, begun: Float[np.ndarray, "n k"], budget: float) -> tuple[list[Peak | None], str]:
     """The peak of each start, None of those never begun, and why the search was stopped; empty if it was not."""
     until, box = time.monotonic() + budget, everywhere(objective.coordinates)
+    searches = [ascend(x, box, slack=objective.slack) for x in begun]
     with progress("best fit: starts", len(begun)) as update:
         peaks, interrupted = in_rounds(
-            [ascend(x, box, slack=objective.slack) for x in begun], objective, TOGETHER, done=update, enough=lambda: time.monotonic() > until
+            searches, objective, TOGETHER, done=update, enough=lambda: time.monotonic() > until
         )
     if interrupted:
+        if not any(peak is not None and np.isfinite(peak.score.value) for peak in peaks):
+            raise KeyboardInterrupt
         return peaks, BY_HAND
-    return peaks, f"after {budget:g} s" if time.monotonic() > until else ""
+    unfinished = any(peak is None or peak.verdict == "stopped" for peak in peaks)
+    return peaks, f"after {budget:g} s" if unfinished and time.monotonic() > until else ""
 
 
-def _nowhere(objective: Objective, begun: Float[np.ndarray, "n k"]) -> list[str]:
-    theta = objective.coordinates.place(begun[0])
-    why = objective.likelihood.density_findings(theta)
-    return [f"from none of {len(begun)} starts the data have a density; at the first one:", *why]
+def _nowhere(objective: Objective, begun: Float[np.ndarray, "n k"], peaks: list[Peak | None]) -> list[str]:
+    failed = sum(peak is not None and peak.verdict == "failed" for peak in peaks)
+    where = f"from none of {failed} starts the data have a density; at the first one:"
+    return [where, *objective.findings(begun[0])]
 
 
 def optima(values: Sequence[float]) -> np.ndarray:
     """Which optimum each falling value belongs to: a new one begins where the next is lower by more than `SAME`."""
-    values = np.asarray(values, float)
+    falling = np.asarray(values, float)
     with np.errstate(invalid="ignore"):
-        number = np.cumsum(np.append(0, -np.diff(values) > SAME)) if len(values) else np.zeros(0, int)
-    return np.where(np.isfinite(values), number, -1)
+        number = np.cumsum(np.append(0, -np.diff(falling) > SAME))
+    return np.where(np.isfinite(falling), number, -1)
 
 
-def _dataset(study, objective: Objective, begun, peaks, stopped: str) -> xr.Dataset:
+def _dataset(study, objective: Objective, begun, peaks: list[Peak | None], stopped: str) -> xr.Dataset:
     coordinates = objective.coordinates
-    done = [k for k, peak in enumerate(peaks) if peak is not None]
-    order = sorted(done, key=lambda k: -peaks[k].score.value)
-    ended = [peaks[k] for k in order]
+    done = [(peak, x) for peak, x in zip(peaks, begun, strict=True) if peak is not None]
+    done.sort(key=lambda pair: -pair[0].score.value)
+    ended = [peak for peak, _ in done]
     best = ended[0]
     number = optima([peak.score.value for peak in ended])
     seen = [int(np.sum(number == each)) for each in range(number.max() + 1)]
@@ -145,7 +169,7 @@ def _dataset(study, objective: Objective, begun, peaks, stopped: str) -> xr.Data
             "verdict": ("start", [peak.verdict for peak in ended]),
             "optimum": ("start", number),
             "scores": ("start", [peak.scores for peak in ended]),
-            "begun": (("start", "parameter"), coordinates.natural(begun[order])),
+            "begun": (("start", "parameter"), coordinates.natural(np.stack([x for _, x in done]))),
             "ended": (("start", "parameter"), coordinates.natural(np.stack([peak.x for peak in ended]))),
         },
         coords={"parameter": list(coordinates.names), "start": np.arange(len(ended))},
@@ -166,20 +190,17 @@ def _dataset(study, objective: Objective, begun, peaks, stopped: str) -> xr.Data
 
 def certified(study: Study, objective: Objective, best: Peak) -> dict[str, float]:
     """What finer solves say of a best fit: how far its log density is off, and what could still be gained there."""
-    finer = objective_of(study, objective.prior, FINER)
+    finer = finer_objective_of(study, objective.prior, FINER)
     if finer is None:
         return {"solve_error": 0.0, "certificate": float(best.gain)}
-    again = finer(best.x[None])[0]
+    try:
+        again = finer(best.x[None])[0]
+    except KeyboardInterrupt:
+        return {"solve_error": float("nan"), "certificate": float("nan")}
     if not np.isfinite(again.value):
         return {"solve_error": float("inf"), "certificate": float("inf")}
-    # a search that may make no step says what the first one would gain
-    search = ascend(best.x, everywhere(objective.coordinates), gain=np.inf)
-    next(search)
-    try:
-        search.send(again)
-    except StopIteration as stop:
-        gain = stop.value.gain
-    return {"solve_error": float(best.score.value - again.value), "certificate": float(gain)}
+    gain = predicted_gain(again, best.x, everywhere(objective.coordinates))
+    return {"solve_error": float(best.score.value - again.value), "certificate": gain}
 
 
 def _verdict(best: Peak, certificate: float, seen: list[int], stopped: str) -> str:

@@ -1,9 +1,7 @@
 """Coordinates in which a study is fitted: logarithms of what is positive, within the bounds of the priors."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -11,12 +9,13 @@ from scipy.stats import qmc
 
 from ..annotations import AnyArray, Values
 from ..distributions import LogNormal, LogUniform
-from ..space import Space, Theta
+from ..space import Space, Theta, distribution_of
 
 # Families that are normal or uniform in the logarithm: their densities are taken there.
 ON_LOG_SCALE = (LogNormal, LogUniform)
-# Without a bound, parameters are sought as far as these quantiles of the prior, and by this factor from where one is.
-TAIL, FARTHEST = 1e-9, 1e6
+# Without a bound, parameters are sought as far as these quantiles of the prior, and from where one is by this factor
+# or, where x is no logarithm, by so many units of steps (six standard deviations of a normal prior).
+TAIL, FARTHEST, UNITS = 1e-9, 1e6, 9.0
 INSIDE = 1e-12
 
 
@@ -49,19 +48,15 @@ class Coordinates:
         A bound that depends on another parameter is no bound of x: outside of it the prior has no density.
         """
         names, nominal = space.epistemic, space.nominal()
-        support = np.array(
-            [
-                (-np.inf, np.inf) if _moves(space, name) else [float(end) for end in space[name].dist.support(nominal)]
-                for name in names
-            ]
-        ).reshape(len(names), 2)
-        lowest = np.array([float(space[name].dist.support(nominal)[0]) for name in names])
-        logarithmic = (lowest >= 0) & ((support[:, 0] > 0) | np.isinf(support[:, 1]))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            lower, upper = np.where(logarithmic, np.log(np.maximum(support.T, 0.0)), support.T)
+        lower, upper, logarithmic = (
+            np.array(each) for each in zip(*(_ends(space, name) for name in names), strict=True)
+        )
+        with np.errstate(divide="ignore"):
+            lower, upper = (np.where(logarithmic, np.log(np.maximum(end, 0.0)), end) for end in (lower, upper))
         # by so much inside that rounding leads no value out of the support, where the prior has no density
-        inside = INSIDE * np.maximum(np.abs(lower), np.abs(upper))
-        lower, upper = np.where(np.isfinite(lower), lower + inside, lower), np.where(np.isfinite(upper), upper - inside, upper)
+        ends = np.stack([lower, upper])
+        inside = INSIDE * np.max(np.where(np.isfinite(ends), np.abs(ends), 0.0), axis=0)
+        lower, upper = lower + inside, upper - inside
         quartiles = [np.asarray(_quantiles(space, u)[k]) for u in (0.25, 0.75) for k in range(len(names))]
         half = (np.array(quartiles[len(names) :]) - np.array(quartiles[: len(names)])) / 2
         known = {name: value for name, value in nominal.items() if name not in names}
@@ -82,11 +77,11 @@ class Coordinates:
         x = np.where(self.logarithmic, np.log(np.where(self.logarithmic, value, 1.0)), value)
         return np.clip(x, self.lower, self.upper)
 
-    def log_prior(self, x: Float[Array, " k"]) -> Float[Array, " k"]:
+    def log_prior(self, x: Float[AnyArray, " k"]) -> Float[Array, " k"]:
         """Log prior density of each parameter, per unit of the scale on which its prior is normal or uniform."""
         theta = self.place(x)
-        terms = [self.space[name].dist.logpdf(theta[name], theta) for name in self.names]
-        on_log = np.array([isinstance(self.space[name].dist, ON_LOG_SCALE) for name in self.names])
+        terms = [distribution_of(self.space, name).logpdf(theta[name], theta) for name in self.names]
+        on_log = np.array([isinstance(distribution_of(self.space, name), ON_LOG_SCALE) for name in self.names])
         return jnp.stack(terms) + jnp.where(on_log, jnp.log(jnp.stack([theta[name] for name in self.names])), 0.0)
 
     def starts(self, n: int, seed: int) -> Float[np.ndarray, "n k"]:
@@ -103,19 +98,32 @@ class Coordinates:
 
     def range_around(self, x: Float[np.ndarray, " k"]) -> tuple[np.ndarray, np.ndarray]:
         """How far each parameter is followed from x, `(k,)` each: to its bounds, else as far as anyone would go."""
-        far = [np.asarray(_quantiles(self.space, u)) for u in (TAIL, 1 - TAIL)]
+        reach = np.where(self.logarithmic, np.log(FARTHEST), UNITS * self.scale)
         with np.errstate(divide="ignore"):
-            below, above = (np.where(self.logarithmic, np.log(np.maximum(each, 0.0)), each) for each in far)
-        below = np.minimum(below, np.where(self.logarithmic, x - np.log(FARTHEST), below))
-        above = np.maximum(above, np.where(self.logarithmic, x + np.log(FARTHEST), above))
-        floor, ceiling = x - np.log(FARTHEST), x + np.log(FARTHEST)
-        below, above = np.where(np.isfinite(below), below, floor), np.where(np.isfinite(above), above, ceiling)
+            below, above = (
+                np.where(self.logarithmic, np.log(np.maximum(each, 0.0)), each)
+                for each in (np.asarray(_quantiles(self.space, u)) for u in (TAIL, 1 - TAIL))
+            )
+        # as far again from where one is, which may be far out in the prior; a quantile may round to zero or infinity
+        below = np.minimum(np.where(np.isfinite(below), below, x), x - reach)
+        above = np.maximum(np.where(np.isfinite(above), above, x), x + reach)
         return np.maximum(below, self.lower), np.minimum(above, self.upper)
 
 
-def _moves(space: Space, name: str) -> bool:
-    """Whether the support of a prior may depend on other parameters."""
-    return bool(space[name].names)
+def _ends(space: Space, name: str) -> tuple[float, float, bool]:
+    """Bounds of a parameter by the support of its prior, infinite where this moves; whether it is always positive."""
+    dist = distribution_of(space, name)
+    every = [tuple(float(end) for end in dist.support(values)) for values in _corners(space, dist.names)]
+    lowest = min(lower for lower, _ in every)
+    lower, upper = every[0] if not dist.names else (-np.inf, np.inf)
+    return lower, upper, lowest >= 0 and (lower > 0 or np.isinf(upper))
+
+
+def _corners(space: Space, names: tuple[str, ...]) -> list[Theta]:
+    """The nominal values, and where a prior names others these far out in their own priors."""
+    if not names:
+        return [space.nominal()]
+    return [space.from_cube(np.full(len(space.free), u)) for u in (TAIL, 0.5, 1 - TAIL)]
 
 
 def _quantiles(space: Space, u: float) -> list[float]:

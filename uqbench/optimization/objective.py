@@ -36,6 +36,11 @@ class Score(NamedTuple):
     target: Float[np.ndarray, " k"]
     root: Float[np.ndarray, "k k"]
 
+    @property
+    def beyond(self) -> Float[np.ndarray, " k"]:
+        """The part of the gradient of which the information says nothing."""
+        return self.gradient - self.root.T @ self.target
+
 
 @dataclass(frozen=True, eq=False)
 class Target:
@@ -55,11 +60,13 @@ class Objective:
     """Log density of a study's data on coordinates.
 
     Args:
+        study: whose data these are.
         target: as a function of parameters and data.
         data: output -> what was measured.
         prior: whether the log prior is added, per unit of the scale on which each prior is normal or uniform.
     """
 
+    study: Study
     target: Target
     data: dict[str, Float[np.ndarray, " rows"]]
     prior: bool
@@ -77,6 +84,11 @@ class Objective:
         """By how much values err against one another; of gradients the same is not asked."""
         return self.likelihood.slack
 
+    def findings(self, x: Float[np.ndarray, " k"]) -> list[str]:
+        """Why there is no score at x, of this study and not of the one that its target was compiled for."""
+        found = _likelihood(self.study).density_findings(self.coordinates.place(x))
+        return found or ["the gradient of the log density is not finite; give other values."]
+
     def __call__(self, points: Float[np.ndarray, "n k"]) -> list[Score]:
         """Scores of these points, from few solves of many runs."""
         found: list[Score] = []
@@ -87,7 +99,12 @@ class Objective:
 
     def values(self, points: Float[np.ndarray, "n k"]) -> Float[np.ndarray, " n"]:
         """The objective alone, without derivatives."""
-        return np.concatenate([np.asarray(_values(self.target, padded, self.data, float(self.prior)))[:rows] for rows, padded in batches(points)])
+        return np.concatenate(
+            [
+                np.asarray(_values(self.target, padded, self.data, float(self.prior)))[:rows]
+                for rows, padded in batches(points)
+            ]
+        )
 
 
 def batches(points: Float[np.ndarray, "n k"]) -> Iterator[tuple[int, np.ndarray]]:
@@ -98,7 +115,7 @@ def batches(points: Float[np.ndarray, "n k"]) -> Iterator[tuple[int, np.ndarray]
 
 
 @partial(jax.jit, static_argnames="target")
-def _scores(target: Target, points: Float[Array, "n k"], data: dict[str, Array], prior: float) -> Score:
+def _scores(target: Target, points: Float[Array, "n k"], data: dict[str, Array], prior: float) -> tuple[Array, ...]:
     return jax.vmap(lambda x: _score(target, x, data, prior))(points)
 
 
@@ -111,7 +128,8 @@ def _values(target: Target, points: Float[Array, "n k"], data: dict[str, Array],
     return jax.vmap(value)(points)
 
 
-def _score(target: Target, x: Float[Array, " k"], data: dict[str, Array], prior: float) -> Score:
+def _score(target: Target, x: Float[Array, " k"], data: dict[str, Array], prior: float) -> tuple[Array, ...]:
+    """Value, gradient, target and root of a `Score`."""
     rows = _prior_scores(target.coordinates, x)
     counted = Scores(*(jnp.where(prior > 0, each, 0.0) for each in rows))
     parts = [target.likelihood.scores(target.coordinates.place, x, data), counted]
@@ -120,7 +138,7 @@ def _score(target: Target, x: Float[Array, " k"], data: dict[str, Array], prior:
     short = max(len(x) - len(root), 0)
     root, residual = jnp.pad(root, ((0, short), (0, 0))), jnp.pad(residual, (0, short))
     orthogonal, triangle = jnp.linalg.qr(root)
-    return Score(value, gradient, orthogonal.T @ residual, triangle)
+    return value, gradient, orthogonal.T @ residual, triangle
 
 
 def _prior_scores(coordinates: Coordinates, x: Float[Array, " k"]) -> Scores:
@@ -133,28 +151,37 @@ def _prior_scores(coordinates: Coordinates, x: Float[Array, " k"]) -> Scores:
     return Scores(value, gradient, residual, jnp.diag(jnp.sqrt(jnp.maximum(curvature, 0.0))))
 
 
-def objective_of(study: Study, prior: bool = False, tolerance: float = 1.0) -> Objective | None:
+def objective_of(study: Study, prior: bool = False) -> Objective:
     """The objective of a study; what is compiled for it serves every study that differs in the measured values alone.
 
     Args:
         prior: whether the log prior is part of it.
-        tolerance: factor of the tolerances of its solves.
-
-    Returns:
-        None where solves have no tolerance that could be another.
 
     Raises:
-        InputError: no data, no gradient or information.
+        InputError: no data, no gradient or information, nothing to be fitted.
     """
-    subject = f"the best fit of study {study.name!r}"
-    if study.data is None:
-        raise InputError(subject, ["the study has no data; a fit needs a table."])
-    target = _target(_SameRows(study), tolerance)
-    if target is None:
-        return None
-    values = study.data["value"].to_numpy(float)
-    outputs = study.data["output"].to_numpy()
-    return Objective(target, {output: values[outputs == output] for output in target.likelihood.observations.rows}, prior)
+    findings = [] if study.data is not None else ["the study has no data; a fit needs a table."]
+    if not study.model.space.epistemic:
+        findings.append("no parameter of its model is epistemic; there is nothing to be fitted.")
+    if findings:
+        raise InputError(f"the best fit of study {study.name!r}", findings)
+    return _objective(study, _target(_SameRows(study)), prior)
+
+
+def finer_objective_of(study: Study, prior: bool, tolerance: float) -> Objective | None:
+    """The same with the tolerances of its solves times `tolerance`, and finer integrals over the units.
+
+    Returns:
+        None where neither solves nor integrals have an accuracy that could be another.
+    """
+    target = _finer_target(_SameRows(study), tolerance)
+    return None if target is None else _objective(study, target, prior)
+
+
+def _objective(study: Study, target: Target, prior: bool) -> Objective:
+    values, outputs = study.table["value"].to_numpy(float), study.table["output"].to_numpy()
+    data = {output: values[outputs == output] for output in target.likelihood.observations.rows}
+    return Objective(study, target, data, prior)
 
 
 class _SameRows:
@@ -162,28 +189,36 @@ class _SameRows:
 
     def __init__(self, study: Study):
         self.study = study
-        table = study.data.drop(columns="value")
-        self.key = (study.model, study.likelihood, replace(study, data=table.assign(value=0.0)).data_digest)
+        empty = replace(study, data=study.table.assign(value=0.0))
+        self.key = (study.model, study.likelihood, empty.data_digest)
 
-    def __eq__(self, other) -> bool:
-        return self.key == other.key
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _SameRows) and self.key == other.key
 
     def __hash__(self) -> int:
         return hash(self.key)
 
 
 @lru_cache(maxsize=16)
-def _target(rows: _SameRows, tolerance: float) -> Target | None:
+def _target(rows: _SameRows) -> Target:
     study = rows.study
-    model = study.model
-    if tolerance != 1.0:
-        system = model.dynamics.with_tolerance(tolerance)
-        if system is None:
-            return None
-        study = replace(study, model=replace(model, system=system))
-    # a finer integral over the units, too
-    units = Marginal.of(study, more=2 if tolerance < 1 else 0) if model.space.aleatory else None
-    likelihood = units or likelihood_of(study)
+    likelihood = _likelihood(study)
     for capability in ("gradient", "information"):
         likelihood.require(capability, f"the best fit of study {study.name!r}")
-    return Target(likelihood, Coordinates.of(model.space))
+    return Target(likelihood, Coordinates.of(study.model.space))
+
+
+@lru_cache(maxsize=16)
+def _finer_target(rows: _SameRows, tolerance: float) -> Target | None:
+    study = rows.study
+    finer = study.model.dynamics.with_tolerance(tolerance)
+    if finer is None and not study.model.space.aleatory:
+        return None
+    if finer is not None:
+        study = replace(study, model=replace(study.model, system=finer))
+    return Target(_likelihood(study, finer=True), Coordinates.of(study.model.space))
+
+
+def _likelihood(study: Study, finer: bool = False) -> Likelihood:
+    """The likelihood of the epistemic parameters of a study."""
+    return Marginal.of(study, finer) if study.model.space.aleatory else likelihood_of(study)

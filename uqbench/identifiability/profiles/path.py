@@ -23,7 +23,7 @@ ADVANCE, GROWTH, AGAIN = 0.5, 2.5, 1.0
 CLOSE = 1e-3
 # What ascents along the path and at its end may leave, in log density.
 ON_THE_WAY, AT_THE_END = 1e-4, 1e-6
-# A higher point than the best by so much is another optimum; below FLAT a whole side has told nothing.
+# A higher point than the best by so much is another optimum; below FLAT a whole side says nothing.
 HIGHER, FLAT = 0.01, 0.1
 # Points of a side, and halvings of a step behind which the model cannot be solved.
 MOST_POINTS, MOST_HALVINGS = 100, 8
@@ -31,7 +31,9 @@ MOST_POINTS, MOST_HALVINGS = 100, 8
 # more scores in all is along the edge of what can be solved, and every further step would be as short.
 MOST_SCORES, MOST_OF_A_SIDE = 60, 800
 # A side is flat only if it was followed as far, in units of `scale`.
-WIDE = 2.0
+WIDE = 1.0
+# What is as close to the limit, in units of `scale`, is at it.
+AT_LIMIT = 1e-9
 
 
 class Point(NamedTuple):
@@ -40,6 +42,10 @@ class Point(NamedTuple):
     x: Float[np.ndarray, " k"]
     score: Score
     r: float
+
+    def to(self, x: Float[np.ndarray, " k"], score: Score) -> "Point":
+        """Another point, with its r if this one is the best fit."""
+        return Point(x, score, float(np.sqrt(max(2.0 * (self.score.value - score.value), 0.0))))
 
 
 @dataclass
@@ -67,8 +73,14 @@ class Side:
     several: bool = False
     scores: int = 0
 
+    @property
+    def closest(self) -> Point:
+        """The point closest to the end."""
+        return min(self.points, key=lambda point: abs(point.x[self.index] - self.end))
 
-class Task(NamedTuple):
+
+@dataclass(frozen=True)
+class Task:
     """What a side is followed from, and how far.
 
     Args:
@@ -77,7 +89,8 @@ class Task(NamedTuple):
         limit: how far it is followed; `bound` says whether the prior ends there.
         target: of r.
         box: of the ascents.
-        others: `(k,)` each, other optima, from where the ends are looked at once more.
+        others: other points that are known, most of them optima: from them the ends are looked at once more, and where
+            one beyond an end is above the target, too, the side goes on from there.
         slack: by how much values of the log density err.
     """
 
@@ -88,7 +101,7 @@ class Task(NamedTuple):
     bound: bool
     target: float
     box: Box
-    others: Sequence[Float[np.ndarray, " k"]]
+    others: Sequence[Point]
     slack: float
 
 
@@ -115,9 +128,12 @@ def _followed(task: Task, side: Side):
     here, step = task.best, _first_step(task)
     looked = False
     while True:
-        room = abs(task.limit - here.x[task.index])
-        if room <= 1e-9 * max(1.0, abs(task.limit)) or len(side.points) > MOST_POINTS:
+        room = task.direction * (task.limit - here.x[task.index])
+        if room <= AT_LIMIT * task.box.scale[task.index]:
             side.verdict = _open(task, side)
+            return
+        if len(side.points) > MOST_POINTS:
+            side.verdict = "stopped"
             return
         found = yield from _next(task, here, min(step, room))
         if found is None:
@@ -129,11 +145,13 @@ def _followed(task: Task, side: Side):
             side.verdict = "better fit"
             return
         if there.r >= task.target:
-            end = yield from _end(task, side, here, there)
-            if abs(end.r - task.target) > 10 * CLOSE:
+            end, gain = yield from _end(task, side, here, there)
+            if abs(end.r - task.target) > 10 * CLOSE or gain > ON_THE_WAY:
                 side.verdict = "unresolved"
                 return
-            higher = None if looked or not task.others else (yield from _higher(task, end))
+            higher = _beyond(task, end)
+            if higher is None and not looked:
+                higher = yield from _higher(task, end)
             if higher is None:
                 side.verdict, (side.end, side.slope) = "bounded", _newton(task, end)
                 return
@@ -164,7 +182,7 @@ def _next_step(here: Point, there: Point, step: float, task: Task) -> float:
 
 
 def _slope(point: Point, task: Task) -> float:
-    """dr by the distance from the best: the gradient of the profile is that of the log density at the held parameter."""
+    """dr by the distance from the best: the profile's gradient is that of the log density at the held parameter."""
     return -task.direction * point.score.gradient[task.index] / point.r if point.r > 0 else 0.0
 
 
@@ -204,20 +222,18 @@ def _predicted(task: Task, here: Point, step: float) -> np.ndarray:
 
 def _climbed(task: Task, start: np.ndarray, gain: float, radius: float, most: int = MOST):
     """The ascent from a point with the held parameter where it is."""
-    free = task.box.free.copy()
-    free[task.index] = False
-    held = Box(task.box.lower, task.box.upper, free, task.box.scale)
-    return (yield from ascend(start, held, gain=gain, radius=radius, most=most, slack=task.slack))
+    box = task.box.holding(task.index)
+    return (yield from ascend(start, box, gain=gain, radius=radius, most=most, slack=task.slack))
 
 
 def _point(task: Task, peak: Peak) -> Point:
-    fallen = task.best.score.value - peak.score.value
-    return Point(peak.x, peak.score, float(np.sqrt(max(2.0 * fallen, 0.0))))
+    return task.best.to(peak.x, peak.score)
 
 
 def _end(task: Task, side: Side, inside: Point, outside: Point):
-    """The point where r has its target: Newton's method on r, kept between a point inside and one outside."""
-    inner, outer, now = inside, outside, outside
+    """The point where r has its target: Newton's method on r, kept between a point inside and one outside; and what an
+    ascent is predicted to gain there, which is little if it has converged."""
+    inner, outer, now, gain = inside, outside, outside, np.inf
     for _ in range(12):
         if abs(now.r - task.target) <= CLOSE:
             break
@@ -229,20 +245,23 @@ def _end(task: Task, side: Side, inside: Point, outside: Point):
             # false position, with a part of halving where a side is bent
             share = np.clip((task.target - inner.r) / max(outer.r - inner.r, 1e-12), 0.1, 0.9)
         near = inner if share < 0.5 else outer
-        start = near.x + ((1 - share) if near is outer else share) * ((inner.x - outer.x) if near is outer else (outer.x - inner.x))
+        start = near.x + ((1 - share) if near is outer else share) * (
+            (inner.x - outer.x) if near is outer else (outer.x - inner.x)
+        )
         start[task.index] = low + share * (high - low)
         peak = yield from _climbed(task, start, AT_THE_END, 0.5)
         if peak.verdict == "failed":
             break
-        now = _point(task, peak)
+        now, gain = _point(task, peak), peak.gain
         inner, outer = (now, outer) if now.r < task.target else (inner, now)
     else:
         now = inner
     if now is outside:
         peak = yield from _climbed(task, now.x, AT_THE_END, 0.1)
-        now = _point(task, peak) if peak.verdict != "failed" else now
+        if peak.verdict != "failed":
+            now, gain = _point(task, peak), peak.gain
     side.points.append(now)
-    return now
+    return now, gain
 
 
 def _newton(task: Task, end: Point) -> tuple[float, float]:
@@ -252,14 +271,31 @@ def _newton(task: Task, end: Point) -> tuple[float, float]:
     return float(end.x[task.index] + task.direction * shift), float(slope)
 
 
+def _beyond(task: Task, end: Point) -> Point | None:
+    """The nearest of the other points that is beyond the end and above the target."""
+    ahead = [
+        other
+        for other in task.others
+        if task.direction * (other.x[task.index] - end.x[task.index]) > AT_LIMIT * task.box.scale[task.index]
+        and other.r < task.target
+    ]
+    return min(ahead, key=lambda other: abs(other.x[task.index] - end.x[task.index]), default=None)
+
+
 def _higher(task: Task, end: Point):
     """A higher point with the same held parameter, from one of the other optima; None where there is none."""
     best = None
     for other in task.others:
-        start = other.copy()
+        if other.r**2 < 2 * HIGHER:
+            # as good as the best fit: it is one, or on one ridge with it
+            continue
+        start = other.x.copy()
         start[task.index] = end.x[task.index]
         peak = yield from _climbed(task, start, ON_THE_WAY, 1.0, MOST_SCORES)
-        if peak.verdict != "failed" and peak.score.value > max(end.score.value, best.score.value if best else -np.inf) + HIGHER:
+        if (
+            peak.verdict != "failed"
+            and peak.score.value > max(end.score.value, best.score.value if best else -np.inf) + HIGHER
+        ):
             best = peak
     return None if best is None else _point(task, best)
 

@@ -9,9 +9,9 @@ from scipy.stats import chi2
 
 from ...annotations import Values
 from ...errors import InputError, nearest
-from ...optimization.ascent import Peak, ascend
-from ...optimization.best_fit import BY_HAND, FINER, everywhere
-from ...optimization.objective import TOGETHER, Objective, objective_of
+from ...optimization.ascent import Peak, ascend, predicted_gain
+from ...optimization.best_fit import BY_HAND, FINER, everywhere, values_findings
+from ...optimization.objective import TOGETHER, Objective, finer_objective_of, objective_of
 from ...optimization.rounds import in_rounds
 from ...progress import progress
 from ...settings import is_number
@@ -24,8 +24,8 @@ LEVEL, BUDGET = 0.95, 120.0
 CERTAIN = 0.005
 # How often a better fit that a profile finds becomes the best, from where all begins again.
 BETTER = 3
-# Other optima from which ends are looked at once more.
-OTHERS = 3
+# Other points from which ends are looked at once more, and how far they are from one another in units of steps.
+OTHERS, APART = 3, 0.1
 SIDES = ("lower", "upper")
 
 
@@ -59,7 +59,8 @@ def profile_likelihood(
         by `parameter`: `value` of the best fit; `lower` and `upper`, in units, NaN where a side is not bounded, never
         the end of the search; `verdict_lower`, `verdict_upper`: "bounded", "several optima" (bounded, on another branch
         than the one that leaves the best fit), "open at the bound" of the prior, "open" as far as it was followed,
-        "flat", "unsolved" (the model cannot be solved further out), "unresolved" (the path was lost), "stopped"; `reached_lower`, `reached_upper`: how
+        "flat", "unsolved" (the model cannot be solved further out), "unresolved" (the path was lost), "better fit" (one
+        that is better than the best was found there again and again), "stopped"; `reached_lower`, `reached_upper`: how
         far it was followed, `fallen_lower` and `fallen_upper`: by how much the log density had fallen there;
         `certificate_lower`, `certificate_upper`: by how much finer solves move the end, as a share of the interval (of
         the distance from the best fit where the other side is open); `certificate`, the larger; `relation`: what the
@@ -78,24 +79,26 @@ def profile_likelihood(
         >>> str(found.verdict_lower.values[0])
         'bounded'
     """
-    space = study.model.space
-    names = tuple(space.epistemic if parameters is None else parameters)
+    names = tuple(dict.fromkeys(study.model.space.epistemic if parameters is None else parameters))
     findings = _findings(study, theta_hat, names, level, budget)
     if findings:
         raise InputError(f"profile_likelihood of study {study.name!r}", findings)
     objective = objective_of(study, prior)
-    best, others = _best(study, objective, theta_hat)
-    given, until = best.score.value, time.monotonic() + budget
-    sides, scores, stopped = {}, 0, ""
+    until = time.monotonic() + budget
+    best, others = best_near(study, objective, theta_hat)
+    given, scores = best.score.value, 0
     for _ in range(BETTER + 1):
         sides, used, stopped = _followed(objective, best, others, names, level, until)
         scores += used
         better = max((point for side in sides.values() for point in side.points), key=lambda point: point.score.value)
         if stopped or not any(side.verdict == "better fit" for side in sides.values()):
             break
-        best = _peak(objective, better.x)
-    finer = objective_of(study, prior, FINER)
-    certificates = _certificates(objective, finer, best, sides, level)
+        # what was the best is another optimum now
+        others, best = [*others, best.x], peak_from(objective, better.x)
+    try:
+        certificates = _certificates(objective, finer_objective_of(study, prior, FINER), best, sides, level)
+    except KeyboardInterrupt:
+        certificates, stopped = {}, BY_HAND
     dataset = _dataset(objective, names, best, sides, certificates)
     return dataset.assign_attrs(
         log_density=float(best.score.value),
@@ -109,15 +112,20 @@ def profile_likelihood(
 
 
 def _findings(study: Study, theta_hat, names, level, budget) -> list[str]:
-    space = study.model.space
-    findings = [f"unknown parameter {name!r}; {nearest(name, space.epistemic)}" for name in names if name not in space.epistemic]
+    known = study.model.space.epistemic
+    findings = [f"unknown parameter {name!r}; {nearest(name, known)}" for name in names if name not in known]
+    if not names:
+        findings.append("no parameter is asked for; name some, or give None for all.")
+    return findings + setting_findings(study, theta_hat, level, budget)
+
+
+def setting_findings(study: Study, theta_hat: Values | xr.Dataset, level: float, budget: float) -> list[str]:
+    """What is wrong with the settings of profiles."""
+    findings = []
     if not isinstance(theta_hat, xr.Dataset):
-        findings += [f"unknown parameter {name!r}; {nearest(name, space.names)}" for name in theta_hat if name not in space]
-        findings += [
-            f"theta_hat of {name!r} is {theta_hat[name]!r}; give a number."
-            for name in space.epistemic
-            if name in theta_hat and not np.all(np.isfinite(np.asarray(theta_hat[name], float)))
-        ]
+        findings += values_findings(study, "theta_hat", theta_hat)
+    elif set(theta_hat.parameter.values.tolist()) != set(study.model.space.epistemic):
+        findings.append(f"theta_hat is of the parameters {theta_hat.parameter.values.tolist()}, not of this study's.")
     if not is_number(level) or not 0 < level < 1:
         findings.append(f"level is {level!r}; give a number between 0 and 1.")
     if not is_number(budget) or not budget > 0:
@@ -125,47 +133,43 @@ def _findings(study: Study, theta_hat, names, level, budget) -> list[str]:
     return findings
 
 
-def _best(study: Study, objective: Objective, theta_hat) -> tuple[Peak, list[np.ndarray]]:
-    """The best fit near the given one, and other optima that are known."""
-    coordinates, others = objective.coordinates, []
+def best_near(study: Study, objective: Objective, theta_hat) -> tuple[Peak, list[np.ndarray]]:
+    """The best fit near the given one, and where else ascents of `find_map` have ended, each place once."""
+    coordinates = objective.coordinates
+    others: list[np.ndarray] = []
     if isinstance(theta_hat, xr.Dataset):
-        given = {str(name): value for name, value in zip(theta_hat.parameter.values, theta_hat.value.values, strict=True)}
-        ended = [
-            int(np.flatnonzero(theta_hat.optimum.values == number)[0])
-            for number in range(1, min(OTHERS, int(theta_hat.optimum.max())) + 1)
-        ]
-        others = [
-            coordinates.at(dict(zip(given, theta_hat.ended.values[row], strict=True))) for row in ended
-        ]
+        names = [str(name) for name in theta_hat.parameter.values]
+        given = dict(zip(names, theta_hat.value.values, strict=True))
+        for row in theta_hat.ended.values[theta_hat.optimum.values >= 0]:
+            x = coordinates.at(dict(zip(names, row, strict=True)))
+            if all(np.linalg.norm((x - other) / coordinates.scale) > APART for other in others):
+                others.append(x)
+        # the first of them is the best fit itself
+        others = others[1:]
     else:
         given = {**study.model.space.nominal(), **theta_hat}
     x = coordinates.at(given)
-    peak = _peak(objective, x)
-    if peak.verdict == "failed":
-        raise InputError(
-            f"profile_likelihood of study {study.name!r} at theta_hat",
-            objective.likelihood.density_findings(objective.coordinates.place(x))
-            or ["the likelihood or its gradient is not finite; give other values."],
-        )
+    peak = peak_from(objective, x)
+    if not np.isfinite(peak.score.value):
+        raise InputError(f"the profiles of study {study.name!r} at theta_hat", objective.findings(x))
     return peak, others
 
 
-def _peak(objective: Objective, x: Float[np.ndarray, " k"]) -> Peak:
-    peaks, _ = in_rounds([ascend(x, everywhere(objective.coordinates), slack=objective.slack)], objective, TOGETHER)
-    return peaks[0]
+def peak_from(objective: Objective, x: Float[np.ndarray, " k"]) -> Peak:
+    """Where an ascent from x ends."""
+    search = ascend(x, everywhere(objective.coordinates), slack=objective.slack)
+    (peak,), interrupted = in_rounds([search], objective, TOGETHER)
+    if peak is None or interrupted:
+        # there is nothing to be kept yet
+        raise KeyboardInterrupt
+    return peak
 
 
 def _followed(objective, best: Peak, others, names, level, until) -> tuple[dict[tuple[str, int], Side], int, str]:
     """Every side, by parameter and direction; how many scores they took; why they were stopped."""
-    coordinates = objective.coordinates
-    start, box = Point(best.x, best.score, 0.0), everywhere(coordinates)
-    lowest, highest = coordinates.range_around(best.x)
-    tasks = {}
-    for name in names:
-        k = coordinates.names.index(name)
-        for direction, limit, bound in ((-1, lowest[k], coordinates.lower[k]), (1, highest[k], coordinates.upper[k])):
-            target = float(np.sqrt(chi2.ppf(level, 1)))
-            tasks[name, direction] = Task(start, k, direction, limit, limit == bound, target, box, others, objective.slack)
+    start = Point(best.x, best.score, 0.0)
+    known = [start.to(x, score) for x, score in zip(others, objective(np.stack(others)), strict=True)] if others else []
+    tasks = _tasks(objective, start, known, names, float(np.sqrt(chi2.ppf(level, 1))))
     with progress("profiles: sides", len(tasks)) as update:
         found, interrupted = in_rounds(
             [follow(task) for task in tasks.values()],
@@ -174,11 +178,31 @@ def _followed(objective, best: Peak, others, names, level, until) -> tuple[dict[
             done=update,
             enough=lambda: time.monotonic() > until,
         )
-    stopped = BY_HAND if interrupted else "at the end of its budget" if time.monotonic() > until else ""
     sides = {
-        key: side or Side(task.index, [start], "stopped") for (key, task), side in zip(tasks.items(), found, strict=True)
+        key: side or Side(task.index, [start], "stopped")
+        for (key, task), side in zip(tasks.items(), found, strict=True)
     }
+    late = time.monotonic() > until and any(side.verdict == "stopped" for side in sides.values())
+    stopped = BY_HAND if interrupted else "at the end of its budget" if late else ""
     return sides, sum(side.scores for side in sides.values()), stopped
+
+
+def _tasks(objective: Objective, best: Point, known: list[Point], names, target: float) -> dict[tuple[str, int], Task]:
+    """What each side is followed from; `known` are other points, of which a side gets the highest and its farthest."""
+    coordinates, tasks = objective.coordinates, {}
+    lowest, highest = coordinates.range_around(best.x)
+    # a place from where the data are hardly less probable, or a different optimum altogether
+    highest_first = sorted((point for point in known if np.isfinite(point.score.value)), key=lambda point: point.r)
+    for name in names:
+        k = coordinates.names.index(name)
+        for direction, limit, bound in ((-1, lowest[k], coordinates.lower[k]), (1, highest[k], coordinates.upper[k])):
+            above = [point for point in highest_first if point.r < target]
+            farthest = sorted(above, key=lambda point: -direction * point.x[k])[:1]
+            others = [*farthest, *(point for point in highest_first if point not in farthest)][:OTHERS]
+            tasks[name, direction] = Task(
+                best, k, direction, limit, limit == bound, target, everywhere(coordinates), others, objective.slack
+            )
+    return tasks
 
 
 def _certificates(objective: Objective, finer: Objective | None, best: Peak, sides, level: float) -> dict:
@@ -191,32 +215,18 @@ def _certificates(objective: Objective, finer: Objective | None, best: Peak, sid
     if finer is None or not ends:
         return dict.fromkeys(ends, 0.0)
     target = np.sqrt(chi2.ppf(level, 1))
-    points = [min(side.points, key=lambda point, side=side: abs(point.x[side.index] - side.end)) for side in ends.values()]
+    points = [side.closest for side in ends.values()]
     scores = finer(np.stack([best.x, *(point.x for point in points)]))
     box, shifts = everywhere(objective.coordinates), {}
-    top = scores[0].value + _gain(scores[0], best.x, box, None)
+    top = scores[0].value + predicted_gain(scores[0], best.x, box)
     for (key, side), point, score in zip(ends.items(), points, scores[1:], strict=True):
-        if not np.isfinite(score.value):
+        if not (np.isfinite(score.value) and np.isfinite(top) and side.slope > 0):
             shifts[key] = np.inf
             continue
-        value = score.value + _gain(score, point.x, box, side.index)
+        value = score.value + predicted_gain(score, point.x, box.holding(side.index))
         r = np.sqrt(max(2 * (top - value), 0.0))
         shifts[key] = abs(point.x[side.index] + key[1] * (target - r) / side.slope - side.end)
     return shifts
-
-
-def _gain(score, x, box, held: int | None) -> float:
-    """What a step from x is predicted to gain, a parameter held."""
-    free = box.free.copy()
-    if held is not None:
-        free[held] = False
-    search = ascend(x, type(box)(box.lower, box.upper, free, box.scale), gain=np.inf)
-    next(search)
-    try:
-        search.send(score)
-    except StopIteration as stop:
-        return stop.value.gain
-    raise AssertionError("a search that may make no step makes none")
 
 
 def _dataset(objective: Objective, names, best: Peak, sides, shifts) -> xr.Dataset:
@@ -248,7 +258,12 @@ def _dataset(objective: Objective, names, best: Peak, sides, shifts) -> xr.Datas
             "path": (("parameter", "side", "point", "other"), path),
             "path_log_density": (("parameter", "side", "point"), density),
         },
-        coords={"parameter": list(names), "side": list(SIDES), "other": list(coordinates.names), "point": np.arange(most)},
+        coords={
+            "parameter": list(names),
+            "side": list(SIDES),
+            "other": list(coordinates.names),
+            "point": np.arange(most),
+        },
     )
     own = [path[row, ..., coordinates.names.index(name)] for row, name in enumerate(names)]
     found["path_value"] = (("parameter", "side", "point"), np.stack(own))
