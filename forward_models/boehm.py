@@ -1,8 +1,8 @@
 """STAT5 in the nucleus, by kind of dimer: phosphorylated under Epo, it pairs, goes in, and comes out as monomers.
 
 Boehm, Adlung, Schilling, Roth, Klingmueller & Lehmann 2014, J. Proteome Res. 13, 5685, doi:10.1021/pr5006923;
-bounds and values of the best fit as in the benchmarks of Hass et al. 2019, doi:10.1093/bioinformatics/btz020. With A and
-B for STAT5A and STAT5B in the cytoplasm, the stimulus Epo(t) = 1.25e-7 exp(-Epo_degradation_BaF3 t), and the
+bounds and values of the best fit as in the benchmarks of Hass et al. 2019, doi:10.1093/bioinformatics/btz020. With A
+and B for STAT5A and STAT5B in the cytoplasm, the stimulus Epo(t) = 1.25e-7 exp(-Epo_degradation_BaF3 t), and the
 volumes cyt = 1.4 pL and nuc = .45 pL:
 
     A' = -2 k_phos Epo A^2 - k_phos Epo A B + (nuc/cyt) (2 k_exp_homo nucpApA + k_exp_hetero nucpApB), and B' likewise
