@@ -34,8 +34,8 @@ def heading(table: pd.DataFrame) -> str:
 
 def _verdicts(tree: xr.DataTree, table: pd.DataFrame) -> Table:
     units = described(tree)["unit"] if group(tree, "structure") is not None else pd.Series(dtype=str)
-    level = attribute(tree, "profile", "level") if group(tree, "profile") is not None else None
-    sides = [f"{100 * level:g} % profile interval"] * (level is not None)
+    level = attribute(tree, "profile", "level")
+    sides = [] if level is None else [f"{100 * level:g} % profile interval"]
     columns = ["parameter", "verdict", *sides, "structure", "information", "profile", "posterior"]
     rows = []
     for name, row in table.iterrows():

@@ -27,6 +27,8 @@ ON_THE_WAY, AT_THE_END = 1e-4, 1e-6
 HIGHER, FLAT = 0.01, 0.1
 # Points of a side, and halvings of a step behind which the model cannot be solved.
 MOST_POINTS, MOST_HALVINGS = 100, 8
+# How often a side may go on from another branch.
+MOST_CHANGES = 5
 # Ascents on the way are short: a path whose others are far away is followed in smaller steps instead. A side that needs
 # more scores in all is along the edge of what can be solved, and every further step would be as short.
 MOST_SCORES, MOST_OF_A_SIDE = 60, 800
@@ -126,7 +128,7 @@ def follow(task: Task) -> Generator[Float[np.ndarray, " k"], Score, Side]:
 
 def _followed(task: Task, side: Side):
     here, step = task.best, _first_step(task)
-    looked = False
+    looked, changes = False, 0
     while True:
         room = task.direction * (task.limit - here.x[task.index])
         if room <= AT_LIMIT * task.box.scale[task.index]:
@@ -147,8 +149,13 @@ def _followed(task: Task, side: Side):
         if there.r >= task.target:
             end, gain = yield from _end(task, side, here, there)
             if abs(end.r - task.target) > 10 * CLOSE or gain > ON_THE_WAY:
-                side.verdict = "unresolved"
-                return
+                # a point outside that was on a lower branch than those inside: on from the last of these
+                changes += 1
+                if changes > MOST_CHANGES or not end.r < task.target:
+                    side.verdict = "unresolved"
+                    return
+                side.several, here = True, end
+                continue
             higher = _beyond(task, end)
             if higher is None and not looked:
                 higher = yield from _higher(task, end)
