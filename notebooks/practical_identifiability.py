@@ -107,7 +107,7 @@ figures.profile_curves(dose, ["Vmax", "Km"])
 # Dimers of STAT5 (Boehm et al. 2014; data simulated at the published times). Ten decades are open for each parameter, so many starts end in local optima.
 
 # %%
-fit = find_map(boehm.study, starts=16)
+fit = find_map(boehm.study, starts=12)
 print(f"log-likelihood {fit.attrs['log_likelihood']:.2f}, {fit.attrs['verdict']}")
 figures.waterfall(fit)
 
