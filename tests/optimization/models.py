@@ -80,10 +80,6 @@ def beside_study(prior):
     return study_of(beside, space, table([0, 1, 2], [1.0, 1.2, 0.8]), {"y": uq.Normal("y", 0.5)}, "beside")
 
 
-def tilted_square(theta, design, key):
-    return {"y": theta["x"] ** 2 + theta["tilt"] * theta["x"] + 0 * design.times}
-
-
 def two_optima_study(tilt=0.1, sd=0.4, prior=None):
     """x^2 + tilt x = 4 has two solutions; a second, weak measurement of x by itself makes one of them better."""
 
