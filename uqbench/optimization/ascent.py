@@ -174,9 +174,31 @@ def _step(x, score: Score, missing: np.ndarray | None, box: Box, radius: float) 
         beyond = moving & ((step < down) | (step > up))
         if not beyond.any():
             break
-        step = np.where(beyond, np.clip(step, down, up), step)
-        held = held | beyond
-    return step, _rise(score, missing, step)
+        # the bound that is met first is kept to, and the others move anew: all at once would end in a corner
+        way = np.full_like(x, np.inf)
+        way[beyond] = (np.where(step < down, down, up) / np.where(beyond, step, 1.0))[beyond]
+        first = way <= np.min(way)
+        step = np.where(first, np.clip(step, down, up), step)
+        held = held | first
+    step = np.clip(step, down, up)
+    steepest = _steepest(score, missing, box, (down, up), radius)
+    return max(((each, _rise(score, missing, each)) for each in (step, steepest)), key=lambda pair: pair[1])
+
+
+def _steepest(score: Score, missing: np.ndarray | None, box: Box, room: tuple[np.ndarray, np.ndarray], radius: float):
+    """The best step along the gradient within the radius, up to the first bound: wherever there is something to gain
+    to first order, it gains."""
+    down, up = room
+    uphill = np.where(box.free, score.gradient * box.scale**2, 0.0)
+    uphill = np.where((uphill < 0) & (down >= 0) | (uphill > 0) & (up <= 0), 0.0, uphill)
+    if not np.any(uphill):
+        return uphill
+    ends = np.where(uphill < 0, down, up)[uphill != 0] / uphill[uphill != 0]
+    most = min(float(np.min(ends)), radius / float(np.linalg.norm(uphill / box.scale)))
+    slope = float(score.gradient @ uphill)
+    # a quadratic along the way: slope t - bend t^2 / 2
+    bend = 2.0 * (slope - _rise(score, missing, uphill))
+    return uphill * (min(most, slope / bend) if bend > 0 else most)
 
 
 def within_of_root(root: np.ndarray, target: np.ndarray, radius: float) -> np.ndarray:
