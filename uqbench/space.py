@@ -389,6 +389,7 @@ def _float_array(value: Numbers | Sequence[float]) -> AnyArray:
         return value if value.dtype == float else value.astype(float)
     return np.asarray(value, dtype=float)
 
+
 def _is_number(value) -> bool:
     return np.shape(value) == () and np.asarray(value).dtype.kind in "fiu" and bool(np.isfinite(np.asarray(value)))
 
