@@ -40,7 +40,7 @@ def _start(task: Task, side: Side, seen: Sequence[Point]) -> Float[np.ndarray, "
     ]
     if ahead:
         return min(ahead, key=lambda point: abs(point.x[k] - side.end)).x
-    most, chosen = side.closest.score.density + HIGHER, None
+    most, chosen = side.closest.score.density + HIGHER + task.slack, None
     held = np.arange(len(task.box.scale)) == k
     for point in seen:
         start = predicted(point.x, point.score, task.box, np.where(held, side.end - point.x[k], 0.0), held)

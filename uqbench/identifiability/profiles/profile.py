@@ -185,10 +185,13 @@ def _followed(objective, best: Peak, others, names, level, until) -> tuple[dict[
             for (key, task), side in zip(tasks.items(), found, strict=True)
         }
         for _ in range(SWEEPS):
-            begun = {} if interrupted else starts_beyond(tasks, sides)
-            if not begun:
+            begun, ends = starts_beyond(tasks, sides), {key: side.end for key, side in sides.items()}
+            if interrupted or not begun:
                 break
             _, interrupted = searched([follow(tasks[key], sides[key], start) for key, start in begun.items()])
+            if all(sides[key].end == ends[key] for key in begun):
+                # nothing has changed that could foretell more
+                break
     late = time.monotonic() > until and any(side.verdict == "stopped" for side in sides.values())
     stopped = BY_HAND if interrupted else "at the end of its budget" if late else ""
     return sides, sum(side.scores for side in sides.values()), stopped
