@@ -92,7 +92,7 @@ def test_the_information_on_locations_is_that_of_the_mixed_model():
     study, x = mixed_study(units=400), POINTS[0]
     likelihood = Marginal.of(study)
     found = jax.jit(lambda x: likelihood.information(place, x)[0])(x)
-    m, s, b, w, e = (float(each) for each in place(x).values())
+    _m, s, _b, w, e = (float(each) for each in place(x).values())
     covariance = s**2 + w**2 * np.outer(TIMES, TIMES) + e**2 * np.eye(TIMES.size)
     design = np.stack([np.ones(TIMES.size), TIMES])
     expected = 400 * design @ np.linalg.solve(covariance, design.T)

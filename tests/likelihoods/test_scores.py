@@ -10,7 +10,7 @@ import uqbench as uq
 from uqbench.identifiability import fisher_information
 from uqbench.likelihoods import likelihood_of
 
-from ..conftest import decay_initial, decay_observe, decay_rhs
+from ..conftest import decay_initial, decay_observe
 from .test_protocol import Offsets, level_study
 
 REAL, COUNTS, SHARES = [0.8, 1.4, 0.3, 0.5, 1.1], [1.0, 3.0, 0.0, 2.0, 1.0], [0.5, 0.4, 0.3, 0.2, 0.6]
