@@ -10,7 +10,7 @@ import uqbench as uq
 from uqbench.identifiability import fisher_information
 from uqbench.likelihoods import likelihood_of
 
-from ..conftest import decay_initial, decay_observe, decay_rhs
+from ..conftest import decay_initial, decay_observe
 from .test_protocol import Offsets, level_study
 
 REAL, COUNTS, SHARES = [0.8, 1.4, 0.3, 0.5, 1.1], [1.0, 3.0, 0.0, 2.0, 1.0], [0.5, 0.4, 0.3, 0.2, 0.6]
@@ -50,6 +50,11 @@ def in_logarithms(x):
     return dict(zip(THETA, jnp.exp(x), strict=True))
 
 
+def compiled(study, place):
+    likelihood = likelihood_of(study)
+    return jax.jit(lambda x, values=None: likelihood.scores(place, x, values))
+
+
 def central(function, x, step=1e-5):
     return np.array([(function(x + step * e) - function(x - step * e)) / (2 * step) for e in np.eye(len(x))])
 
@@ -69,15 +74,17 @@ def test_scores_are_the_density_its_slope_and_the_information(name):
     # r with J'r = g, but for what the information is silent of
     explained = np.asarray(scores.root.T @ scores.residual)
     silent = np.diag(matrix) == 0
-    np.testing.assert_allclose(np.where(silent, 0, explained), np.where(silent, 0, scores.gradient), rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(
+        np.where(silent, 0, explained), np.where(silent, 0, scores.gradient), rtol=1e-6, atol=1e-8
+    )
 
 
 def test_scores_of_other_values_in_the_same_places():
     noise, values = NOISE["Normal"]
     first, second = (study_of(noise, each, f"places {k}") for k, each in enumerate((values, values[::-1])))
     x = jnp.log(jnp.asarray(list(THETA.values())))
-    given = likelihood_of(first).scores(in_logarithms, x, {"y": np.array(values[::-1])})
-    for one, other in zip(given, likelihood_of(second).scores(in_logarithms, x), strict=True):
+    given = compiled(first, in_logarithms)(x, {"y": np.array(values[::-1])})
+    for one, other in zip(given, compiled(second, in_logarithms)(x), strict=True):
         np.testing.assert_allclose(one, other, rtol=1e-12)
 
 
@@ -85,13 +92,16 @@ def test_arguments_of_different_sizes_are_both_seen():
     """A scale of 1e-7 beside an argument of order one: rounding of the larger information must not hide the smaller."""
     noise = uq.StudentT("nu", "y", "s")
     values = np.asarray(1.5 * np.exp(-0.4 * np.linspace(0, 2, 5))) + 1e-7 * np.array([0.3, -1.0, 0.5, 2.0, -0.2])
-    likelihood = likelihood_of(study_of(noise, values, "small scale"))
     theta = jnp.log(jnp.array([0.4, 1e-7, 30.0]))
-    scores = likelihood.scores(in_logarithms, theta)
+    scores = compiled(study_of(noise, values, "small scale"), in_logarithms)(theta)
     information = float(scores.root[:, 2] @ scores.root[:, 2])
     # by itself: n times that of nu in one measurement, which knows nothing of the scale of y
     alone = float(uq.StudentT("nu", 0.0, 1.0).fisher_information({"nu": jnp.asarray(30.0)})[0, 0]) * 30.0**2
     assert information == pytest.approx(5 * alone, rel=1e-6)
+
+
+def decay_place(x):
+    return {"k": jnp.exp(x[0]), "sigma": jnp.exp(x[1])}
 
 
 def explosive_rhs(t, y, p, inputs):
@@ -103,21 +113,17 @@ def test_a_failed_solve_is_a_failure_without_numbers(decay_study, decay_table):
         decay_study.model.space, uq.Ode(decay_initial, explosive_rhs), decay_observe, {"C": "mg/L"},
         {"C": uq.Normal("C", "sigma")}, name="explosive",
     )  # fmt: skip
-    likelihood = likelihood_of(uq.Study("explosive", model, decay_study.experiments, decay_table))
-    scores = likelihood.scores(lambda x: {"k": jnp.exp(x[0]), "sigma": jnp.exp(x[1])}, jnp.zeros(2))
+    study = uq.Study("explosive", model, decay_study.experiments, decay_table)
+    scores = compiled(study, decay_place)(jnp.zeros(2))
     assert float(scores.value) == -np.inf
     assert all(np.all(np.asarray(each) == 0) for each in scores[1:])
 
 
 def test_scores_of_a_solved_model(decay_study):
     likelihood = likelihood_of(decay_study)
-
-    def place(x):
-        return {"k": jnp.exp(x[0]), "sigma": jnp.exp(x[1])}
-
     x = np.log([0.6, 0.2])
-    scores = likelihood.scores(place, jnp.asarray(x))
-    density = jax.jit(lambda x: likelihood.log_density(place(x)))
+    scores = compiled(decay_study, decay_place)(jnp.asarray(x))
+    density = jax.jit(lambda x: likelihood.log_density(decay_place(x)))
     np.testing.assert_allclose(scores.gradient, central(density, x, 1e-4), rtol=1e-5)
     expected = fisher_information(decay_study, {"k": 0.6, "sigma": 0.2}, scale="log").matrix.values
     np.testing.assert_allclose(scores.root.T @ scores.root, expected, rtol=1e-6)
@@ -125,7 +131,7 @@ def test_scores_of_a_solved_model(decay_study):
 
 def test_a_likelihood_of_its_own_has_scores_from_its_information():
     likelihood = likelihood_of(level_study(Offsets.of))
-    scores = likelihood.scores(lambda x: {"m": x[0]}, jnp.array([0.7]))
+    scores = compiled(likelihood.study, lambda x: {"m": x[0]})(jnp.array([0.7]))
     density = jax.jit(lambda x: likelihood.log_density({"m": x[0]}))
     assert float(scores.value) == pytest.approx(float(density(jnp.array([0.7]))), rel=1e-12)
     np.testing.assert_allclose(scores.gradient, central(density, np.array([0.7])), rtol=1e-6)

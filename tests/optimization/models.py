@@ -80,11 +80,11 @@ def beside_study(prior):
     return study_of(beside, space, table([0, 1, 2], [1.0, 1.2, 0.8]), {"y": uq.Normal("y", 0.5)}, "beside")
 
 
-def two_optima_study(tilt=0.1, sd=0.4, prior=None):
-    """x^2 + tilt x = 4 has two solutions; a second, weak measurement of x by itself makes one of them better."""
+def two_optima_study(sd=0.4):
+    """x^2 = 4 has two solutions; a second, weak measurement of x by itself makes one of them better."""
 
-    space = {"x": uq.epistemic(prior or uq.Uniform(-5.0, 5.0)), "tilt": uq.fixed(tilt)}
-    return study_of(both, space, two_rows(), {"square": uq.Normal("square", sd), "x": uq.Normal("x_", 3.0)}, "optima")
+    space = {"x": uq.epistemic(uq.Uniform(-5.0, 5.0))}
+    return study_of(both, space, two_rows(), {"square": uq.Normal("square", sd), "x_": uq.Normal("x_", 3.0)}, "optima")
 
 
 def both(theta, design, key):

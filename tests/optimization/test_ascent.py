@@ -1,4 +1,4 @@
-"""Ascents by themselves: quadratics in boxes, a curved valley, edges of what can be solved, and searches side by side."""
+"""Ascents by themselves: quadratics in boxes, a curved valley, and the edges of what can be solved."""
 
 import numpy as np
 import pytest

@@ -21,6 +21,10 @@ from .coordinates import Coordinates
 TOGETHER = max(4, os.cpu_count() or 1)
 
 
+# The largest root of an information: its fourth power is still a number.
+LARGEST_ROOT = 1e75
+
+
 class Score(NamedTuple):
     """The objective at one point: its value, gradient g and information R'R, of a matrix that is no larger than it.
 
@@ -49,6 +53,13 @@ class Score(NamedTuple):
     def along(self, index: int) -> float:
         """How the log density of a profile changes with the coordinate that is held, the others following."""
         return float(self.gradient[index])
+
+
+def _within_numbers(score: Score) -> Score:
+    """The same, or none where squares overflow, as where a standard deviation goes to zero."""
+    if np.max(np.abs(score.root)) < LARGEST_ROOT:
+        return score
+    return Score(-np.inf, *(np.zeros_like(each) for each in score[1:]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -103,7 +114,9 @@ class Objective:
         found: list[Score] = []
         for rows, padded in batches(points):
             arrays = [np.asarray(each) for each in _scores(self.target, padded, self.data, float(self.prior))]
-            found += [Score(float(arrays[0][k]), *(each[k] for each in arrays[1:])) for k in range(rows)]
+            found += [
+                _within_numbers(Score(float(arrays[0][k]), *(each[k] for each in arrays[1:]))) for k in range(rows)
+            ]
         return found
 
     def values(self, points: Float[np.ndarray, "n k"]) -> Float[np.ndarray, " n"]:

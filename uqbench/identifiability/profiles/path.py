@@ -34,8 +34,8 @@ MOST_CHANGES = 5
 MOST_SCORES, MOST_OF_A_SIDE = 60, 800
 # A side is flat only if it was followed as far, in units of `scale`.
 WIDE = 1.0
-# What is as close to the limit, in units of `scale`, is at it.
-AT_LIMIT = 1e-9
+# What is as close to the limit, in units of `scale`, is at it; and to where the model cannot be solved.
+AT_LIMIT, EDGE = 1e-9, 1e-3
 
 
 class Point(NamedTuple):
@@ -151,7 +151,7 @@ def _resumed(task: Task, side: Side, start: Float[np.ndarray, " k"]):
 
 
 def _followed(task: Task, side: Side, here: Point, step: float):
-    looked, changes = False, 0
+    looked, changes, rising = False, 0, False
     while True:
         room = task.direction * (task.limit - here.x[task.index])
         if room <= AT_LIMIT * task.box.scale[task.index]:
@@ -160,14 +160,19 @@ def _followed(task: Task, side: Side, here: Point, step: float):
         if len(side.points) > MOST_POINTS:
             side.verdict = "stopped"
             return
-        found = yield from _next(task, here, min(step, room))
-        if found is None:
+        there, step, edge = yield from _next(task, here, min(step, room))
+        if there is None or edge < EDGE * task.box.scale[task.index]:
+            side.points += [] if there is None else [there]
             side.verdict = "unsolved"
             return
-        there, step = found
         if there.r >= task.target:
             # beyond the end it must be where it seems: what an ascent on the way has left may be another branch
             there = (yield from _tightened(task, there)) or there
+        was_rising, rising = rising, _slope(there, task) < 0 and there.r > FLAT
+        if rising and not was_rising:
+            # behind a valley: to where does it rise? The next step may be over it
+            top = _point(task, (yield from ascend(there.x, task.box, gain=ON_THE_WAY, slack=task.slack)))
+            there = top if top.score.density > task.best.score.density + HIGHER else there
         if there.score.density > task.best.score.density + HIGHER:
             side.points.append(there)
             side.verdict = "better fit"
@@ -220,16 +225,22 @@ def _slope(point: Point, task: Task) -> float:
 
 
 def _next(task: Task, here: Point, step: float):
-    """The next point and the step that led there; None where the model cannot be solved."""
+    """The next point, the step that led there, and how far beyond it the model could not be solved; no point where it
+    can be solved nowhere near."""
+    failed, there = np.inf, None
     for _ in range(MOST_HALVINGS):
         start = _predicted(task, here, step)
         peak = yield from _climbed(task, start, ON_THE_WAY, 0.5, MOST_SCORES)
-        if peak.verdict != "failed":
+        if peak.verdict == "failed":
+            failed = step
+        else:
             there = _point(task, peak)
             if there.r - here.r <= AGAIN or here.r + AGAIN > task.target:
-                return there, step
+                break
         step *= 0.5
-    return (there, step) if peak.verdict != "failed" else None
+    else:
+        step *= 2.0
+    return (None if peak.verdict == "failed" else there), step, failed - step
 
 
 def _predicted(task: Task, here: Point, step: float) -> np.ndarray:

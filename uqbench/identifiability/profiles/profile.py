@@ -90,7 +90,7 @@ def profile_likelihood(
     objective = objective_of(study, prior)
     until = time.monotonic() + budget
     best, others = best_near(study, objective, theta_hat)
-    given, scores = best.score.value, 0
+    given, scores = objective(start_at(study, objective, theta_hat)[None])[0].value, 0
     for _ in range(BETTER + 1):
         sides, used, stopped = _followed(objective, best, others, names, level, until)
         scores += used
@@ -143,20 +143,24 @@ def best_near(study: Study, objective: Objective, theta_hat) -> tuple[Peak, list
     others: list[np.ndarray] = []
     if isinstance(theta_hat, xr.Dataset):
         names = [str(name) for name in theta_hat.parameter.values]
-        given = dict(zip(names, theta_hat.value.values, strict=True))
         for row in theta_hat.ended.values[theta_hat.optimum.values >= 0]:
             x = coordinates.at(dict(zip(names, row, strict=True)))
             if all(np.linalg.norm((x - other) / coordinates.scale) > APART for other in others):
                 others.append(x)
         # the first of them is the best fit itself
         others = others[1:]
-    else:
-        given = {**study.model.space.nominal(), **theta_hat}
-    x = coordinates.at(given)
+    x = start_at(study, objective, theta_hat)
     peak = peak_from(objective, x)
     if not np.isfinite(peak.score.value):
         raise InputError(f"the profiles of study {study.name!r} at theta_hat", objective.findings(x))
     return peak, others
+
+
+def start_at(study: Study, objective: Objective, theta_hat: Values | xr.Dataset) -> Float[np.ndarray, " k"]:
+    """x at the given best fit, what is missing of it at its prior median."""
+    if isinstance(theta_hat, xr.Dataset):
+        return objective.coordinates.at(dict(zip(theta_hat.parameter.values, theta_hat.value.values, strict=True)))
+    return objective.coordinates.at({**study.model.space.nominal(), **theta_hat})
 
 
 def peak_from(objective: Objective, x: Float[np.ndarray, " k"]) -> Peak:
