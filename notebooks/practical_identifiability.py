@@ -28,7 +28,7 @@ from uqbench.identifiability import (
     with_measurements,
 )
 from uqbench.optimization import find_map
-from uqbench.reporting import fit_figures as figures
+from uqbench.reporting import fit_figures, profile_figures
 
 # %matplotlib inline
 
@@ -55,7 +55,7 @@ profiles = {name: profile_likelihood(study, theta) for name, study in designs.it
 intervals(profiles["from 2 h on"])
 
 # %%
-figures.profile_curves(profiles, ["g", "kf", "ks"])
+profile_figures.profiles(profiles["from 2 h on"])
 
 # %% [markdown]
 # The design finds the early times by itself: of all times that could be added to the late design, these four tell most.
@@ -76,7 +76,8 @@ tree["practical"].to_dataset()[["structural", "fisher", "profile", "verdict"]].t
 
 # %%
 for name, text in tree["practical"].to_dataset().explanation.to_series().items():
-    print(f"{name}: {text}")
+    if text:
+        print(f"{name}: {text}")
 
 # %% [markdown]
 # What to measure: the cheapest of all candidates, here doses that could be given, tried on simulated data.
@@ -99,7 +100,10 @@ dose = {
 intervals(dose["one high dose more"])
 
 # %%
-figures.profile_curves(dose, ["Vmax", "Km"])
+profile_figures.profiles(dose["low doses"])
+
+# %%
+profile_figures.profiles(dose["one high dose more"])
 
 # %% [markdown]
 # ## A published model
@@ -109,7 +113,7 @@ figures.profile_curves(dose, ["Vmax", "Km"])
 # %%
 fit = find_map(boehm.study, starts=12)
 print(f"log-likelihood {fit.attrs['log_likelihood']:.2f}, {fit.attrs['verdict']}")
-figures.waterfall(fit)
+fit_figures.waterfall(fit)
 
 # %% [markdown]
 # Seven parameters have an interval. Export of heterodimers has no lower limit, import of homodimers no upper one, as with the published data.
@@ -119,7 +123,7 @@ profile = profile_likelihood(boehm.study, fit)
 intervals(profile)
 
 # %%
-figures.profile_curves(profile)
+profile_figures.profiles(profile)
 
 # %%
 profile.relation.where(profile.relation != "", drop=True).to_series().to_dict()
