@@ -1,3 +1,5 @@
+import pickle
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -117,3 +119,24 @@ def test_points_keep_their_shape_inside_and_outside_of_a_trace():
     np.testing.assert_allclose(density[..., 2], space["ka"].dist.logpdf(outside["ka"], outside), rtol=1e-12)
     fixed = uq.Space(a=uq.fixed(2.0))
     assert fixed.from_cube(np.zeros((5, 0)))["a"].tolist() == [2.0] * 5 and float(fixed.nominal()["a"]) == 2.0
+
+
+def test_nominal_values_move_the_medians_that_name_them():
+    space = uq.Space(
+        m=uq.epistemic(uq.LogNormal(median=1.0, sigma=1.0)),
+        x=uq.aleatory(uq.LogNormal(median="m", sigma=0.3)),
+    )
+    begun = space.starting_at({"m": 4.0})
+    assert {name: float(value) for name, value in begun.nominal().items()} == pytest.approx({"m": 4.0, "x": 4.0})
+    assert float(space.nominal()["x"]) == pytest.approx(1.0)
+    again = pickle.loads(pickle.dumps(begun))
+    assert float(again.nominal()["m"]) == pytest.approx(4.0)
+
+
+def test_nominal_values_that_no_parameter_can_have_are_all_named():
+    space = uq.Space(k=uq.epistemic(uq.LogNormal(median=1.0, sigma=1.0)), c=uq.fixed(1.0))
+    with pytest.raises(uq.InputError) as raised:
+        space.starting_at({"k": "a", "c": 2.0, "z": 1.0})
+    assert len(raised.value.findings) == 3
+    with pytest.raises(uq.InputError, match="no density"):
+        space.starting_at({"k": -1.0})

@@ -397,9 +397,10 @@ def check_store(folder, seed, said):
     assert stored.attrs["study"] == "level"
     for name, child in stored.children.items():
         assert json.loads(child.attrs["settings"]) and child.attrs["verb"] in results.GROUPS[name].verbs
-    for verb, names in done.items():
+    for names in done.values():
         for name in names:
-            assert stored[name].attrs["seed"] == seed and stored[name].attrs["verb"] == verb
+            # what a later verb has put in its place, /practical with the posterior, is no loss
+            assert stored[name].attrs["verb"] in results.GROUPS[name].verbs and stored[name].attrs["seed"] == seed
             assert "partial" not in stored[name].attrs
 
 
@@ -453,7 +454,7 @@ class Ends:
     def __del__(self):
         signal.raise_signal(signal.SIGTERM)
 
-def command(**settings):
+def command(words, **settings):
     Ends()
     print("went on", flush=True)
     time.sleep(600)

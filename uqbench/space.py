@@ -83,6 +83,8 @@ class Space(Mapping[str, Parameter]):
 
     def __init__(self, parameters: Mapping[str, Parameter] | None = None, /, **more: Parameter):
         self._parameters = {**(parameters or {}), **more}
+        # what `starting_at` has been given
+        self.start: dict[str, float] = {}
         findings = variable_findings("a parameter", self._parameters, DRAWS)
         findings += [finding for name in self._parameters for finding in self._findings(name)]
         if findings:
@@ -142,7 +144,7 @@ class Space(Mapping[str, Parameter]):
 
     def __reduce__(self):
         # compiled functions stay behind when a space is sent to another process
-        return type(self), (self._parameters,)
+        return _made, (self._parameters, self.start)
 
     def __repr__(self) -> str:
         rows = [f"    {name}={p.role}({p.dist!r}, {p.unit!r})," for name, p in self.items()]
@@ -252,14 +254,60 @@ class Space(Mapping[str, Parameter]):
         return density, probability
 
     def nominal(self) -> Theta:
-        """The median of every parameter, each given the medians before it."""
+        """The value of every parameter to begin with: that of `starting_at`, else its median given those before it."""
         return dict(self._nominal)
 
     @cached_property
     def _nominal(self) -> Theta:
         # evaluated also when first asked for inside a trace
         with jax.ensure_compile_time_eval():
-            return self.from_cube(jnp.full(len(self.free), 0.5))
+            medians = self.from_cube(jnp.full(len(self.free), 0.5))
+            if not self.start:
+                return medians
+            theta: Theta = {}
+            for name, parameter in self.items():
+                if name in self.start:
+                    theta[name] = jnp.asarray(self.start[name], float)
+                else:
+                    # another median where one that it names is not at its own
+                    theta[name] = parameter.dist.ppf(0.5, theta) if parameter.names else medians[name]
+            return theta
+
+    def starting_at(self, values: Values) -> "Space":
+        """The same space with these values in `nominal`, from where searches and checks begin.
+
+        Args:
+            values: of some of the free parameters, numbers.
+
+        Raises:
+            InputError: parameters that are unknown or fixed; values that are no numbers, or where the prior has no
+                density.
+
+        Example:
+            >>> from uqbench import Normal, Space, epistemic
+            >>> space = Space(a=epistemic(Normal(0.0, 2.0)), b=epistemic(Normal("a", 1.0))).starting_at({"a": 3.0})
+            >>> float(space.nominal()["b"])
+            3.0
+        """
+        findings = [
+            f"{name!r} is no free parameter; {nearest(name, self.free)}" for name in values if name not in self.free
+        ]
+        findings += [
+            f"the value of {name!r} is {value!r}; give a finite number."
+            for name, value in values.items()
+            if not _is_number(value)
+        ]
+        if not findings:
+            found = _with_start(self, values)
+            theta = found.nominal()
+            findings = [
+                f"the value of {name!r} is {float(theta[name]):g}, where {self[name].dist!r} has no density."
+                for name in values
+                if not np.isfinite(float(self[name].dist.logpdf(theta[name], theta)))
+            ]
+        if findings:
+            raise InputError("nominal values", findings)
+        return found
 
     def vector(self, theta: Values) -> Float[Array, "*batch free"]:
         """Named values as `(..., len(free))` in the order of `free`."""
@@ -340,3 +388,17 @@ def _float_array(value: Numbers | Sequence[float]) -> AnyArray:
     if isinstance(value, jax.Array):
         return value if value.dtype == float else value.astype(float)
     return np.asarray(value, dtype=float)
+
+
+def _is_number(value) -> bool:
+    return np.shape(value) == () and np.asarray(value).dtype.kind in "fiu" and bool(np.isfinite(np.asarray(value)))
+
+
+def _with_start(space: Space, values: Values) -> Space:
+    return _made(dict(space), {name: float(np.asarray(value)) for name, value in values.items()})
+
+
+def _made(parameters: Mapping[str, Parameter], start: Mapping[str, float]) -> Space:
+    space = Space(parameters)
+    space.start = dict(start)
+    return space

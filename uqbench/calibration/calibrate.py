@@ -81,9 +81,10 @@ def calibrate(
 
     def attached(groups: dict[str, xr.Dataset], partial: str = "") -> xr.DataTree:
         seconds = time.monotonic() - began
-        known = {name: child.to_dataset() for name, child in tree.children.items()} | groups
-        table = results.practical(known) if "practical" in known else None
-        groups = groups | ({} if table is None else {"practical": table})
+        if "practical" in tree.children and not partial:
+            # of a few draws it would take the place of one that is whole
+            known = {name: child.to_dataset() for name, child in tree.children.items()} | groups
+            groups = groups | {"practical": results.practical(known)}
         return results.attach(
             tree, groups, verb="calibrate", settings=settings, seed=seed, seconds=seconds, partial=partial
         )

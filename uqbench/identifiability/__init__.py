@@ -22,4 +22,6 @@ from .information import unit_information as unit_information
 from .linear import linear_identifiability as linear_identifiability
 from .linear import transfer_function as transfer_function
 from .profiles import profile_likelihood as profile_likelihood
+from .profiles import profile_quantities as profile_quantities
+from .profiles import profile_surface as profile_surface
 from .structural import structural_identifiability as structural_identifiability

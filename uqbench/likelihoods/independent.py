@@ -21,7 +21,7 @@ from .layout import each_run, lay_out, of_runs, per_run
 from .noise_groups import NoiseGroup, noise_groups
 from .protocol import Likelihood, Moments, Scores, failures
 from .roots import whitened
-from .row_scores import RowScores, of_rows, row_scores
+from .row_scores import RowScores, joined, of_rows, row_scores
 from .rows import information_by_unit, moments_of_rows, stratified
 from .solve_error import noise_values_of_runs, stacked_errors
 
@@ -140,8 +140,7 @@ class Independent(Likelihood):
         """
         slopes, found = jax.jacfwd(lambda x: self._safe_arguments(place(x)), has_aux=True)(x)
         given = [self._values(group, values) for group in self.groups]
-        parts = [row_scores(*each) for each in zip(self.groups, given, found, slopes, strict=True)]
-        return RowScores(*(jnp.concatenate(each) for each in zip(*parts, strict=True)))
+        return joined([row_scores(*each) for each in zip(self.groups, given, found, slopes, strict=True)])
 
     @property
     def unit_of_rows(self) -> Int[np.ndarray, " rows"]:

@@ -1,5 +1,6 @@
 """What each of many independent rows adds to a log density, to its gradient and to the information."""
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -51,12 +52,24 @@ def row_scores(
     # each argument in units of what a measurement tells of it: they may differ by orders of magnitude
     unit = jnp.sqrt(jnp.clip(jnp.diagonal(weights, axis1=1, axis2=2), 0.0))
     inverse = jnp.where(unit > 0, 1.0 / jnp.where(unit > 0, unit, 1.0), 0.0)
-    values, vectors = jnp.linalg.eigh(inverse[:, :, None] * weights * inverse[:, None, :])
-    told = values > ROUNDING * jnp.max(values, axis=1, keepdims=True)
-    size = jnp.sqrt(jnp.where(told, values, 1.0))
+    told_of, vectors = jnp.linalg.eigh(inverse[:, :, None] * weights * inverse[:, None, :])
+    told = told_of > ROUNDING * jnp.max(told_of, axis=1, keepdims=True)
+    size = jnp.sqrt(jnp.where(told, told_of, 1.0))
     residual = jnp.where(told, jnp.einsum("rij,ri->rj", vectors, score * inverse) / size, 0.0)
     root = jnp.where(told, size, 0.0)[..., None] * (jnp.swapaxes(vectors, 1, 2) @ (unit[..., None] * slopes))
     return RowScores(jnp.where(ok, density, -jnp.inf), jnp.einsum("ri,rik->rk", score, slopes), residual, root)
+
+
+def joined(parts: Sequence[RowScores]) -> RowScores:
+    """The rows of several groups, one after the other; arguments that a family does not have tell nothing."""
+    most = max(part.residual.shape[1] for part in parts)
+
+    def padded(part: RowScores) -> RowScores:
+        more = (0, most - part.residual.shape[1])
+        residual, root = jnp.pad(part.residual, ((0, 0), more)), jnp.pad(part.root, ((0, 0), more, (0, 0)))
+        return part._replace(residual=residual, root=root)
+
+    return RowScores(*(jnp.concatenate(each) for each in zip(*map(padded, parts), strict=True)))
 
 
 def of_rows(rows: RowScores) -> Scores:

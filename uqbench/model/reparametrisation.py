@@ -324,7 +324,7 @@ def _translated(model: "Model", space: Space, formulas: Formulas, solved) -> "Mo
     system = model.dynamics.translated(lambda function, place: Translated(function, formulas, place))
     observe = WithOutputs(model.observe, formulas, tuple(extra))
     units = {**model.units, **{name: model.space[name].unit for name in extra}}
-    return replace(model, space=space, system=system, observe=observe, units=units, noise=noise)
+    return replace(model, space=space, system=system, observe=observe, units=units, noise=noise, nominal={})
 
 
 def _compare(subject: str, old: "Model", new: "Model", expressions, design: Design | None, seed: int) -> None:

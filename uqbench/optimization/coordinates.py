@@ -82,7 +82,9 @@ class Coordinates:
         theta = self.place(x)
         terms = [distribution_of(self.space, name).logpdf(theta[name], theta) for name in self.names]
         on_log = np.array([isinstance(distribution_of(self.space, name), ON_LOG_SCALE) for name in self.names])
-        return jnp.stack(terms) + jnp.where(on_log, jnp.log(jnp.stack([theta[name] for name in self.names])), 0.0)
+        # one in place of those that may be zero, where the slope of a logarithm is none
+        values = jnp.where(on_log, jnp.stack([theta[name] for name in self.names]), 1.0)
+        return jnp.stack(terms) + jnp.log(values)
 
     def starts(self, n: int, seed: int) -> Float[np.ndarray, "n k"]:
         """Scrambled Sobol points of the prior."""

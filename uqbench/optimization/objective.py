@@ -45,6 +45,15 @@ class Score(NamedTuple):
         """The part of the gradient of which the information says nothing."""
         return self.gradient - self.root.T @ self.target
 
+    @property
+    def density(self) -> float:
+        """The log density that a profile is of; an ascent may climb a `value` that has more in it."""
+        return self.value
+
+    def along(self, index: int) -> float:
+        """How the log density of a profile changes with the coordinate that is held, the others following."""
+        return float(self.gradient[index])
+
 
 def _within_numbers(score: Score) -> Score:
     """The same, or none where squares overflow, as where a standard deviation goes to zero."""

@@ -13,7 +13,7 @@ import xarray as xr
 from matplotlib.figure import Figure
 
 from ..results import attribute, group, verb_of
-from . import figures, sensitivity_figures, sentences, separation, svg, tables
+from . import figures, practical, sensitivity_figures, sentences, separation, svg, tables
 from .blocks import Cell, Drawing, Equations, Paragraph, Section, Table
 from .drawing import NARROW
 from .sentences import ess_text
@@ -32,6 +32,7 @@ def sections(tree: xr.DataTree, study: str) -> list[Section]:
         *[("scales", "Time scales", ("separation",), separation.section)] * ("separation" in tree.children),
         ("parameters", "Parameters", (described,), _parameters),
         ("identifiability", "Identifiability", ("structure",), _identifiability),
+        *[("practical", "What the data tell", ("practical",), practical.section)] * ("practical" in tree.children),
         ("data", "Data and predictions", observed, _data),
         ("learning", "From prior to posterior", ("prior", "posterior"), _learning),
         ("sampling", "Sampling", ("convergence", "posterior"), _sampling),

@@ -65,7 +65,7 @@ def test_increments_and_columns_of_the_noise_are_asked_for():
     with pytest.raises(uq.InputError, match="increment"):
         candidate_measurements(counted(study.model, increments=("C",)))
     known = replace(study.model, noise={"C": uq.Normal("C", "sd")}, columns={"sd": "mg/L"})
-    measured = replace(study, model=known, data=study.data.assign(sd=0.01))
+    measured = replace(study, model=known, data=study.data.assign(sd=0.01), quantities={})
     with pytest.raises(uq.InputError, match="column 'sd'"):
         candidate_measurements(measured)
     precise, coarse = (
@@ -154,3 +154,9 @@ def test_a_table_of_candidates_is_checked():
         replace(found, table=found.table.drop(columns="cost"))
     with pytest.raises(uq.InputError, match="has no design"):
         replace(found, table=pd.concat([found.table, found.table.assign(experiment="other")]))
+
+
+def test_the_conditions_of_a_quantity_are_candidates_as_well():
+    found = candidate_measurements(study, times=[1.0])
+    assert [*found.designs] == ["1 mg", "2 mg", "the conditions of C(4 h)"]
+    assert float(found.designs["the conditions of C(4 h)"].inputs["dose"]) == 200.0

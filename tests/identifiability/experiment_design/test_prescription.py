@@ -9,7 +9,7 @@ from studies import dose_escalation, product_rate, two_scale_cascade
 from uqbench import results
 from uqbench.identifiability import candidate_measurements, fisher_information, prescribe, with_measurements
 from uqbench.identifiability.experiment_design import Check
-from uqbench.identifiability.experiment_design.sensitivities import Coordinates, candidate_roots
+from uqbench.identifiability.experiment_design.sensitivities import candidate_roots, design_scale
 
 from .models import product_study
 
@@ -64,7 +64,7 @@ def test_the_cheapest_is_prescribed():
         cost=lambda row: {"dose = 2": 1.0, "dose = 10": 2.0, "dose = 200": 50.0}[row.experiment],
     )  # fmt: skip
     found = prescribe(study, dose_escalation.truth, candidates, parameters=["Km"]).sel(parameter="Km")
-    roots = candidate_roots(study, Coordinates.of(study, dose_escalation.truth, "log"), candidates)
+    roots = candidate_roots(study, design_scale(study, dose_escalation.truth, "log"), candidates)
     cost = candidates.table["cost"].to_numpy()
     designs = (np.bincount(c, minlength=6) for n in (1, 2, 3) for c in combinations_with_replacement(range(6), n))
     # log Km has a prior with a standard deviation of 1

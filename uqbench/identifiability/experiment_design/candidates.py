@@ -84,7 +84,7 @@ def candidate_measurements(
         times: in the model's unit of time; None: a grid over the span of the study's experiments, evenly spaced and by
             a constant factor from a hundredth of the first time on, and the times of the study itself.
         inputs: name -> values that the experimenter could set; all combinations, other inputs as in the study's
-            experiments. None: the experiments of the study as they are.
+            experiments. None: the experiments of the study as they are, and the conditions of its quantities.
         outputs: that could be measured; None: all that have noise.
         cost: of one measurement: a number, output -> number, or a function of a row of the table; None: 1 each.
         columns: value of each column that the noise names, such as the standard error of a new measurement.
@@ -149,7 +149,7 @@ def proposed_times(study: Study) -> np.ndarray:
 def _settings(study: Study, levels: Mapping[str, Sequence[Numbers]]) -> dict[str, Design]:
     """Name -> design, of all settings of the inputs."""
     if not levels:
-        return dict(study.experiments)
+        return {**study.experiments, **_predicted(study)}
     found, known = {}, set()
     for design in study.experiments.values():
         others = {name: value for name, value in design.inputs.items() if name not in levels}
@@ -162,6 +162,21 @@ def _settings(study: Study, levels: Mapping[str, Sequence[Numbers]]) -> dict[str
             name = ", ".join(f"{each} = {value:g}" for each, value in setting.items())
             name = name if len(known) == 1 else f"{name} ({len(known)})"
             found[name] = Design(design.times, {**others, **setting}, start=float(design.start))
+    return found
+
+
+def _predicted(study: Study) -> dict[str, Design]:
+    """Settings of the quantities that no experiment has, of which the model will be asked anyway."""
+
+    def setting(design: Design) -> tuple:
+        return tuple((name, np.asarray(design.inputs[name]).tobytes()) for name in sorted(design.inputs))
+
+    known = {setting(design) for design in study.experiments.values()}
+    found = {}
+    for name, quantity in study.quantities.items():
+        if (now := setting(quantity.design)) not in known:
+            known.add(now)
+            found[f"the conditions of {name}"] = quantity.design
     return found
 
 

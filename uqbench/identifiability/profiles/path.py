@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 
 from ...optimization.ascent import MOST, Box, Peak, ascend
 from ...optimization.objective import Score
@@ -27,6 +27,8 @@ ON_THE_WAY, AT_THE_END = 1e-4, 1e-6
 HIGHER, FLAT = 0.01, 0.1
 # Points of a side, and halvings of a step behind which the model cannot be solved.
 MOST_POINTS, MOST_HALVINGS = 100, 8
+# How often a side may go on from another branch.
+MOST_CHANGES = 5
 # Ascents on the way are short: a path whose others are far away is followed in smaller steps instead. A side that needs
 # more scores in all is along the edge of what can be solved, and every further step would be as short.
 MOST_SCORES, MOST_OF_A_SIDE = 60, 800
@@ -45,7 +47,7 @@ class Point(NamedTuple):
 
     def to(self, x: Float[np.ndarray, " k"], score: Score) -> "Point":
         """Another point, with its r if this one is the best fit."""
-        return Point(x, score, float(np.sqrt(max(2.0 * (self.score.value - score.value), 0.0))))
+        return Point(x, score, float(np.sqrt(max(2.0 * (self.score.density - score.density), 0.0))))
 
 
 @dataclass
@@ -126,7 +128,7 @@ def follow(task: Task) -> Generator[Float[np.ndarray, " k"], Score, Side]:
 
 def _followed(task: Task, side: Side):
     here, step = task.best, _first_step(task)
-    looked = rising = False
+    looked, rising, changes = False, False, 0
     while True:
         room = task.direction * (task.limit - here.x[task.index])
         if room <= AT_LIMIT * task.box.scale[task.index]:
@@ -136,24 +138,29 @@ def _followed(task: Task, side: Side):
             side.verdict = "stopped"
             return
         there, step, edge = yield from _next(task, here, min(step, room))
-        if there is None or edge < EDGE * task.box.scale[task.index]:
-            side.points += [] if there is None else [there]
+        if there is None:
             side.verdict = "unsolved"
             return
+        if there.r >= task.target:
+            # beyond the end it must be where it seems: what an ascent on the way has left may be another branch
+            there = (yield from _tightened(task, there)) or there
         was_rising, rising = rising, _slope(there, task) < 0 and there.r > FLAT
         if rising and not was_rising:
-            # behind a valley: to where does it rise? The next step may be over it
-            top = _point(task, (yield from ascend(there.x, task.box, gain=ON_THE_WAY, slack=task.slack)))
-            there = top if top.score.value > task.best.score.value + HIGHER else there
-        if there.score.value > task.best.score.value + HIGHER:
+            there = yield from _behind(task, there)
+        if there.score.density > task.best.score.density + HIGHER:
             side.points.append(there)
             side.verdict = "better fit"
             return
         if there.r >= task.target:
             end, gain = yield from _end(task, side, here, there)
             if abs(end.r - task.target) > 10 * CLOSE or gain > ON_THE_WAY:
-                side.verdict = "unresolved"
-                return
+                # a point outside that was on a lower branch than those inside: on from the last of these
+                changes += 1
+                if changes > MOST_CHANGES or not end.r < task.target:
+                    side.verdict = "unresolved"
+                    return
+                side.several, here = True, end
+                continue
             higher = _beyond(task, end)
             if higher is None and not looked:
                 higher = yield from _higher(task, end)
@@ -164,6 +171,9 @@ def _followed(task: Task, side: Side):
             side.several, there = True, higher
             side.points = [point for point in side.points if point.r < task.target]
         side.points.append(there)
+        if edge < EDGE * task.box.scale[task.index]:
+            side.verdict = "unsolved"
+            return
         step, here = _next_step(here, there, step, task), there
 
 
@@ -188,7 +198,7 @@ def _next_step(here: Point, there: Point, step: float, task: Task) -> float:
 
 def _slope(point: Point, task: Task) -> float:
     """dr by the distance from the best: the profile's gradient is that of the log density at the held parameter."""
-    return -task.direction * point.score.gradient[task.index] / point.r if point.r > 0 else 0.0
+    return -task.direction * point.score.along(task.index) / point.r if point.r > 0 else 0.0
 
 
 def _next(task: Task, here: Point, step: float):
@@ -211,24 +221,30 @@ def _next(task: Task, here: Point, step: float):
 
 
 def _predicted(task: Task, here: Point, step: float) -> np.ndarray:
-    """Where the tangent leads, the others staying within their bounds."""
-    k, moved = task.index, task.direction * step
-    root, target = here.score.root, here.score.target - here.score.root[:, task.index] * moved
-    others = np.delete(np.arange(len(here.x)), k)
-    inner = (here.x > task.box.lower) & (here.x < task.box.upper)
-    others = others[inner[others]]
-    change = np.zeros_like(here.x)
+    move = np.zeros_like(here.x)
+    move[task.index] = task.direction * step
+    return predicted(here.x, here.score, task.box, move, np.arange(len(move)) == task.index)
+
+
+def predicted(
+    x: Float[np.ndarray, " k"],
+    score: Score,
+    box: Box,
+    move: Float[np.ndarray, " k"],
+    held: Bool[np.ndarray, " k"],
+) -> Float[np.ndarray, " k"]:
+    """Where the tangent leads from x when the `held` coordinates `move`, the others staying within their bounds."""
+    root, target = score.root, score.target - score.root @ move
+    others = np.flatnonzero(~held & (x > box.lower) & (x < box.upper))
+    change = np.array(move)
     if len(others):
-        scaled = root[:, others] * task.box.scale[others]
+        scaled = root[:, others] * box.scale[others]
         answer = np.linalg.lstsq(scaled, target, rcond=1e-6)[0]
         # a tangent that leads farther than the held parameter moves is not trusted
-        largest = max(1.0, 2.0 * step / task.box.scale[k])
+        largest = max(1.0, 2.0 * float(np.max(np.abs(move / box.scale))))
         answer = answer * min(1.0, largest / max(np.linalg.norm(answer), 1e-300))
-        change[others] = answer * task.box.scale[others]
-    change[k] = moved
-    x = np.clip(here.x + change, task.box.lower, task.box.upper)
-    x[k] = here.x[k] + moved
-    return x
+        change[others] = answer * box.scale[others]
+    return np.where(held, x + move, np.clip(x + change, box.lower, box.upper))
 
 
 def _climbed(task: Task, start: np.ndarray, gain: float, radius: float, most: int = MOST):
@@ -239,6 +255,22 @@ def _climbed(task: Task, start: np.ndarray, gain: float, radius: float, most: in
 
 def _point(task: Task, peak: Peak) -> Point:
     return task.best.to(peak.x, peak.score)
+
+
+def _tightened(task: Task, point: Point):
+    """The point once more, climbed as far as at an end; None where that fails."""
+    peak = yield from _climbed(task, point.x, AT_THE_END, 0.1)
+    return _point(task, peak) if peak.verdict != "failed" else None
+
+
+def _behind(task: Task, there: Point):
+    """A better fit than the best to which the density rises from a point, over which the next step might lead; else the
+    point."""
+    if there.score.density != there.score.value:
+        # what an ascent climbs is not what the profile is of
+        return there
+    top = _point(task, (yield from ascend(there.x, task.box, gain=ON_THE_WAY, slack=task.slack)))
+    return top if top.score.value > task.best.score.value + HIGHER else there
 
 
 def _end(task: Task, side: Side, inside: Point, outside: Point):

@@ -1,6 +1,7 @@
 """Profile likelihoods: how far each parameter may go, the others following, before the data contradict it."""
 
 import time
+from collections.abc import Sequence
 
 import numpy as np
 import xarray as xr
@@ -192,21 +193,26 @@ def _followed(objective, best: Peak, others, names, level, until) -> tuple[dict[
 
 
 def _tasks(objective: Objective, best: Point, known: list[Point], names, target: float) -> dict[tuple[str, int], Task]:
-    """What each side is followed from; `known` are other points, of which a side gets the highest and its farthest."""
+    """What each side is followed from; `known` are other points."""
     coordinates, tasks = objective.coordinates, {}
     lowest, highest = coordinates.range_around(best.x)
-    # a place from where the data are hardly less probable, or a different optimum altogether
-    highest_first = sorted((point for point in known if np.isfinite(point.score.value)), key=lambda point: point.r)
     for name in names:
         k = coordinates.names.index(name)
         for direction, limit, bound in ((-1, lowest[k], coordinates.lower[k]), (1, highest[k], coordinates.upper[k])):
-            above = [point for point in highest_first if point.r < target]
-            farthest = sorted(above, key=lambda point: -direction * point.x[k])[:1]
-            others = [*farthest, *(point for point in highest_first if point not in farthest)][:OTHERS]
+            others = others_for(known, k, direction, target)
             tasks[name, direction] = Task(
                 best, k, direction, limit, limit == bound, target, everywhere(coordinates), others, objective.slack
             )
     return tasks
+
+
+def others_for(known: Sequence[Point], index: int, direction: int, target: float) -> list[Point]:
+    """Of other points those that a side gets: its farthest above the target, and the highest."""
+    # a place from where the data are hardly less probable, or a different optimum altogether
+    highest_first = sorted((point for point in known if np.isfinite(point.score.value)), key=lambda point: point.r)
+    above = [point for point in highest_first if point.r < target]
+    farthest = sorted(above, key=lambda point: -direction * point.x[index])[:1]
+    return [*farthest, *(point for point in highest_first if all(point is not each for each in farthest))][:OTHERS]
 
 
 def _certificates(objective: Objective, finer: Objective | None, best: Peak, sides, level: float) -> dict:
