@@ -26,12 +26,14 @@ from .choice import likelihood_of
 from .independent import Independent
 from .latents import with_units
 from .protocol import Likelihood, Scores, whole_scores
-from .roots import root_of
+from .roots import root_of_difference
 
 # Nodes for each latent, by how many latents there are, and how many more there are in a finer integral.
 NODES, MORE = {1: 9, 2: 5, 3: 3, 4: 3}, 2
 # Beyond, spheres and rotations of the points on them; of a finer integral.
 SPHERES, FINER_SPHERES = (2, 2), (3, 6)
+# Least share of the information given the units' own parameters that is left without them, see there.
+LEAST = 0.02
 # Steps to the modes, how close they come, and the first damping of a step.
 STEPS, CLOSE, DAMPING = 30, 1e-4, 1e-2
 
@@ -93,10 +95,10 @@ class Marginal(Likelihood):
         share = jnp.exp(terms - density)
         gradients = self._of_units(rows.gradient)
         gradient = jnp.einsum("nu,nuk->uk", share, gradients)
-        told = jnp.einsum("nr,nrak,nral->kl", share[:, self.conditional.unit_of_rows], rows.root, rows.root)
+        whole = jnp.einsum("nr,nrak,nral->kl", share[:, self.conditional.unit_of_rows], rows.root, rows.root)
         apart = gradients - gradient
-        told = told - jnp.einsum("nu,nuk,nul->kl", share, apart, apart)
-        root, total = root_of(told), gradient.sum(axis=0)
+        lost = jnp.einsum("nu,nuk,nul->kl", share, apart, apart)
+        root, total = root_of_difference(whole, lost, LEAST), gradient.sum(axis=0)
         residual = jnp.linalg.lstsq(root.T, total, rcond=1e-10)[0]
         return whole_scores(Scores(jnp.sum(density), total, residual, root))
 

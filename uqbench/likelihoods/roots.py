@@ -31,3 +31,23 @@ def root_of(matrix: Float[Array, "k k"]) -> Float[Array, "k k"]:
     values, vectors = jnp.linalg.eigh(inverse[:, None] * (matrix + matrix.T) / 2 * inverse)
     least = ROUNDING * len(matrix) * jnp.max(values)
     return jnp.sqrt(jnp.where(values > least, values, 0.0))[:, None] * vectors.T * size
+
+
+def root_of_difference(whole: Float[Array, "k k"], lost: Float[Array, "k k"], least: float) -> Float[Array, "k k"]:
+    """J with J'J what is left of a whole information without what is lost, in every direction at least a share of it.
+
+    With expected information in the place of second derivatives a difference may come out negative where hardly
+    anything is left, which would say that nothing is known.
+
+    Args:
+        least: that share.
+    """
+    size = jnp.sqrt(jnp.clip(jnp.diag(whole), 0.0))
+    inverse = jnp.where(size > 0, 1.0 / jnp.where(size > 0, size, 1.0), 0.0)
+    values, vectors = jnp.linalg.eigh(inverse[:, None] * whole * inverse)
+    told = values > ROUNDING * len(whole) * jnp.max(values)
+    half = jnp.sqrt(jnp.where(told, values, 0.0))
+    back = vectors * jnp.where(told, 1.0 / jnp.where(told, half, 1.0), 0.0)
+    left = jnp.diag(jnp.where(told, 1.0, 0.0)) - back.T @ (inverse[:, None] * lost * inverse) @ back
+    shares, directions = jnp.linalg.eigh(left)
+    return jnp.sqrt(jnp.clip(shares, least))[:, None] * directions.T @ (half[:, None] * vectors.T) * size

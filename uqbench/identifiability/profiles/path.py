@@ -107,10 +107,19 @@ class Task:
     slack: float
 
 
-def follow(task: Task) -> Generator[Float[np.ndarray, " k"], Score, Side]:
-    """A search for `in_rounds` that returns the `Side`."""
-    side = Side(task.index, [task.best])
-    search = _followed(task, side)
+def follow(
+    task: Task, side: Side | None = None, start: Float[np.ndarray, " k"] | None = None
+) -> Generator[Float[np.ndarray, " k"], Score, Side]:
+    """A search for `in_rounds` that returns the `Side`.
+
+    Args:
+        side: one that has an end, to go on with from `start` if that is higher than its end, or beyond it.
+    """
+    if side is None or start is None:
+        side = Side(task.index, [task.best])
+        search = _followed(task, side, task.best, _first_step(task))
+    else:
+        search = _resumed(task, side, start)
     try:
         x = next(search)
         while side.scores < MOST_OF_A_SIDE:
@@ -126,9 +135,23 @@ def follow(task: Task) -> Generator[Float[np.ndarray, " k"], Score, Side]:
     return side
 
 
-def _followed(task: Task, side: Side):
-    here, step = task.best, _first_step(task)
-    looked, rising, changes = False, False, 0
+def _resumed(task: Task, side: Side, start: Float[np.ndarray, " k"]):
+    """On from a point that is above the target where the side has its end, or beyond; else nothing changes."""
+    peak = yield from _climbed(task, start, ON_THE_WAY, 0.5, MOST_SCORES)
+    there = _point(task, peak)
+    if peak.verdict == "failed" or (task.target**2 - there.r**2) / 2 < HIGHER:
+        return
+    side.points = [point for point in side.points if point.r < task.target] + [there]
+    side.verdict, side.end, side.slope, side.several = "stopped", np.nan, np.nan, True
+    if there.score.density > task.best.score.density + HIGHER:
+        side.verdict = "better fit"
+        return
+    slope, unit = _slope(there, task), task.box.scale[task.index]
+    yield from _followed(task, side, there, min(ADVANCE / slope, unit) if slope > 0 else unit)
+
+
+def _followed(task: Task, side: Side, here: Point, step: float):
+    looked, changes, rising = False, 0, False
     while True:
         room = task.direction * (task.limit - here.x[task.index])
         if room <= AT_LIMIT * task.box.scale[task.index]:

@@ -17,6 +17,7 @@ from ...optimization.rounds import in_rounds
 from ...progress import progress
 from ...settings import is_number
 from ...study import Study
+from .crosscheck import starts_beyond
 from .path import Point, Side, Task, follow
 from .relations import relations
 
@@ -27,6 +28,8 @@ CERTAIN = 0.005
 BETTER = 3
 # Other points from which ends are looked at once more, and how far they are from one another in units of steps.
 OTHERS, APART = 3, 0.1
+# How often ends are looked at once more from the points of all sides.
+SWEEPS = 3
 SIDES = ("lower", "upper")
 
 
@@ -175,18 +178,24 @@ def _followed(objective, best: Peak, others, names, level, until) -> tuple[dict[
     start = Point(best.x, best.score, 0.0)
     known = [start.to(x, score) for x, score in zip(others, objective(np.stack(others)), strict=True)] if others else []
     tasks = _tasks(objective, start, known, names, float(np.sqrt(chi2.ppf(level, 1))))
+
+    def searched(searches, update=lambda count: None):
+        return in_rounds(searches, objective, TOGETHER, done=update, enough=lambda: time.monotonic() > until)
+
     with progress("profiles: sides", len(tasks)) as update:
-        found, interrupted = in_rounds(
-            [follow(task) for task in tasks.values()],
-            objective,
-            TOGETHER,
-            done=update,
-            enough=lambda: time.monotonic() > until,
-        )
-    sides = {
-        key: side or Side(task.index, [start], "stopped")
-        for (key, task), side in zip(tasks.items(), found, strict=True)
-    }
+        found, interrupted = searched([follow(task) for task in tasks.values()], update)
+        sides = {
+            key: side or Side(task.index, [start], "stopped")
+            for (key, task), side in zip(tasks.items(), found, strict=True)
+        }
+        for _ in range(SWEEPS):
+            begun, ends = starts_beyond(tasks, sides), {key: side.end for key, side in sides.items()}
+            if interrupted or not begun:
+                break
+            _, interrupted = searched([follow(tasks[key], sides[key], start) for key, start in begun.items()])
+            if all(sides[key].end == ends[key] for key in begun):
+                # nothing has changed that could foretell more
+                break
     late = time.monotonic() > until and any(side.verdict == "stopped" for side in sides.values())
     stopped = BY_HAND if interrupted else "at the end of its budget" if late else ""
     return sides, sum(side.scores for side in sides.values()), stopped

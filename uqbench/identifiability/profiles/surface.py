@@ -20,6 +20,7 @@ from ...progress import progress
 from ...settings import is_number, whole_number_findings
 from ...space import distribution_of
 from ...study import Study
+from .crosscheck import foretold
 from .path import HIGHER, MOST_SCORES, ON_THE_WAY, predicted
 from .profile import BETTER, BUDGET, best_near, peak_from, setting_findings
 from .subject import standard_error
@@ -202,14 +203,7 @@ def _starts(grid: Grid, best: Peak, box: Box, peaks: Mapping[Cell, Peak], cell: 
         chosen = [peak for (i, j), peak in near.items() if abs(i) + abs(j) == closest] or [best]
         return [_led(grid, box, peak, cell) for peak in chosen]
     led = [(peak, _led(grid, box, peak, cell)) for peak in near.values()]
-    return [start for peak, start in led if _foretold(peak, start) > own.score.value + HIGHER]
-
-
-def _foretold(peak: Peak, x: Float[np.ndarray, " k"]) -> float:
-    """The log density at x to second order."""
-    step = x - peak.x
-    change = peak.score.root @ step
-    return float(peak.score.value + peak.score.gradient @ step - 0.5 * change @ change)
+    return [start for peak, start in led if foretold(peak.x, peak.score, start) > own.score.value + HIGHER]
 
 
 def _led(grid: Grid, box: Box, peak: Peak, cell: Cell) -> Float[np.ndarray, " k"]:
