@@ -113,7 +113,7 @@ def test_a_profile_does_not_depend_on_how_a_model_is_written():
 
 @pytest.mark.parametrize("prior", [uq.Uniform(0.0, 2.0), uq.LogUniform(0.01, 2.0)])
 def test_an_optimum_on_a_bound_is_open_there(prior):
-    """Measurements of mean 2.5 under a bound of 2: the upper side is the bound, the lower one where it fell."""
+    """Measurements of mean 2.5 under a bound of 2: above is the bound, below the density falls as it should."""
     study = models.level_study(prior, [2.4, 2.6, 2.5], name=f"bounded {type(prior).__name__}")
     fit = find_map(study, starts=4, prior=False)
     assert fit.at_bound.values.tolist() == ["upper"] and fit.attrs["verdict"] == "converged"

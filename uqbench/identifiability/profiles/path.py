@@ -161,8 +161,7 @@ def _followed(task: Task, side: Side, here: Point, step: float):
             side.verdict = "stopped"
             return
         there, step, edge = yield from _next(task, here, min(step, room))
-        if there is None or edge < EDGE * task.box.scale[task.index]:
-            side.points += [] if there is None else [there]
+        if there is None:
             side.verdict = "unsolved"
             return
         if there.r >= task.target:
@@ -170,9 +169,7 @@ def _followed(task: Task, side: Side, here: Point, step: float):
             there = (yield from _tightened(task, there)) or there
         was_rising, rising = rising, _slope(there, task) < 0 and there.r > FLAT
         if rising and not was_rising:
-            # behind a valley: to where does it rise? The next step may be over it
-            top = _point(task, (yield from ascend(there.x, task.box, gain=ON_THE_WAY, slack=task.slack)))
-            there = top if top.score.density > task.best.score.density + HIGHER else there
+            there = yield from _behind(task, there)
         if there.score.density > task.best.score.density + HIGHER:
             side.points.append(there)
             side.verdict = "better fit"
@@ -197,6 +194,9 @@ def _followed(task: Task, side: Side, here: Point, step: float):
             side.several, there = True, higher
             side.points = [point for point in side.points if point.r < task.target]
         side.points.append(there)
+        if edge < EDGE * task.box.scale[task.index]:
+            side.verdict = "unsolved"
+            return
         step, here = _next_step(here, there, step, task), there
 
 
@@ -284,6 +284,16 @@ def _tightened(task: Task, point: Point):
     """The point once more, climbed as far as at an end; None where that fails."""
     peak = yield from _climbed(task, point.x, AT_THE_END, 0.1)
     return _point(task, peak) if peak.verdict != "failed" else None
+
+
+def _behind(task: Task, there: Point):
+    """A better fit than the best to which the density rises from a point, over which the next step might lead; else the
+    point."""
+    if there.score.density != there.score.value:
+        # what an ascent climbs is not what the profile is of
+        return there
+    top = _point(task, (yield from ascend(there.x, task.box, gain=ON_THE_WAY, slack=task.slack)))
+    return top if top.score.value > task.best.score.value + HIGHER else there
 
 
 def _end(task: Task, side: Side, inside: Point, outside: Point):
