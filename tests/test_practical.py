@@ -12,13 +12,14 @@ def structure(verdict="global", combination=""):
     return xr.Dataset({key: ("parameter", value) for key, value in found.items()}, coords={"parameter": ["k"]})
 
 
-def fisher(error, prior_sd=1.0):
+def fisher(error, prior_sd=1.0, logarithmic=False):
     return xr.Dataset(
         {
             "cramer_rao": ("parameter", [error]),
             "prior_sd": ("parameter", [prior_sd]),
             "shrinkage": ("parameter", [0.5]),
             "matrix": (("parameter", "parameter_"), [[1.0]]),
+            "logarithmic": ("parameter", [logarithmic]),
         },
         coords={"parameter": ["k"], "parameter_": ["k"]},
     )
@@ -115,6 +116,13 @@ def test_the_posterior_is_compared_with_the_prior(width, word):
     found = row(fisher=fisher(0.1), prior=draws(10.0), posterior=draws(width))
     assert found.posterior == word
     assert found.posterior_width == pytest.approx(width / 10.0)
+
+
+def test_a_prior_over_decades_is_compared_in_the_logarithm():
+    prior, posterior = (xr.Dataset({"k": (("chain", "draw"), 10.0 ** np.linspace(*ends, 101)[None])})
+                        for ends in ((-4.0, 4.0), (-3.0, -2.0)))  # fmt: skip
+    found = row(fisher=fisher(0.1, logarithmic=True), prior=prior, posterior=posterior)
+    assert found.posterior_width == pytest.approx(1 / 8)
 
 
 def test_nothing_is_said_without_information_or_profile():

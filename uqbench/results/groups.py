@@ -266,7 +266,9 @@ GROUPS: dict[str, Group] = {
             "lower": Variable(("parameter",), "number", "end of the profile interval, in the parameter's unit"),
             "upper": Variable(("parameter",), "number", "its other end"),
             "shrinkage": Variable(("parameter",), "number", "1 - posterior over prior variance, from the information"),
-            "posterior_width": Variable(("parameter",), "number", "90 % interval of the posterior over the prior's"),
+            "posterior_width": Variable(
+                ("parameter",), "number", "90 % interval of the posterior over the prior's, on the scale of /fisher"
+            ),
         },
         coordinates=PARAMETERS,
     ),

@@ -99,11 +99,14 @@ def _posterior(groups) -> dict[str, dict]:
     prior, posterior = groups.get("prior"), groups.get("posterior")
     if prior is None or posterior is None:
         return {}
-    rows = {}
+    rows, fisher = {}, groups.get("fisher")
+    logarithmic = {} if fisher is None else dict(zip(fisher.parameter.values, fisher.logarithmic.values, strict=True))
     for name in prior.data_vars:
         if name not in posterior or posterior[name].ndim != 2:
             continue
-        before, now = (np.ptp(np.quantile(np.asarray(each[name]), [0.05, 0.95])) for each in (prior, posterior))
+        ends = [np.quantile(np.asarray(each[name]), [0.05, 0.95]) for each in (prior, posterior)]
+        # on the scale of the information: a prior over decades has its width at the upper end otherwise
+        before, now = (np.ptp(np.log(each) if logarithmic.get(name) else each) for each in ends)
         share = float(now / before) if before > 0 else np.nan
         word = "learned" if share < LEARNED else "partly learned" if share < LITTLE else "not learned"
         rows[str(name)] = {"word": word, "width": share}
