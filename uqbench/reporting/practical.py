@@ -1,11 +1,15 @@
 """The section of the report on what the data tell of each parameter, and what to measure for those they leave open."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import xarray as xr
 
 from ..results import attribute, group
-from .blocks import Cell, Paragraph, Table
+from .blocks import Cell, Drawing, Paragraph, Table
+from .pictures import drawn
+from .profile_figures import profiles
 from .sentences import counted, listed
 from .tables import MISSING, described, interval, rounded, unit_text
 
@@ -18,7 +22,13 @@ def section(tree: xr.DataTree, study: str) -> tuple[str, list]:
     blocks: list = [Paragraph(text, tone) for text, tone in _fit(tree) if text]
     if reason := attribute(tree, "structure", "no_fit"):
         blocks.append(Paragraph(f"No best fit and no profiles: {reason}"))
-    return heading(table), [*blocks, _verdicts(tree, table), *_explanations(table), *_prescriptions(tree)]
+    return heading(table), [
+        *blocks,
+        _verdicts(tree, table),
+        *_explanations(table),
+        *_curves(tree),
+        *_prescriptions(tree),
+    ]
 
 
 def heading(table: pd.DataFrame) -> str:
@@ -62,6 +72,18 @@ def _explanations(table: pd.DataFrame) -> list[Paragraph]:
     said = table.loc[table["explanation"] != "", "explanation"]
     names = {text: listed([str(name) for name in said.index[said == text]]) for text in pd.unique(said)}
     return [Paragraph(f"{who}: {text[0].lower()}{text[1:]}") for text, who in names.items()]
+
+
+def _curves(tree: xr.DataTree) -> list[Drawing]:
+    found = group(tree, "profile")
+    if found is None:
+        return []
+    units = described(tree)["unit"].to_dict() if group(tree, "structure") is not None else {}
+    caption = (
+        "By how much the log likelihood falls as a parameter is held away from the best fit (dot), the others following. "
+        "The interval ends where the curve crosses the grey line; an arrow marks a side without an end."
+    )
+    return [drawn(partial(profiles, found, units=units), "Profile likelihoods", "profiles", caption)]
 
 
 def ends(lower: float, upper: float) -> str:

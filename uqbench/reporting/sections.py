@@ -10,12 +10,11 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import xarray as xr
-from matplotlib.figure import Figure
 
 from ..results import attribute, group, verb_of
 from . import figures, practical, sensitivity_figures, sentences, separation, svg, tables
 from .blocks import Cell, Drawing, Equations, Paragraph, Section, Table
-from .drawing import NARROW
+from .pictures import drawn
 from .sentences import ess_text
 from .tables import MISSING, interval, percent, rounded, unit_text
 
@@ -49,12 +48,6 @@ def sections(tree: xr.DataTree, study: str) -> list[Section]:
         return Section(name, title, heading, [*flags, *blocks])
 
     return [section(*each) for each in plan]
-
-
-def _drawn(draw: Callable[..., Figure], label: str, prefix: str, caption: str) -> Drawing:
-    """`draw(width=)` in both widths: shrunk to a phone, the labels of a wide figure could not be read."""
-    wide = svg.inline(draw(), label, prefix, "figure wide")
-    return Drawing(wide, caption, svg.inline(draw(width=NARROW), label, f"{prefix}-narrow", "figure narrow"))
 
 
 def _model(tree, study) -> tuple[str, list]:
@@ -209,13 +202,13 @@ def _data(tree, study) -> tuple[str, list]:
     blocks: list = [Paragraph(f"{text}.") for text in covered[1:]]
     for index, output in enumerate(outputs):
         draw = partial(figures.predictive_band, tree, output)
-        blocks.append(_drawn(draw, f"{output}: data and predictive bands", f"band{index}", caption))
+        blocks.append(drawn(draw, f"{output}: data and predictive bands", f"band{index}", caption))
     return covered[0] if covered else "The data", blocks
 
 
 def _learning(tree, study) -> tuple[str, list]:
     caption = "Thin grey line: prior. Filled: posterior; the bar below it is its 90\N{NO-BREAK SPACE}% interval."
-    drawing = _drawn(partial(figures.densities, tree), "Prior and posterior densities", "densities", caption)
+    drawing = drawn(partial(figures.densities, tree), "Prior and posterior densities", "densities", caption)
     return sentences.learned(tree), [drawing]
 
 
@@ -244,7 +237,7 @@ def _variance(tree, study) -> tuple[str, list]:
     source = known[attribute(tree, "variance", "epistemic_from")]
     caption = f"Shares of the variance in a new unit; whiskers are {level} intervals. Parameter uncertainty: {source}."
     blocks: list = [
-        _drawn(partial(figures.variance_stack, tree), sentences.split(tree), "variance", caption),
+        drawn(partial(figures.variance_stack, tree), sentences.split(tree), "variance", caption),
         _quantities(tree),
         _parts(tree, level),
     ]
@@ -262,7 +255,7 @@ def _variance(tree, study) -> tuple[str, list]:
             shown = f"Shares of the variance of one measurement of {output} in a new unit."
             draw = partial(figures.variance_over_time, tree, output)
             caption = f"{shown} Thin lines: {level} interval of the part that is parameter uncertainty."
-            blocks += [Paragraph(sentences.over_time(tree, output)), _drawn(draw, shown, f"time{index}", caption)]
+            blocks += [Paragraph(sentences.over_time(tree, output)), drawn(draw, shown, f"time{index}", caption)]
     return sentences.split(tree), blocks
 
 
@@ -329,7 +322,7 @@ def _inputs(tree, study) -> tuple[str, list]:
     dataset = group(tree, "sobol")
     level = percent(attribute(tree, "sobol", "confidence"))
     caption = f"Sobol indices with {level} intervals. Inputs: {attribute(tree, 'sobol', 'inputs')}."
-    blocks: list = [_drawn(partial(figures.sobol_bars, tree), sentences.inputs(tree), "sobol", caption)]
+    blocks: list = [drawn(partial(figures.sobol_bars, tree), sentences.inputs(tree), "sobol", caption)]
     for said in (sentences.failures(tree, "sobol"), sentences.left_out(tree, "sobol")):
         blocks += [Paragraph(said, "flag")] if said else []
     if text := sentences.open_indices(tree):
