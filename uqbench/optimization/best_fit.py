@@ -1,7 +1,7 @@
 """The best fit: many bounded ascents side by side, what they found, and how surely nothing better was missed."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import xarray as xr
@@ -46,7 +46,8 @@ def find_map(
     Args:
         study: with data; its likelihood has a gradient and an information.
         starts: how many ascents.
-        theta: where one more begins, epistemic parameters by name; those missing at their prior medians.
+        theta: where one more begins, epistemic parameters by name; those missing at the `nominal` values of the model,
+            or their prior medians. Where the model has nominal values one begins there in any case.
         prior: whether the prior counts.
         budget: seconds; ascents that have not ended by then end, and `stopped` says so.
         seed: of the starts.
@@ -77,8 +78,8 @@ def find_map(
     objective = objective_of(study, prior)
     coordinates = objective.coordinates
     begun = coordinates.starts(starts, seed)
-    if theta is not None:
-        begun = np.concatenate([coordinates.at(study.model.space.nominal() | dict(theta))[None], begun])
+    if theta is not None or study.model.nominal:
+        begun = np.concatenate([coordinates.at(study.model.space.nominal() | dict(theta or {}))[None], begun])
     peaks, stopped = _climbed(objective, begun, budget)
     if not any(np.isfinite(peak.score.value) for peak in peaks if peak is not None):
         raise InputError(f"find_map of study {study.name!r}", _nowhere(objective, begun, peaks))
@@ -96,13 +97,15 @@ def settings_findings(*, starts: int = STARTS, budget: float = BUDGET, seed: int
 def values_findings(study: Study, subject: str, theta: Values) -> list[str]:
     """What is wrong with values of parameters to start from: names, numbers, and where the priors end."""
     space = study.model.space
+    if not isinstance(theta, Mapping):
+        return [f"{subject} is {theta!r}; give values of parameters by name."]
     findings = [f"unknown parameter {name!r}; {nearest(name, space.names)}" for name in theta if name not in space]
     known = space.nominal()
     for name in theta:
         if name not in space or name in space.aleatory:
             continue
-        value = np.asarray(theta[name], float)
-        if value.shape or not np.isfinite(value):
+        value = np.asarray(theta[name])
+        if value.shape or value.dtype.kind not in "fiu" or not np.isfinite(value):
             findings.append(f"{subject} of {name!r} is {theta[name]!r}; give a number.")
         elif name in space.fixed and value != known[name]:
             findings.append(f"{subject} of {name!r} is {value:g}, which is fixed at {float(known[name]):g}.")

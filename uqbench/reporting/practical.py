@@ -80,8 +80,8 @@ def _curves(tree: xr.DataTree) -> list[Drawing]:
         return []
     units = described(tree)["unit"].to_dict() if group(tree, "structure") is not None else {}
     caption = (
-        "By how much the log likelihood falls as a parameter is held away from the best fit (dot), the others following. "
-        "The interval ends where the curve crosses the grey line; an arrow marks a side without an end."
+        "By how much the log likelihood falls as a parameter is held away from the best fit (dot), the others "
+        "following. The interval ends where the curve crosses the grey line; an arrow marks a side without an end."
     )
     return [drawn(partial(profiles, found, units=units), "Profile likelihoods", "profiles", caption)]
 

@@ -36,7 +36,7 @@ SIDES = ("lower", "upper")
 def profile_likelihood(
     study: Study,
     theta_hat: Values | xr.Dataset,
-    parameters: list[str] | tuple[str, ...] | None = None,
+    parameters: str | list[str] | tuple[str, ...] | None = None,
     *,
     level: float = LEVEL,
     prior: bool = False,
@@ -83,7 +83,8 @@ def profile_likelihood(
         >>> str(found.verdict_lower.values[0])
         'bounded'
     """
-    names = tuple(dict.fromkeys(study.model.space.epistemic if parameters is None else parameters))
+    asked = (parameters,) if isinstance(parameters, str) else parameters
+    names = tuple(dict.fromkeys(study.model.space.epistemic if asked is None else asked))
     findings = _findings(study, theta_hat, names, level, budget)
     if findings:
         raise InputError(f"profile_likelihood of study {study.name!r}", findings)
