@@ -1,6 +1,7 @@
 """Calibration: what the data say about the parameters (the verb `calibrate`)."""
 
 from ..likelihoods import log_likelihood as log_likelihood
+from ..optimization import find_map as find_map
 from .calibrate import calibrate as calibrate
 from .calibrate import check_settings as check_settings
 from .comparison import compare_models as compare_models
