@@ -15,7 +15,7 @@ from typing import Annotated
 
 import cyclopts
 
-from .defaults import CHAINS, DRAWS, TUNE
+from .defaults import CHAINS, DRAWS, STARTS, TUNE
 from .errors import InputError, Interrupted
 
 RESULTS = Path("results")
@@ -38,7 +38,7 @@ Tune = Annotated[int, cyclopts.Parameter(help="Draws of each chain for adaptatio
 Chains = Annotated[int, cyclopts.Parameter(help="Independent chains.")]
 Accept = Annotated[float, cyclopts.Parameter(help="Acceptance that the step size is tuned to.")]
 Base = Annotated[int, cyclopts.Parameter(help="Base samples of the Sobol indices.")]
-Starts = Annotated[int | None, cyclopts.Parameter(help="Ascents of the best fit; 0 leaves out fit and profiles.")]
+Starts = Annotated[int, cyclopts.Parameter(help="Ascents of the best fit; 0 leaves out fit and profiles.")]
 Runs = Annotated[int, cyclopts.Parameter(help="Runs of the model for the law of total variance.")]
 
 
@@ -52,7 +52,7 @@ def run(
     target_accept: Accept = 0.8,
     n: Base = 512,
     runs: Runs = 8192,
-    starts: Starts = None,
+    starts: Starts = STARTS,
     seed: Seed = 0,
     results: Results = RESULTS,
 ) -> None:
@@ -80,12 +80,11 @@ def run(
 
 
 @app.command
-def identify(study: Name, *, starts: Starts = None, seed: Seed = 0, results: Results = RESULTS) -> None:
+def identify(study: Name, *, starts: Starts = STARTS, seed: Seed = 0, results: Results = RESULTS) -> None:
     """Structural identifiability, best fit, Fisher information and profiles."""
     from .identifiability import identify as verb
 
-    ascents = {} if starts is None else {"starts": starts}
-    _add("identify", study, results, lambda loaded, tree: verb(loaded, tree, **ascents, seed=seed))
+    _add("identify", study, results, lambda loaded, tree: verb(loaded, tree, starts=starts, seed=seed))
 
 
 @app.command

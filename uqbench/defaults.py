@@ -2,3 +2,5 @@
 
 # Posterior draws kept of each chain, draws of each chain for adaptation, and chains.
 DRAWS, TUNE, CHAINS = 1000, 600, 4
+# Ascents of the best fit as a step of `identify`.
+STARTS = 16

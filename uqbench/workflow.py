@@ -5,7 +5,7 @@ from typing import Any
 
 import xarray as xr
 
-from .defaults import CHAINS, DRAWS, TUNE
+from .defaults import CHAINS, DRAWS, STARTS, TUNE
 from .errors import InputError, Interrupted
 from .study import Study
 
@@ -20,7 +20,7 @@ def run(
     target_accept: float = 0.8,
     n: int = 512,
     runs: int = 8192,
-    starts: int | None = None,
+    starts: int = STARTS,
     seed: int = 0,
     path: str | Path | None = None,
     keep=None,
@@ -32,7 +32,7 @@ def run(
         tree: results to add to; None starts new ones.
         draws, tune, chains, target_accept: of `calibrate`.
         n, runs: of `decompose`.
-        starts: of `identify`: ascents of the best fit; 0 leaves it and the profiles out, None for as many as usual.
+        starts: of `identify`: ascents of the best fit; 0 leaves it and the profiles out.
         seed: of every verb.
         path: of the report; default results/<study>.html.
         keep: called with the tree and the verb's name after each verb, e.g. to store what has been reached.
@@ -53,14 +53,13 @@ def run(
     from .reporting import report
 
     # before the first of the long verbs; a seed that is none is one finding, not one of each verb
-    ascents = {} if starts is None else {"starts": starts}
-    findings = check_decompose(n=n, runs=runs, seed=seed) + check_identify(**ascents)
+    findings = check_decompose(n=n, runs=runs, seed=seed) + check_identify(starts=starts)
     sampling: dict[str, Any] = {"draws": draws, "tune": tune, "chains": chains, "target_accept": target_accept}
     if study.data is not None:
         findings += check_calibrate(**sampling)
     if findings:
         raise InputError(f"run {study.name!r}", findings)
-    steps = {"identify": lambda tree: identify(study, tree, **ascents, seed=seed)}
+    steps = {"identify": lambda tree: identify(study, tree, starts=starts, seed=seed)}
     if study.data is not None:
         steps["calibrate"] = lambda tree: calibrate(study, tree, **sampling, seed=seed)
     steps["decompose"] = lambda tree: decompose(study, tree, n=n, runs=runs, seed=seed)

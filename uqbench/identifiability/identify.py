@@ -13,6 +13,7 @@ import xarray as xr
 
 from .. import results
 from ..annotations import Values
+from ..defaults import STARTS
 from ..design import Design
 from ..errors import InputError, Interrupted
 from ..likelihoods import likelihood_of
@@ -37,8 +38,8 @@ from .structural import BUDGET
 
 # Transfer functions of larger systems are longer than a page, and their fibres slow.
 LARGEST_LINEAR = 6
-# Of the best fit as a step of `identify`: fewer starts than `find_map` has, and seconds for it and for the profiles.
-STARTS, FIT_BUDGET = 16, 60.0
+# Seconds for the best fit, and as many for the profiles.
+FIT_BUDGET = 60.0
 # Verdicts of /practical for which a measurement is prescribed.
 OPEN = ("one-sided", "not identifiable")
 RATE = r"\frac{d}{dt} "

@@ -33,7 +33,7 @@ NODES, MORE = {1: 9, 2: 5, 3: 3, 4: 3}, 2
 # Beyond, spheres and rotations of the points on them; of a finer integral.
 SPHERES, FINER_SPHERES = (2, 2), (3, 6)
 # Least share of the information given the units' own parameters that is left without them, see there.
-LEAST = 0.02
+LEAST = 1e-3
 # Steps to the modes, how close they come, and the first damping of a step.
 STEPS, CLOSE, DAMPING = 30, 1e-4, 1e-2
 

@@ -14,7 +14,7 @@ from ...optimization.objective import Score
 from .path import AT_LIMIT, HIGHER, Point, Side, Task, predicted
 
 
-def starts_beyond(tasks: Mapping, sides: Mapping) -> dict[object, Float[np.ndarray, " k"]]:
+def starts_beyond[Key](tasks: Mapping[Key, Task], sides: Mapping[Key, Side]) -> dict[Key, Float[np.ndarray, " k"]]:
     """From where sides may go on, by the key of the side; of all that have an end.
 
     Args:
