@@ -145,17 +145,17 @@ class _Fitted(NamedTuple):
 
 
 def _fitted(study: Study, starts: int, budget: float, level: float, seed: int) -> _Fitted:
+    groups: dict[str, xr.Dataset] = {}
     try:
-        fit = find_map(study, starts=starts, budget=budget, seed=seed)
-        if fit.attrs["stopped"] == BY_HAND:
-            return _Fitted(
-                {"fit": fit}, stopped=f"stopped after {fit.sizes['start']} of {starts} ascents of the best fit"
-            )
-        profile = profile_likelihood(study, fit, level=level, budget=budget)
+        groups["fit"] = find_map(study, starts=starts, budget=budget, seed=seed)
+        if groups["fit"].attrs["stopped"] == BY_HAND:
+            ended = groups["fit"].sizes["start"]
+            return _Fitted(groups, {}, f"stopped after {ended} of {starts} ascents of the best fit")
+        groups["profile"] = profile_likelihood(study, groups["fit"], level=level, budget=budget)
     except InputError as error:
-        return _Fitted({}, {"no_fit": " ".join(error.findings)}, "")
-    stopped = "stopped during the profiles" if profile.attrs["stopped"] == BY_HAND else ""
-    return _Fitted({"fit": fit, "profile": profile}, {}, stopped)
+        return _Fitted(groups, {"no_fit": " ".join(error.findings)}, "")
+    stopped = "stopped during the profiles" if groups["profile"].attrs["stopped"] == BY_HAND else ""
+    return _Fitted(groups, {}, stopped)
 
 
 def _prescribed(study: Study, theta: Values | None, table: xr.Dataset, seed: int) -> dict[str, xr.Dataset]:
