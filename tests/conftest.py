@@ -1,6 +1,8 @@
 """What all tests share: a matplotlib without a screen, and models small enough to compile in a moment."""
 
+import gc
 import os
+from pathlib import Path
 
 os.environ.setdefault("MPLBACKEND", "Agg")
 # Two workers on two cores: threads of the linear algebra would only wait for each other, up to tens of times longer.
@@ -8,6 +10,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import hypothesis
+import jax
 import jax.numpy as jnp
 import pytest
 from jaxtyping import install_import_hook
@@ -44,6 +47,20 @@ def pytest_collection_modifyitems(items):
 # The first example compiles, and a shared machine has no deadlines.
 hypothesis.settings.register_profile("uqbench", deadline=None, max_examples=50, derandomize=True)
 hypothesis.settings.load_profile("uqbench")
+
+
+# Each compiled function takes a few mappings of memory, of which Linux allows a process some 65 000; one more and JAX
+# crashes. From here on those of the files before are let go.
+MAPPINGS = Path("/proc/self/maps")
+MOST_MAPPINGS = 20_000
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _few_compiled_functions():
+    yield
+    if MAPPINGS.exists() and MAPPINGS.read_bytes().count(b"\n") > MOST_MAPPINGS:
+        jax.clear_caches()
+        gc.collect()
 
 
 def decay_initial(p, inputs):
