@@ -18,7 +18,9 @@ FINE = "identifiable"
 
 def section(tree: xr.DataTree, study: str) -> tuple[str, list]:
     """The heading that answers, and what it rests on."""
-    table = group(tree, "practical").to_dataframe()
+    dataset = group(tree, "practical")
+    assert dataset is not None  # the page has no such section without it
+    table = dataset.to_dataframe()
     blocks: list = [Paragraph(text, tone) for text, tone in _fit(tree) if text]
     if reason := attribute(tree, "structure", "no_fit"):
         blocks.append(Paragraph(f"No best fit and no profiles: {reason}"))

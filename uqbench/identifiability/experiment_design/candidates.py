@@ -15,7 +15,7 @@ from ...annotations import Numbers
 from ...design import Design
 from ...errors import InputError, nearest
 from ...settings import is_number
-from ...study import Study
+from ...study import Quantity, Study
 
 COLUMNS = ("experiment", "output", "time", "cost")
 # Of the grid of times that is proposed: how many are spaced evenly, how many by a factor, and how far before the first
@@ -174,6 +174,8 @@ def _predicted(study: Study) -> dict[str, Design]:
     known = {setting(design) for design in study.experiments.values()}
     found = {}
     for name, quantity in study.quantities.items():
+        # a study has made quantities of plain functions
+        assert isinstance(quantity, Quantity)
         if (now := setting(quantity.design)) not in known:
             known.add(now)
             found[f"the conditions of {name}"] = quantity.design
