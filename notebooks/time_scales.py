@@ -128,7 +128,7 @@ figures.predictive_band(tree, "v")
 # combinations can: just Vm and Km. `suggestion` makes a model of them; a sum of rates needs a prior of its own.
 
 # %%
-known = uq.identify(puromycin_mechanism.study)["structure"].to_dataset()
+known = uq.identify(puromycin_mechanism.study, starts=0)["structure"].to_dataset()
 assert np.all(known.verdict.sel(parameter=["kon", "koff", "kcat", "E0"]) == "none")
 suggestion = json.loads(known.attrs["suggestion"])
 prior = uq.epistemic(uq.LogNormal(median=0.1, sigma=1.0), "ppm")

@@ -123,7 +123,7 @@ def test_the_simulated_time_course_is_the_model_with_noise():
 
 
 def test_the_time_course_tells_both_parameters():
-    tree = uq.identify(studies.time_course)
+    tree = uq.identify(studies.time_course, starts=0)
     verdicts = tree["structure"].to_dataset().verdict
     assert set(verdicts.sel(parameter=["b", "basal"]).values.tolist()) == {"global"}
     errors = tree["fisher"].to_dataset().cramer_rao

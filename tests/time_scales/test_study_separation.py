@@ -55,7 +55,7 @@ def test_a_weak_separation_is_named_in_the_tree_and_aloud(tmp_path):
     assert found.attrs["share_strong"] < 0.5 and found.sizes == {"experiment": 2, "draw": DRAWS}
     # it stays with the tree, through storage and further verbs, and stands on the page
     tree = uq.load(uq.save(tree, tmp_path / "tree.zarr"))
-    tree = uq.identify(study, tree)
+    tree = uq.identify(study, tree, starts=0)
     assert tree["separation"].attrs["verdict"] == "weak"
     assert set(tree["structure"].verdict.values) == {"undecided"}
     # the fast equation is shown at rest, as it has no formula to put in its place
@@ -80,7 +80,7 @@ def test_check_model_says_that_a_separation_is_weak():
 
 
 def test_a_strong_separation_is_reported_with_its_error(tmp_path):
-    tree = uq.identify(receptor_tf.reduced)
+    tree = uq.identify(receptor_tf.reduced, starts=0)
     found = tree["separation"].to_dataset()
     assert found.attrs["verdict"] == "strong" and found.attrs["warning"] == ""
     assert found.attrs["share_strong"] == 1.0 and np.all(found.error_of_draw < 0.01)
@@ -108,7 +108,7 @@ def test_doubtful_draws_and_designs_of_quantities_are_named():
 
 
 def test_a_full_model_has_no_such_group():
-    assert "separation" not in uq.identify(receptor_tf.study).children
+    assert "separation" not in uq.identify(receptor_tf.study, starts=0).children
 
 
 def test_draws_may_be_given():
@@ -136,5 +136,5 @@ def test_full_and_reduced_predict_alike():
 
 def test_models_of_other_data_are_not_compared():
     with pytest.raises(uq.InputError) as caught:
-        compare_models({"one": uq.identify(receptor_tf.study)})
+        compare_models({"one": uq.identify(receptor_tf.study, starts=0)})
     assert "at least two" in str(caught.value) and "calibrate that study first" in str(caught.value)
