@@ -139,4 +139,4 @@ def test_one_name_for_two_settings_is_refused():
     candidates = candidate_measurements(study, times=[1.0])
     other = type(candidates)({**candidates.designs, "1 mg": uq.Design([1.0], {"dose": 7.0})}, candidates.table)
     with pytest.raises(uq.InputError, match="'1 mg' is an experiment of the study"):
-        with_measurements(study, other, np.ones(2, int), dose_escalation.truth)
+        with_measurements(study, other, np.ones(len(candidates.table), int), dose_escalation.truth)
