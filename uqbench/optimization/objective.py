@@ -119,15 +119,6 @@ class Objective:
             ]
         return found
 
-    def values(self, points: Float[np.ndarray, "n k"]) -> Float[np.ndarray, " n"]:
-        """The objective alone, without derivatives."""
-        return np.concatenate(
-            [
-                np.asarray(_values(self.target, padded, self.data, float(self.prior)))[:rows]
-                for rows, padded in batches(points)
-            ]
-        )
-
 
 def batches(points: Float[np.ndarray, "n k"]) -> Iterator[tuple[int, np.ndarray]]:
     """How many points are in each batch, and the batch, the last one repeated up to the size of all."""
@@ -139,15 +130,6 @@ def batches(points: Float[np.ndarray, "n k"]) -> Iterator[tuple[int, np.ndarray]
 @partial(jax.jit, static_argnames="target")
 def _scores(target: Target, points: Float[Array, "n k"], data: dict[str, Array], prior: float) -> tuple[Array, ...]:
     return jax.vmap(lambda x: _score(target, x, data, prior))(points)
-
-
-@partial(jax.jit, static_argnames="target")
-def _values(target: Target, points: Float[Array, "n k"], data: dict[str, Array], prior: float) -> Array:
-    def value(x):
-        density = target.likelihood.log_density(target.coordinates.place(x), values=data)
-        return density + jnp.where(prior > 0, jnp.sum(target.coordinates.log_prior(x)), 0.0)
-
-    return jax.vmap(value)(points)
 
 
 def _score(target: Target, x: Float[Array, " k"], data: dict[str, Array], prior: float) -> tuple[Array, ...]:
