@@ -67,6 +67,10 @@ def profile_quantities(
         their priors there; "open": as far as they were followed; "extreme": the quantity goes no further, whatever the
         parameters are nearby. Attributes as there, and `of`: "the median unit" where units differ.
 
+    Ends are followed from the best fit and the other optima that are known. Unlike those of `profile_likelihood` they
+    are not looked at once more from what other sides have seen: where the best fit lies on a plateau, with a higher
+    ridge elsewhere, an interval may be too short.
+
     Raises:
         InputError: with every finding: no quantities, unknown ones, some that cannot be differentiated, settings, no
             data; a model that cannot be solved at `theta_hat`, or for a prediction there; a quantity that does not
