@@ -32,7 +32,7 @@ from .experiments import only_at_rest
 from .fisher import SCALES, fisher_information
 from .linear import transfer_function
 from .profiles import profile_likelihood
-from .profiles.profile import LEVEL
+from .profiles.beginning import LEVEL
 from .questions import first_design, is_implicit, structure_of_study, undecided
 from .structural import BUDGET
 
