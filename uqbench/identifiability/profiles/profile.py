@@ -45,9 +45,9 @@ def profile_likelihood(
         by `parameter`: `value` of the best fit; `lower` and `upper`, in units, NaN where a side is not bounded, never
         the end of the search; `verdict_lower`, `verdict_upper`: "bounded", "several optima" (bounded, on another branch
         than the one that leaves the best fit), "open at the bound" of the prior, "open" as far as it was followed,
-        "flat", "unsolved" (the model cannot be solved further out), "unresolved" (the path was lost), "better fit" (one
-        that is better than the best was found there again and again), "stopped"; `reached_lower`, `reached_upper`: how
-        far it was followed, `fallen_lower` and `fallen_upper`: by how much the log density had fallen there;
+        "flat", "unsolved" (the model cannot be solved further out), "unresolved" (the path was lost, or finer solves
+        move the end by more than a twentieth of the interval), "better fit" (one that is better than the best was found
+        there again and again), "stopped"; `reached_lower`, `reached_upper`: how far it was followed, `fallen_lower` and `fallen_upper`: by how much the log density had fallen there;
         `certificate_lower`, `certificate_upper`: by how much finer solves move the end, as a share of the interval (of
         the distance from the best fit where the other side is open); `certificate`, the larger; `relation`: what the
         others do along the profile, in words. By `parameter`, `side`, `point` (from the best fit outwards, NaN
