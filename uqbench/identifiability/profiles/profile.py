@@ -47,13 +47,13 @@ def profile_likelihood(
         than the one that leaves the best fit), "open at the bound" of the prior, "open" as far as it was followed,
         "flat", "unsolved" (the model cannot be solved further out), "unresolved" (the path was lost, or finer solves
         move the end by more than a twentieth of the interval), "better fit" (one that is better than the best was found
-        there again and again), "stopped"; `reached_lower`, `reached_upper`: how far it was followed, `fallen_lower` and `fallen_upper`: by how much the log density had fallen there;
-        `certificate_lower`, `certificate_upper`: by how much finer solves move the end, as a share of the interval (of
-        the distance from the best fit where the other side is open); `certificate`, the larger; `relation`: what the
-        others do along the profile, in words. By `parameter`, `side`, `point` (from the best fit outwards, NaN
-        beyond the last): `path_value`, `path_log_density` and, by `other` too, `path`: all parameters. Attributes:
-        `log_density` of the best fit, `level`, `threshold`, `better` (by how much it is better than `theta_hat`),
-        `scores`, `stopped`.
+        there again and again), "stopped"; `reached_lower`, `reached_upper`: how far it was followed,
+        `fallen_lower` and `fallen_upper`: by how much the log density had fallen there; `certificate_lower`,
+        `certificate_upper`: by how much finer solves move the end, as a share of the interval (of the distance from the
+        best fit where the other side is open); `certificate`, the larger; `relation`: what the others do along the
+        profile, in words. By `parameter`, `side`, `point` (from the best fit outwards, NaN beyond the last):
+        `path_value`, `path_log_density` and, by `other` too, `path`: all parameters. Attributes: `log_density` of the
+        best fit, `level`, `threshold`, `better` (by how much it is better than `theta_hat`), `scores`, `stopped`.
 
     Raises:
         InputError: with every finding: unknown parameters, settings, no data; a model that cannot be solved at
