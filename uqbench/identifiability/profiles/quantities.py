@@ -93,6 +93,11 @@ def profile_quantities(
     )
 
 
+def with_profiles(study: Study) -> list[str]:
+    """The quantities of a study that can be profiled: those that are differentiable."""
+    return [name for name in _known(study) if not _findings(study, [name])]
+
+
 def _with(study: Study, quantities: Quantities) -> tuple[Study, list[str]]:
     """The study with these quantities, checked as its own are, and their names."""
     if quantities is None or isinstance(quantities, str):
