@@ -27,6 +27,7 @@ CORE = [
     "kernels",
     "interpolation",
     "solvers",
+    "jump_processes",
     "initial_value",
     "dynamics",
     "systems",
@@ -63,6 +64,7 @@ ALLOWED = {
     "interpolation": {"annotations", "errors"},
     # arrays and callables only
     "solvers": {"errors", "native"},
+    "jump_processes": {"annotations", "errors"},
     "initial_value": {"annotations", "design", "errors", "kernels", "native", "solvers", "system"},
     "dynamics": {"annotations", "design", "errors", "initial_value", "solvers", "system"},
     "systems": {
@@ -72,6 +74,7 @@ ALLOWED = {
         "dynamics",
         "errors",
         "initial_value",
+        "jump_processes",
         "solvers",
         "space",
         "system",
