@@ -27,6 +27,7 @@ CORE = [
     "kernels",
     "interpolation",
     "solvers",
+    "jump_processes",
     "initial_value",
     "dynamics",
     "systems",
@@ -63,6 +64,7 @@ ALLOWED = {
     "interpolation": {"annotations", "errors"},
     # arrays and callables only
     "solvers": {"errors", "native"},
+    "jump_processes": {"annotations", "errors"},
     "initial_value": {"annotations", "design", "errors", "kernels", "native", "solvers", "system"},
     "dynamics": {"annotations", "design", "errors", "initial_value", "solvers", "system"},
     # arrays and callables only
@@ -79,6 +81,7 @@ ALLOWED = {
         "settings",
         "errors",
         "initial_value",
+        "jump_processes",
         "solvers",
         "space",
         "system",
