@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from ...system import Ode
 from ..sde import Sde
 from . import moments
+from .jumps import Jumps
 from .langevin import langevin
 from .network import Network
 from .rate_equations import rate_equations
@@ -95,3 +96,14 @@ class Reactions(Network):
             step, tolerance: of the `Sde`.
         """
         return langevin(self, step, tolerance)
+
+    def jumps(self, max_events: int = 10_000_000) -> Jumps:
+        """Exact simulation of single molecules (Gillespie 1977, doi:10.1021/j100540a008).
+
+        Args:
+            max_events: reactions of one trajectory, after which it has a code: a network that explodes has no end.
+
+        Returns:
+            a stochastic system: a run needs a key, and gives the same trajectory for the same key, in whatever batch.
+        """
+        return Jumps(self, max_events)
