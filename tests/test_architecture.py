@@ -68,7 +68,6 @@ ALLOWED = {
     "initial_value": {"annotations", "design", "errors", "kernels", "native", "solvers", "system"},
     "dynamics": {"annotations", "design", "errors", "initial_value", "solvers", "system"},
     # arrays and callables only
-    "jump_processes": {"annotations", "errors"},
     "master_equation": {"annotations", "errors"},
     "systems": {
         "annotations",
@@ -81,7 +80,6 @@ ALLOWED = {
         "settings",
         "errors",
         "initial_value",
-        "jump_processes",
         "solvers",
         "space",
         "system",

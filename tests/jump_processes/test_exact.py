@@ -172,10 +172,12 @@ def test_time_dependent_codes():
 
 def test_a_propensity_of_minus_zero_is_none():
     """Of A (A - 1) where no A is left."""
+
+    def rates(t, y):
+        return y[0] * (y[0] - 1), 0.1 * y[1]
+
     start = np.tile([4.0, 0.0], (200, 1))
-    streams = trajectory_streams(jax.random.key_data(jax.random.key(0)), len(start))
-    changes = [[-2, 1], [2, -1]]
-    paths = simulate(lambda t, y: (y[0] * (y[0] - 1), 0.1 * y[1]), changes, start, [50.0], streams, max_events=10_000)
+    paths = simulate(rates, [[-2, 1], [2, -1]], start, [50.0], streams(200), max_events=10_000)
     assert not np.any(paths.code)
     np.testing.assert_array_equal(paths.counts[:, 0] @ np.array([1.0, 2.0]), 4.0)
     assert {0.0, 2.0} <= set(np.asarray(paths.counts[:, 0, 0]))
