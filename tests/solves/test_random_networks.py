@@ -27,8 +27,8 @@ def assert_right(seeds):
     assert len(refused) <= MOST_REFUSED * len(outcomes), f"{len(refused)} of {len(outcomes)} are refused\n{table}"
 
 
-def test_twelve_networks_are_solved():
-    assert_right(range(12))
+def test_six_networks_are_solved():
+    assert_right(range(6))
 
 
 @pytest.mark.slow
