@@ -41,16 +41,20 @@ def geometric():
     )
 
 
+@functools.cache
+def model_of(system):
+    return uq.Model(SPACE, system, units={"x": "", "w": ""})
+
+
 def paths(system, count, step=1.0, times=TIMES):
     """Runs in steps of `step`: steps of one are that in time `t / step`, with rates and noise that belong to it.
 
     So one program serves for all lengths. The paths are the same for all of them, as they are for one key; W comes back
     in the time `t`.
     """
-    model = uq.Model(SPACE, system, units={"x": "", "w": ""})
     many = {"rate": np.full(count, THETA["rate"] * step), "s": np.full(count, THETA["s"] * np.sqrt(step))}
     keys = jax.random.split(jax.random.key(7), count)
-    run = uq.evaluate_many(model, many, uq.Design(times / step), keys, chunk=CHUNK)
+    run = uq.evaluate_many(model_of(system), many, uq.Design(times / step), keys, chunk=CHUNK)
     return replace(run, outputs={**run.outputs, "w": np.sqrt(step) * run.outputs["w"]})
 
 
@@ -83,7 +87,7 @@ def test_multiplicative_noise_has_strong_order_one_half():
 def test_additive_noise_has_strong_order_three_halves():
     """Errors on the same paths, the last of which is fine enough to stand for the truth."""
     steps = (0.25, 0.0625, 0.25 / 32)
-    found = {step: np.asarray(paths(ornstein_uhlenbeck(), 100, step).outputs["x"]) for step in steps}
+    found = {step: np.asarray(paths(ornstein_uhlenbeck(), 200, step).outputs["x"]) for step in steps}
     truth = found.pop(0.25 / 32)
     coarse, fine = (root_mean_square(x - truth) for x in found.values())
     assert np.log(coarse / fine) / np.log(4) > 1.3
