@@ -109,7 +109,7 @@ figures.predictive_band(tree, "concentration")
 # exactly. Only the second shrinks with more subjects.
 
 # %%
-tree = uq.decompose(study, tree, n=256, runs=4096)
+tree = uq.decompose(study, tree)
 figures.variance_stack(tree)
 
 # %%
