@@ -20,13 +20,29 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int
 
 from .box import Box
-from .uniformisation import UNROLLED, exponential, exponential_adjoint, exponential_tangents, jumps, poisson_weights
+from .uniformisation import (
+    UNROLLED,
+    exponential,
+    exponential_adjoint,
+    exponential_recorded,
+    exponential_tangents,
+    jumps,
+    poisson_weights,
+    rows_recorded,
+)
 
-# Numbers that reverse mode keeps of one exponential, at most: 32 MB, about what a core's share of the caches holds.
-KEPT = 2**22
-FEWEST_TERMS, MOST_TERMS = 160, 1280
+# Products for each jump of the fastest state, in steps of that length or shorter ones that are many jumps long.
+PRODUCTS_PER_JUMP = 1.3
 # What is left of the Poisson weights where none of the error is to be theirs.
 TAIL = 1e-15
+
+
+class Record(NamedTuple):
+    """What reverse mode begins from: rows `(rows, states)`, where those of each entry begin, and how far apart they are."""
+
+    rows: Float[Array, "rows states"]
+    first: Int[Array, " entries"]
+    spacing: Int[Array, ""]
 
 
 class Steps(NamedTuple):
@@ -38,6 +54,7 @@ class Steps(NamedTuple):
         mix: `(entries, nodes)`, their weights, of sum 1.
         row: `(entries,)`, the output that has been reached after an entry; the number of outputs where it is none.
         count: how many entries there are.
+        products: not less than what they take together.
     """
 
     duration: Float[Array, " entries"]
@@ -45,6 +62,7 @@ class Steps(NamedTuple):
     mix: Float[Array, "entries nodes"]
     row: Int[Array, " entries"]
     count: Int[Array, ""]
+    products: Int[Array, ""]
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,8 +72,9 @@ class Chain:
     Args:
         operator: `(nodes, mix, given)` -> rates `(groups, states)`.
         outputs: number of outputs.
-        terms: most Poisson weights of an entry.
+        terms: Poisson weights of an entry, at most.
         tail: what the weights of one entry may leave.
+        rows: recorded for reverse mode, beside one for each entry; and the longest stretch between two of them.
     """
 
     box: Box
@@ -63,16 +82,12 @@ class Chain:
     outputs: int
     terms: int
     tail: float
+    rows: int
 
 
-def most_terms(states: int) -> int:
-    """Poisson weights of one exponential for which its inside can be kept."""
-    return UNROLLED * (min(max(KEPT // states, FEWEST_TERMS), MOST_TERMS) // UNROLLED) + 1
-
-
-def longest_step(terms: int) -> float:
-    """The mean of a Poisson law whose weights beyond `terms` are below rounding: mean + 9 sqrt(mean) + 30 = terms."""
-    return (math.sqrt(9.0**2 / 4.0 + terms - 30.0) - 9.0 / 2.0) ** 2
+def stretch_length(max_products: int) -> int:
+    """Rows recorded, and length of a stretch between two of them, with which so many products can be taken back."""
+    return UNROLLED * math.ceil(math.sqrt(PRODUCTS_PER_JUMP * max_products) / UNROLLED)
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
@@ -82,8 +97,7 @@ def run(chain: Chain, given, start: Float[Array, " states"], steps: Steps):
     Args:
         given: pytree of floating-point arrays on which the rates depend, all differentiable.
     """
-    rows, products, _ = _forward(chain, given, start, steps)
-    return rows, products
+    return _forward(chain, given, start, steps)
 
 
 @run.defjvp
@@ -91,8 +105,8 @@ def _(chain, primals, tangents):
     given, start, steps = primals
     given, start = _differentiated_once((given, start))
     d_given, d_start, _ = tangents
-    rows, products, befores = _forward(chain, given, start, steps)
-    kept = given, start, steps, befores
+    rows, products, record = _recorded(chain, given, start, steps)
+    kept = given, steps, record
     changes, unravel = ravel_pytree((d_given, d_start))
     split = changes.size
 
@@ -135,17 +149,45 @@ def _forward(chain: Chain, given, start, steps: Steps):
     @sequential_vmap
     def forward(given, start, steps):
         def body(state):
-            s, q, rows, products, befores = state
-            befores = lax.dynamic_update_index_in_dim(befores, q, s, 0)
+            s, q, rows, products = state
             p, weights = _entry(chain, steps, given, s)
             q = exponential(chain.box, p, weights, q)
             rows = lax.dynamic_update_index_in_dim(rows, q, steps.row[s], 0)
-            return s + 1, q, rows, products + weights.last, befores
+            return s + 1, q, rows, products + weights.last
 
-        entries, states = len(steps.duration), chain.box.states
-        first = 0, start, jnp.zeros((chain.outputs + 1, states)), 0, lax.empty((entries, states), start.dtype)
-        _, _, rows, products, befores = lax.while_loop(lambda state: state[0] < steps.count, body, first)
-        return rows[:-1], jnp.asarray(products), befores
+        first = jnp.asarray(0), start, _no_rows(chain), jnp.asarray(0)
+        _, _, rows, products = lax.while_loop(lambda state: state[0] < steps.count, body, first)
+        return rows[:-1], products
+
+    return forward(given, start, steps)
+
+
+def _no_rows(chain: Chain) -> Array:
+    """Outputs, and one more row for entries that reach none."""
+    return jnp.zeros((chain.outputs + 1, chain.box.states))
+
+
+def _recorded(chain: Chain, given, start, steps: Steps):
+    """As `_forward`, with a `Record`."""
+
+    @sequential_vmap
+    def forward(given, start, steps):
+        spacing = UNROLLED * jnp.maximum(-(-steps.products // (UNROLLED * chain.rows)), 1)
+
+        def body(state):
+            s, q, rows, products, used, record = state
+            p, weights = _entry(chain, steps, given, s)
+            first = record.first.at[s].set(used)
+            q, recorded = exponential_recorded(chain.box, p, weights, q, record.rows, used, spacing)
+            rows = lax.dynamic_update_index_in_dim(rows, q, steps.row[s], 0)
+            used = used + rows_recorded(weights.last, spacing)
+            return s + 1, q, rows, products + weights.last, used, Record(recorded, first, spacing)
+
+        entries = len(steps.duration)
+        record = Record(jnp.zeros((entries + chain.rows, chain.box.states)), jnp.zeros(entries, dtype=int), spacing)
+        first = jnp.asarray(0), start, _no_rows(chain), jnp.asarray(0), jnp.asarray(0), record
+        _, _, rows, products, _, record = lax.while_loop(lambda state: state[0] < steps.count, body, first)
+        return rows[:-1], products, record
 
     return forward(given, start, steps)
 
@@ -153,7 +195,7 @@ def _forward(chain: Chain, given, start, steps: Steps):
 def _tangents(chain: Chain):
     def together(kept, d_given, d_start):
         """Changes `(tangents, outputs, states)`; the changes of what is given have a leading axis."""
-        given, start, steps, befores = kept
+        given, steps, record = kept
 
         def d_operator(nodes, mix, d_given):
             return jax.jvp(lambda given: chain.operator(nodes, mix, given), (given,), (d_given,))[1]
@@ -162,11 +204,12 @@ def _tangents(chain: Chain):
             s, dq, d_rows = state
             p, weights = _entry(chain, steps, given, s)
             d_rates = jax.vmap(d_operator, in_axes=(None, None, 0))(steps.nodes[s], steps.mix[s], d_given)
-            dq = exponential_tangents(chain.box, p, weights, befores[s], d_rates, dq)
+            start = lax.dynamic_index_in_dim(record.rows, record.first[s], keepdims=False)
+            dq = exponential_tangents(chain.box, p, weights, start, d_rates, dq)
             return s + 1, dq, lax.dynamic_update_index_in_dim(d_rows, dq, steps.row[s], 1)
 
         d_rows = jnp.zeros((len(d_start), chain.outputs + 1, chain.box.states))
-        first = 0, d_start, d_rows
+        first = jnp.asarray(0), d_start, d_rows
         return lax.while_loop(lambda state: state[0] < steps.count, body, first)[2][:, :-1]
 
     @custom_vmap
@@ -194,20 +237,22 @@ def _batch(size: int, batched, values):
 def _adjoint(chain: Chain):
     @sequential_vmap
     def adjoint(kept, rows_bar):
-        given, _, steps, befores = kept
+        given, steps, record = kept
         # entries that reach no output read the last row
         rows_bar = jnp.concatenate([rows_bar, jnp.zeros((1, chain.box.states))])
 
         def body(state):
-            s, q_bar, given_bar = state
+            s, q_bar, given_bar, stretch = state
             q_bar = q_bar + rows_bar[steps.row[s]]
             p, weights = _entry(chain, steps, given, s)
-            rates_bar, q_bar = exponential_adjoint(chain.box, p, weights, befores[s], q_bar)
+            place = record.rows, record.first[s], record.spacing
+            rates_bar, q_bar, stretch = exponential_adjoint(chain.box, p, weights, *place, q_bar, stretch)
             _, pull = jax.vjp(lambda given: chain.operator(steps.nodes[s], steps.mix[s], given), given)
-            return s - 1, q_bar, jax.tree.map(jnp.add, given_bar, pull(rates_bar)[0])
+            return s - 1, q_bar, jax.tree.map(jnp.add, given_bar, pull(rates_bar)[0]), stretch
 
-        first = steps.count - 1, jnp.zeros(chain.box.states), jax.tree.map(jnp.zeros_like, given)
-        _, start_bar, given_bar = lax.while_loop(lambda state: state[0] >= 0, body, first)
+        none = jnp.zeros(chain.box.states), jax.tree.map(jnp.zeros_like, given)
+        first = steps.count - 1, *none, jnp.zeros((chain.rows, chain.box.states))
+        _, start_bar, given_bar, _ = lax.while_loop(lambda state: state[0] >= 0, body, first)
         return given_bar, start_bar
 
     return adjoint

@@ -17,9 +17,9 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from .box import Box
-from .chain import TAIL, Steps, longest_step, most_terms
+from .chain import TAIL, Steps
 from .codes import Ending
-from .uniformisation import exponential, jumps, poisson_weights, total_rate
+from .uniformisation import UNROLLED, exponential, jumps, longest_step, poisson_weights, total_rate
 
 # Gauss nodes of a step, and the mixtures of the generators there, first exponential first.
 NODES = (0.5 - math.sqrt(3.0) / 6.0, 0.5 + math.sqrt(3.0) / 6.0)
@@ -29,20 +29,13 @@ MIX = (
 )
 ORDER = 4
 SAFETY, SHRINK, GROW = 0.9, 0.1, 4.0
+# Poisson weights of an exponential, at most: steps are short for the sake of their error, and there are many.
+TERMS = 128 * UNROLLED + 1
+LONGEST = longest_step(TERMS)
 # Refused attempts for each step that is allowed.
 REFUSALS = 4
 
 GroupedRates = Callable[[Array], Float[Array, "groups states"]]
-
-
-class Table(NamedTuple):
-    """The entries of `Steps` as they are filled."""
-
-    duration: Array
-    nodes: Array
-    mix: Array
-    row: Array
-    count: Array
 
 
 class Progress(NamedTuple):
@@ -50,7 +43,7 @@ class Progress(NamedTuple):
     length: Array
     q: Array
     stop: Array
-    table: Table
+    table: Steps
     error: Array
     errors: Array
     accepted: Array
@@ -64,7 +57,7 @@ def even_steps(start: float, end: float, count: int) -> Steps:
     table = _empty(2 * count, 1)
     for k in range(count):
         table = _two_exponentials(table, jnp.asarray(start + k * length), jnp.asarray(length))
-    return Steps(*table._replace(row=table.row.at[-1].set(0)))
+    return table._replace(row=table.row.at[-1].set(0))
 
 
 def adaptive_steps(
@@ -89,7 +82,6 @@ def adaptive_steps(
     # a break before the start or after the last time is none
     stops, rows = jnp.clip(stops[order], start_time, jnp.max(times, initial=start_time)), rows[order]
     total = jnp.maximum(stops[-1] - start_time, 1e-300)
-    terms = most_terms(box.states)
 
     def go_on(s: Progress):
         within = (s.accepted < max_steps) & (s.attempts < REFUSALS * max_steps) & (s.products <= max_products)
@@ -102,13 +94,13 @@ def adaptive_steps(
     def _attempt(s: Progress, target):
         length = jnp.minimum(s.length, target - s.t)
         last = length >= target - s.t
-        found = _compared(box, rates, s.t, length, s.q, terms)
+        found = _compared(box, rates, s.t, length, s.q)
         allowed = 0.5 * tolerance * (length / total + 1.0 / max_steps)
-        fits = found.fastest * length <= longest_step(terms)
+        fits = found.fastest * length <= LONGEST
         good = fits & (found.error <= allowed)
         factor = SAFETY * (allowed / jnp.maximum(found.error, 1e-300)) ** (1.0 / (ORDER + 1))
         factor = jnp.where(jnp.isfinite(factor), jnp.clip(factor, SHRINK, GROW), SHRINK)
-        factor = jnp.where(fits, factor, SAFETY * longest_step(terms) / (found.fastest * length))
+        factor = jnp.where(fits, factor, SAFETY * LONGEST / (found.fastest * length))
         # a step cut short by a stop says nothing against the length before
         following = jnp.where(good & last, jnp.maximum(length * factor, s.length), length * factor)
         table = _two_exponentials(_two_exponentials(s.table, s.t, length / 2), s.t + length / 2, length / 2)
@@ -130,7 +122,8 @@ def adaptive_steps(
     end = lax.while_loop(go_on, body, first)
     done = end.stop == len(stops)
     code = jnp.where(done, Ending.SUCCESS, jnp.where(end.products > max_products, Ending.PRODUCTS, Ending.STEPS))
-    return Steps(*end.table._replace(count=jnp.where(done, end.table.count, 0))), end.errors[:-1], code
+    count = jnp.where(done, end.table.count, 0)
+    return end.table._replace(count=count, products=end.products), end.errors[:-1], code
 
 
 def _held(rates: GroupedRates) -> GroupedRates:
@@ -146,7 +139,7 @@ class Compared(NamedTuple):
     products: Array
 
 
-def _compared(box: Box, rates: GroupedRates, t, length, q, terms: int) -> Compared:
+def _compared(box: Box, rates: GroupedRates, t, length, q) -> Compared:
     parts = [(t, length), (t, length / 2), (t + length / 2, length / 2)]
     at = jnp.stack([begin + node * long for begin, long in parts for node in NODES])
     values = jax.vmap(rates)(at).reshape(len(parts), len(NODES), *box.inside.shape)
@@ -157,7 +150,7 @@ def _compared(box: Box, rates: GroupedRates, t, length, q, terms: int) -> Compar
         values, duration = each
         q, products = state
         p = jumps(box, values)
-        weights = poisson_weights(p.rate * duration, terms, TAIL)
+        weights = poisson_weights(p.rate * duration, TERMS, TAIL)
         return (exponential(box, p, weights, q), products + weights.last), None
 
     def steps(values, long):
@@ -171,12 +164,12 @@ def _compared(box: Box, rates: GroupedRates, t, length, q, terms: int) -> Compar
     return Compared(fine, jnp.sum(jnp.abs(fine - coarse)), fastest, products)
 
 
-def _empty(entries: int, outputs: int) -> Table:
+def _empty(entries: int, outputs: int) -> Steps:
     zeros = jnp.zeros((entries, 2))
-    return Table(jnp.zeros(entries), zeros, zeros, jnp.full(entries, outputs), jnp.asarray(0))
+    return Steps(jnp.zeros(entries), zeros, zeros, jnp.full(entries, outputs), jnp.asarray(0), jnp.asarray(0))
 
 
-def _two_exponentials(table: Table, t, length) -> Table:
+def _two_exponentials(table: Steps, t, length) -> Steps:
     for mix in MIX:
         k = table.count
         table = table._replace(

@@ -20,14 +20,17 @@ from ..annotations import AnyArray, Numbers
 from ..errors import InputError
 from . import chain as chains
 from .box import Box, Rates, box_of, rates_of_states, sound
-from .chain import Chain, Steps, longest_step, most_terms
+from . import time_varying
+from .chain import TAIL, Chain, Steps, stretch_length
 from .codes import Ending
 from .dense import dense_rows
-from .time_varying import adaptive_steps
-from .uniformisation import generator, total_rate
+from .uniformisation import UNROLLED, generator, longest_step, total_rate
 
 # Jumps at the fastest state's rate, over all times, that are followed by default.
-MAX_PRODUCTS = 2**17
+MAX_PRODUCTS = 2**15
+# Poisson weights of an exponential under constant rates, at most: more would not save a tenth of the products.
+TERMS = 512 * UNROLLED + 1
+LONGEST = longest_step(TERMS)
 METHODS = ("uniformisation", "dense")
 
 
@@ -106,13 +109,13 @@ def distribution(
         moving, consts = jax.closure_convert(lambda t: box.grouped(operator_at(t)[0]), start_time)
         breaks = lax.stop_gradient(jnp.asarray(breaks, float).reshape(-1))
         limits = max_steps, max_products
-        steps, step_error, code = adaptive_steps(
+        steps, step_error, code = time_varying.adaptive_steps(
             box, lambda t: moving(t, *consts), first, start_time, held, breaks, tolerance, *limits
         )
         bad = _unsound_over_time(operator_at, steps)
         mixed = partial(_mixed, moving)
-        terms = most_terms(box.states)
-        rows, products = chains.run(Chain(box, mixed, len(times), terms, chains.TAIL), consts, first, steps)
+        chain = Chain(box, mixed, len(times), time_varying.TERMS, TAIL, stretch_length(max_products))
+        rows, products = chains.run(chain, consts, first, steps)
         slopes = jax.vmap(lambda t, row: generator(box, moving(t, *consts), row))(held, rows)
     else:
         values, bad = operator_at(start_time)
@@ -172,28 +175,30 @@ def varies_with_time(function) -> bool:
 
 def _uniformised(box: Box, values: Array, first: Array, elapsed: Array, tolerance: float, max_products: int):
     """Rows `(times, states)` under constant rates, products, code."""
-    terms = most_terms(box.states)
-    longest = longest_step(terms)
-    entries = len(elapsed) + int(max_products / longest) + 1
+    entries = len(elapsed) + int(max_products / LONGEST) + 1
     fastest = lax.stop_gradient(total_rate(values))
-    steps, enough = _even_steps(elapsed, fastest, longest, entries)
-    enough = enough & (fastest * jnp.max(elapsed, initial=0.0) <= max_products)
+    steps, enough = _even_steps(elapsed, fastest, entries)
+    rows = stretch_length(max_products + 40 * len(elapsed))
+    enough = enough & (fastest * jnp.max(elapsed, initial=0.0) <= max_products) & (steps.products <= rows**2)
     steps = steps._replace(count=jnp.where(enough, steps.count, 0))
-    chain = Chain(box, _constant, len(elapsed), terms, tolerance / entries)
+    chain = Chain(box, _constant, len(elapsed), TERMS, tolerance / entries, rows)
     rows, products = chains.run(chain, values, first, steps)
     return rows, products, jnp.where(enough, Ending.SUCCESS, Ending.PRODUCTS)
 
 
-def _even_steps(elapsed: Array, fastest: Array, longest: float, entries: int) -> tuple[Steps, Array]:
+def _even_steps(elapsed: Array, fastest: Array, entries: int) -> tuple[Steps, Array]:
     """Each interval between outputs in as many equal parts as keep them short enough."""
     gaps = jnp.diff(elapsed, prepend=0.0)
-    parts = jnp.maximum(jnp.ceil(fastest * gaps / longest), 1.0)
+    parts = jnp.maximum(jnp.ceil(fastest * gaps / LONGEST), 1.0)
     ends = jnp.cumsum(parts)
     place = jnp.arange(entries)
     interval = jnp.minimum(jnp.searchsorted(ends, place, side="right"), len(elapsed) - 1)
     row = jnp.where(place == ends[interval] - 1, interval, len(elapsed))
     nothing = jnp.zeros((entries, 0))
-    steps = Steps(gaps[interval] / parts[interval], nothing, nothing, row, ends[-1].astype(int))
+    mean = fastest * gaps / parts
+    # as many as `LONGEST` allows for; the number of terms follows from the tail that is accepted
+    products = jnp.ceil(jnp.sum(parts * jnp.minimum(mean + 9.0 * jnp.sqrt(mean) + 30.0, TERMS))).astype(int)
+    steps = Steps(gaps[interval] / parts[interval], nothing, nothing, row, ends[-1].astype(int), products)
     return steps, ends[-1] <= entries
 
 
