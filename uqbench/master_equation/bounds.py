@@ -1,6 +1,7 @@
 """How large a box of counts has to be, found on the host by solving in boxes that grow."""
 
 import math
+from itertools import pairwise
 from typing import NamedTuple
 
 import jax
@@ -94,7 +95,7 @@ def bounds_for(
 
 def _refined(start_time: float, times: np.ndarray) -> np.ndarray:
     ends = np.concatenate([[start_time], times])
-    inner = [np.linspace(a, b, BETWEEN + 1)[1:] for a, b in zip(ends[:-1], ends[1:], strict=True)]
+    inner = [np.linspace(a, b, BETWEEN + 1)[1:] for a, b in pairwise(ends)]
     return np.concatenate(inner)
 
 

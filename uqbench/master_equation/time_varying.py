@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
@@ -28,6 +29,13 @@ MIX = (
     (0.5 - 1.0 / math.sqrt(3.0), 0.5 + 1.0 / math.sqrt(3.0)),
 )
 ORDER = 4
+# The ends of a step, on this side of a jump that is there, and the values there of a cubic through those at the nodes of
+# the two halves.
+ENDS = (1e-9, 1.0 - 1e-9)
+HALVES = np.array([node / 2 + half for half in (0.0, 0.5) for node in NODES])
+TO_ENDS = [[np.prod([(end - b) / (a - b) for b in HALVES if b != a]) for a in HALVES] for end in ENDS]
+# The longest step in parts of the whole time.
+LONGEST_PART = 1 / 16
 SAFETY, SHRINK, GROW = 0.9, 0.1, 4.0
 # Poisson weights of an exponential, at most: steps are short for the sake of their error, and there are many.
 TERMS = 128 * UNROLLED + 1
@@ -92,7 +100,7 @@ def adaptive_steps(
         return lax.cond(arrived, lambda s: _arrive(s, rows), lambda s: _attempt(s, stops[s.stop]), s)
 
     def _attempt(s: Progress, target):
-        length = jnp.minimum(s.length, target - s.t)
+        length = jnp.minimum(jnp.minimum(s.length, LONGEST_PART * total), target - s.t)
         last = length >= target - s.t
         found = _compared(box, rates, s.t, length, s.q)
         allowed = 0.5 * tolerance * (length / total + 1.0 / max_steps)
@@ -161,7 +169,15 @@ def _compared(box: Box, rates: GroupedRates, t, length, q) -> Compared:
     coarse, _ = steps(mixed[:1], length)
     fine, products = steps(mixed[1:], length / 2)
     fastest = jnp.max(jax.vmap(total_rate)(values.reshape(-1, *box.inside.shape)))
-    return Compared(fine, jnp.sum(jnp.abs(fine - coarse)), fastest, products)
+    error = jnp.maximum(jnp.sum(jnp.abs(fine - coarse)), _unseen(box, rates, t, length, values[1:], fine))
+    return Compared(fine, error, fastest, products)
+
+
+def _unseen(box: Box, rates: GroupedRates, t, length, values, q) -> Array:
+    """What a jump of the rates beyond the outermost nodes would change: their difference from a cubic at the ends."""
+    ends = jax.vmap(rates)(t + jnp.array(ENDS) * length)
+    foreseen = jnp.einsum("en,ngx->egx", jnp.array(TO_ENDS), values.reshape(-1, *box.inside.shape))
+    return length * jnp.max(jnp.abs(ends - foreseen) @ q @ jnp.ones(len(box.shifts)))
 
 
 def _empty(entries: int, outputs: int) -> Steps:
