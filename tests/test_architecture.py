@@ -27,6 +27,7 @@ CORE = [
     "kernels",
     "interpolation",
     "solvers",
+    "master_equation",
     "initial_value",
     "dynamics",
     "systems",
@@ -63,6 +64,7 @@ ALLOWED = {
     "interpolation": {"annotations", "errors"},
     # arrays and callables only
     "solvers": {"errors", "native"},
+    "master_equation": {"annotations", "errors"},
     "initial_value": {"annotations", "design", "errors", "kernels", "native", "solvers", "system"},
     "dynamics": {"annotations", "design", "errors", "initial_value", "solvers", "system"},
     "systems": {
