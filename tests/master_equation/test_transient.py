@@ -52,7 +52,7 @@ def mean_of_toggle(size):
     return float(jnp.sum(found.probability[0].sum(axis=1) * jnp.arange(size))), float(found.leaked[0])
 
 
-@settings(max_examples=6)
+@settings(max_examples=3)
 @given(seed=st.integers(0, 10**6), size=st.integers(6, 14))
 def test_what_has_leaked_is_the_whole_error(seed, size):
     """Against a much larger box: no probability is too large, and the sum of what is missing is what is stated."""
