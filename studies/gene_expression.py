@@ -57,6 +57,3 @@ def from_counts(path: str | Path) -> Study:
         }
     )
     return study_of(table, "gene_expression of counted cells")
-
-
-

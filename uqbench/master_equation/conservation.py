@@ -1,7 +1,8 @@
 """Conservation laws of a network, exactly, and the independent species with which its states are counted.
 
-Where promoter on + off = 1, a box of both holds four states of which two are impossible. Here the laws are the integer left
-null space of the changes; a species that a law binds is left out of the box and had back from the others.
+Where promoter on + off = 1, a box of both holds four states of which two are impossible. Here the laws are the left
+null space of the changes, in whole numbers and fractions; a species that a law binds is left out of the box and
+computed from the others.
 """
 
 from dataclasses import dataclass

@@ -1,10 +1,9 @@
 """Steps in time for rates that vary with it: a commutator-free Magnus rule of order four, with error control.
 
 A step is two exponentials of mixtures of the generator at the two Gauss nodes (Blanes and Moan 2006,
-doi:10.1016/j.apnum.2005.11.004; Thalhammer 2006, doi:10.1137/05063042), so that each is again a generator to uniformise. The
-exact propagator never makes a sum of absolute values larger, so that errors of steps only add: their sum bounds
-the error at the end. The error of a step is estimated by its distance from two steps of half the length, which are what is
-kept.
+doi:10.1016/j.apnum.2005.11.004), so that each is again a generator to uniformise. The exact propagator never makes a
+sum of absolute values larger, so that errors of steps only add: their sum bounds the error at the end. The error of a
+step is estimated by its distance from two steps of half the length, which are what is kept.
 """
 
 import math
@@ -29,8 +28,8 @@ MIX = (
     (0.5 - 1.0 / math.sqrt(3.0), 0.5 + 1.0 / math.sqrt(3.0)),
 )
 ORDER = 4
-# The ends of a step, on this side of a jump that is there, and the values there of a cubic through those at the nodes of
-# the two halves.
+# The ends of a step, on this side of a jump that is there, and the values there of a cubic through those at the nodes
+# of the two halves.
 ENDS = (1e-9, 1.0 - 1e-9)
 HALVES = np.array([node / 2 + half for half in (0.0, 0.5) for node in NODES])
 TO_ENDS = [[np.prod([(end - b) / (a - b) for b in HALVES if b != a]) for a in HALVES] for end in ENDS]
@@ -130,8 +129,8 @@ def adaptive_steps(
     end = lax.while_loop(go_on, body, first)
     done = end.stop == len(stops)
     code = jnp.where(done, Ending.SUCCESS, jnp.where(end.products > max_products, Ending.PRODUCTS, Ending.STEPS))
-    count = jnp.where(done, end.table.count, 0)
-    return end.table._replace(count=count, products=end.products), end.errors[:-1], code
+    used = jnp.where(done, end.table.used, 0)
+    return end.table._replace(used=used, products=end.products), end.errors[:-1], code
 
 
 def _held(rates: GroupedRates) -> GroupedRates:
@@ -187,24 +186,24 @@ def _empty(entries: int, outputs: int) -> Steps:
 
 def _two_exponentials(table: Steps, t, length) -> Steps:
     for mix in MIX:
-        k = table.count
+        k = table.used
         table = table._replace(
             duration=table.duration.at[k].set(length / 2),
             nodes=table.nodes.at[k].set(t + jnp.array(NODES) * length),
             mix=table.mix.at[k].set(jnp.array(mix)),
-            count=k + 1,
+            used=k + 1,
         )
     return table
 
 
 def _arrive(s: Progress, rows) -> Progress:
     """An entry without duration, which writes an output or nothing."""
-    k, row = s.table.count, rows[s.stop]
+    k, row = s.table.used, rows[s.stop]
     table = s.table._replace(
         nodes=s.table.nodes.at[k].set(s.t),
         mix=s.table.mix.at[k].set(0.5),
         row=s.table.row.at[k].set(row),
         duration=s.table.duration.at[k].set(0.0),
-        count=k + 1,
+        used=k + 1,
     )
     return s._replace(table=table, stop=s.stop + 1, errors=s.errors.at[row].set(s.error))

@@ -47,7 +47,7 @@ class Distribution(NamedTuple):
         products: with the generator.
     """
 
-    probability: Float[Array, "times *shape"]
+    probability: Float[Array, "..."]
     leaked: Float[Array, " times"]
     error: Float[Array, " times"]
     code: Int[Array, ""]
@@ -57,15 +57,15 @@ class Distribution(NamedTuple):
 def distribution(
     rates: Rates,
     changes: AnyArray,
-    start: Numbers,
-    times: Numbers,
+    start: Numbers | Sequence[int],
+    times: Numbers | Sequence[float],
     shape: tuple[int, ...],
     *,
     start_time: Numbers = 0.0,
     tolerance: float = 1e-10,
     step_tolerance: float = 1e-8,
     method: str = "uniformisation",
-    breaks: Numbers = (),
+    breaks: Numbers | Sequence[float] = (),
     max_products: int = MAX_PRODUCTS,
     max_steps: int = 512,
 ) -> Distribution:
@@ -75,8 +75,8 @@ def distribution(
     rates vary with time is found by tracing; where they do not, the solution is exact but for what `leaked` says.
 
     Args:
-        rates: `rates(t, counts)` -> one rate for each reaction, JAX of one state: `t` and each of the tuple `counts` are
-            scalars.
+        rates: `rates(t, counts)` -> one rate for each reaction, JAX of one state: `t` and each of the tuple `counts`
+            are scalars.
         changes: `(reactions, species)` integers, what each reaction adds to the counts.
         start: counts `(species,)`, or a distribution over the box, of the box's shape.
         times: `(times,)`, none before `start_time`, rising.
@@ -84,8 +84,8 @@ def distribution(
         tolerance: what the truncated sums may lose, under constant rates.
         step_tolerance: error by the steps, under rates that vary with time (sum of absolute differences).
         method: "uniformisation", or "dense" for few states and very fast reactions; `method_for` chooses.
-        breaks: `(breaks,)`, times at which the rates jump or bend. A jump that is not named costs many steps, and a pulse
-            that is shorter than a sixteenth of the whole time may not be seen.
+        breaks: `(breaks,)`, times at which the rates jump or bend. A jump that is not named costs many steps, and a
+            pulse that is shorter than a sixteenth of the whole time may not be seen.
         max_products: limit of the number of jumps of the fastest state over all times. The memory of reverse mode
             grows with its square root.
         max_steps: limit of the number of steps in time; the memory of derivatives grows with it.
@@ -110,12 +110,16 @@ def distribution(
         return sound(rates_of_states(rates, t, box.counts(), len(changes)))
 
     if varies_with_time(lambda t: operator_at(t)[0]):
-        limits = step_tolerance, max_steps, max_products
-        solved = _time_varying(box, operator_at, first, start_time, held, jnp.asarray(breaks, float), *limits)
+        solved = _time_varying(
+            *(box, operator_at, first, start_time, held, jnp.asarray(breaks, float)),
+            *(step_tolerance, max_steps, max_products),
+        )
     else:
         values, bad = operator_at(start_time)
-        limits = tolerance, max_products
-        solved = _constant_rates(box, box.grouped(values), bad, first, held - start_time, method, *limits)
+        elapsed = held - start_time
+        solved = _constant_rates(
+            box, box.grouped(values), bad, first, elapsed, method, tolerance=tolerance, max_products=max_products
+        )
     # a time moves the distribution by its slope there
     rows = solved.rows + solved.slopes * (times - held)[:, None]
     code = jnp.where(jnp.any((rows > 0) & solved.bad), Ending.BAD_RATE, solved.code)
@@ -136,7 +140,9 @@ class _Solved(NamedTuple):
     products: Array
 
 
-def _constant_rates(box: Box, values, bad, first, elapsed, method: str, tolerance: float, max_products: int) -> _Solved:
+def _constant_rates(
+    box: Box, values, bad, first, elapsed, method: str, *, tolerance: float, max_products: int
+) -> _Solved:
     if method == "dense":
         rows, products, rounding, code = dense_rows(box, values, first, elapsed)
     else:
@@ -209,7 +215,7 @@ def _uniformised(box: Box, values: Array, first: Array, elapsed: Array, toleranc
     steps, enough = _even_steps(elapsed, fastest, entries)
     rows = stretch_length(max_products + 40 * len(elapsed))
     enough = enough & (fastest * jnp.max(elapsed, initial=0.0) <= max_products) & (steps.products <= rows**2)
-    steps = steps._replace(count=jnp.where(enough, steps.count, 0))
+    steps = steps._replace(used=jnp.where(enough, steps.used, 0))
     chain = Chain(box, _constant, len(elapsed), TERMS, tolerance / entries, rows)
     rows, products = run(chain, values, first, steps)
     return rows, products, jnp.where(enough, Ending.SUCCESS, Ending.PRODUCTS)
@@ -246,10 +252,10 @@ def _unsound_over_time(operator_at, steps: Steps) -> Array:
         return bad | jnp.any(jax.vmap(lambda t: operator_at(t)[1])(steps.nodes[s]), axis=0)
 
     bad = jnp.zeros_like(operator_at(steps.nodes[0, 0])[1])
-    return lax.fori_loop(0, steps.count, body, bad)
+    return lax.fori_loop(0, steps.used, body, bad)
 
 
-def method_for(rates: Rates, changes: AnyArray, times: Sequence[float], shape: tuple[int, ...]) -> str:
+def method_for(rates: Rates, changes: AnyArray, times: AnyArray, shape: tuple[int, ...]) -> str:
     """The cheaper method, on the host, from the rates at `times[0]`: `METHODS`.
 
     A product costs a loop's overhead and a pass over the stencil; the dense exponential some twenty products of
