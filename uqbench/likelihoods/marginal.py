@@ -29,7 +29,7 @@ from .choice import likelihood_of
 from .independent import Independent
 from .latents import with_units
 from .protocol import Likelihood, Scores, whole_scores
-from .quadrature import Nodes, grid, shares
+from .quadrature import Nodes, Placement, grid, shares
 from .roots import root_of_difference
 
 # Where solves fail the density is taken as zero. As the nodes of one unit where they do may have this weight, by the
@@ -91,22 +91,21 @@ class Marginal(Likelihood):
         return self._by_unit(theta, values)[1]
 
     def _by_unit(self, theta: Theta, values) -> tuple[Float[Array, " units"], Float[Array, " units"]]:
-        known = jax.lax.stop_gradient(theta)
-        nodes = self._nodes(known, values)
-        rows = jax.vmap(lambda z: self.conditional.row_densities(self._with(known, z), values)[0])(nodes.z)
-        return self._integral(theta, values, nodes.around(nodes.log_weight + self._of_units(rows)))
+        return self._integral(theta, values, self._around(jax.lax.stop_gradient(theta), values))
 
     def scores(self, place, x: Float[Array, " k"], values=None) -> Scores:
         theta = jax.lax.stop_gradient(place(x))
-        nodes, gradient, whole, lost, terms = self._louis(theta, place, x, values)
-        density, _ = self._integral(theta, values, nodes.around(terms))
+        around = self._around(theta, values)
+        gradient, whole, lost = self._louis(theta, around, place, x, values)
+        density, _ = self._integral(theta, values, around)
         root, total = root_of_difference(whole, lost, DAMPED), gradient.sum(axis=0)
         residual = jnp.linalg.lstsq(root.T, total, rcond=1e-10)[0]
         return whole_scores(Scores(jnp.sum(density), total, residual, root))
 
     def information(self, place, x: Float[Array, " k"]) -> Float[Array, "units k k"]:
         """That of all units together: what is left of the one given their latents, nothing where nothing is."""
-        _, _, whole, lost, _ = self._louis(jax.lax.stop_gradient(place(x)), place, x, None)
+        theta = jax.lax.stop_gradient(place(x))
+        _, whole, lost = self._louis(theta, self._around(theta, None), place, x, None)
         root = root_of_difference(whole, lost, 0.0)
         return (root.T @ root)[None]
 
@@ -149,40 +148,34 @@ class Marginal(Likelihood):
     def _with(self, theta: Theta, z: Float[Array, "units aleatory"]) -> Theta:
         return with_units(self.study.model.space, theta, z)
 
-    def _louis(self, theta: Theta, place, x, values):
-        """The nodes around the modes, the gradient `(units, k)` there, the information given the latents and what of it
-        is lost without them, and the logarithms of the terms of the integral, `(nodes, units)`."""
-        nodes = self._nodes(theta, values)
+    def _louis(self, theta: Theta, around: Placement, place, x, values):
+        """The gradient of each unit `(units, k)`, the information given the latents, and what of it is lost without
+        them, `(k, k)` each."""
+        nodes = Nodes.at(*around, *grid(around[0].shape[-1], self.finer))
         # (nodes, rows, ...) each
         rows = jax.vmap(lambda z: self._given(theta, z, x, place, values))(nodes.z)
-        terms = nodes.log_weight + self._of_units(rows.density)
-        share = shares(terms)
+        share = shares(nodes.log_weight + self._of_units(rows.density))
         gradients = self._of_units(rows.gradient)
         gradient = jnp.einsum("nu,nuk->uk", share, gradients)
         whole = jnp.einsum("nr,nrak,nral->kl", share[:, self.conditional.unit_of_rows], rows.root, rows.root)
         apart = gradients - gradient
-        return nodes, gradient, whole, jnp.einsum("nu,nuk,nul->kl", share, apart, apart), terms
+        return gradient, whole, jnp.einsum("nu,nuk,nul->kl", share, apart, apart)
 
-    def _nodes(self, theta: Theta, values) -> Nodes:
-        """Nodes around the most probable latents of each unit."""
+    def _around(self, theta: Theta, values) -> Placement:
+        """Where nodes go: by the moments of the latents given the data, from nodes around the mode."""
         mode, curvature = self._modes(theta, values)
         lower = jnp.linalg.cholesky(curvature)
         # z = mode + L^-T u, so that u has unit covariance where the integrand is normal
         identity = jnp.eye(mode.shape[-1])
         factor = jax.vmap(lambda lower: jax.scipy.linalg.solve_triangular(lower.T, identity, lower=False))(lower)
-        return Nodes.at(mode, factor, *grid(mode.shape[-1], self.finer))
+        nodes = Nodes.at(mode, factor, *grid(mode.shape[-1], self.finer))
+        rows = jax.vmap(lambda z: self.conditional.row_densities(self._with(theta, z), values)[0])(nodes.z)
+        return nodes.around(nodes.log_weight + self._of_units(rows))
 
     def _integral(
-        self,
-        theta: Theta,
-        values,
-        around: tuple[Float[Array, "units aleatory"], Float[Array, "units aleatory aleatory"]],
+        self, theta: Theta, values, around: Placement
     ) -> tuple[Float[Array, " units"], Float[Array, " units"]]:
-        """Log density of each unit's data, and the weight of the nodes at which a solve fails.
-
-        Args:
-            around: where the nodes are, and the factor of their covariance.
-        """
+        """Log density of each unit's data, and the weight of the nodes at which a solve fails."""
         points, weights = grid(around[0].shape[-1], self.finer, density=True)
         nodes = Nodes.at(*around, points, weights)
         rows, solved = jax.vmap(lambda z: self.conditional.row_densities(self._with(theta, z), values))(nodes.z)

@@ -19,6 +19,10 @@ SPHERES, DENSITY_SPHERES, FINER_SPHERES = (2, 2), (3, 4), (3, 6)
 NARROWEST = 0.25
 
 
+# Where the nodes of each unit are, and a factor of their covariance.
+Placement = tuple[Float[Array, "units aleatory"], Float[Array, "units aleatory aleatory"]]
+
+
 class Nodes(NamedTuple):
     """Where the latents of each unit are taken, and how much each counts.
 
@@ -43,7 +47,7 @@ class Nodes(NamedTuple):
         squares = 0.5 * jnp.sum(u**2, axis=-1)[:, None] - 0.5 * jnp.sum(z**2, axis=-1)
         return cls(z, jnp.asarray(weights)[:, None] + volume + squares, centre, factor, u)
 
-    def around(self, terms: Float[Array, "nodes units"]) -> tuple[Array, Array]:
+    def around(self, terms: Float[Array, "nodes units"]) -> Placement:
         """Mean `(units, aleatory)` of the latents given the data, and a factor of their covariance along its axes.
 
         Args:
