@@ -14,7 +14,7 @@ from .candidates import Candidates, candidate_measurements
 from .criteria import CRITERIA, Criterion
 from .exchange import Limits, chosen
 from .population_designs import roots_of
-from .sensitivities import AnyRoots, design_scale, determined
+from .sensitivities import AnyRoots, design_scale, determined, told_by
 
 # A design is resolved if it is shown to be this good, compared with the best.
 EFFICIENT = 0.9
@@ -66,8 +66,9 @@ def drops_of(roots: AnyRoots, candidates: Candidates, scale: str) -> xr.Dataset:
     before = determined(roots, np.zeros(count))
     after = np.full((count, len(coordinates.names)), np.nan)
     rank = np.full(count, -1)
-    for index in np.flatnonzero(roots.usable):
-        found = determined(roots, np.eye(1, count, index)[0])
+    usable = np.flatnonzero(roots.usable)
+    for index, (fine, coarse) in zip(usable, roots.stacked_singly(usable), strict=True):
+        found = told_by(fine, coarse, coordinates.size)
         after[index], rank[index] = found.cramer_rao, found.rank
     finite = np.isfinite(before.cramer_rao)
     ratio = np.where(finite, after / np.where(finite, before.cramer_rao, 1.0), np.where(np.isinf(after), 1.0, 0.0))

@@ -129,6 +129,10 @@ class PopulationRoots:
     def stacked(self, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         return self.fine.root(times), self.coarse.root(times)
 
+    def stacked_singly(self, members: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+        nothing = np.zeros(len(self.reason), int)
+        return list(zip(*(each.with_each(nothing, members) for each in (self.fine, self.coarse)), strict=True))
+
     def along(self, directions: np.ndarray) -> PopulationDesigns:
         return replace(self.fine, directions=directions)
 

@@ -70,6 +70,10 @@ class Roots:
         fine, coarse = Additive(self.base, self.each), Additive(self.base_coarse, self.each_coarse)
         return fine.root(times), coarse.root(times)
 
+    def stacked_singly(self, members: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+        """The same with one measurement of each of `members` by itself."""
+        return [self.stacked(np.eye(1, len(self.reason), member)[0]) for member in members]
+
     def along(self, directions: np.ndarray) -> "Additive":
         """The designs on coordinates along the columns of `directions` `(k, r)`."""
         return Additive(self.base @ directions, self.each @ directions)
@@ -85,6 +89,8 @@ class AnyRoots(Protocol):
     def usable(self) -> np.ndarray: ...
 
     def stacked(self, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]: ...
+
+    def stacked_singly(self, members: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]: ...
 
     def along(self, directions: np.ndarray) -> "Designs": ...
 
@@ -126,8 +132,12 @@ class Additive:
 
 def determined(roots: AnyRoots, times: np.ndarray) -> Decomposed:
     """What is determined with each candidate measured `times` `(candidates,)` times in addition."""
-    fine, coarse = roots.stacked(times)
-    return decomposed(coarse, lambda: fine, roots.coordinates.size)
+    return told_by(*roots.stacked(times), roots.coordinates.size)
+
+
+def told_by(fine: np.ndarray, coarse: np.ndarray, size: np.ndarray) -> Decomposed:
+    """What is determined by roots from finer solves and from those at the model's own tolerance."""
+    return decomposed(coarse, lambda: fine, size)
 
 
 def candidate_roots(study: Study, coordinates: Scale, candidates: Candidates, *, existing: bool = True) -> Roots:
