@@ -65,11 +65,18 @@ ALLOWED = {
     "solvers": {"errors", "native"},
     "initial_value": {"annotations", "design", "errors", "kernels", "native", "solvers", "system"},
     "dynamics": {"annotations", "design", "errors", "initial_value", "solvers", "system"},
+    # arrays and callables only
+    "jump_processes": {"annotations", "errors"},
+    "master_equation": {"annotations", "errors"},
     "systems": {
         "annotations",
         "capabilities",
         "design",
         "dynamics",
+        "jump_processes",
+        "master_equation",
+        "names",
+        "settings",
         "errors",
         "initial_value",
         "solvers",

@@ -5,12 +5,16 @@ from uqbench import progress as module
 
 def test_piped_output_is_plain_lines(capsys, monkeypatch):
     monkeypatch.setattr(module, "SECONDS_BETWEEN_LINES", 0.0)
-    with module.progress("sampling", 4) as update:
-        update(2, "1 divergence")
-        update(4)
+    clock = iter([0.0, 100.0, 100.0, 600.0, 600.0, 700.0, 700.0, 800.0])
+    monkeypatch.setattr(module.time, "monotonic", lambda: next(clock))
+    with module.progress("sampling", 7) as update:
+        update(0)
+        update(6, "1 divergence")
+        update(7)
     lines = capsys.readouterr().err.splitlines()
-    assert lines[0] == "sampling: 2/4 1 divergence"
-    assert lines[-1].startswith("sampling: 4/4 in ")
+    # 600 s for six of seven
+    assert lines[:2] == ["sampling: 0/7", "sampling: 6/7 about 2 min left 1 divergence"]
+    assert lines[-1].startswith("sampling: 7/7 in ")
     assert not any("\x1b" in line for line in lines)
 
 

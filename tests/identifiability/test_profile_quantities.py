@@ -7,9 +7,11 @@ import pytest
 from scipy.stats import chi2
 
 import uqbench as uq
+from studies.two_scale_cascade import late, response
 from uqbench.identifiability import profile_likelihood, profile_quantities
 
 TIMES, VALUES, SIGMA = np.array([0.0, 1.0, 2.0, 4.0]), np.array([1.1, 2.9, 5.2, 8.8]), 0.5
+SIGMA_LATE = 0.05
 DESIGN = uq.Design(np.array([6.0]))
 
 
@@ -188,3 +190,37 @@ def test_without_time_nothing_is_bounded():
     assert found.attrs["stopped"]
     assert found.verdict_lower.item() == found.verdict_upper.item() == "stopped"
     assert np.isnan([found.lower.item(), found.upper.item()]).all()
+
+
+def lowest_response(time, fallen):
+    """The smallest response at a time whose sum of squares is above the smallest by no more, by a grid of rates.
+
+    With the rates held the closed form is linear in the gain.
+    """
+    times, values = late.table["time"].to_numpy(), late.table["value"].to_numpy()
+    kf, ks = np.geomspace(0.3, 300.0, 600)[:, None, None], np.linspace(0.17, 0.23, 600)[:, None]
+    unit = response(times, 1.0, kf, ks)
+    weight = np.sum(unit**2, axis=-1)
+    gain = unit @ values / weight
+    left = 2 * fallen - np.sum((values - gain[..., None] * unit) ** 2, axis=-1) / SIGMA_LATE**2
+    left = left - np.max(left) + 2 * fallen
+    lowest_gain = gain - SIGMA_LATE * np.sqrt(np.maximum(left, 0.0) / weight)
+    return np.min(np.where(left >= 0, lowest_gain * response(time, 1.0, kf, ks)[..., 0], np.inf))
+
+
+def test_an_end_that_only_another_side_sees_is_found_from_a_plateau():
+    """Where early times were not measured the best fit lies on a plateau of kf, and the far end on another ridge."""
+    design = late.quantities["y(.5 h)"].design
+    of_parameters = {
+        name: uq.Quantity(lambda outputs, design, p, name=name: p[name], design) for name in ("g", "kf", "ks")
+    }
+    start = {"g": 1.9934, "kf": 7.9, "ks": 0.19688}
+    found = profile_quantities(late, start, {**late.quantities, **of_parameters})
+    parameters = profile_likelihood(late, start)
+    for side in ("lower", "upper"):
+        held = found[side].sel(quantity=parameters.parameter.values).values
+        np.testing.assert_allclose(held, parameters[side].values, rtol=1e-4)
+    expected = lowest_response(0.5, parameters.attrs["threshold"])
+    for one in (found, profile_quantities(late, start)):
+        # the grid's spacing of kf and ks
+        assert one.lower.sel(quantity="y(.5 h)").item() == pytest.approx(expected, rel=0.01)

@@ -31,14 +31,15 @@ from .experiment_design.prescription import profiled
 from .experiments import only_at_rest
 from .fisher import SCALES, fisher_information
 from .linear import transfer_function
-from .profiles import profile_likelihood
-from .profiles.profile import LEVEL
+from .profiles import profile_likelihood, profile_quantities
+from .profiles.beginning import LEVEL
+from .profiles.quantities import with_profiles
 from .questions import first_design, is_implicit, structure_of_study, undecided
 from .structural import BUDGET
 
 # Transfer functions of larger systems are longer than a page, and their fibres slow.
 LARGEST_LINEAR = 6
-# Seconds for the best fit, and as many for the profiles.
+# Seconds for the best fit, as many for the profiles, and for those of quantities.
 FIT_BUDGET = 60.0
 # Verdicts of /practical for which a measurement is prescribed.
 OPEN = ("one-sided", "not identifiable")
@@ -60,7 +61,8 @@ def identify(
         budget: seconds for everything about the structure; what is open by then is "undecided". Only the local half
             of the verdicts is always worked out. The Fisher information is not counted.
         starts: ascents of the best fit; 0 leaves it out, and the profiles.
-        fit_budget: seconds for the best fit, and as many for the profiles; what is open by then is "stopped".
+        fit_budget: seconds for the best fit, as many for the profiles, and for those of quantities; what is open by
+            then is "stopped".
         level: of the profile intervals.
         seed: of the random points of the structural test, and of the starts.
 
@@ -70,14 +72,15 @@ def identify(
         The question of /structure is asked of the first experiment; of all settings of the inputs together where
         that leaves a parameter unknown; of the steady state alone where every time is `inf` (attribute `measured`).
         Where arbitrary functions of time as inputs would show more, `verdict_if_inputs_vary` says what. With data also
-        /fit (see `find_map`) and /profile (see `profile_likelihood`). /practical has all verdicts side by side, and
+        /fit (see `find_map`), /profile (see `profile_likelihood`) and, of the quantities, /prediction (see
+        `profile_quantities`). /practical has all verdicts side by side, and
         /experiment what to measure for the parameters that the data leave open (see `prescribe`).
 
     Raises:
         InputError: unknown parameters; a failed solve at a given `theta`. Where the equations have no algebraic meaning
             every verdict is "undecided", and the reason names the operations. Where a solve fails at the medians,
             /fisher is missing and /structure says why (`no_information`); where nothing can be fitted, likewise
-            (`no_fit`).
+            (`no_fit`), or predicted (`no_prediction`).
         Interrupted: where it is stopped (Ctrl-C) during the best fit or the profiles; its `tree` has what there is,
             marked as partial.
     """
@@ -137,7 +140,7 @@ def check_settings(
 
 
 class _Fitted(NamedTuple):
-    """Best fit and profiles: their groups, why there are none as an attribute, and how far a stopped search came."""
+    """Best fit and profiles: their groups, why there are none as attributes, and how far a stopped search came."""
 
     groups: dict[str, xr.Dataset]
     missing: dict[str, str]
@@ -152,9 +155,18 @@ def _fitted(study: Study, starts: int, budget: float, level: float, seed: int) -
             ended = groups["fit"].sizes["start"]
             return _Fitted(groups, {}, f"stopped after {ended} of {starts} ascents of the best fit")
         groups["profile"] = profile_likelihood(study, groups["fit"], level=level, budget=budget)
+        if groups["profile"].attrs["stopped"] == BY_HAND:
+            return _Fitted(groups, {}, "stopped during the profiles")
     except InputError as error:
         return _Fitted(groups, {"no_fit": " ".join(error.findings)}, "")
-    stopped = "stopped during the profiles" if groups["profile"].attrs["stopped"] == BY_HAND else ""
+    if not (names := with_profiles(study)):
+        return _Fitted(groups, {}, "")
+    try:
+        groups["prediction"] = profile_quantities(study, groups["fit"], names, level=level, budget=budget)
+    except InputError as error:
+        # what is known of the parameters is not lost with the predictions
+        return _Fitted(groups, {"no_prediction": " ".join(error.findings)}, "")
+    stopped = "stopped during the profiles of quantities" if groups["prediction"].attrs["stopped"] == BY_HAND else ""
     return _Fitted(groups, {}, stopped)
 
 

@@ -24,11 +24,14 @@ def section(tree: xr.DataTree, study: str) -> tuple[str, list]:
     blocks: list = [Paragraph(text, tone) for text, tone in _fit(tree) if text]
     if reason := attribute(tree, "structure", "no_fit"):
         blocks.append(Paragraph(f"No best fit and no profiles: {reason}"))
+    if reason := attribute(tree, "structure", "no_prediction"):
+        blocks.append(Paragraph(f"No profiles of quantities: {reason}"))
     return heading(table), [
         *blocks,
         _verdicts(tree, table),
         *_explanations(table),
         *_curves(tree),
+        *_predictions(tree),
         *_prescriptions(tree),
     ]
 
@@ -86,6 +89,28 @@ def _curves(tree: xr.DataTree) -> list[Drawing]:
         "following. The interval ends where the curve crosses the grey line; an arrow marks a side without an end."
     )
     return [drawn(partial(profiles, found, units=units), "Profile likelihoods", "profiles", caption)]
+
+
+def _predictions(tree: xr.DataTree) -> list:
+    """How well each quantity is known: it may be where parameters are not, and the other way round."""
+    found = group(tree, "prediction")
+    if found is None:
+        return []
+    interval = f"{100 * found.attrs['level']:g} % profile interval"
+    columns = ["quantity", "best fit", interval, "ends"]
+    rows = []
+    for name in found["quantity"].values:
+        row = found.sel(quantity=name)
+        verdicts = dict.fromkeys(str(row[f"verdict_{side}"].item()) for side in ("lower", "upper"))
+        value = rounded(float(row["value"]))
+        between = ends(float(row["lower"]), float(row["upper"]))
+        rows.append([Cell(str(name), unit_text(str(row["unit"].item()))), value, between, ", ".join(verdicts)])
+    whose = f" They are those of {found.attrs['of']}." if found.attrs["of"] else ""
+    caption = f"Quantities that the study asks about, from the data alone.{whose}"
+    table = Table(columns, rows, ["quantity", "ends"], caption)
+    stopped = found.attrs["stopped"]
+    flags = [Paragraph(f"The profiles of quantities were stopped {stopped}.", "flag")] if stopped else []
+    return [table, *flags]
 
 
 def ends(lower: float, upper: float) -> str:

@@ -86,6 +86,45 @@ def _phases(name: str, kind: str, meaning: str) -> dict[str, Attribute]:
     }
 
 
+ALONG_PROFILES = {
+    "side": Variable(("side",), "text", "lower or upper"),
+    "point": Variable(("point",), "int", "number of the point, from the best fit outwards"),
+    "other": Variable(("other",), "text", "name of a parameter"),
+}
+OF_PROFILES = {
+    "log_density": Attribute("number", "the largest log likelihood"),
+    "level": Attribute("number", "confidence of the intervals"),
+    "threshold": Attribute("number", "fall of the log likelihood at their ends"),
+    "better": Attribute("number", "by how much it is above that of the best fit where the profiles began"),
+    "prior": Attribute("bool", "whether the prior counts"),
+    "scores": Attribute("int", "evaluations"),
+    "stopped": Attribute("text", "why it was stopped; empty if it was not"),
+}
+
+
+def _profiles(of: str) -> dict[str, Variable]:
+    """What a profile says of each parameter or quantity."""
+    columns = {
+        "": ("number", f"end of the confidence interval, in the {of}'s unit; NaN if it is not bounded"),
+        "verdict_": ("text", "bounded, or why it is not"),
+        "reached_": ("number", f"how far it was followed, in the {of}'s unit"),
+        "fallen_": ("number", "by how much the log likelihood had fallen there"),
+        "certificate_": ("number", "share of the interval by which finer solves move its end"),
+    }
+    return {
+        "value": Variable((of,), "number", f"at the largest likelihood, in the {of}'s unit"),
+        **{
+            f"{name}{side}": Variable((of,), kind, meaning)
+            for side in ("lower", "upper")
+            for name, (kind, meaning) in columns.items()
+        },
+        "certificate": Variable((of,), "number", "the larger of both"),
+        "path": Variable((of, "side", "point", "other"), "number", "all parameters along the profile, in their units"),
+        "path_value": Variable((of, "side", "point"), "number", f"the {of} itself along it"),
+        "path_log_density": Variable((of, "side", "point"), "number", "log likelihood along it"),
+    }
+
+
 GROUPS: dict[str, Group] = {
     "structure": Group(
         "what the equations and outputs allow to be known, whatever the data",
@@ -128,6 +167,7 @@ GROUPS: dict[str, Group] = {
             "stretches": Attribute("int", "stretches of time between jumps, each asked by itself", True),
             "no_information": Attribute("text", "why there is no /fisher", True),
             "no_fit": Attribute("text", "why there is no /fit and no /profile", True),
+            "no_prediction": Attribute("text", "why there is no /prediction", True),
             "measured": Attribute("text", "which measurements were asked about, where not one experiment", True),
             "method": Attribute("text", "methods and their sources", True),
             "verdict_meaning": Attribute("text", "what the verdicts mean", True),
@@ -217,41 +257,18 @@ GROUPS: dict[str, Group] = {
         "how far each epistemic parameter may go, the others following, before the data contradict it",
         IDENTIFY,
         variables={
-            "value": Variable(("parameter",), "number", "the largest likelihood, in the parameter's unit"),
-            **{
-                f"{name}{side}": Variable(("parameter",), kind, meaning)
-                for side in ("lower", "upper")
-                for name, kind, meaning in (
-                    ("", "number", "end of the confidence interval, in the parameter's unit; NaN if it is not bounded"),
-                    ("verdict_", "text", "bounded, or why it is not"),
-                    ("reached_", "number", "how far it was followed, in the parameter's unit"),
-                    ("fallen_", "number", "by how much the log likelihood had fallen there"),
-                    ("certificate_", "number", "share of the interval by which finer solves move its end"),
-                )
-            },
-            "certificate": Variable(("parameter",), "number", "the larger of both"),
+            **_profiles("parameter"),
             "relation": Variable(("parameter",), "text", "what the other parameters do along the profile"),
-            "path": Variable(
-                ("parameter", "side", "point", "other"), "number", "all parameters along the profile, in their units"
-            ),
-            "path_value": Variable(("parameter", "side", "point"), "number", "the parameter itself along it"),
-            "path_log_density": Variable(("parameter", "side", "point"), "number", "log likelihood along it"),
         },
-        coordinates={
-            **PARAMETERS,
-            "side": Variable(("side",), "text", "lower or upper"),
-            "point": Variable(("point",), "int", "number of the point, from the best fit outwards"),
-            "other": Variable(("other",), "text", "name of a parameter"),
-        },
-        attributes={
-            "log_density": Attribute("number", "the largest log likelihood"),
-            "level": Attribute("number", "confidence of the intervals"),
-            "threshold": Attribute("number", "fall of the log likelihood at their ends"),
-            "better": Attribute("number", "by how much it is above that of the best fit where the profiles began"),
-            "prior": Attribute("bool", "whether the prior counts"),
-            "scores": Attribute("int", "evaluations"),
-            "stopped": Attribute("text", "why it was stopped; empty if it was not"),
-        },
+        coordinates={**PARAMETERS, **ALONG_PROFILES},
+        attributes=OF_PROFILES,
+    ),
+    "prediction": Group(
+        "how far each quantity may go, the parameters following, before the data contradict it",
+        IDENTIFY,
+        variables={**_profiles("quantity"), "unit": Variable(("quantity",), "text", "unit of the quantity")},
+        coordinates={**QUANTITIES, **ALONG_PROFILES},
+        attributes={**OF_PROFILES, "of": Attribute("text", "the median unit, where units differ")},
     ),
     "practical": Group(
         "what structure, information, profile and posterior say of each epistemic parameter, side by side",

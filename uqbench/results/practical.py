@@ -179,7 +179,10 @@ def _explained(words: dict[str, str], structural: dict, profile: dict) -> list[s
     if opened:
         found.append(_open_sentence(sides, profile.get("relation", "")))
     if any(side in LOST for side in sides):
-        reasons = {"unsolved": "the model cannot be solved further out", "unresolved": "its path was lost"}
+        reasons = {
+            "unsolved": "the model cannot be solved further out",
+            "unresolved": "it moves with the accuracy of the solves, or its path was lost",
+        }
         why = [reasons.get(side, "its cost had a limit") for side in sides if side in LOST]
         found.append(f"The profile has no end on record: {' and '.join(dict.fromkeys(why))}.")
     if opened and words["posterior"] == "learned":

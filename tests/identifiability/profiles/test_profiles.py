@@ -1,6 +1,8 @@
 """Profiles against closed forms, and what they say where there is no interval."""
 
+import jax.numpy as jnp
 import numpy as np
+import pandas as pd
 import pytest
 from scipy import stats
 
@@ -264,3 +266,27 @@ def test_every_finding_at_once():
     bounded = models.level_study(uq.Uniform(0.0, 2.0), [1.0], name="outside")
     with pytest.raises(uq.InputError, match="theta_hat of 'm' is 3; its prior is between 0 and 2"):
         profile_likelihood(bounded, {"m": 3.0})
+
+
+@pytest.mark.parametrize("rtol, verdict", [(1e-2, "unresolved"), (1e-4, "bounded")])
+def test_an_end_that_moves_with_the_accuracy_of_the_solves_is_not_resolved(rtol, verdict):
+    """Measurements that err by less than the solves: how far k may go is not known from these."""
+
+    def logistic(t, y, p, inputs):
+        return {"x": p["k"] * y["x"] * (1 - y["x"]) * jnp.cos(3 * t)}
+
+    model = uq.Model(
+        space=uq.Space(k=uq.epistemic(uq.LogNormal(median=1.0, sigma=0.5))),
+        system=uq.Ode(lambda p, inputs: {"x": jnp.asarray(0.3)}, logistic, rtol=rtol, atol=rtol),
+        observe=lambda y, p: {"x": y["x"]},
+        units={"x": ""},
+        noise={"x": uq.Normal("x", 1e-4)},
+    )
+    times = np.linspace(1, 30, 20)
+    values = 1 / (1 + 7 / 3 * np.exp(-1.1 * np.sin(3 * times) / 3))
+    values = values + 1e-4 * np.random.default_rng(0).standard_normal(20)
+    data = pd.DataFrame({"experiment": "one", "output": "x", "time": times, "value": values})
+    found = profile_likelihood(uq.Study("logistic", model, {"one": uq.Design()}, data), {"k": 1.1})
+    lower, upper, *ends = one(found, "k")
+    assert lower == upper == verdict
+    assert np.all(np.isfinite(ends)) == (verdict == "bounded")

@@ -13,18 +13,32 @@ from jaxtyping import Float
 from ...optimization.objective import Score
 from .path import AT_LIMIT, HIGHER, Point, Side, Task, predicted
 
+# How many other points a side gets from the beginning.
+OTHERS = 3
 
-def starts_beyond[Key](tasks: Mapping[Key, Task], sides: Mapping[Key, Side]) -> dict[Key, Float[np.ndarray, " k"]]:
+
+def others_for(known: Sequence[Point], index: int, direction: int, target: float) -> list[Point]:
+    """Of other points those that a side gets: its farthest above the target, and the highest."""
+    # a place from where the data are hardly less probable, or a different optimum altogether
+    highest_first = sorted((point for point in known if np.isfinite(point.score.value)), key=lambda point: point.r)
+    above = [point for point in highest_first if point.r < target]
+    farthest = sorted(above, key=lambda point: -direction * point.x[index])[:1]
+    return [*farthest, *(point for point in highest_first if all(point is not each for each in farthest))][:OTHERS]
+
+
+def starts_beyond[Key: tuple[str, int]](
+    tasks: Mapping[Key, Task], sides: Mapping[Key, Side], seen: Mapping[str, Sequence[Point]]
+) -> dict[Key, Float[np.ndarray, " k"]]:
     """From where sides may go on, by the key of the side; of all that have an end.
 
     Args:
-        tasks, sides: by the same keys.
+        tasks, sides: by the same keys, of which the first is the name of what is profiled.
+        seen: name -> points of all sides, in its coordinates.
     """
     found = {}
     for key, side in sides.items():
         if np.isfinite(side.end):
-            seen = [point for other, each in sides.items() if other != key for point in each.points]
-            start = _start(tasks[key], side, seen)
+            start = _start(tasks[key], side, [point for point in seen[key[0]] if np.isfinite(point.score.value)])
             if start is not None:
                 found[key] = start
     return found
@@ -40,7 +54,7 @@ def _start(task: Task, side: Side, seen: Sequence[Point]) -> Float[np.ndarray, "
     ]
     if ahead:
         return min(ahead, key=lambda point: abs(point.x[k] - side.end)).x
-    most, chosen = side.closest.score.density + HIGHER + task.slack, None
+    most, chosen = side.closest.score.value + HIGHER + task.slack, None
     held = np.arange(len(task.box.scale)) == k
     for point in seen:
         start = predicted(point.x, point.score, task.box, np.where(held, side.end - point.x[k], 0.0), held)

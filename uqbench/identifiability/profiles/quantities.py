@@ -1,6 +1,5 @@
 """Profile likelihoods of predictions and of other functions of the parameters."""
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -11,27 +10,21 @@ from scipy.stats import chi2
 
 from ...annotations import Values
 from ...errors import InputError, nearest
-from ...optimization.ascent import Peak, predicted_gain
-from ...optimization.best_fit import BY_HAND, FINER, everywhere
-from ...optimization.objective import TOGETHER, Objective, finer_objective_of, objective_of
-from ...optimization.rounds import in_rounds
-from ...progress import progress
+from ...optimization.ascent import Peak
+from ...optimization.objective import Objective, objective_of
 from ...study import Quantity, Study
-from .path import Side, Task, follow
-from .profile import BETTER, BUDGET, LEVEL, best_near, others_for, peak_from, setting_findings
-from .steering import Predicted, answers, score_at, searched, steered
-from .subject import Subject
+from .beginning import BUDGET, LEVEL, setting_findings
+from .following import profiles
+from .quantity import Steered
+from .steering import Predicted, answers
+from .table import table
 
 # The name of a single quantity that is given without one.
 SINGLE = "quantity"
 # Points of the prior at which is looked whether a quantity has one sign.
 LOOKED = 16
-SIDES = {"lower": -1, "upper": 1}
-# The verdicts of sides that have an end.
-BOUNDED = ("bounded", "several optima")
 
 Quantities = str | Quantity | Sequence[str] | Mapping[str, Quantity] | None
-Sides = dict[tuple[str, int], Side]
 
 
 def profile_quantities(
@@ -67,10 +60,6 @@ def profile_quantities(
         their priors there; "open": as far as they were followed; "extreme": the quantity goes no further, whatever the
         parameters are nearby. Attributes as there, and `of`: "the median unit" where units differ.
 
-    Ends are followed from the best fit and the other optima that are known. Unlike those of `profile_likelihood` they
-    are not looked at once more from what other sides have seen: where the best fit lies on a plateau, with a higher
-    ridge elsewhere, an interval may be too short.
-
     Raises:
         InputError: with every finding: no quantities, unknown ones, some that cannot be differentiated, settings, no
             data; a model that cannot be solved at `theta_hat`, or for a prediction there; a quantity that does not
@@ -87,34 +76,26 @@ def profile_quantities(
     findings = _findings(study, names) + setting_findings(study, theta_hat, level, budget)
     if findings:
         raise InputError(f"profile_quantities of study {study.name!r}", findings)
-    objective = objective_of(study, prior)
-    parts = [Predicted.of(objective.target, known[name]) for name in names]
-    until, target = time.monotonic() + budget, float(np.sqrt(chi2.ppf(level, 1)))
-    best, others = best_near(study, objective, theta_hat)
-    given, scores = best.score.value, 0
-    for _ in range(BETTER + 1):
-        subjects = _subjects(study, objective, names, parts, best)
-        sides, stopped = _followed(objective, subjects, parts, others, target, until)
-        scores += sum(side.scores for side in sides.values())
-        better = max((point for side in sides.values() for point in side.points), key=lambda point: point.score.density)
-        if stopped or not any(side.verdict == "better fit" for side in sides.values()):
-            break
-        # what was the best is another optimum now
-        others, best = [*others, best.x], peak_from(objective, better.x[:-1])
-    try:
-        shifts = _certificates(study, objective, subjects, sides, target)
-    except KeyboardInterrupt:
-        shifts, stopped = {}, BY_HAND
-    return _dataset(study, subjects, sides, shifts, target).assign_attrs(
-        log_density=float(best.score.value),
-        level=level,
-        threshold=float(chi2.ppf(level, 1) / 2),
-        better=float(best.score.value - given),
-        prior=prior,
-        scores=scores,
-        stopped=stopped,
-        of="the median unit" if study.model.space.aleatory else "",
+    objective, target = objective_of(study, prior), float(np.sqrt(chi2.ppf(level, 1)))
+    parts = {name: Predicted.of(objective.target, known[name]) for name in names}
+
+    def begun(best):
+        return _subjects(study, objective, parts, best)
+
+    def evaluate(points):
+        return answers(objective, list(parts.values()), points)
+
+    found = profiles(study, objective, theta_hat, begun, evaluate, target, budget)
+    return (
+        table("quantity", found, level, prior)
+        .assign(unit=("quantity", [known[name].unit for name in parts]))
+        .assign_attrs(of="the median unit" if study.model.space.aleatory else "")
     )
+
+
+def with_profiles(study: Study) -> list[str]:
+    """The quantities of a study that can be profiled: those that are differentiable."""
+    return [name for name in _known(study) if not _findings(study, [name])]
 
 
 def _with(study: Study, quantities: Quantities) -> tuple[Study, list[str]]:
@@ -149,12 +130,12 @@ def _findings(study: Study, names: Sequence[str]) -> list[str]:
     return findings
 
 
-def _subjects(study: Study, objective: Objective, names, parts: Sequence[Predicted], best: Peak) -> list[Subject]:
+def _subjects(study: Study, objective: Objective, parts: Mapping[str, Predicted], best: Peak) -> list[Steered]:
     """How each quantity is followed from the best fit."""
     coordinates, findings, subjects = objective.coordinates, [], []
     lower, upper = coordinates.range_around(best.x)
     points = np.concatenate([best.x[None], np.clip(coordinates.starts(LOOKED, 0), lower, upper)])
-    for name, part in zip(names, parts, strict=True):
+    for number, (name, part) in enumerate(parts.items()):
         found = part(points)
         if not np.isfinite([found[0].value, *found[0].gradient]).all():
             findings.append(
@@ -167,101 +148,7 @@ def _subjects(study: Study, objective: Objective, names, parts: Sequence[Predict
                 "a function without steps."
             )
         else:
-            subjects.append(Subject.of(name, coordinates, best, found))
+            subjects.append(Steered.of(name, number, coordinates, part, best, found))
     if findings:
         raise InputError(f"profile_quantities of study {study.name!r}", findings)
     return subjects
-
-
-def _followed(
-    objective: Objective, subjects: Sequence[Subject], parts: Sequence[Predicted], others, target: float, until: float
-) -> tuple[Sides, str]:
-    """Every side, by quantity and direction, and why they were stopped."""
-    searches, starts = {}, {}
-    scores = objective(np.stack(others)) if others else []
-    for number, (subject, part) in enumerate(zip(subjects, parts, strict=True)):
-        index = len(subject.best.x) - 1
-        found = part(np.stack(others)) if others else []
-        known = [subject.known(*each) for each in zip(others, scores, found, strict=True)]
-        for way in SIDES.values():
-            limit, also = float(subject.best.x[index] + way * subject.reach), others_for(known, index, way, target)
-            task = Task(subject.best, index, way, limit, False, target, subject.box, also, objective.slack)
-            starts[subject.name, way] = Side(index, [subject.best], "stopped")
-            searches[subject.name, way] = searched(follow(task), number, subject.steering, subject.box)
-    with progress("profiles of quantities: sides", len(searches)) as update:
-        ended, interrupted = in_rounds(
-            list(searches.values()),
-            lambda points: answers(objective, parts, points),
-            TOGETHER,
-            done=update,
-            enough=lambda: time.monotonic() > until,
-        )
-    sides = {key: side or starts[key] for key, side in zip(searches, ended, strict=True)}
-    late = time.monotonic() > until and any(side.verdict == "stopped" for side in sides.values())
-    return sides, BY_HAND if interrupted else "at the end of its budget" if late else ""
-
-
-def _certificates(
-    study: Study, objective: Objective, subjects: Sequence[Subject], sides: Sides, target: float
-) -> dict[tuple[str, int], float]:
-    """By how much each end moves, in phi, where solves are finer; 0 where there are none."""
-    finer = finer_objective_of(study, objective.prior, FINER)
-    bounded = [key for key, side in sides.items() if side.verdict == "bounded"]
-    if finer is None or not bounded:
-        return dict.fromkeys(bounded, 0.0)
-    known = _known(study)
-    by_name = {subject.name: subject for subject in subjects}
-    best, shifts = subjects[0].best.x[:-1], {}
-    points = [best, *(by_name[name].end(sides[name, way], way, target)[0].x[:-1] for name, way in bounded)]
-    top, *scores = finer(np.stack(points))
-    highest = top.value + predicted_gain(top, best, everywhere(objective.coordinates))
-    for (name, way), x, score in zip(bounded, points[1:], scores, strict=True):
-        subject, side = by_name[name], sides[name, way]
-        found = Predicted.of(finer.target, known[name])(x[None])[0]
-        c = subject.end(side, way, target)[0].x[-1]
-        again = steered(score, found, np.append(x, c), subject.steering, subject.box)
-        shifts[name, way] = subject.moved(again, side, way, target, highest)
-    return shifts
-
-
-def _dataset(study: Study, subjects: Sequence[Subject], sides: Sides, shifts, target: float) -> xr.Dataset:
-    names = [subject.name for subject in subjects]
-    parameters = subjects[0].coordinates.names
-    shape = (len(subjects), 2, max(len(side.points) for side in sides.values()))
-    value, density, path = (np.full(each, np.nan) for each in (shape, shape, (*shape, len(parameters))))
-    columns: dict[str, list] = {}
-    for row, subject in enumerate(subjects):
-        natural, best, found = subject.steering.natural, score_at(subject.best), {}
-        for label, way in SIDES.items():
-            side = sides[subject.name, way]
-            verdict = subject.verdict(side)
-            found[label] = verdict, subject.end(side, way, target)[1] if verdict in BOUNDED else np.nan
-        width = np.nansum([abs(end - best.phi) for _, end in found.values()])
-        for column, (label, way) in enumerate(SIDES.items()):
-            points, (verdict, end) = sides[subject.name, way].points, found[label]
-            value[row, column, : len(points)] = [natural(score_at(point).phi) for point in points]
-            density[row, column, : len(points)] = [point.score.density for point in points]
-            path[row, column, : len(points)] = subject.coordinates.natural(np.stack([each.x[:-1] for each in points]))
-            share = shifts.get((subject.name, way), np.nan) / width if np.isfinite(end) else np.nan
-            each = {
-                label: natural(end),
-                f"verdict_{label}": verdict,
-                f"reached_{label}": natural(score_at(points[-1]).phi),
-                f"fallen_{label}": float(best.density - points[-1].score.density),
-                f"certificate_{label}": share,
-            }
-            for key, entry in each.items():
-                columns.setdefault(key, []).append(entry)
-    return xr.Dataset(
-        {
-            "value": ("quantity", [subject.steering.natural(score_at(subject.best).phi) for subject in subjects]),
-            **{key: ("quantity", values) for key, values in columns.items()},
-            # the larger of both, or the only one
-            "certificate": ("quantity", np.fmax(columns["certificate_lower"], columns["certificate_upper"])),
-            "unit": ("quantity", [_known(study)[name].unit for name in names]),
-            "path_value": (("quantity", "side", "point"), value),
-            "path_log_density": (("quantity", "side", "point"), density),
-            "path": (("quantity", "side", "point", "other"), path),
-        },
-        coords={"quantity": names, "side": [*SIDES], "other": list(parameters), "point": np.arange(shape[-1])},
-    )

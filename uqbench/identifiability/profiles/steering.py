@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 
 from ...design import Design
 from ...model import method_for, with_sensitivities
-from ...optimization.ascent import Box
+from ...optimization.ascent import NOWHERE, Box
 from ...optimization.objective import Objective, Score, Target, batches
 from ...optimization.rounds import Stopped
 from ...study import Quantity
@@ -117,7 +117,7 @@ class SteeredScore(NamedTuple):
 
     Args:
         value, gradient, target, root: of F.
-        density: L.
+        score: of L.
         phi: of the quantity.
         rise: dL/dphi.
         answer: dphi/dc, to first order, as x follows.
@@ -127,10 +127,15 @@ class SteeredScore(NamedTuple):
     gradient: Float[np.ndarray, " k1"]
     target: Float[np.ndarray, " k1"]
     root: Float[np.ndarray, "k1 k1"]
-    density: float
+    score: Score
     phi: float
     rise: float
     answer: float
+
+    @property
+    def density(self) -> float:
+        """L, which the profile is of."""
+        return self.score.value
 
     @property
     def beyond(self) -> Float[np.ndarray, " k1"]:
@@ -147,7 +152,7 @@ def steered(score: Score, found: Value, x: Float[np.ndarray, " k1"], steering: S
     k, phi = len(x) - 1, steering.phi(found.value)
     if not np.isfinite([score.value, phi, *found.gradient]).all():
         zero = np.zeros(k + 1)
-        return SteeredScore(-np.inf, zero, zero, np.zeros((k + 1, k + 1)), -np.inf, np.nan, 0.0, 0.0)
+        return SteeredScore(-np.inf, zero, zero, np.zeros((k + 1, k + 1)), NOWHERE, np.nan, 0.0, 0.0)
     away = (phi - x[-1]) / steering.delta
     row = np.append(found.gradient * steering.slope(found.value), -1.0) / steering.delta
     root = np.zeros((k + 1, k + 1))
@@ -163,7 +168,7 @@ def steered(score: Score, found: Value, x: Float[np.ndarray, " k1"], steering: S
         np.append(score.gradient, 0.0) - away * row,
         np.append(score.target, -away),
         root,
-        score.value,
+        score,
         phi,
         away / steering.delta,
         answer,

@@ -20,10 +20,11 @@ from ...progress import progress
 from ...settings import is_number, whole_number_findings
 from ...space import distribution_of
 from ...study import Study
+from .beginning import BUDGET, best_near, peak_from, setting_findings
 from .crosscheck import foretold
+from .following import BETTER
 from .path import HIGHER, MOST_SCORES, ON_THE_WAY, predicted
-from .profile import BETTER, BUDGET, best_near, peak_from, setting_findings
-from .subject import standard_error
+from .quantity import standard_error
 
 # Cells along each parameter; where it is not told, the grid reaches as many standard errors to each side, but no more
 # units of steps.
