@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ..annotations import AnyArray
 from ..likelihoods import Likelihood, with_units
 from ..space import Space, Theta
 
@@ -26,11 +27,11 @@ class PopulationRows(NamedTuple):
         noise: covariance of the rows given the latents, 1 where there is none. d_noise: likewise.
     """
 
-    slopes: Float[Array, "units most k"]
-    spread: Float[Array, "units most aleatory"]
-    d_spread: Float[Array, "units most aleatory k"]
-    noise: Float[Array, "units most most"]
-    d_noise: Float[Array, "units most most k"]
+    slopes: Float[AnyArray, "units most k"]
+    spread: Float[AnyArray, "units most aleatory"]
+    d_spread: Float[AnyArray, "units most aleatory k"]
+    noise: Float[AnyArray, "units most most"]
+    d_noise: Float[AnyArray, "units most most k"]
 
 
 def population_information(

@@ -47,7 +47,7 @@ def roots_of(study: Study, coordinates: Scale, candidates: Candidates, *, existi
     found = []
     for model in models:
         new, order = _rows(replace(single, model=model), coordinates)
-        new = jax.tree.map(lambda each, order=order: each[0, order], new._replace(**_diagonals(new)))
+        new = jax.tree.map(lambda each, order=order: each[0, order], _with_diagonals(new))
         there, _ = _rows(replace(study, model=model), coordinates)
         finite = np.array([np.all(np.isfinite(each.reshape(len(each), -1)), axis=1) for each in new]).all(axis=0)
         reason = np.where((reason == "") & ~finite, "its information is not finite.", reason)
@@ -149,20 +149,21 @@ def _information(rows: PopulationRows, there: PopulationRows, index: np.ndarray,
         each = jnp.asarray(each)[jnp.maximum(index, 0)]
         return jnp.where(present.reshape(*present.shape, *(1,) * (each.ndim - 2)), each, absent)
 
-    there = jax.tree.map(lambda each: jnp.asarray(each)[unit], there)
-    parts = PopulationRows(
-        *(jnp.concatenate([old, taken(new)], axis=1) for old, new in zip(there[:3], rows[:3], strict=True)),
-        jax.vmap(jax.scipy.linalg.block_diag)(there.noise, jax.vmap(jnp.diag)(taken(rows.noise, 1.0))),
-        jnp.moveaxis(
-            jax.vmap(jax.vmap(jax.scipy.linalg.block_diag))(
-                jnp.moveaxis(there.d_noise, -1, 1),
-                jax.vmap(jax.vmap(jnp.diag))(jnp.moveaxis(taken(rows.d_noise), -1, 1)),
-            ),
-            1,
-            -1,
-        ),
+    def joined(old, new):
+        return jnp.concatenate([jnp.asarray(old)[unit], taken(new)], axis=1)
+
+    blocks = jax.vmap(lambda old, new: jax.scipy.linalg.block_diag(old, jnp.diag(new)))
+    # by coordinate, then by unit
+    d_noise = jax.vmap(blocks, in_axes=-1, out_axes=-1)(jnp.asarray(there.d_noise)[unit], taken(rows.d_noise))
+    return information_by_unit(
+        PopulationRows(
+            joined(there.slopes, rows.slopes),
+            joined(there.spread, rows.spread),
+            joined(there.d_spread, rows.d_spread),
+            blocks(jnp.asarray(there.noise)[unit], taken(rows.noise, 1.0)),
+            d_noise,
+        )
     )
-    return information_by_unit(parts)
 
 
 def _rows(study: Study, coordinates: Scale) -> tuple[PopulationRows, np.ndarray]:
@@ -170,32 +171,30 @@ def _rows(study: Study, coordinates: Scale) -> tuple[PopulationRows, np.ndarray]
     found = population_rows(likelihood_of(study), coordinates.place)(jnp.asarray(coordinates.start))
     outputs = study.table["output"].to_numpy()
     by_output = np.concatenate([np.flatnonzero(outputs == name) for name in likelihood_of(study).observations.rows])
-    return PopulationRows(*map(np.asarray, found)), np.argsort(by_output)
+    return jax.tree.map(np.asarray, found), np.argsort(by_output)
 
 
-def _diagonals(rows: PopulationRows) -> dict[str, np.ndarray]:
-    """Of rows that are independent given the latents."""
-    return {
-        "noise": np.diagonal(rows.noise, axis1=1, axis2=2),
-        "d_noise": np.moveaxis(np.diagonal(rows.d_noise, axis1=1, axis2=2), -1, 1),
-    }
+def _with_diagonals(rows: PopulationRows) -> PopulationRows:
+    """Of `noise` and `d_noise` the diagonals, of rows that are independent given the latents."""
+    d_noise = np.moveaxis(np.diagonal(rows.d_noise, axis1=1, axis2=2), -1, 1)
+    return rows._replace(noise=np.diagonal(rows.noise, axis1=1, axis2=2), d_noise=d_noise)
 
 
 def _padded(rows: PopulationRows, units: int, existing: bool) -> PopulationRows:
     """With units of which nothing is measured; without `existing` that are all."""
-    more = units - len(rows.slopes)
-    padded = PopulationRows(*(np.pad(each, ((0, more), *((0, 0),) * (each.ndim - 1))) for each in rows))
-    padded.noise[len(rows.slopes) :] = np.eye(rows.noise.shape[-1])
-    if existing:
-        return padded
-    return PopulationRows(*(0.0 * each for each in padded))._replace(
-        noise=np.broadcast_to(np.eye(rows.noise.shape[-1]), padded.noise.shape)
-    )
+    known = len(rows.slopes) if existing else 0
+
+    def padded(each):
+        return np.concatenate([each[:known], np.zeros((units - known, *each.shape[1:]))])
+
+    found = jax.tree.map(padded, rows)
+    found.noise[known:] = np.eye(rows.noise.shape[-1])
+    return found
 
 
 def _only(rows: PopulationRows, usable: np.ndarray) -> PopulationRows:
     """Of a candidate that is left out nothing is used."""
-    kept = PopulationRows(*(np.where(usable.reshape(-1, *(1,) * (each.ndim - 1)), each, 0.0) for each in rows))
+    kept = jax.tree.map(lambda each: np.where(usable.reshape(-1, *(1,) * (each.ndim - 1)), each, 0.0), rows)
     return kept._replace(noise=np.where(usable, rows.noise, 1.0))
 
 

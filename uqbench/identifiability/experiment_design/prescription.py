@@ -239,11 +239,12 @@ def with_measurements(study: Study, candidates: Candidates, times: np.ndarray, t
         data=pd.concat([table, added.table], ignore_index=True), unit=study.unit, likelihood=study.likelihood,
     )  # fmt: skip
     space, key = study.model.space, jax.random.key(seed)
+    values = space.nominal() | {name: jnp.asarray(value, float) for name, value in theta.items()}
     if space.aleatory:
         key, now = jax.random.split(key)
         latents = jax.random.normal(now, (len(whole.units), len(space.aleatory)))
-        theta = with_units(space, space.nominal() | dict(theta), latents)
-    data = simulate_data(whole, theta, key)
+        values = with_units(space, values, latents)
+    data = simulate_data(whole, values, key)
     if data["value"].isna().any():
         raise InputError(f"study {study.name!r} with more measurements", ["a solve fails where data are simulated."])
     return Study(whole.name, whole.model, whole.experiments, data, unit=whole.unit, likelihood=whole.likelihood)

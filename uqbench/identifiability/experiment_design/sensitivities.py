@@ -82,8 +82,11 @@ class Roots:
 class AnyRoots(Protocol):
     """Roots of what is measured already and of designs, whether or not measurements add up."""
 
-    coordinates: Scale
-    reason: np.ndarray
+    @property
+    def coordinates(self) -> Scale: ...
+
+    @property
+    def reason(self) -> np.ndarray: ...
 
     @property
     def usable(self) -> np.ndarray: ...
