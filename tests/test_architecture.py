@@ -27,6 +27,7 @@ CORE = [
     "kernels",
     "interpolation",
     "solvers",
+    "jump_processes",
     "initial_value",
     "dynamics",
     "systems",
@@ -63,10 +64,10 @@ ALLOWED = {
     "interpolation": {"annotations", "errors"},
     # arrays and callables only
     "solvers": {"errors", "native"},
+    "jump_processes": {"annotations", "errors"},
     "initial_value": {"annotations", "design", "errors", "kernels", "native", "solvers", "system"},
     "dynamics": {"annotations", "design", "errors", "initial_value", "solvers", "system"},
     # arrays and callables only
-    "jump_processes": {"annotations", "errors"},
     "master_equation": {"annotations", "errors"},
     "systems": {
         "annotations",
