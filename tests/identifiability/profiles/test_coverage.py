@@ -41,7 +41,7 @@ def test_intervals_of_the_cascade_hold_the_truth(tables):
 
 @pytest.mark.slow
 def test_intervals_of_a_population_hold_the_truth():
-    """Of twelve subjects' spreads asymptotic intervals are a little short, as maximum likelihood is: 90 to 93 %."""
+    """Of twelve subjects' spreads asymptotic intervals are a little short, as maximum likelihood is."""
     fit = find_map(population, starts=4, prior=False)
     tables, best = 40, dict(zip(fit.parameter.values.tolist(), fit.value.values.tolist(), strict=True))
     found = covered(population, best, tables)
