@@ -1,9 +1,9 @@
 """Exact simulation of jump processes (Gillespie 1977, doi:10.1021/j100540a008), many trajectories side by side.
 
-Trajectories fire one event each in every step of a loop, in arrays with an element for each of `LANES` places. A loop of
-`BLOCK` such steps notes times and counts; after it the times of the grid that were passed are looked up in these notes,
-places whose trajectory has ended take the next one, and what a place did beyond the end is dropped. So neither the grid
-nor the end costs anything within the loop, and no trajectory waits at a time of the grid for the others.
+Trajectories fire one event each in every step of a loop, in arrays with an element for each of `LANES` places. A loop
+of `BLOCK` such steps notes times and counts; after it the times of the grid that were passed are looked up in these
+notes, places whose trajectory has ended take the next one, and what a place did beyond the end is dropped. So neither
+the grid nor the end costs anything within the loop, and no trajectory waits at a time of the grid for the others.
 
 Time is measured from the beginning of each block, and the next time of the grid as what remains to it: the digits of a
 waiting time are lost neither late nor on long grids. Waiting times have the accuracy that `streams.exponential` states;
@@ -69,7 +69,8 @@ def simulate(
         >>> import jax
         >>> from uqbench.jump_processes.streams import trajectory_streams
         >>> streams = trajectory_streams(jax.random.key_data(jax.random.key(0)), 1000)
-        >>> paths = simulate(lambda t, y: (10.0, y[0]), [[1], [-1]], jnp.zeros((1000, 1)), [1.0], streams, max_events=1000)
+        >>> start = jnp.zeros((1000, 1))
+        >>> paths = simulate(lambda t, y: (10.0, y[0]), [[1], [-1]], start, [1.0], streams, max_events=1000)
         >>> abs(float(paths.counts.mean()) - 10 * (1 - np.exp(-1))) < 0.3
         True
     """
