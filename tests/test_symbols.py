@@ -48,6 +48,7 @@ STOICHIOMETRY = jnp.array([[1.0, 0.0, 1.0], [0.0, 2.0, 1.0]])
 VECTOR_SYSTEMS = {
     "matrix product": lambda v: (STOICHIOMETRY @ v)[0] + (STOICHIOMETRY @ v)[-1],
     "dot and outer": lambda v: jnp.dot(v, v) + jnp.outer(v, v)[0, 2] + jnp.einsum("ij,j->", STOICHIOMETRY, v),
+    "products of nothing": lambda v: v[0] + (jnp.zeros((1, 0)) @ v[:0])[0] + (v[:0, None] @ v[None, 1:]).sum(),
     "batched matmul": lambda v: jnp.matmul(jnp.stack([STOICHIOMETRY, 2 * STOICHIOMETRY]), v).sum(),
     "sums and products": lambda v: jnp.sum(v) + jnp.prod(v) + jnp.mean(v) + jnp.cumsum(v)[1] + jnp.cumprod(v)[2],
     "reversed scan": lambda v: jax.lax.cumsum(v, reverse=True)[0],

@@ -168,3 +168,16 @@ def test_time_dependent_codes():
     assert np.all(np.isfinite(negative.counts[:, 0])) and np.all(np.isnan(negative.counts[:, 1]))
     explosion = codes(lambda t, y: ((1.0 + 0.1 * jnp.sin(t)) * y[0] ** 2,), [[1]], 2.0, max_events=100)
     assert np.all(explosion.code == Result.EVENT_LIMIT)
+
+
+def test_a_propensity_of_minus_zero_is_none():
+    """Of A (A - 1) where no A is left."""
+
+    def rates(t, y):
+        return y[0] * (y[0] - 1), 0.1 * y[1]
+
+    start = np.tile([4.0, 0.0], (200, 1))
+    paths = simulate(rates, [[-2, 1], [2, -1]], start, [50.0], streams(200), max_events=10_000)
+    assert not np.any(paths.code)
+    np.testing.assert_array_equal(paths.counts[:, 0] @ np.array([1.0, 2.0]), 4.0)
+    assert {0.0, 2.0} <= set(np.asarray(paths.counts[:, 0, 0]))

@@ -8,7 +8,7 @@ doi:10.1063/1.4935926): the first order index of a reaction is what its Y_j expl
 when all others are known. Simulated by the modified next reaction method (Anderson 2007, doi:10.1063/1.2799998).
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp

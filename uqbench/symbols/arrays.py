@@ -54,9 +54,10 @@ def dot_general(add: Callable, mul: Callable, dimension_numbers, left: np.ndarra
 
     def arrange(array, sum_axes, batch_axes):
         free = [axis for axis in range(array.ndim) if axis not in (*sum_axes, *batch_axes)]
-        shapes = [tuple(array.shape[axis] for axis in axes) for axes in (batch_axes, free)]
+        shapes = [tuple(array.shape[axis] for axis in axes) for axes in (batch_axes, free, sum_axes)]
+        # written out: an empty array has no size that could be told from the others
         sizes = [int(np.prod(shape, dtype=int)) for shape in shapes]
-        return np.transpose(array, (*batch_axes, *free, *sum_axes)).reshape(*sizes, -1), *shapes
+        return np.transpose(array, (*batch_axes, *free, *sum_axes)).reshape(sizes), *shapes[:2]
 
     left, batch_shape, left_shape = arrange(left, contracted[0], batched[0])
     right, _, right_shape = arrange(right, contracted[1], batched[1])
