@@ -8,7 +8,7 @@ doi:10.1063/1.4935926): the first order index of a reaction is what its Y_j expl
 when all others are known. Simulated by the modified next reaction method (Anderson 2007, doi:10.1063/1.2799998).
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax.numpy as jnp
@@ -77,46 +77,9 @@ def simulate_channels(
     spacing = jnp.append(jnp.diff(times), jnp.inf)
     own = [Streams(streams.word[:, reaction], streams.key[:, reaction]) for reaction in range(len(changes))]
     zeros = jnp.zeros(trajectories, jnp.uint32)
-    rows = jnp.arange(trajectories)
 
     def step(state: _State) -> _State:
-        """One event of each trajectory, or, if that comes first, the next time of the grid."""
-        each = propensities(rates, state.remaining, state.counts)
-        running = state.code == RUNNING
-        sound = possible(state.counts, each)
-        waits = jnp.stack([jnp.where(a > 0.0, d / a, jnp.inf) for a, d in zip(each, state.left, strict=True)])
-        first = jnp.argmin(waits, axis=0)
-        wait = jnp.min(waits, axis=0)
-        arrived = running & sound & (state.remaining < wait)
-        fires = running & sound & ~arrived
-        passed = jnp.where(arrived, state.remaining, jnp.where(fires, wait, 0.0))
-        left, fired = [], []
-        for reaction, (a, d, number) in enumerate(zip(each, state.left, state.fired, strict=True)):
-            now = fires & (first == reaction)
-            number = number + now.astype(jnp.uint32)
-            fresh = exponential(random_bits(own[reaction], number))
-            left.append(jnp.where(now, fresh, jnp.maximum(d - jnp.where(passed > 0.0, a * passed, 0.0), 0.0)))
-            fired.append(number)
-        change = jnp.where(fires, jnp.asarray(changes.T, jnp.float64)[:, first], 0.0)
-        target = jnp.where(arrived, rows, trajectories)
-        recorded = state.recorded.at[target, state.grid].set(jnp.stack(state.counts, axis=-1), mode="drop")
-        grid = state.grid + arrived
-        events = state.events + fires
-        code = jnp.where(grid == len(times), int(Result.SUCCESS), RUNNING)
-        code = jnp.where((code == RUNNING) & (events > max_events), int(Result.EVENT_LIMIT), code)
-        code = jnp.where(sound, code, int(Result.BAD_PROPENSITY))
-        return _State(
-            counts=tuple(count + change[number] for number, count in enumerate(state.counts)),
-            left=tuple(left),
-            fired=tuple(fired),
-            grid=grid,
-            remaining=jnp.where(
-                arrived, jnp.take(spacing, state.grid, mode="clip"), state.remaining - jnp.where(fires, wait, 0.0)
-            ),
-            code=jnp.where(running, code, state.code).astype(jnp.int32),
-            events=events,
-            recorded=recorded,
-        )
+        return _next_event(rates, changes, state, own, spacing, max_events)
 
     first = _State(
         counts=tuple(start.T),
@@ -130,6 +93,48 @@ def simulate_channels(
     )
     last = lax.while_loop(lambda state: any_anywhere(state.code == RUNNING), step, first)
     return Paths(last.recorded, last.code, last.events)
+
+
+def _next_event(
+    rates: Rates, changes: np.ndarray, state: _State, own: Sequence[Streams], spacing: Array, max_events: int
+) -> _State:
+    """One event of each trajectory, or, if that comes first, the next time of the grid."""
+    each = propensities(rates, state.remaining, state.counts)
+    running = state.code == RUNNING
+    sound = possible(state.counts, each)
+    waits = jnp.stack([jnp.where(a > 0.0, d / a, jnp.inf) for a, d in zip(each, state.left, strict=True)])
+    first = jnp.argmin(waits, axis=0)
+    wait = jnp.min(waits, axis=0)
+    arrived = running & sound & (state.remaining < wait)
+    fires = running & sound & ~arrived
+    passed = jnp.where(arrived, state.remaining, jnp.where(fires, wait, 0.0))
+    left, fired = [], []
+    for reaction, (a, d, number) in enumerate(zip(each, state.left, state.fired, strict=True)):
+        now = fires & (first == reaction)
+        number = number + now.astype(jnp.uint32)
+        fresh = exponential(random_bits(own[reaction], number))
+        left.append(jnp.where(now, fresh, jnp.maximum(d - jnp.where(passed > 0.0, a * passed, 0.0), 0.0)))
+        fired.append(number)
+    change = jnp.where(fires, jnp.asarray(changes.T, jnp.float64)[:, first], 0.0)
+    target = jnp.where(arrived, jnp.arange(len(arrived)), len(arrived))
+    recorded = state.recorded.at[target, state.grid].set(jnp.stack(state.counts, axis=-1), mode="drop")
+    grid = state.grid + arrived
+    events = state.events + fires
+    code = jnp.where(grid == len(spacing), int(Result.SUCCESS), RUNNING)
+    code = jnp.where((code == RUNNING) & (events > max_events), int(Result.EVENT_LIMIT), code)
+    code = jnp.where(sound, code, int(Result.BAD_PROPENSITY))
+    return _State(
+        counts=tuple(count + change[number] for number, count in enumerate(state.counts)),
+        left=tuple(left),
+        fired=tuple(fired),
+        grid=grid,
+        remaining=jnp.where(
+            arrived, jnp.take(spacing, state.grid, mode="clip"), state.remaining - jnp.where(fires, wait, 0.0)
+        ),
+        code=jnp.where(running, code, state.code).astype(jnp.int32),
+        events=events,
+        recorded=recorded,
+    )
 
 
 class ChannelIndices(NamedTuple):

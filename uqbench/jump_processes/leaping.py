@@ -80,36 +80,10 @@ def simulate(
     if findings:
         raise InputError("tau-leaping", findings)
     trajectories, species = start.shape
-    spacing = jnp.append(jnp.diff(times), jnp.inf)
     own = channel_streams(streams, len(changes))
-    most = min(max_events, MOST_STEPS)
 
     def step(state: _State) -> _State:
-        each, slopes = _propensities(rates, state.counts)
-        total = each.sum(1)
-        sound = jnp.all(each >= 0.0, axis=1) & jnp.all(state.counts >= 0.0, axis=1) & (total < jnp.inf)
-        running = (state.code == RUNNING) & sound
-        critical = _critical(each, state.counts, changes)
-        tau = jnp.minimum(_leap(each, slopes, state.counts, critical, changes, epsilon), state.longest)
-        # where a leap is not worth while all reactions are fired one at a time
-        alone = critical | (tau < WORTHWHILE / total)[:, None]
-        leaping = jnp.where(alone, 0.0, each)
-        tau = jnp.where(jnp.all(alone, axis=1), jnp.inf, tau)
-        bits = random_bits(streams, state.steps.astype(jnp.uint32))
-        sums = jnp.cumsum(jnp.where(alone, each, 0.0), axis=1)
-        wait = jnp.where(sums[:, -1] > 0.0, exponential(bits) / sums[:, -1], jnp.inf)
-        passed = jnp.minimum(jnp.minimum(tau, wait), state.remaining)
-        passed = jnp.where(running, passed, 0.0)
-        one = running & (wait <= tau) & (wait < state.remaining)
-
-        fired = poisson(own, state.steps, leaping * passed[:, None])
-        which = jnp.sum((uniform(bits) * sums[:, -1])[:, None] >= sums[:, :-1], axis=1)
-        fired += (one[:, None] & (jnp.arange(len(changes)) == which[:, None])).astype(float)
-        counts = state.counts + fired @ changes.astype(float)
-        taken = running & jnp.all(counts >= 0.0, axis=1)
-        # an event that is simulated by itself takes too much only if its propensity allows what it must not
-        emptied = one & ~taken & jnp.all(leaping == 0.0, axis=1)
-        return _arrive(state, counts, taken, passed, fired, sound & ~emptied, times, spacing, most)
+        return _step(rates, changes, state, streams, own, times, min(max_events, MOST_STEPS), epsilon)
 
     first = _State(
         counts=start,
@@ -125,9 +99,48 @@ def simulate(
     return Paths(last.recorded, last.code, last.events.astype(jnp.int64))
 
 
-def _arrive(state: _State, counts, taken, passed, fired, sound, times, spacing, most: int) -> _State:
+def _step(
+    rates: Rates,
+    changes: np.ndarray,
+    state: _State,
+    streams: Streams,
+    own: Streams,
+    times: Array,
+    most: int,
+    epsilon: float,
+) -> _State:
+    """A leap of each trajectory, or a single event, or as far as the next time of the grid."""
+    each, slopes = _propensities(rates, state.counts)
+    total = each.sum(1)
+    sound = jnp.all(each >= 0.0, axis=1) & jnp.all(state.counts >= 0.0, axis=1) & (total < jnp.inf)
+    running = (state.code == RUNNING) & sound
+    critical = _critical(each, state.counts, changes)
+    tau = jnp.minimum(_leap(each, slopes, state.counts, critical, changes, epsilon), state.longest)
+    # where a leap is not worth while all reactions are fired one at a time
+    alone = critical | (tau < WORTHWHILE / total)[:, None]
+    leaping = jnp.where(alone, 0.0, each)
+    tau = jnp.where(jnp.all(alone, axis=1), jnp.inf, tau)
+    bits = random_bits(streams, state.steps.astype(jnp.uint32))
+    sums = jnp.cumsum(jnp.where(alone, each, 0.0), axis=1)
+    wait = jnp.where(sums[:, -1] > 0.0, exponential(bits) / sums[:, -1], jnp.inf)
+    passed = jnp.minimum(jnp.minimum(tau, wait), state.remaining)
+    passed = jnp.where(running, passed, 0.0)
+    one = running & (wait <= tau) & (wait < state.remaining)
+
+    fired = poisson(own, state.steps, leaping * passed[:, None])
+    which = jnp.sum((uniform(bits) * sums[:, -1])[:, None] >= sums[:, :-1], axis=1)
+    fired += (one[:, None] & (jnp.arange(len(changes)) == which[:, None])).astype(float)
+    counts = state.counts + fired @ changes.astype(float)
+    taken = running & jnp.all(counts >= 0.0, axis=1)
+    # an event that is simulated by itself takes too much only if its propensity allows what it must not
+    emptied = one & ~taken & jnp.all(leaping == 0.0, axis=1)
+    return _arrive(state, counts, taken, passed, fired, sound & ~emptied, times, most)
+
+
+def _arrive(state: _State, counts, taken, passed, fired, sound, times, most: int) -> _State:
     """The state after a step that is taken or refused, with what is recorded at a time of the grid."""
     running = state.code == RUNNING
+    spacing = jnp.append(jnp.diff(times), jnp.inf)
     counts = jnp.where(taken[:, None], counts, state.counts)
     remaining = jnp.where(taken, state.remaining - passed, state.remaining)
     arrived = taken & (remaining <= 0.0)
