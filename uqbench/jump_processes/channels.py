@@ -203,6 +203,6 @@ def channel_indices(
         residual = (products - estimate[:, None] * squares) / squares.mean(1)[:, None]
         return estimate, residual.std(1) / half**0.5
 
-    first = ratio(of_b * mixed, 0.5 * (of_b**2 + mixed**2))
-    total = ratio(0.5 * (of_a - mixed) ** 2, 0.5 * (of_a**2 + mixed**2))
-    return ChannelIndices(*first, *total, variance, paths)
+    first, first_error = ratio(of_b * mixed, 0.5 * (of_b**2 + mixed**2))
+    total, total_error = ratio(0.5 * (of_a - mixed) ** 2, 0.5 * (of_a**2 + mixed**2))
+    return ChannelIndices(first, first_error, total, total_error, variance, paths)
