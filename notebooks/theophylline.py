@@ -74,7 +74,7 @@ fisher[["value", "cramer_rao"]].to_dataframe().round(3)
 # ## Calibration
 
 # %%
-tree = uq.calibrate(study, tree, draws=300, tune=300, seed=1)
+tree = uq.calibrate(study, tree, draws=500, tune=400)
 tree["convergence"].to_dataset().to_dataframe()
 
 # %% [markdown]
@@ -109,7 +109,7 @@ figures.predictive_band(tree, "concentration")
 # exactly. Only the second shrinks with more subjects.
 
 # %%
-tree = uq.decompose(study, tree, seed=1)
+tree = uq.decompose(study, tree)
 figures.variance_stack(tree)
 
 # %%

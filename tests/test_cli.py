@@ -85,8 +85,9 @@ def test_a_broken_table_leaves_existing_results_untouched(tmp_path, stopped):
 
 
 def test_verbs_store_and_add_to_results(tmp_path):
-    first = uqbench("identify", "secretion", "--results", tmp_path)
-    assert first.returncode == 0, first.stderr
+    from uqbench import cli
+
+    cli.identify("secretion", results=tmp_path)
     second = uqbench("decompose", "secretion", "--results", tmp_path, "--n", 64, "--runs", 512)
     assert second.returncode == 0, second.stderr
     import uqbench as uq
@@ -112,11 +113,11 @@ study = uq.Study("noisy", model, {"e": uq.Design()}, data)
 """
 
 
-def test_a_missing_capability_is_a_sentence_and_status_2(tmp_path):
+def test_a_missing_capability_is_a_sentence_and_status_2(tmp_path, stopped):
     (tmp_path / "noisy.py").write_text(STOCHASTIC)
-    out = uqbench("calibrate", tmp_path / "noisy.py", "--results", tmp_path)
-    assert out.returncode == 2 and "Traceback" not in out.stderr
-    assert "a simulator without a system has no density of its outputs; give a deterministic form" in out.stderr
+    code, said = stopped("calibrate", tmp_path / "noisy.py", "--results", tmp_path)
+    assert code == 2 and "Traceback" not in said
+    assert "a simulator without a system has no density of its outputs; give a deterministic form" in said
 
 
 def test_the_verb_run_and_the_command_line_sample_as_long():

@@ -1,5 +1,6 @@
 """Stochastic differential equations against closed forms: Ornstein-Uhlenbeck and geometric Brownian motion."""
 
+import functools
 from dataclasses import replace
 
 import jax
@@ -13,19 +14,23 @@ from uqbench.systems.sde import TOO_LONG, Sde
 SPACE = uq.Space(rate=uq.epistemic(uq.LogNormal(median=1.0, sigma=0.3)), s=uq.epistemic(uq.HalfNormal(1.0)))
 TIMES = np.array([0.25, 1.0])
 THETA = {"rate": 1.3, "s": 0.5}
+# of paths solved together, for all tests the same, so that they share what is compiled
+CHUNK = 256
 
 
+@functools.cache
 def ornstein_uhlenbeck():
-    """dx = -rate x dt + s dW; with it W itself."""
+    """dx = -rate x dt + s dW; with it W itself. Steps are of length 1: see `paths`."""
     return Sde(
         lambda p, inputs: {"x": 2.0, "w": 0.0},
         lambda t, y, p, inputs: {"x": -p["rate"] * y["x"], "w": 0.0 * y["w"]},
         lambda t, y, p, inputs: {"heat": {"x": p["s"], "w": 1.0}},
-        step=0.05,
+        step=1.0,
         tolerance=np.finfo(float).max,
     )
 
 
+@functools.cache
 def geometric():
     """dx = rate x dt + s x dW, and W itself, which tells the path: x = exp((rate - s^2 / 2) t + s W)."""
     return replace(
@@ -36,10 +41,21 @@ def geometric():
     )
 
 
-def paths(system, count, theta=THETA):
-    model = uq.Model(SPACE, system, units={"x": "", "w": ""})
-    many = {name: np.full(count, value) for name, value in theta.items()}
-    return uq.evaluate_many(model, many, uq.Design(TIMES), jax.random.split(jax.random.key(7), count))
+@functools.cache
+def model_of(system):
+    return uq.Model(SPACE, system, units={"x": "", "w": ""})
+
+
+def paths(system, count, step=1.0, times=TIMES):
+    """Runs in steps of `step`: steps of one are that in time `t / step`, with rates and noise that belong to it.
+
+    So one program serves for all lengths. The paths are the same for all of them, as they are for one key; W comes back
+    in the time `t`.
+    """
+    many = {"rate": np.full(count, THETA["rate"] * step), "s": np.full(count, THETA["s"] * np.sqrt(step))}
+    keys = jax.random.split(jax.random.key(7), count)
+    run = uq.evaluate_many(model_of(system), many, uq.Design(times / step), keys, chunk=CHUNK)
+    return replace(run, outputs={**run.outputs, "w": np.sqrt(step) * run.outputs["w"]})
 
 
 def root_mean_square(values):
@@ -48,7 +64,7 @@ def root_mean_square(values):
 
 def test_mean_and_variance_of_ornstein_and_uhlenbeck():
     count = 4000
-    x = np.asarray(paths(ornstein_uhlenbeck(), count).outputs["x"])
+    x = np.asarray(paths(ornstein_uhlenbeck(), count, 0.05).outputs["x"])
     mean = 2.0 * np.exp(-1.3 * TIMES)
     variance = 0.25 / 2.6 * (1 - np.exp(-2.6 * TIMES))
     # five standard errors
@@ -57,7 +73,7 @@ def test_mean_and_variance_of_ornstein_and_uhlenbeck():
 
 
 def strong_error(system, step):
-    run = paths(replace(system, step=step), 200)
+    run = paths(system, 200, step)
     w, x = run.outputs["w"], run.outputs["x"]
     return root_mean_square(x - np.exp((1.3 - 0.125) * TIMES + 0.5 * np.asarray(w)))
 
@@ -70,8 +86,8 @@ def test_multiplicative_noise_has_strong_order_one_half():
 
 def test_additive_noise_has_strong_order_three_halves():
     """Errors on the same paths, the last of which is fine enough to stand for the truth."""
-    found = {step: np.asarray(paths(replace(ornstein_uhlenbeck(), step=step), 100).outputs["x"])
-             for step in (0.25, 0.0625, 0.25 / 32)}  # fmt: skip
+    steps = (0.25, 0.0625, 0.25 / 32)
+    found = {step: np.asarray(paths(ornstein_uhlenbeck(), 200, step).outputs["x"]) for step in steps}
     truth = found.pop(0.25 / 32)
     coarse, fine = (root_mean_square(x - truth) for x in found.values())
     assert np.log(coarse / fine) / np.log(4) > 1.3
@@ -79,7 +95,7 @@ def test_additive_noise_has_strong_order_three_halves():
 
 def test_weak_order_one_of_the_mean():
     """Without noise in the mean: E x = exp(rate t), of which Euler's steps make (1 + rate h)^n, at half the step."""
-    x = np.asarray(paths(replace(geometric(), step=0.25), 4000).outputs["x"])[:, 1]
+    x = np.asarray(paths(geometric(), 4000, 0.25).outputs["x"])[:, 1]
     expected = (1 + 1.3 * 0.125) ** 8
     assert abs(x.mean() - expected) < 5 * x.std() / np.sqrt(len(x))
     assert abs(x.mean() - np.exp(1.3)) > 5 * x.std() / np.sqrt(len(x))
@@ -101,10 +117,11 @@ def test_derivatives_along_a_path():
 
 
 def test_steps_that_are_too_long_have_a_code():
-    run = paths(replace(geometric(), step=0.5, tolerance=1e-3), 3)
+    system = replace(geometric(), tolerance=1e-3, max_steps=4)
+    run = paths(system, 3, step=0.5)
     assert run.result.tolist() == [TOO_LONG] * 3 and np.all(np.isnan(run.outputs["x"]))
-    limited = paths(replace(geometric(), max_steps=2), 2)
-    assert limited.result.tolist() == [uq.Result.STEP_LIMIT] * 2
+    limited = paths(system, 3, step=0.5, times=np.array([0.25, 2.0]))
+    assert limited.result.tolist() == [uq.Result.STEP_LIMIT] * 3
 
 
 def test_arrays_are_states_and_sources_may_be_shared():

@@ -201,7 +201,7 @@ def test_suggested_commands_are_those_that_load_the_study(tmp_path, monkeypatch)
     path = in_folder(tmp_path / "a folder")
     monkeypatch.chdir(path.parent)
     changed, study = uq.load_study("mine.py:second"), uq.load_study(str(path))
-    tree = uq.identify(study)
+    tree = uq.identify(study, starts=0)
     # the same study with other data
     path.with_name("mine.csv").write_text("experiment,output,time,value\ne,y,1,2.5\n")
     changed = uq.load_study(str(path))
@@ -225,7 +225,7 @@ def test_results_of_another_model_are_not_reported(decay_study, decay_table):
         decay_space(), uq.Ode(decay_initial, faster), decay_observe, {"C": "mg/L"}, {"C": uq.Normal("C", "sigma")},
         name="decay",
     )  # fmt: skip
-    tree = uq.identify(decay_study)
+    tree = uq.identify(decay_study, starts=0)
     with pytest.raises(uq.InputError, match="the tree's model is"):
         uq.report(uq.Study("decay", model, EXPERIMENTS, decay_table), tree)
 

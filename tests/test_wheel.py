@@ -44,18 +44,19 @@ def installed(tmp_path_factory):
     return folder / "site-packages"
 
 
-@pytest.fixture
-def work(tmp_path):
+@pytest.fixture(scope="module")
+def work(tmp_path_factory):
     """A working folder with a study `mine`, one named as a shipped study is, and a package `forward_models`."""
+    folder = tmp_path_factory.mktemp("work")
     for place, text in (
         ("studies/mine.py", MINE),
         ("studies/theophylline.py", MINE),
         ("forward_models/__init__.py", ""),
         ("forward_models/decay.py", DECAY),
     ):
-        (tmp_path / place).parent.mkdir(exist_ok=True)
-        (tmp_path / place).write_text(text)
-    return tmp_path
+        (folder / place).parent.mkdir(exist_ok=True)
+        (folder / place).write_text(text)
+    return folder
 
 
 def run(installed, work, code, *arguments):
@@ -74,25 +75,18 @@ def test_the_command_lists_shipped_and_own_studies(installed, work):
 
 
 def test_shipped_and_own_studies_load_beside_each_other(installed, work):
+    """And what they hold is found by another process."""
     code = (
-        "import uqbench as uq\n"
-        "for name in ('theophylline', 'mine', 'studies/theophylline.py'):\n"
-        "    study = uq.load_study(name)\n"
-        "    print(study.name, *study.model.outputs, len(study.table))\n"
+        "import pickle, sys, uqbench as uq\n"
+        "study, own, other = map(uq.load_study, ('theophylline', 'mine', 'studies/theophylline.py'))\n"
+        "for each in (study, own, other):\n"
+        "    print(each.name, *each.model.outputs, len(each.table))\n"
+        "pickle.dump((study.quantities['AUC'].function, study.model, own.model), open(sys.argv[1], 'wb'))\n"
         "print(uq.__file__)"
     )
-    *loaded, place = run(installed, work, code)
+    *loaded, place = run(installed, work, code, work / "functions")
     assert loaded == ["theophylline", "concentration", "132", "mine", "C", "0", "mine", "C", "0"]
     assert Path(place).is_relative_to(installed)
-
-
-def test_functions_of_studies_are_found_by_other_processes(installed, work):
-    dump = (
-        "import pickle, sys, uqbench as uq\n"
-        "study, own = uq.load_study('theophylline'), uq.load_study('mine')\n"
-        "pickle.dump((study.quantities['AUC'].function, study.model, own.model), open(sys.argv[1], 'wb'))"
-    )
-    run(installed, work, dump, work / "functions")
     load = (
         "import pickle, sys\n"
         "function, model, own = pickle.load(open(sys.argv[1], 'rb'))\n"

@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from .system import Delay as Delay
     from .system import Event as Event
     from .system import Ode as Ode
+    from .systems.reactions import Reactions as Reactions
     from .systems.sde import Sde as Sde
     from .workflow import run as run
 
@@ -78,6 +79,7 @@ _ROOMS = {
     "space": ("Parameter", "Space", "aleatory", "epistemic", "fixed"),
     "study": ("Quantity", "Study", "load_study"),
     "system": ("Delay", "Event", "Ode"),
+    "systems.reactions": ("Reactions",),
     "systems.sde": ("Sde",),
     "workflow": ("run",),
 }

@@ -151,6 +151,17 @@ class Result(IntEnum):
         "an output has no finite value (the logarithm of zero, a division by zero), though the solve itself succeeded; "
         "the other outputs are sound. Check `observe` or `simulate` at these values, or leave that output out.",
     )
+    BAD_PROPENSITY = (
+        20,
+        "a count or a propensity became negative or not finite at a state that was reached: the counts are given up to "
+        "there. Check that each propensity vanishes where its reaction would take more than there is, and the range "
+        "of the prior.",
+    )
+    EVENT_LIMIT = (
+        21,
+        "more events than `max_events`: the counts are given up to there. The network explodes at these values, or its "
+        "reactions are too frequent to be simulated one by one. Try more max_events, a narrower prior, or tau-leaping.",
+    )
 
     def __str__(self) -> str:
         return self.sentence

@@ -24,7 +24,7 @@ import signal
 import time
 import warnings
 from collections import Counter
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import jax
 import jax.numpy as jnp
@@ -513,11 +513,17 @@ def _finite(errors: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(errors), errors, np.inf)
 
 
+@lru_cache(maxsize=8)
+def reference_of(seed: int) -> Reference:
+    """The fast one, of the network of that seed."""
+    return reference(network(seed))
+
+
 def examine(seed: int) -> Outcome:
     """Solves the network of that seed; what seems wrong is measured again, against the thorough reference."""
     drawn = network(seed)
     try:
-        found = solve(drawn, reference(drawn))
+        found = solve(drawn, reference_of(seed))
     except RuntimeError:  # of the fast reference
         found = None
     if found is not None and not found.wrong:

@@ -91,8 +91,8 @@ def test_a_relaxation_oscillation_is_confirmed(mu):
         (0, 5),
         [2.0, -0.66],
         method="Radau",
-        rtol=1e-10,
-        atol=1e-12,
+        rtol=1e-8,
+        atol=1e-10,
         jac=lambda t, y: [[0, 1], [mu**2 * (-2 * y[0] * y[1] - 1), mu**2 * (1 - y[0] ** 2)]],
         t_eval=times,
     ).y[0]

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 
-from .random_networks import HEADER, KINDS, Equations, examine, network, reference, scales, solve
+from .random_networks import HEADER, KINDS, Equations, examine, network, reference, reference_of, scales, solve
 
 MOST_REFUSED = 0.02
 
@@ -27,8 +27,8 @@ def assert_right(seeds):
     assert len(refused) <= MOST_REFUSED * len(outcomes), f"{len(refused)} of {len(outcomes)} are refused\n{table}"
 
 
-def test_twelve_networks_are_solved():
-    assert_right(range(12))
+def test_six_networks_are_solved():
+    assert_right(range(6))
 
 
 @pytest.mark.slow
@@ -63,7 +63,7 @@ def test_networks_do_something():
     """In most of them at least one state changes by more than a tenth of its largest value, and derivatives differ."""
     moving = 0
     for seed in range(5):
-        exact = reference(network(seed))
+        exact = reference_of(seed)
         change = np.abs(exact.states[-1] - exact.states[0]) / np.maximum(exact.largest[-1], 1e-300)
         moving += change.max() > 0.1 and np.abs(exact.derivatives).max() > 0
     assert moving >= 4

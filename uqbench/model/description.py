@@ -47,7 +47,7 @@ class Model:
         noise: output -> distribution of a measurement, whose arguments are numbers, names of parameters, outputs or
             `columns`, or formulas of these, `Normal("C", "a + b*C")`; outputs without an entry are not measured.
         name: for reports.
-        gradient: "exact", "statistical", "surrogate" or "none", printed with every model.
+        gradient: "exact", "statistical", "surrogate" or "none", printed with every model; default that of the dynamics.
         time_unit: unit of the times in designs and data.
         dims: output -> names of its axes where it is not one number at each time, ("time",): () is one number for the
             whole run, ("time", "x") a row at each time. What is measured is ("time",) or ().
@@ -70,7 +70,7 @@ class Model:
     units: Mapping[str, str] = field(default_factory=dict)
     noise: Mapping[str, Distribution] = field(default_factory=dict)
     name: str = ""
-    gradient: str = "exact"
+    gradient: str = ""
     time_unit: str = ""
     dims: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     increments: Sequence[str] = ()
@@ -108,13 +108,14 @@ class Model:
             if name in self.units
         ]
         findings += dims_findings(self) + coords_findings(self)
-        if self.gradient not in GRADIENTS:
+        if self.gradient and self.gradient not in GRADIENTS:
             findings.append(f"gradient status {self.gradient!r}; known are {', '.join(GRADIENTS)}.")
         if findings:
             raise InputError(f"model {self.name!r}" if self.name else "model", findings)
-        system, observe = in_scalars(self.system, self.observe, self.space.names)
+        system, observe = in_scalars(self.system, self.observe, self.space.names, (*self.units,))
         object.__setattr__(self, "system", system)
         object.__setattr__(self, "observe", observe)
+        object.__setattr__(self, "gradient", self.gradient or system_of(system).gradient)
 
     @classmethod
     def from_function(

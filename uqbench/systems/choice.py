@@ -1,6 +1,7 @@
 """From what a modeller gives as `Model(system=)` to the kind of dynamics that it is."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from ..errors import InputError
 from ..initial_value import array_states
@@ -11,12 +12,26 @@ from .quasi_steady import QuasiSteadyState
 from .reduced import reduction
 
 
-def in_scalars(given, observe: Callable | None, parameters: Sequence[str]) -> tuple:
-    """A description with states that are arrays as one of scalars, with `observe` for that; others as they are."""
+@dataclass(frozen=True)
+class States:
+    """The states of these names as outputs."""
+
+    names: tuple[str, ...]
+
+    def __call__(self, y, p):
+        return {name: y[name] for name in self.names if name in y}
+
+
+def in_scalars(given, observe: Callable | None, parameters: Sequence[str], outputs: Sequence[str]) -> tuple:
+    """A description with states that are arrays as one of scalars, with `observe` for that; others as they are.
+
+    Args:
+        outputs: names of the states that are observed where `observe` is None.
+    """
     if not isinstance(given, Ode):
         return given, observe
     scalars = array_states.in_scalars(given, parameters)
-    return scalars, None if observe is None else array_states.observe_arrays(observe, scalars)
+    return scalars, array_states.observe_arrays(observe or States(tuple(outputs)), scalars)
 
 
 def system_of(given) -> System:

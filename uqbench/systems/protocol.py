@@ -96,6 +96,8 @@ class System(Capable):
     scheduled_events: tuple[Callable, ...] = ()
     # relative tolerance of the solves
     rtol: float = 0.0
+    # what derivatives of the outputs are: "exact", "statistical", "surrogate" or "none"
+    gradient = "exact"
     # sentences of result codes that are its own, from `FIRST_OWN` on
     results: Mapping[int, str] = MappingProxyType({})
 

@@ -23,6 +23,8 @@ from ..errors import FIRST_OWN, InputError, Result
 from .protocol import Functions, Outcome, Run, System, finished
 
 TOO_LONG = FIRST_OWN
+# How many there are where their length is not given.
+STEPS = 1000
 # The Brownian tree is resolved to this share of the time from the start to the last time of the design.
 RESOLUTION = 2.0**-24
 
@@ -40,7 +42,8 @@ class Sde(System):
         diffusion: `diffusion(t, y, p, inputs)` -> source of noise -> state -> coefficient, of the shape of the
             state, in its unit per square root of the time unit. Each source is one Wiener process of its own; states
             that it does not move are left out.
-        step: the longest step, in the time unit. Steps end at the times of the design.
+        step: the longest step, in the time unit; None: a thousandth of the time from the start to the last time. Steps
+            end at the times of the design.
         tolerance: the largest difference between a path and the same one in steps of twice the length, as a share of
             the largest size of each output along the path. At noise of strong order 0.5 a quarter of the step halves
             it; means and variances over many paths are nearer than that.
@@ -60,7 +63,7 @@ class Sde(System):
     initial: Callable
     drift: Callable
     diffusion: Callable
-    step: float
+    step: float | None = None
     tolerance: float = 0.05
     max_steps: int = 100_000
 
@@ -77,7 +80,7 @@ class Sde(System):
         findings = [
             f"{name} is {value!r}; it must be positive and finite."
             for name, value in (("step", self.step), ("tolerance", self.tolerance), ("max_steps", self.max_steps))
-            if not 0 < value < float("inf")
+            if value is not None and not 0 < value < float("inf")
         ]
         if findings:
             raise InputError("Sde", findings)
@@ -105,7 +108,7 @@ class Sde(System):
             return {}, findings
         key = jax.random.key(0)
         return jax.eval_shape(
-            lambda theta: self._outputs(model, theta, design, key, self.step, diffrax.ForwardMode())[0], theta
+            lambda theta: self._outputs(model, theta, design, key, self._step(design), diffrax.ForwardMode())[0], theta
         ), []
 
     def complete(self, t, y, p, inputs):
@@ -120,7 +123,7 @@ class Sde(System):
             return self._outputs(model, theta, design, key, step, adjoint)
 
         # both at once, which is half as much to compile
-        both, within, steps = jax.vmap(path)(jnp.array([self.step, self.step / 2]))
+        both, within, steps = jax.vmap(path)(self._step(design) * jnp.array([1.0, 0.5]))
         outputs, steps = {name: values[1] for name, values in both.items()}, jnp.sum(steps)
 
         def differs(coarse, fine):
@@ -138,6 +141,11 @@ class Sde(System):
             drift=translate(self.drift, 2),
             diffusion=translate(self.diffusion, 2),
         )
+
+    def _step(self, design: Design) -> Array:
+        """The longest step; any where nothing is run."""
+        span = design.times[-1] - design.start
+        return jnp.asarray(self.step or jnp.where(span > 0, span, 1.0) / STEPS, float)
 
     def _observed(self, model, t, y, theta, inputs) -> Mapping:
         return y if model.observe is None else model.observed(t, y, theta, inputs)

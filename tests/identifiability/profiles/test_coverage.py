@@ -31,8 +31,8 @@ def covered(study, truth, tables):
     return {name: float(np.mean(each)) for name, each in inside.items()}
 
 
-def test_intervals_of_the_cascade_hold_the_truth():
-    tables = 200
+@pytest.mark.parametrize("tables", [60, pytest.param(400, marks=pytest.mark.slow)])
+def test_intervals_of_the_cascade_hold_the_truth(tables):
     found = covered(cascade, truth, tables)
     error = np.sqrt(0.95 * 0.05 / tables)
     assert all(abs(share - 0.95) < 4 * error for share in found.values()), found

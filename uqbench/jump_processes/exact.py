@@ -1,0 +1,195 @@
+"""Exact simulation of jump processes (Gillespie 1977, doi:10.1021/j100540a008), many trajectories side by side.
+
+Trajectories fire one event each in every step of a loop, in arrays with an element for each of `LANES` places. A loop of
+`BLOCK` such steps notes times and counts; after it the times of the grid that were passed are looked up in these notes,
+places whose trajectory has ended take the next one, and what a place did beyond the end is dropped. So neither the grid
+nor the end costs anything within the loop, and no trajectory waits at a time of the grid for the others.
+
+Time is measured from the beginning of each block, and the next time of the grid as what remains to it: the digits of a
+waiting time are lost neither late nor on long grids. Waiting times have the accuracy that `streams.exponential` states;
+a reaction is chosen with its probability to 2^-52.
+"""
+
+from typing import NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+from jax import Array, lax
+from jax.typing import ArrayLike
+
+from ..errors import Result
+from . import time_dependent
+from .paths import Paths, Rates, any_anywhere, changed, checked, depends_on_time, possible, propensities, running_sums
+from .streams import Streams, exponential, random_bits, uniform
+
+# Trajectories side by side, and events between two looks at the grid: what they note fits into a cache of 1 MB.
+LANES = 1024
+BLOCK = 32
+
+
+class _Places(NamedTuple):
+    """What goes on in each place (places,), and the results so far."""
+
+    counts: tuple[Array, ...]
+    # number of the trajectory, that of all trajectories where there is none; events that it has fired
+    trajectory: Array
+    events: Array
+    # next time of the grid, and what remains until then
+    grid: Array
+    remaining: Array
+    code: Array
+    # the first trajectory that no place has taken yet
+    waiting: Array
+    paths: Paths
+
+
+def simulate(
+    rates: Rates, changes: ArrayLike, start: ArrayLike, times: ArrayLike, streams: Streams, *, max_events: int
+) -> Paths:
+    """Trajectories of a jump process from time 0, exactly.
+
+    Compiles, and vectorises over what `rates` is closed over. It has no derivatives: tangents are dropped. Where a
+    propensity depends on time, `time_dependent.simulate` does it.
+
+    Args:
+        rates: `rates(t, y)`: time and a tuple of counts, scalars, of one trajectory -> a propensity for each reaction.
+        changes: (reactions, species), whole numbers.
+        start: (trajectories, species), counts at time 0.
+        times: (times,), rising, 0 or later.
+        streams: of `trajectory_streams`; a trajectory depends on its own alone.
+        max_events: events of one trajectory after which it is given up, rounded up to whole blocks.
+
+    Returns:
+        Counts at `times`, a code and the number of events for each trajectory.
+
+    Raises:
+        InputError: see `paths.checked`.
+
+    Example:
+        >>> import jax
+        >>> from uqbench.jump_processes.streams import trajectory_streams
+        >>> streams = trajectory_streams(jax.random.key_data(jax.random.key(0)), 1000)
+        >>> paths = simulate(lambda t, y: (10.0, y[0]), [[1], [-1]], jnp.zeros((1000, 1)), [1.0], streams, max_events=1000)
+        >>> abs(float(paths.counts.mean()) - 10 * (1 - np.exp(-1))) < 0.3
+        True
+    """
+    changes, start, times = checked(rates, changes, start, times, streams, max_events)
+    if depends_on_time(rates, changes.shape[1]):
+        return time_dependent.simulate(rates, changes, start, times, streams, max_events=max_events)
+    trajectories, species = start.shape
+    spacing = jnp.append(jnp.diff(times), jnp.inf)
+
+    def one_block(places: _Places) -> _Places:
+        last, before, reached = _fire(rates, changes, places, streams)
+        places = _record(rates, places, last, before, reached, spacing)
+        return _next_trajectories(places, start, times, max_events)
+
+    empty = Paths(
+        jnp.full((trajectories, len(times), species), jnp.nan),
+        jnp.full(trajectories, int(Result.EVENT_LIMIT), jnp.int32),
+        jnp.zeros(trajectories, jnp.int64),
+    )
+    lanes = min(trajectories, LANES)
+    first = _Places(
+        tuple(start[:lanes].T),
+        jnp.arange(lanes, dtype=jnp.int32),
+        jnp.zeros(lanes, jnp.int64),
+        jnp.zeros(lanes, jnp.int32),
+        jnp.full(lanes, times[0]),
+        jnp.zeros(lanes, jnp.int32),
+        jnp.asarray(lanes, jnp.int32),
+        empty,
+    )
+    return lax.while_loop(lambda places: any_anywhere(places.trajectory < trajectories), one_block, first).paths
+
+
+def _fire(rates: Rates, changes: np.ndarray, places: _Places, streams: Streams):
+    """The next `BLOCK` events of each place: the last counts, and for each event the counts before it and its time.
+
+    Times (events, places) are counted from the beginning of the block. Where nothing can happen any more, or a count or
+    propensity is not possible, the next event is at infinity and the counts stay.
+    """
+    numbers = (places.events + jnp.arange(BLOCK)[:, None]).astype(jnp.uint32)
+    own = Streams(*(jnp.take(words, places.trajectory, mode="clip") for words in streams))
+    # Without barriers all would be computed anew for each of the arrays that depend on it.
+    bits = lax.optimization_barrier(random_bits(own, numbers))
+    none = len(changes)
+
+    def event(carry, bits):
+        counts, time = carry
+        each = propensities(rates, time, counts)
+        sums = running_sums(each)
+        target = uniform(bits) * sums[-1]
+        reaction = sum((target >= below).astype(jnp.int32) for below in sums[:-1]) + jnp.zeros_like(time, jnp.int32)
+        reaction = jnp.where(sums[-1] > 0.0, reaction, none)
+        reaction = jnp.where(possible(counts, each), reaction, none + 1)
+        reaction, total = lax.optimization_barrier((reaction, sums[-1]))
+        after = jnp.where(reaction <= none, time + exponential(bits) / total, jnp.inf)
+        return (changed(counts, reaction, changes), after), (counts, after)
+
+    (last, _), (before, reached) = lax.scan(event, (places.counts, jnp.zeros_like(places.remaining)), bits)
+    return last, before, reached
+
+
+def _record(rates: Rates, places: _Places, last, before, reached: Array, spacing: Array) -> _Places:
+    """Write the counts at all times of the grid that lie within the block, one for each place in every step."""
+    each = propensities(rates, places.remaining, last)
+    # Of a state that lasts for ever.
+    impossible = ~possible(last, each)
+    end = reached[-1]
+    rows = jnp.arange(len(end))
+
+    def write(state):
+        grid, remaining, code, events, counts = state
+        within = remaining < end
+        passed = jnp.sum(reached <= remaining, axis=0, dtype=jnp.int32)
+        at = jnp.minimum(passed, BLOCK - 1)
+        failed = within & impossible & jnp.isinf(reached[at, rows])
+        row = jnp.stack([jnp.where(failed, jnp.nan, counts[at, rows]) for counts in before], axis=-1)
+        target = jnp.where(within, places.trajectory, counts.shape[0])
+        counts = counts.at[target, grid].set(row, mode="drop")
+        code = jnp.where(failed, int(Result.BAD_PROPENSITY), code)
+        events = jnp.where(within, places.events + passed, events)
+        remaining = jnp.where(within, remaining + jnp.take(spacing, grid, mode="clip"), remaining)
+        return grid + within.astype(jnp.int32), remaining, code, events, counts
+
+    grid, remaining, code, events, counts = lax.while_loop(
+        lambda state: any_anywhere(state[1] < end),
+        write,
+        (places.grid, places.remaining, places.code, places.events, places.paths.counts),
+    )
+    ended = grid == len(spacing)
+    return places._replace(
+        counts=last,
+        events=jnp.where(ended, events, places.events + BLOCK),
+        grid=grid,
+        remaining=remaining - end,
+        code=code,
+        paths=places.paths._replace(counts=counts),
+    )
+
+
+def _next_trajectories(places: _Places, start: Array, times: Array, max_events: int) -> _Places:
+    """Note how trajectories ended, and put the next ones into their places."""
+    trajectories = len(start)
+    arrived = places.grid == len(times)
+    ended = arrived | (places.events >= max_events)
+    target = jnp.where(ended, places.trajectory, trajectories)
+    code = jnp.where(arrived, places.code, int(Result.EVENT_LIMIT))
+    paths = places.paths._replace(
+        code=places.paths.code.at[target].set(code, mode="drop"),
+        events=places.paths.events.at[target].set(places.events, mode="drop"),
+    )
+    taken = places.waiting - 1 + jnp.cumsum(ended, dtype=jnp.int32)
+    trajectory = jnp.where(ended, jnp.minimum(taken, trajectories), places.trajectory)
+    fresh = jnp.take(start, trajectory, axis=0, mode="clip")
+    return _Places(
+        counts=tuple(jnp.where(ended, new, old) for new, old in zip(fresh.T, places.counts, strict=True)),
+        trajectory=trajectory,
+        events=jnp.where(ended, 0, places.events),
+        grid=jnp.where(ended, 0, places.grid),
+        remaining=jnp.where(ended, jnp.where(trajectory < trajectories, times[0], jnp.inf), places.remaining),
+        code=jnp.where(ended, 0, places.code),
+        waiting=jnp.minimum(places.waiting + jnp.sum(ended, dtype=jnp.int32), trajectories),
+        paths=paths,
+    )

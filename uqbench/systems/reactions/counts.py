@@ -1,0 +1,86 @@
+"""What the views have in common whose states are whole numbers of molecules."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from ...annotations import Values, ValuesOrShapes
+from ...design import Design
+from ...system import Frozen
+from ..protocol import Functions, System
+from .network import Network
+
+
+@dataclass(frozen=True)
+class Counts(System):
+    """Copy numbers of a network. Outputs are those of `observe(y, p)`, or the species where it is None.
+
+    Args:
+        network: whose they are.
+    """
+
+    network: Network
+
+    kind = "a network of reactions"
+
+    def complete(self, t, y, p, inputs):
+        """What `observe` gets."""
+        return y
+
+    def start(self, theta: Values, design: Design) -> Array:
+        """Copy numbers `(species,)` in the order of the network."""
+        start = self.network.start(theta, design.inputs)
+        return jnp.stack([jnp.asarray(start[name], float) for name in self.network.names])
+
+    def observed(self, model, t, counts, theta: Values, design: Design) -> dict[str, Array]:
+        """Outputs from counts `(species,)`."""
+        y = dict(zip(self.network.names, counts, strict=True))
+        if model.observe is None:
+            return {name: count for name, count in y.items() if name in model.units}
+        return dict(model.observed(t, y, theta, design.inputs))
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """What else belongs to the content of the model, as text."""
+        return ()
+
+    def functions(self, model, design: Design) -> Functions:
+        def outputs(theta, design):
+            counts = self.start(theta, design)
+            return (
+                counts,
+                self.network.rates_from(theta, design)(0.0, counts),
+                self.observed(model, design.start, counts, theta, design),
+            )
+
+        written = {"propensities": self.network.propensities, "observe": model.observe}
+        written |= {} if self.network.initial is None else {"initial": self.network.initial}
+        settings = (self.kind, repr(dict(self.network.stoichiometry)), *self.settings)
+        return Functions(written, {"network": (outputs, (design,))}, settings)
+
+    def output_shapes(self, model, theta: ValuesOrShapes, design: Design) -> tuple[dict, list[str]]:
+        findings = self.network.shape_findings(theta, design)
+        if findings:
+            return {}, findings
+
+        def outputs(theta):
+            counts = self.start(theta, design)
+            return self.observed(model, design.start, counts, theta, design)
+
+        shapes = jax.eval_shape(outputs, theta)
+        over_time = {name: (*design.times.shape, *shape.shape) for name, shape in shapes.items()}
+        return {name: jax.ShapeDtypeStruct(shape, float) for name, shape in over_time.items()}, []
+
+    def start_findings(self, model, design: Design) -> list[str]:
+        return self.network.count_findings(model.space.nominal(), design)
+
+    def translated(self, translate: Callable[[Callable, int], Callable]) -> "Counts":
+        network = self.network
+        # starts that are names of parameters are asked for through the function
+        start = translate(network.start, 0)
+        propensities = translate(network.propensities, 2 if network.timed else 1)
+        species = Frozen(dict.fromkeys(network.names, 0))
+        return replace(self, network=replace(network, species=species, propensities=propensities, initial=start))

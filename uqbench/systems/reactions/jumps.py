@@ -1,0 +1,56 @@
+"""Trajectories of single molecules, reaction by reaction."""
+
+from dataclasses import dataclass
+
+import jax
+import jax.numpy as jnp
+
+from ...annotations import Values
+from ...design import Design
+from ...errors import InputError, Result
+from ...jump_processes.exact import simulate
+from ...jump_processes.streams import trajectory_streams
+from ...settings import whole_number_findings
+from ..protocol import Outcome, Run, finished
+from .counts import Counts
+
+
+@dataclass(frozen=True)
+class Jumps(Counts):
+    """Exact simulation (Gillespie 1977): every run is one trajectory and needs a key.
+
+    Args:
+        max_events: of one trajectory.
+    """
+
+    max_events: int = 10_000_000
+
+    kind = "a jump process"
+    capabilities = frozenset({"stochastic"})
+    # counts do not move when a parameter does
+    gradient = "none"
+
+    def __post_init__(self):
+        if findings := whole_number_findings({"max_events": (self.max_events, 1)}):
+            raise InputError("Reactions.jumps", findings)
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        return (f"max_events {self.max_events}",)
+
+    def run(self, model, theta: Values, design: Design, key, plan: str, *, reverse: bool = False, sharper=1.0) -> Run:
+        streams = trajectory_streams(jax.random.key_data(key), 1)
+        start, since = self.start(theta, design)[None], design.times - design.start
+        paths = simulate(
+            self.network.rates_from(theta, design),
+            self.network.changes,
+            start,
+            since,
+            streams,
+            max_events=self.max_events,
+        )
+        outputs = jax.vmap(lambda t, counts: self.observed(model, t, counts, theta, design))(
+            design.times, paths.counts[0]
+        )
+        outcome = Outcome(paths.code[0].astype(int), paths.events[0].astype(int), jnp.zeros((), int))
+        return finished(model, outputs, outcome, design, Result.OUTPUT_NOT_FINITE)
