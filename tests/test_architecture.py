@@ -28,7 +28,6 @@ CORE = [
     "interpolation",
     "solvers",
     "jump_processes",
-    "master_equation",
     "initial_value",
     "dynamics",
     "systems",

@@ -21,6 +21,7 @@ from ..errors import InputError
 from . import time_varying
 from .box import Box, Rates, box_of, rates_of_states, sound
 from .chain import TAIL, Chain, Steps, run, stretch_length
+from .closures import with_arguments
 from .codes import Ending
 from .dense import dense_rows
 from .uniformisation import UNROLLED, generator, longest_step, total_rate
@@ -154,7 +155,7 @@ def _constant_rates(
 def _time_varying(
     box: Box, operator_at, first, start_time, times, breaks, tolerance: float, max_steps: int, max_products: int
 ) -> _Solved:
-    moving, consts = jax.closure_convert(lambda t: box.grouped(operator_at(t)[0]), start_time)
+    moving, consts = with_arguments(lambda t: box.grouped(operator_at(t)[0]), start_time)
     steps, error, code = time_varying.adaptive_steps(
         *(box, lambda t: moving(t, *consts), first, start_time, times),
         *(lax.stop_gradient(breaks.reshape(-1)), tolerance, max_steps, max_products),
