@@ -24,19 +24,19 @@ space = Space(
     k_on=rate(1.0, 1.0, "switching on under stress"),
     k_off=rate(1.0, 1.0, "switching off"),
     leak=rate(0.02, 1.0, "transcription while off"),
-    r=rate(10.0, 1.0, "transcription while on"),
-    d=rate(0.3, 0.5, "loss of one mRNA"),
+    r=rate(15.0, 0.4, "transcription while on"),
+    d=rate(0.3, 0.3, "loss of one mRNA"),
     begin=minutes(2.0, "when the stress has reached the promoter"),
     end_weak=minutes(10.0, "when it has gone, 0.2 M NaCl"),
     end_strong=minutes(20.0, "the same, 0.4 M NaCl"),
     width=minutes(1.0, "of its rise and fall"),
 )
-# molar, between both experiments
-WEAK_BELOW = 0.3
+# molar; the strong stress is twice that
+WEAK = 0.2
 
 
 def propensities(t, y, p, inputs):
-    end = jax.numpy.where(inputs["salt"] < WEAK_BELOW, p["end_weak"], p["end_strong"])
+    end = p["end_weak"] + (inputs["salt"] / WEAK - 1.0) * (p["end_strong"] - p["end_weak"])
     stress = jax.nn.sigmoid((t - p["begin"]) / p["width"]) * jax.nn.sigmoid((end - t) / p["width"])
     return {
         "switch on": (p["basal"] + p["k_on"] * stress) * (1 - y["G"]),
