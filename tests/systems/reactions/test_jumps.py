@@ -62,5 +62,10 @@ def test_counts_have_no_gradient_and_the_start_must_be_one():
     network = uq.Reactions({"X": "x0"}, networks.birth_death.stoichiometry, networks.birth_death.propensities)
     with pytest.raises(uq.InputError, match=r"starts at 1\.5"):
         uq.check_model(uq.Model(networks.space(k=1.0, g=1.0, x0=1.5), network.jumps(), units={"X": ""}))
+    # in a run the start may come from any parameter: it has a code
+    for view in (network.jumps(), network.master_equation({"X": 20})):
+        model = uq.Model(networks.space(k=1.0, g=1.0, x0=1.5), view, units={"X": ""})
+        run = uq.evaluate(model, model.space.nominal(), uq.Design([1.0]), key=jax.random.key(0))
+        assert "no count" in model.dynamics.sentence(int(run.result)) and np.isnan(run.outputs["X"][0])
     with pytest.raises(uq.InputError, match="max_events"):
         networks.birth_death.jumps(0)
