@@ -20,7 +20,8 @@ from ..space import Theta
 from ..study import Study
 from ..systems import Density, Outcome
 from .layout import each_run, lay_out
-from .protocol import Likelihood, Moments
+from .protocol import Likelihood, Moments, Scores, whole_scores
+from .roots import root_of
 from .rows import moments_of_rows, stratified
 
 
@@ -74,9 +75,26 @@ class Snapshots(Likelihood):
 
     def information(self, place, x: Float[Array, " k"]) -> Float[Array, "units k k"]:
         """The expected outer product of the score of each row: the sum over values of dp dp' / p."""
-        unit = self.observations.unit
-        probability, slopes = self._probabilities_and_slopes(place, x)
-        total = jnp.zeros((self.observations.units, len(x), len(x)))
+        return self._information(*self._probabilities_and_slopes(place, x)[1:])
+
+    def scores(self, place, x: Float[Array, " k"], values: Mapping[str, AnyArray] | None = None) -> Scores:
+        """All of it from the distributions and their derivatives, which are solved for once."""
+        support, probability, slopes = self._probabilities_and_slopes(place, x)
+        value, gradient = jnp.zeros(()), jnp.zeros(len(x))
+        for output, (run, when, measured) in self.observations.rows.items():
+            index, inside = _index(support[output], measured if values is None else values[output])
+            p = probability[output][run, when, index]
+            # a failed solve is no number, and makes all of the score a failure
+            possible = inside & ~(p <= 0)
+            p = jnp.where(possible, p, 1.0)
+            value = value + jnp.sum(jnp.where(possible, jnp.log(p), -jnp.inf))
+            gradient = gradient + jnp.sum(slopes[output][run, when, index] / p[:, None], axis=0)
+        root = root_of(self._information(probability, slopes).sum(axis=0))
+        return whole_scores(Scores(value, gradient, jnp.linalg.lstsq(root.T, gradient)[0], root))
+
+    def _information(self, probability: dict[str, Array], slopes: dict[str, Array]) -> Float[Array, "units k k"]:
+        unit, k = self.observations.unit, next(iter(slopes.values())).shape[-1]
+        total = jnp.zeros((self.observations.units, k, k))
         for output, (run, when, _) in self.observations.rows.items():
             p, slope = probability[output], slopes[output]
             rows = np.zeros(p.shape[:2])
@@ -90,7 +108,7 @@ class Snapshots(Likelihood):
 
     def row_sensitivities(self, place, x: Float[Array, " k"]) -> dict[str, Float[Array, "rows terms k"]]:
         """dp / sqrt p for every value that a row can have."""
-        probability, slopes = self._probabilities_and_slopes(place, x)
+        _, probability, slopes = self._probabilities_and_slopes(place, x)
         found = {}
         for output, (run, when, _) in self.observations.rows.items():
             p = probability[output][run, when]
@@ -99,16 +117,18 @@ class Snapshots(Likelihood):
             found[output] = jnp.where(possible[..., None], scaled, 0.0)
         return found
 
-    def _probabilities_and_slopes(self, place, x) -> tuple[dict[str, Array], dict[str, Array]]:
-        """Output -> probability `(runs, times, values)`, NaN where a solve failed; and its derivative, with a last axis
-        of coordinates."""
+    def _probabilities_and_slopes(self, place, x) -> tuple[dict[str, Array], dict[str, Array], dict[str, Array]]:
+        """Output -> its values; probability `(runs, times, values)`, NaN where a solve failed; and the derivative of
+        that, with a last axis of coordinates."""
 
         def probabilities(x):
             densities, ok = self._densities(place(x))
             found = {output: densities[output].probability for output in self.observations.rows}
-            return {output: jnp.where(ok[:, None, None], each, jnp.nan) for output, each in found.items()}
+            found = {output: jnp.where(ok[:, None, None], each, jnp.nan) for output, each in found.items()}
+            return found, ({output: densities[output].values for output in found}, found)
 
-        return probabilities(x), jax.jacfwd(probabilities)(x)
+        slopes, (support, found) = jax.jacfwd(probabilities, has_aux=True)(x)
+        return support, found, slopes
 
     def moments(self, theta: Theta) -> Moments:
         densities, _ = self._densities(theta)
@@ -147,9 +167,9 @@ class Snapshots(Likelihood):
         for output, (run, when, measured) in self.observations.rows.items():
             support, probability = densities[output]
             value = measured if values is None else values[output]
-            index = jnp.clip(jnp.searchsorted(support, value), 0, len(support) - 1)
+            index, inside = _index(support, value)
             p = probability[run, when, index]
-            possible = ok[run] & (support[index] == value) & (p > 0)
+            possible = ok[run] & inside & (p > 0)
             terms[output] = jnp.where(possible, jnp.log(jnp.where(possible, p, 1.0)), -jnp.inf)
         return terms
 
@@ -162,6 +182,12 @@ def _densities_of_run(model: Model, theta: Theta, design: Design, plan: str) -> 
 def _densities_of_draws(model: Model, thetas: Theta, design: Design, plan: str) -> tuple[dict[str, Density], Outcome]:
     """The same for many parameter values `(draws,)` under one design."""
     return jax.vmap(lambda theta: _densities_of_run(model, theta, design, plan))(thetas)
+
+
+def _index(support: Float[Array, " values"], value: AnyArray) -> tuple[Array, Array]:
+    """Which of the values each row has, and whether it is one of them."""
+    index = jnp.clip(jnp.searchsorted(support, value), 0, len(support) - 1)
+    return index, support[index] == value
 
 
 def _sample(key: Array, support: Float[Array, " values"], probability: Float[Array, "*shape values"]) -> Array:

@@ -10,7 +10,7 @@ from scipy import integrate, stats
 import uqbench as uq
 from uqbench.calibration import log_likelihood
 from uqbench.identifiability import fisher_information
-from uqbench.likelihoods import likelihood_of, simulate_data
+from uqbench.likelihoods import Snapshots, likelihood_of, simulate_data
 
 from . import networks
 
@@ -124,3 +124,21 @@ def test_counts_that_no_cell_can_have_are_impossible(snapshots):
 def test_the_distribution_tells_all_rates(snapshots):
     """The mean over time leaves one combination of the four open; whole distributions none."""
     assert fisher_information(snapshots).attrs["rank"] == 4
+
+
+def test_the_score_of_snapshots_is_that_of_value_gradient_and_information(snapshots):
+    """Solved for once, where the default would solve three times; a failed solve and an impossible row are failures."""
+    likelihood, names = likelihood_of(snapshots), TELEGRAPH.space.free
+
+    def place(x):
+        return dict(zip(names, jnp.exp(x), strict=True))
+
+    x = jnp.log(jnp.stack([TELEGRAPH.space.nominal()[name] for name in names])) + 0.1
+    once, by_parts = likelihood.scores(place, x), super(Snapshots, likelihood).scores(place, x)
+    for found, expected in zip(once[:2], by_parts[:2], strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-8)
+    np.testing.assert_allclose(once.root.T @ once.root, by_parts.root.T @ by_parts.root, rtol=1e-8)
+    np.testing.assert_allclose(once.root.T @ once.residual, once.gradient, rtol=1e-6)
+    impossible = {"mRNA": snapshots.table["value"].to_numpy() + 0.5}
+    assert likelihood.scores(place, x, impossible).value == -np.inf
+    assert likelihood.scores(place, x + 6.0).value == -np.inf
