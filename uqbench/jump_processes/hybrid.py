@@ -1,11 +1,11 @@
 """Piecewise deterministic Markov processes (Davis 1984): some species jump, the others flow between the jumps.
 
 A reaction that changes a discrete species jumps; all others make the flow dx/dt = sum_j nu_j a_j(t, x) of the
-continuous species. The next jump comes when the hazard, the sum of the propensities of the jumps, has been integrated along the
-flow to an exponential number of mean 1. The hazard is one more state of the differential equation (Alfonsi et al. 2005,
-doi:10.1051/proc:2005001), so it follows the continuous species within a step and shares their control of errors; the
-jump is found on the dense output of the step. Steps are those of Rodas5P, L-stable, so that fast loss of a continuous
-species costs nothing; after a jump the first step is estimated anew.
+continuous species. The next jump comes when the hazard, the sum of the propensities of the jumps, has been integrated
+along the flow to an exponential number of mean 1. The hazard is one more state of the differential equation (Alfonsi et
+al. 2005, doi:10.1051/proc:2005001), so it follows the continuous species within a step and shares their control of
+errors; the jump is found on the dense output of the step. Steps are those of Rodas5P, L-stable, so that fast loss of a
+continuous species costs nothing; after a jump the first step is estimated anew.
 
 A continuous species may have fewer molecules left than a reaction takes: a propensity that is negative there, as that
 of a pair, y (y - 1), below one molecule, is then none.
