@@ -55,7 +55,7 @@ class Hybrid(Counts):
         streams = trajectory_streams(jax.random.key_data(key), 1)
         start, since = self.start(theta, design)[None], design.times - design.start
         paths, steps = hybrid.simulate(
-            self.rates(theta, design), self.network.changes, self.flags, start, since, streams,
+            self.network.rates_from(theta, design), self.network.changes, self.flags, start, since, streams,
             max_events=self.max_events, max_steps=self.max_steps, rtol=self.rtol,
         )  # fmt: skip
         outputs = jax.vmap(lambda t, counts: self.observed(model, t, counts, theta, design))(

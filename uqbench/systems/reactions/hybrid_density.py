@@ -79,7 +79,7 @@ def hybrid_density(
 
 
 def _flow(view: Hybrid, theta: Values, design: Design, cells: int) -> Flow:
-    flow = Flow(view.rates(theta, design), view.network.changes, view.flags, 1.0, view.rtol)
+    flow = Flow(view.network.rates_from(theta, design), view.network.changes, view.flags, 1.0, view.rtol)
     findings = whole_number_findings({"cells": (cells, 8)})
     if not findings and cells % 2:
         findings.append(f"cells is {cells}; give an even number.")

@@ -106,7 +106,7 @@ def hybrid_error(
     view = hybrid_view(network, discrete, max_events, 100_000, 1e-6)
     theta = {name: jnp.asarray(value, float) for name, value in theta.items()}
     start = jnp.tile(view.start(theta, design), (trajectories, 1))
-    times, rates = design.times - design.start, view.rates(theta, design)
+    times, rates = design.times - design.start, network.rates_from(theta, design)
     keys = [jax.random.key_data(key) for key in jax.random.split(jax.random.key(seed))]
     streams = [trajectory_streams(key, trajectories) for key in keys]
     full = exact.simulate(rates, network.changes, start, times, streams[0], max_events=max_events)
