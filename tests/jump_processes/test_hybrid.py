@@ -159,6 +159,7 @@ def test_codes():
     assert code(lambda t, y: (1.0 - 2 * y[0], 0.0 * t, y[0], y[1]))[0] == Result.BAD_PROPENSITY
     assert code(lambda t, y: (jnp.log(y[1] - 1.0) + y[0], y[0], y[0], y[1]))[0] == Result.BAD_PROPENSITY
     assert code(lambda t, y: (50.0 * (1 - y[0]), 50.0 * y[0], y[0], y[1]), max_events=20)[0] == Result.EVENT_LIMIT
+    assert code(telegraph, start=(0.5, 0.5))[0] == Result.BAD_PROPENSITY
     assert code(telegraph, max_steps=1)[0] == Result.STEP_LIMIT
 
 
@@ -173,7 +174,7 @@ def test_every_wrong_argument_at_once():
         run(telegraph, 3, [1.0], discrete=(True, True), max_steps=0, rtol=0.5)
     assert len(raised.value.findings) == 3
     with pytest.raises(InputError, match="not whole"):
-        run(telegraph, 3, [1.0], start=(0.5, 0.5))
+        simulate(telegraph, CHANGES, [True, False], jnp.full((3, 2), 0.5), [1.0], streams(3), max_events=10)
 
 
 def test_a_batch_of_parameters_is_one_loop():

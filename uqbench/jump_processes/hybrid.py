@@ -104,11 +104,13 @@ class Flow(NamedTuple):
         return [*(counts[k] for k in self.continuous), jnp.zeros(())]
 
     def sound(self, time: Array, counts: Sequence[Array]) -> Array:
-        """Whether no count and no propensity is negative and all are finite, but for errors of the steps."""
-        each = jnp.stack(self.propensities(time, counts))
-        largest = jnp.max(jnp.abs(jnp.stack(list(counts))))
+        """Whether no count and no propensity is negative, but for errors of the steps, all are finite, and discrete
+        counts are whole."""
+        each, stacked = jnp.stack(self.propensities(time, counts)), jnp.stack(list(counts))
+        whole = jnp.all(jnp.where(self.discrete, stacked == jnp.round(stacked), True))
+        largest = jnp.max(jnp.abs(stacked))
         allowed = UNDERSHOOT * self.rtol * (1.0 + largest)
-        return jnp.all(each >= 0.0) & jnp.all(jnp.isfinite(each)) & jnp.all(jnp.stack(list(counts)) >= -allowed)
+        return whole & jnp.all(each >= 0.0) & jnp.all(jnp.isfinite(each)) & jnp.all(stacked >= -allowed)
 
     def first_step(self, time: Array, interval: Array, counts: Sequence[Array]) -> Array:
         """A step of about the tolerated error, from two derivatives."""
