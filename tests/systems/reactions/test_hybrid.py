@@ -49,17 +49,20 @@ def test_species_that_cannot_be_taken_apart_are_refused(discrete, words):
 
 
 def test_only_discrete_species_start_at_whole_numbers():
-    def start(discrete):
+    """Before a run, and by a code where it is run all the same."""
+
+    def started(discrete):
         network = uq.Reactions(
             {"G": "g0", "M": "m0"}, networks.telegraph.stoichiometry, networks.telegraph.propensities
         )
         space = uq.Space({**networks.PROMOTER, "g0": uq.fixed(1.0), "m0": uq.fixed(2.5)})
         model = uq.Model(space, network.hybrid(discrete), units={"M": ""})
-        return model.dynamics.start_findings(model, uq.Design([1.0]))
+        run = uq.evaluate(model, space.nominal(), uq.Design([1.0]), jax.random.key(0))
+        return model.dynamics.start_findings(model, uq.Design([1.0])), model.dynamics.sentence(int(run.result))
 
-    assert start(["G"]) == []
-    (finding,) = start(["M"])
-    assert "'M' starts at 2.5" in finding
+    assert started(["G"]) == ([], "successful")
+    (finding,), sentence = started(["M"])
+    assert "'M' starts at 2.5" in finding and "is no count" in sentence
 
 
 def test_the_density_at_rest_is_that_of_the_closed_form():

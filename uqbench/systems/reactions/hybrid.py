@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ...annotations import Values
@@ -61,10 +62,11 @@ class Hybrid(Counts):
         outputs = jax.vmap(lambda t, counts: self.observed(model, t, counts, theta, design))(
             design.times, paths.counts[0]
         )
-        steps = steps[0].astype(int)
-        return finished(
-            model, outputs, Outcome(paths.code[0].astype(int), steps, steps), design, Result.OUTPUT_NOT_FINITE
-        )
+        # the others start at any number
+        begins = self.start_code(start[:, self.flags])
+        code, taken = jnp.where(begins == 0, paths.code[0], begins), steps[0].astype(int)
+        outcome = Outcome(code.astype(int), taken, taken)
+        return finished(model, outputs, outcome, design, Result.OUTPUT_NOT_FINITE)
 
     def start_findings(self, model, design: Design) -> list[str]:
         return self.network.count_findings(model.space.nominal(), design, self.discrete)
