@@ -64,7 +64,7 @@ ALLOWED = {
     "interpolation": {"annotations", "errors"},
     # arrays and callables only
     "solvers": {"errors", "native"},
-    "jump_processes": {"annotations", "errors"},
+    "jump_processes": {"annotations", "errors", "solvers"},
     "initial_value": {"annotations", "design", "errors", "kernels", "native", "solvers", "system"},
     "dynamics": {"annotations", "design", "errors", "initial_value", "solvers", "system"},
     # arrays and callables only

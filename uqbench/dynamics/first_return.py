@@ -20,6 +20,7 @@ from jaxtyping import Array, Float, Int
 
 from ..errors import Result
 from ..initial_value import odes
+from ..solvers.rosenbrock import implicit_method
 from ..solvers.stepping import Method, Passage, begin, controlled_step, inside
 from .equilibrium import START, Flow, Given, continued
 
@@ -134,7 +135,7 @@ def _walk(
     span = jnp.where(code == Result.SUCCESS, span, 0.0)
     design = jax.tree.unflatten(flow.design, jax.tree.leaves((span[None], inputs, jnp.zeros(()))))
     problem = odes.problem_of(system, flow.names, (theta, design))
-    stepper = odes.implicit_method(problem.rhs, len(flow.names))
+    stepper = implicit_method(problem.rhs, len(flow.names))
 
     def body(state):
         carry, memory, _ = state

@@ -19,10 +19,8 @@ from ..design import Design
 from ..errors import InputError, Result
 from ..solvers import stepping, tsitouras
 from ..solvers.adjoint import integrate_reversible
-from ..solvers.dense_inverse import DenseInverse
-from ..solvers.rosenbrock import rodas5p
-from ..solvers.scalars import Rhs
-from ..solvers.sparse_lu import LARGEST_FILL, structure
+from ..solvers.rosenbrock import implicit_method
+from ..solvers.sparse_lu import structure
 from ..solvers.stepping import Method, Problem
 from ..system import Ode
 from .schedule import absolute_tolerances, schedule
@@ -169,13 +167,6 @@ def refuse_delays(system: Ode) -> None:
                 "functions, or for second derivatives and derivatives by times."
             ],
         )
-
-
-def implicit_method(rhs: Rhs, size: int) -> Method:
-    """Rodas5P with the linear systems of this right-hand side unrolled where they are small, as arrays elsewhere."""
-    pattern = structure(rhs, size)
-    sparse = len(pattern.fill) <= LARGEST_FILL
-    return rodas5p(pattern if sparse else DenseInverse(size, pattern.uses_time))
 
 
 def problem_of(

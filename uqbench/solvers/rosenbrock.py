@@ -16,7 +16,7 @@ from jax import lax
 from ..native.engine.rodas5p_tableau import ALPHA, DENSE, GAMMA, GAMMA_SUMS, A, C
 from .dense_inverse import DenseInverse
 from .scalars import Rhs, Scalars, combine, once
-from .sparse_lu import SparseLU
+from .sparse_lu import LARGEST_FILL, SparseLU, structure
 from .stepping import Method
 
 
@@ -60,3 +60,10 @@ def interpolate(s, before, after, coefficients):
 def rodas5p(linear: SparseLU | DenseInverse) -> Method:
     """Rodas5P with the given solver of its linear systems."""
     return Method(partial(step, linear), dense, interpolate)
+
+
+def implicit_method(rhs: Rhs, size: int) -> Method:
+    """Rodas5P with the linear systems of this right-hand side unrolled where they are small, as arrays elsewhere."""
+    pattern = structure(rhs, size)
+    sparse = len(pattern.fill) <= LARGEST_FILL
+    return rodas5p(pattern if sparse else DenseInverse(size, pattern.uses_time))

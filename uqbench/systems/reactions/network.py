@@ -142,17 +142,24 @@ class Network:
             if value.shape != ()
         ]
 
-    def count_findings(self, p: Values, design: Design) -> list[str]:
+    def count_findings(self, p: Values, design: Design, discrete: Sequence[str] | None = None) -> list[str]:
         """What cannot be of single molecules, at these parameters: starts that are no copy numbers, and reactions that
-        go on where the molecules that they take are missing."""
+        go on where the molecules that they take are missing.
+
+        Args:
+            discrete: the species that are single molecules, None: all; others start at any number from 0 on.
+        """
+        discrete = self.names if discrete is None else discrete
         findings = []
         with jax.ensure_compile_time_eval():
             start = {name: float(np.asarray(value)) for name, value in self.start(p, design.inputs).items()}
             for name, value in start.items():
-                if not np.isfinite(value) or value < 0 or value != np.round(value):
+                if name not in discrete and not 0 <= value < np.inf:
+                    findings.append(f"{name!r} starts at {value:g}; a copy number is not negative.")
+                elif name in discrete and not (0 <= value < np.inf and value == np.round(value)):
                     findings.append(f"{name!r} starts at {value:g}; a copy number is a whole number from 0 on.")
             taken = {
-                reaction: {name: -change for name, change in row.items() if change < 0}
+                reaction: {name: -change for name, change in row.items() if change < 0 and name in discrete}
                 for reaction, row in self.stoichiometry.items()
             }
             for reaction, row in taken.items():

@@ -1,12 +1,13 @@
 """Reactions: one description, and every kind of dynamics that follows from it."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ...system import Frozen, Ode
 from ..sde import Sde
 from . import moments
 from .distribution import MasterEquation
+from .hybrid import Hybrid, hybrid_view
 from .jumps import Jumps
 from .langevin import langevin
 from .network import Network
@@ -109,6 +110,38 @@ class Reactions(Network):
             a stochastic system: a run needs a key, and gives the same trajectory for the same key, in whatever batch.
         """
         return Jumps(self, max_events)
+
+    def hybrid(
+        self,
+        discrete: Sequence[str] | str,
+        *,
+        max_events: int = 1_000_000,
+        max_steps: int = 100_000,
+        rtol: float = 1e-6,
+    ) -> Hybrid:
+        """A piecewise deterministic Markov process (Davis 1984): few molecules jump, the many flow between the jumps.
+
+        Every reaction that changes a species of `discrete` jumps; it may change others by its stoichiometry. All other
+        reactions make rate equations of the continuous species. Propensities of jumps are integrated along with them,
+        never held between jumps. What is left out is the noise of the other reactions: `hybrid_error` says how much
+        that is, `propose_partition` where it is little.
+
+        A continuous species has fewer molecules than a reaction takes only as a real number; a rate that is negative
+        there is then none, and a jump that takes more than there is ends the run with a code.
+
+        Args:
+            discrete: names of the species that jump.
+            max_events: jumps of one trajectory, after which it has a code.
+            max_steps: of the differential equation between two jumps or times of the design, after which it has one.
+            rtol: local error of a step, relative to the counts, and as a probability that a jump comes in it.
+
+        Returns:
+            a stochastic system: a run needs a key.
+
+        Raises:
+            InputError: unknown names, no species or all of them discrete; limits and tolerances out of range.
+        """
+        return hybrid_view(self, discrete, max_events, max_steps, rtol)
 
     def master_equation(
         self, bounds: Mapping[str, int] | None = None, *, tolerance: float = 1e-8, max_states: int = 100_000
