@@ -30,16 +30,6 @@ class Counts(System):
         """What `observe` gets."""
         return y
 
-    def rates(self, theta: Values, design: Design) -> Callable:
-        """`(t, counts)` -> propensities, both tuples in the order of the network; t counts from the start."""
-        network, start = self.network, design.start
-
-        def rates(t, counts):
-            y = dict(zip(network.names, counts, strict=True))
-            return tuple(network.rates(start + t, y, theta, design.inputs).values())
-
-        return rates
-
     def start(self, theta: Values, design: Design) -> Array:
         """Copy numbers `(species,)` in the order of the network."""
         start = self.network.start(theta, design.inputs)
@@ -62,7 +52,7 @@ class Counts(System):
             counts = self.start(theta, design)
             return (
                 counts,
-                self.rates(theta, design)(0.0, counts),
+                self.network.rates_from(theta, design)(0.0, counts),
                 self.observed(model, design.start, counts, theta, design),
             )
 

@@ -42,7 +42,12 @@ class Jumps(Counts):
         streams = trajectory_streams(jax.random.key_data(key), 1)
         start, since = self.start(theta, design)[None], design.times - design.start
         paths = simulate(
-            self.rates(theta, design), self.network.changes, start, since, streams, max_events=self.max_events
+            self.network.rates_from(theta, design),
+            self.network.changes,
+            start,
+            since,
+            streams,
+            max_events=self.max_events,
         )
         outputs = jax.vmap(lambda t, counts: self.observed(model, t, counts, theta, design))(
             design.times, paths.counts[0]

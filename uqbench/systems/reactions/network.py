@@ -80,6 +80,15 @@ class Network:
         """Propensities as the author's function returns them."""
         return self.propensities(t, y, p, inputs) if self.timed else self.propensities(y, p, inputs)
 
+    def rates_from(self, p: Values, design: Design) -> Callable[..., tuple[Array, ...]]:
+        """`(t, counts)` -> propensities, both tuples in the order of the network; t counts from the start."""
+
+        def rates(t, counts):
+            y = dict(zip(self.names, counts, strict=True))
+            return tuple(self.rates(design.start + t, y, p, design.inputs).values())
+
+        return rates
+
     @property
     def timed(self) -> bool:
         """Whether the propensities are functions of time, too."""

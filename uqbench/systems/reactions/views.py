@@ -1,10 +1,12 @@
 """Reactions: one description, and every kind of dynamics that follows from it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
-from ...system import Ode
+from ...system import Frozen, Ode
 from ..sde import Sde
 from . import moments
+from .distribution import MasterEquation
 from .jumps import Jumps
 from .langevin import langevin
 from .network import Network
@@ -107,3 +109,20 @@ class Reactions(Network):
             a stochastic system: a run needs a key, and gives the same trajectory for the same key, in whatever batch.
         """
         return Jumps(self, max_events)
+
+    def master_equation(
+        self, bounds: Mapping[str, int] | None = None, *, tolerance: float = 1e-8, max_states: int = 100_000
+    ) -> MasterEquation:
+        """The probability of every count, from the chemical master equation in a box of counts.
+
+        Args:
+            bounds: species -> largest count of the box; those that are left out follow from means and variances.
+            tolerance: of the probability that leaves the box, which bounds the error (finite state projection, Munsky &
+                Khammash 2006, doi:10.1063/1.2145882); beyond it a run has a code.
+            max_states: of a box that is not given.
+
+        Returns:
+            a system whose outputs are expected values of functions of the counts, `observe(y, p)`, and which has the
+            distribution of those that are measured without noise: their data are snapshots, each row another cell.
+        """
+        return MasterEquation(self, Frozen(bounds or {}), tolerance, max_states)

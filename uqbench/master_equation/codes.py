@@ -1,0 +1,49 @@
+"""How the solution of a master equation ended; numbers above those of `uqbench.errors.Result`."""
+
+from enum import IntEnum
+
+from ..errors import FIRST_OWN
+
+
+class Ending(IntEnum):
+    """A code that arrays can hold, and the sentence that a user reads."""
+
+    sentence: str
+
+    def __new__(cls, code: int, sentence: str):
+        member = int.__new__(cls, code)
+        member._value_, member.sentence = code, sentence
+        return member
+
+    SUCCESS = 0, "successful"
+    BAD_RATE = (
+        FIRST_OWN + 20,
+        "a propensity is negative or no number in a state that is reached. Check the propensities at low counts: a "
+        "reaction that needs n molecules must have the propensity zero where there are fewer.",
+    )
+    OUTSIDE = (
+        FIRST_OWN + 21,
+        "the initial counts are not in the box of states. Let the bounds include them.",
+    )
+    PRODUCTS = (
+        FIRST_OWN + 22,
+        "the fastest reaction fires too often for the limit of products with the generator. Choose lower bounds, give "
+        "more `max_products`, leave the fast species out by a quasi-steady state, or, with few states, take the "
+        'method "dense".',
+    )
+    STEPS = (
+        FIRST_OWN + 23,
+        "the step limit was reached: the rates change too fast with time. Name the times at which they jump (`breaks`), "
+        "or give more `max_steps` or a looser tolerance.",
+    )
+    NOT_UNIQUE = (
+        FIRST_OWN + 24,
+        "no stationary distribution was resolved: there is more than one (absorbing states, parts of the states that "
+        "do not communicate), or the slowest change is slower than rounding. Solve over a finite time.",
+    )
+
+    def __str__(self) -> str:
+        return self.sentence
+
+
+SENTENCES = {int(ending): ending.sentence for ending in Ending}

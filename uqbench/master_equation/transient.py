@@ -1,0 +1,235 @@
+"""The distribution of the counts over time, by the finite state projection (Munsky and Khammash 2006,
+doi:10.1063/1.2145882).
+
+States outside a box are lumped into one that is never left. The probabilities inside are then lower bounds of the true
+ones, and what is missing from one is the whole error: `leaked`, a certificate that needs no second solve.
+"""
+
+from collections.abc import Sequence
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.interpreters.partial_eval import dce_jaxpr
+from jaxtyping import Array, Float, Int
+
+from ..annotations import AnyArray, Numbers
+from ..errors import InputError
+from . import chain as chains
+from .box import Box, Rates, box_of, rates_of_states, sound
+from . import time_varying
+from .chain import TAIL, Chain, Steps, stretch_length
+from .codes import Ending
+from .dense import dense_rows
+from .uniformisation import UNROLLED, generator, longest_step, total_rate
+
+# Jumps at the fastest state's rate, over all times, that are followed by default.
+MAX_PRODUCTS = 2**15
+# Poisson weights of an exponential under constant rates, at most: more would not save a tenth of the products.
+TERMS = 512 * UNROLLED + 1
+LONGEST = longest_step(TERMS)
+METHODS = ("uniformisation", "dense")
+
+
+class Distribution(NamedTuple):
+    """Probabilities of the counts at each time.
+
+    Args:
+        probability: `(times, *shape)`; NaN where the code is not zero.
+        leaked: `(times,)`, probability that has left the box or was left out of the sums; the sum of absolute errors
+            of `probability` is at most this, up to `error`.
+        error: `(times,)`, what is added to it by rounding (a bound) and, where rates vary with time, by the steps (an
+            estimate: the difference from a solution with steps twice as long).
+        code: of `Ending`.
+        products: with the generator.
+    """
+
+    probability: Float[Array, "times *shape"]
+    leaked: Float[Array, " times"]
+    error: Float[Array, " times"]
+    code: Int[Array, ""]
+    products: Int[Array, ""]
+
+
+def distribution(
+    rates: Rates,
+    changes: AnyArray,
+    start: Numbers,
+    times: Numbers,
+    shape: tuple[int, ...],
+    *,
+    start_time: Numbers = 0.0,
+    tolerance: float = 1e-10,
+    method: str = "uniformisation",
+    breaks: Numbers = (),
+    max_products: int = MAX_PRODUCTS,
+    max_steps: int = 256,
+) -> Distribution:
+    """Solve the chemical master equation in a box of counts; traceable, differentiable in both modes.
+
+    Derivatives are with respect to what `rates` closes over, a `start` that is a distribution, and `times`. Whether the
+    rates vary with time is found by tracing; where they do not, the solution is exact but for what `leaked` says.
+
+    Args:
+        rates: `rates(t, counts)` -> one rate for each reaction, JAX of one state: `t` and each of the tuple `counts` are
+            scalars.
+        changes: `(reactions, species)` integers, what each reaction adds to the counts.
+        start: counts `(species,)`, or a distribution over the box, of the box's shape.
+        times: `(times,)`, none before `start_time`, rising.
+        shape: states of each species, counts 0 to shape[i] - 1.
+        tolerance: error by the truncated sums, and by steps where rates vary with time (sum of absolute differences).
+        method: "uniformisation", or "dense" for few states and very fast reactions; `method_for` chooses.
+        breaks: `(breaks,)`, times at which the rates jump or bend, for rates that vary with time.
+        max_products: limit of the number of jumps of the fastest state over all times.
+        max_steps: limit of the number of steps in time, for rates that vary with it.
+
+    Raises:
+        InputError: shapes that do not fit one another.
+
+    Example:
+        >>> import jax.numpy as jnp
+        >>> found = distribution(lambda t, y: (10.0, 1.0 * y[0]), [[1], [-1]], [0], [1.0], (40,))
+        >>> round(float(jnp.sum(found.probability[0] * jnp.arange(40))), 6)
+        6.321206
+    """
+    changes, times = np.asarray(changes), jnp.asarray(times, float)
+    _check(changes, start, times, shape, method)
+    box = box_of(changes, shape)
+    first, outside = _start(box, start)
+    start_time = lax.stop_gradient(jnp.asarray(start_time, float))
+    held = lax.stop_gradient(times)
+
+    def operator_at(t):
+        return sound(rates_of_states(rates, t, box.counts(), len(changes)))
+
+    if varies_with_time(lambda t: operator_at(t)[0]):
+        moving, consts = jax.closure_convert(lambda t: box.grouped(operator_at(t)[0]), start_time)
+        breaks = lax.stop_gradient(jnp.asarray(breaks, float).reshape(-1))
+        limits = max_steps, max_products
+        steps, step_error, code = time_varying.adaptive_steps(
+            box, lambda t: moving(t, *consts), first, start_time, held, breaks, tolerance, *limits
+        )
+        bad = _unsound_over_time(operator_at, steps)
+        mixed = partial(_mixed, moving)
+        chain = Chain(box, mixed, len(times), time_varying.TERMS, TAIL, stretch_length(max_products))
+        rows, products = chains.run(chain, consts, first, steps)
+        slopes = jax.vmap(lambda t, row: generator(box, moving(t, *consts), row))(held, rows)
+    else:
+        values, bad = operator_at(start_time)
+        values = box.grouped(values)
+        step_error = jnp.zeros(len(times))
+        if method == "dense":
+            rows, products, code = dense_rows(box, values, first, held - start_time)
+        else:
+            rows, products, code = _uniformised(box, values, first, held - start_time, tolerance, max_products)
+        slopes = jax.vmap(lambda row: generator(box, values, row))(rows)
+    # a time moves the distribution by its slope there
+    rows = rows + slopes * (times - held)[:, None]
+    visited = jnp.any((rows > 0) & bad)
+    code = jnp.where(visited, Ending.BAD_RATE, code)
+    code = jnp.where(outside, Ending.OUTSIDE, code)
+    rounding = products * (len(box.shifts) + 4) * jnp.finfo(float).eps
+    rows = jnp.where(code == 0, rows, jnp.nan)
+    leaked = jnp.maximum(1.0 - jnp.sum(rows, axis=1), 0.0)
+    return Distribution(rows.reshape(-1, *shape), leaked, step_error + rounding, code, products)
+
+
+def _check(changes, start, times, shape: tuple[int, ...], method: str) -> None:
+    findings = []
+    if changes.ndim != 2 or changes.shape[1] != len(shape):
+        findings.append(f"`changes` has shape {changes.shape}; it must be (reactions, {len(shape)}), as `shape` says")
+    elif not np.issubdtype(changes.dtype, np.integer):
+        findings.append("`changes` are not integers; molecules are counted")
+    if min(shape, default=0) < 1:
+        findings.append(f"`shape` is {shape}; each species needs at least one state")
+    if jnp.shape(start) not in ((len(shape),), tuple(shape)):
+        findings.append(f"`start` has shape {jnp.shape(start)}; allowed are ({len(shape)},) and {tuple(shape)}")
+    if times.ndim != 1:
+        findings.append(f"`times` has shape {times.shape}; it must be one list of times")
+    if method not in METHODS:
+        findings.append(f"method {method!r} is unknown; known are {', '.join(map(repr, METHODS))}")
+    if findings:
+        raise InputError("master equation", findings)
+
+
+def _start(box: Box, start) -> tuple[Array, Array]:
+    """The initial distribution `(states,)`, and whether counts lie outside the box."""
+    # a box of one species with as many states as species is a distribution: counts are then one number
+    if jnp.shape(start) == box.shape and (len(box.shape) > 1 or box.shape[0] > 1):
+        return jnp.asarray(start, float).reshape(-1), jnp.asarray(False)
+    start = jnp.asarray(start)
+    there = [counts == start[k] for k, counts in enumerate(box.counts())]
+    found = jnp.stack(there).all(axis=0).astype(float)
+    return found, jnp.sum(found) == 0
+
+
+def varies_with_time(function) -> bool:
+    """Whether the results of `function(t)` depend on t, read from what it does and not from values."""
+    traced = jax.make_jaxpr(function)(jnp.zeros(())).jaxpr
+    _, used = dce_jaxpr(traced, [True] * len(traced.outvars))
+    return bool(used[-1])
+
+
+def _uniformised(box: Box, values: Array, first: Array, elapsed: Array, tolerance: float, max_products: int):
+    """Rows `(times, states)` under constant rates, products, code."""
+    entries = len(elapsed) + int(max_products / LONGEST) + 1
+    fastest = lax.stop_gradient(total_rate(values))
+    steps, enough = _even_steps(elapsed, fastest, entries)
+    rows = stretch_length(max_products + 40 * len(elapsed))
+    enough = enough & (fastest * jnp.max(elapsed, initial=0.0) <= max_products) & (steps.products <= rows**2)
+    steps = steps._replace(count=jnp.where(enough, steps.count, 0))
+    chain = Chain(box, _constant, len(elapsed), TERMS, tolerance / entries, rows)
+    rows, products = chains.run(chain, values, first, steps)
+    return rows, products, jnp.where(enough, Ending.SUCCESS, Ending.PRODUCTS)
+
+
+def _even_steps(elapsed: Array, fastest: Array, entries: int) -> tuple[Steps, Array]:
+    """Each interval between outputs in as many equal parts as keep them short enough."""
+    gaps = jnp.diff(elapsed, prepend=0.0)
+    parts = jnp.maximum(jnp.ceil(fastest * gaps / LONGEST), 1.0)
+    ends = jnp.cumsum(parts)
+    place = jnp.arange(entries)
+    interval = jnp.minimum(jnp.searchsorted(ends, place, side="right"), len(elapsed) - 1)
+    row = jnp.where(place == ends[interval] - 1, interval, len(elapsed))
+    nothing = jnp.zeros((entries, 0))
+    mean = fastest * gaps / parts
+    # as many as `LONGEST` allows for; the number of terms follows from the tail that is accepted
+    products = jnp.ceil(jnp.sum(parts * jnp.minimum(mean + 9.0 * jnp.sqrt(mean) + 30.0, TERMS))).astype(int)
+    steps = Steps(gaps[interval] / parts[interval], nothing, nothing, row, ends[-1].astype(int), products)
+    return steps, ends[-1] <= entries
+
+
+def _constant(nodes, mix, given):
+    return given
+
+
+def _mixed(moving, nodes, mix, given):
+    return jnp.tensordot(mix, jax.vmap(lambda t: moving(t, *given))(nodes), axes=1)
+
+
+def _unsound_over_time(operator_at, steps: Steps) -> Array:
+    """States `(states,)` with an impossible rate at one of the times at which rates are taken."""
+
+    def body(s, bad):
+        return bad | jnp.any(jax.vmap(lambda t: operator_at(t)[1])(steps.nodes[s]), axis=0)
+
+    bad = jnp.zeros_like(operator_at(steps.nodes[0, 0])[1])
+    return lax.fori_loop(0, steps.count, body, bad)
+
+
+def method_for(rates: Rates, changes: AnyArray, times: Sequence[float], shape: tuple[int, ...]) -> str:
+    """The cheaper method, on the host, from the rates at `times[0]`: `METHODS`.
+
+    A product costs a loop's overhead and a pass over the stencil; the dense exponential some twenty products of
+    matrices and one more for each doubling, for each time, and memory for all of them in a gradient.
+    """
+    box = box_of(changes, shape)
+    times = np.asarray(times, float)
+    values, _ = sound(rates_of_states(rates, times[0], box.counts(), len(changes)))
+    jumps = float(total_rate(box.grouped(values))) * times.max(initial=0.0)
+    by_products = 1.2 * jumps * (3e-6 + 3e-10 * box.states * (len(box.shifts) + 2))
+    by_matrices = len(times) * 64.0 * (5e-6 + 2e-10 * box.states**3)
+    return "dense" if box.states <= 512 and by_matrices < by_products else "uniformisation"

@@ -1,0 +1,164 @@
+"""The distribution of copy numbers over time: the chemical master equation in a box of counts."""
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from types import MappingProxyType
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ...annotations import Values
+from ...design import Design
+from ...errors import FIRST_OWN, InputError, Result, nearest
+from ...master_equation import codes
+from ...master_equation.transient import distribution
+from ...settings import is_number
+from ...system import Frozen
+from ..protocol import Density, Outcome, Run, finished
+from .box import box_shape
+from .counts import Counts
+
+LEAKED = FIRST_OWN + 30
+# From the prior, for which a box is looked for.
+DRAWS = 16
+
+
+@dataclass(frozen=True)
+class MasterEquation(Counts):
+    """Probabilities of all counts in a box. A run gives the expected values of the outputs, which may be any functions
+    of the counts; those without noise have a `density`, of which snapshots of single cells are draws.
+
+    Args:
+        bounds: species -> largest count in the box; what is missing is found from means and variances.
+        tolerance: of the probability that leaves the box until any time of the design.
+        max_states: of a box that is found.
+    """
+
+    bounds: Frozen = field(default_factory=Frozen)
+    tolerance: float = 1e-8
+    max_states: int = 100_000
+
+    kind = "a master equation"
+    capabilities = frozenset({"density"})
+    results = MappingProxyType(
+        {
+            **codes.SENTENCES,
+            LEAKED: "more probability than the `tolerance` has left the box of counts. Give larger `bounds`, or a "
+            "narrower prior where counts become large.",
+        }
+    )
+
+    def __post_init__(self):
+        known, findings = self.network.names, []
+        for name, bound in self.bounds.items():
+            if name not in known:
+                findings.append(f"there is a bound for {name!r}, which is no species; {nearest(name, known)}")
+            elif not is_number(bound) or bound < 0 or bound != np.round(bound):
+                findings.append(f"the bound of {name!r} is {bound!r}; give a whole number.")
+        if not is_number(self.tolerance) or not 0 < self.tolerance < 1:
+            findings.append(f"tolerance is {self.tolerance!r}; give a number between 0 and 1.")
+        if findings:
+            raise InputError("Reactions.master_equation", findings)
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        return (f"bounds {sorted(self.bounds.items())}", f"tolerance {self.tolerance!r}")
+
+    def plan(self, model, design: Design) -> str:
+        """The shape of the box, as text: "2x101"."""
+        # one design, or several with a leading axis
+        runs = design.times.reshape(-1, design.times.shape[-1]).shape[0]
+        each = (
+            [design]
+            if design.times.ndim == 1
+            else [jax.tree.map(lambda leaf, k=k: leaf[k], design) for k in range(runs)]
+        )
+        return "x".join(map(str, _box(self, _Key(model.space, each))))
+
+    def run(self, model, theta: Values, design: Design, key, plan: str, *, reverse: bool = False, sharper=1.0) -> Run:
+        probability, outcome = self._solved(theta, design, plan)
+        counts = _counts(_shape_of(plan))
+
+        def expected(t, probability):
+            outputs = jax.vmap(lambda counts: self.observed(model, t, counts, theta, design))(counts)
+            return {name: probability @ values for name, values in outputs.items()}
+
+        outputs = jax.vmap(expected)(design.times, probability)
+        return finished(model, outputs, outcome, design, Result.OUTPUT_NOT_FINITE)
+
+    def random_outputs(self, model) -> tuple[str, ...]:
+        return tuple(name for name in model.outputs if name not in model.noise)
+
+    def density(self, model, theta: Values, design: Design, plan: str) -> tuple[dict[str, Density], Outcome]:
+        probability, outcome = self._solved(theta, design, plan)
+        densities = {}
+        for name, of_states in self._values(model, design, plan).items():
+            values, place = np.unique(of_states, return_inverse=True)
+            own = jnp.zeros((len(design.times), len(values))).at[:, place].add(probability)
+            densities[name] = Density(jnp.asarray(values), own)
+        return densities, outcome
+
+    def _values(self, model, design: Design, plan: str) -> dict[str, np.ndarray]:
+        """Of each random output its value in each state, which is the same whatever the parameters."""
+        counts, found = _counts(_shape_of(plan)), []
+        with jax.ensure_compile_time_eval():
+            inputs = Design(np.zeros(1), inputs={name: np.ones(value.shape) for name, value in design.inputs.items()})
+            for factor in (1.0, 0.7):
+                theta = {name: factor * jnp.asarray(value) for name, value in model.space.nominal().items()}
+                of_one = jax.vmap(lambda each, theta=theta: self.observed(model, 0.0, each, theta, inputs))
+                found.append({name: np.asarray(values, float) for name, values in of_one(jnp.asarray(counts)).items()})
+        names = self.random_outputs(model)
+        wrong = [
+            f"{name!r} is measured without noise, but depends on more than the counts; it has no distribution over "
+            "whole numbers. Give it noise, or make it a function of the counts alone."
+            for name in names
+            if not np.array_equal(found[0][name], found[1][name])
+        ]
+        if wrong:
+            raise InputError("Reactions.master_equation", wrong)
+        return {name: found[0][name] for name in names}
+
+    def _solved(self, theta: Values, design: Design, plan: str) -> tuple[Float[Array, "times states"], Outcome]:
+        shape = _shape_of(plan)
+        found = distribution(
+            *(self.network.rates_from(theta, design), self.network.changes, self.start(theta, design)),
+            *(design.times - design.start, shape),
+            tolerance=self.tolerance / 100,
+        )
+        leaves = jnp.max(found.leaked) > self.tolerance
+        code = jnp.where((found.code == 0) & leaves, LEAKED, found.code)
+        outcome = Outcome(code.astype(int), found.products.astype(int), jnp.zeros((), int))
+        return found.probability.reshape(len(design.times), -1), outcome
+
+
+def _shape_of(plan: str) -> tuple[int, ...]:
+    return tuple(map(int, plan.split("x")))
+
+
+def _counts(shape: tuple[int, ...]) -> Float[np.ndarray, "states species"]:
+    return np.stack([axis.ravel() for axis in np.indices(shape)], axis=-1).astype(float)
+
+
+@lru_cache(maxsize=64)
+def _box(system: MasterEquation, key: "_Key") -> tuple[int, ...]:
+    space = key.space
+    drawn = space.sample(jax.random.key(0), (DRAWS,))
+    draws = [{name: values[k] for name, values in drawn.items()} for k in range(DRAWS)]
+    given = system.network, system.bounds, space.nominal(), draws, key.designs
+    return box_shape(*given, system.tolerance, system.max_states)
+
+
+class _Key:
+    """Parameters and designs, by their values."""
+
+    def __init__(self, space, designs):
+        self.space, self.designs = space, designs
+        self.known = tuple(np.asarray(leaf).tobytes() for leaf in jax.tree.leaves((dict(space.nominal()), designs)))
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Key) and self.known == other.known and self.space == other.space
+
+    def __hash__(self) -> int:
+        return hash(self.known)
