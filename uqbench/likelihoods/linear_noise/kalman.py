@@ -6,9 +6,10 @@ mean (Fearnhead, Giagos & Sherlock 2014, doi:10.1111/biom.12152), so that a cell
 equations, as each does sooner or later, is followed along its own. Where propensities are linear both have the same
 means and differ in the variance of what is to come, which the restarted one takes from where the cell is.
 
-Measurements at one time are taken one after another; their standard deviations are those at the predicted means. The
-density of a series is thus a product of normal densities given what was measured before, and values can be drawn from
-that same product.
+Measurements at one time are taken one after another; their standard deviations are those at the predicted means, or on
+the path of the rate equations where that is what is linearised around. The density of a series is thus a product of
+normal densities given what was measured before, and values can be drawn from that same product; without restarts it is
+the joint normal density of linear noise.
 """
 
 from collections.abc import Callable, Sequence
@@ -18,7 +19,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
 
-from ...annotations import Values
+from ...annotations import AnyArray, Values
 from ...design import Design
 from ...space import Theta
 from .flows import Flows, State
@@ -36,13 +37,13 @@ class Steps(NamedTuple):
         columns: for each place column of the table -> values.
     """
 
-    times: Float[Array, " times"]
-    present: Bool[Array, "times places"]
+    times: Float[AnyArray, " times"]
+    present: Bool[AnyArray, "times places"]
     columns: Sequence[Values]
 
 
 class Filtered(NamedTuple):
-    """Log density of each measurement given those before, -inf where it has none; the values; the code of the solves."""
+    """Log density of each measurement given those before, -inf where it has none; values; the code of the solves."""
 
     terms: Float[Array, "times places"]
     values: Float[Array, "times places"]
@@ -97,8 +98,8 @@ def filtered(
             mean + propagator @ (state.cell.mean - point),
             propagator @ state.cell.covariance @ propagator.T + spread,
         )
-        found = measure(time, cell.mean, columns)
-        cell, terms, values = _measured(cell, found, present, given, draw)
+        around = jnp.maximum(cell.mean, 0.0) if restart else mean
+        cell, terms, values = _measured(cell, around, measure(time, around, columns), present, given, draw)
         code = jnp.where(state.code == 0, flow.code, state.code)
         return _Path(cell, mean, time, code), (terms, values)
 
@@ -108,12 +109,15 @@ def filtered(
     return Filtered(jnp.where(last.code == 0, terms, -jnp.inf), values, last.code)
 
 
-def _measured(cell: State, found: tuple[Array, Array, Array], present, given, draw: bool):
-    """The state after the measurements at one time; the log density and the value of each."""
-    (mu, slope, sigma), predicted = found, cell.mean
-    terms, values = [], []
+def _measured(cell: State, around: Array, found: tuple[Array, Array, Array], present, given, draw: bool):
+    """The state after the measurements at one time; the log density and the value of each.
+
+    Args:
+        around: the means at which what would be measured was `found`.
+    """
+    (mu, slope, sigma), terms, values = found, [], []
     for k in range(len(mu)):
-        centre = mu[k] + slope[k] @ (cell.mean - predicted)
+        centre = mu[k] + slope[k] @ (cell.mean - around)
         across = cell.covariance @ slope[k]
         variance = slope[k] @ across + sigma[k] ** 2
         possible = (variance > 0) & (sigma[k] > 0)
@@ -135,7 +139,7 @@ def joint(flows: Flows, theta: Theta, design: Design, steps: Steps, measure: Mea
     count, places = steps.present.shape
 
     def step(state, now):
-        (cell, time, code, across), (number, (until, present, columns)) = state, now
+        (cell, time, code, across), (number, (until, _, columns)) = state, now
         flow = flows.over(theta, design, cell.mean, time, until[None])
         mean, propagator, spread = (each[0] for each in flow[:3])
         cell = State(mean, propagator @ cell.covariance @ propagator.T + spread)

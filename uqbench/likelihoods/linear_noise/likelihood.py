@@ -32,8 +32,8 @@ class LinearNoise(Likelihood):
     """Rows that follow single cells over time, each one path of a network under linear noise; made by `LinearNoise.of`.
 
     The rows of one run (an experiment and a unit, and a replicate of it where the table has the column `replicate`)
-    are of one cell. Each measured output is linear in the species, with the noise Normal(mu, sigma): sigma may be any
-    formula, and is taken at the predicted means. Fisher information and moments are those of linear noise around the
+    are of one cell. Each measured output is linear in the species, with the noise Normal(mu, sigma); where sigma is a
+    formula of outputs it is that at the predicted means. Fisher information and moments are those of linear noise around the
     rate equations, with which those of the restarted filter agree where fluctuations are small.
 
     Args:

@@ -1,4 +1,4 @@
-"""Measurements that are linear in the species, with normal errors: their mean, its slope, and their standard deviation."""
+"""Measurements that are linear in the species, with normal errors: their means and slopes, and standard deviations."""
 
 from collections.abc import Mapping, Sequence
 

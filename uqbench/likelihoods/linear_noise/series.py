@@ -1,5 +1,6 @@
 """The rows of a table as time series: one for each run, or for each replicate of it where the table has that column."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import equinox as eqx
@@ -8,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 
+from ...annotations import AnyArray
 from ...study import Study
 from ..layout import Observations
 
@@ -50,7 +52,7 @@ class TimeSeries:
             for k, output in enumerate(self.outputs)
         )
 
-    def placed(self, values: dict) -> jax.Array:
+    def placed(self, values: Mapping[str, AnyArray]) -> jax.Array:
         """Values of rows by output, in their places `(series, times, places)`."""
         return jnp.concatenate([jnp.asarray(values[output], float) for output in self.observations.rows])[self.row]
 
