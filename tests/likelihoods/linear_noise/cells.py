@@ -31,7 +31,10 @@ def light(y, p):
 
 
 NOISE = {"x": uq.Normal("x", "sigma")}
-turnover = uq.Model(space(k=80.0, g=0.7), birth_death.linear_noise(), molecules, {"x": ""}, NOISE)
+RATES = space(k=80.0, g=0.7)
+turnover = uq.Model(RATES, birth_death.linear_noise(), molecules, {"x": ""}, NOISE)
+# with a measurement error that is known
+counted = uq.Model(uq.Space({**RATES, "sigma": uq.fixed(4.0)}), birth_death.linear_noise(), molecules, {"x": ""}, NOISE)
 reporter = uq.Model(
     space(km=2.0, gm=0.2, kp=1.0, gp=0.05, dark=30.0), two_stage.linear_noise(), light, {"light": ""},
     {"light": uq.Normal("light", "sigma + 0.05*light")},

@@ -33,8 +33,8 @@ class LinearNoise(Likelihood):
 
     The rows of one run (an experiment and a unit, and a replicate of it where the table has the column `replicate`)
     are of one cell. Each measured output is linear in the species, with the noise Normal(mu, sigma); where sigma is a
-    formula of outputs it is that at the predicted means. Fisher information and moments are those of linear noise around the
-    rate equations, with which those of the restarted filter agree where fluctuations are small.
+    formula of outputs it is that at the predicted means. Fisher information and moments are those of linear noise
+    around the rate equations, with which those of the restarted filter agree where fluctuations are small.
 
     Args:
         flows: linear noise over any interval.

@@ -1,7 +1,7 @@
 """Trajectories of single molecules, reaction by reaction."""
 
 from dataclasses import dataclass
-from types import MappingProxyType
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -34,7 +34,7 @@ class Jumps(Counts):
 
     kind = "a jump process"
     capabilities = frozenset({"stochastic"})
-    known_capabilities = MappingProxyType({**CAPABILITIES, "density": ("density of its outputs", LIKELIHOODS)})
+    known_capabilities: ClassVar = {**CAPABILITIES, "density": ("density of its outputs", LIKELIHOODS)}
     # counts do not move when a parameter does
     gradient = "none"
 
