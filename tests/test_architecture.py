@@ -110,7 +110,7 @@ ALLOWED = {
         *("design", "dynamics", "errors", "initial_value", "model", "results", "solvers", "space", "study", "system"),
         "systems",
     },
-    "check": {"design", "distributions", "errors", "model", "symbols", "time_scales"},
+    "check": {"design", "distributions", "errors", "model", "symbols", "system", "time_scales"},
     "identifiability": {*CORE},
     "calibration": {*CORE},
     "decomposition": {*CORE},

@@ -12,6 +12,7 @@ from .design import Design
 from .distributions import impossible_arguments
 from .errors import InputError, Result, SeparationWarning
 from .model import Model, evaluate, evaluate_many, noise_values_of, output_findings, over_time, running
+from .system import AnyInput
 
 PRIOR_DRAWS = 32
 SYMBOL_TOLERANCE = 1e-13
@@ -177,15 +178,34 @@ def _codes(model: Model, run) -> np.ndarray:
 
 
 def _inputs(model: Model) -> tuple[str, ...]:
-    """Names of the inputs that a system reads; none where its equations cannot be read."""
-    if "symbolic" not in model.dynamics.capabilities:
-        return ()
-    from .symbols import read
+    """Names of the inputs that a system reads."""
+    if "symbolic" in model.dynamics.capabilities:
+        from .symbols import read
 
+        try:
+            return read(model).inputs
+        except InputError:
+            pass
+    design, asked = Design([0.0]), _Asked()
+    object.__setattr__(design, "inputs", asked)
     try:
-        return read(model).inputs
-    except InputError:
+        model.dynamics.output_shapes(model, model.space.nominal(), design)
+    except Exception:
+        # what is wrong with the functions is said where they are checked
         return ()
+    return tuple(asked.names)
+
+
+class _Asked(AnyInput):
+    """Inputs that note which ones are asked for."""
+
+    def __init__(self):
+        super().__init__()
+        self.names: dict[str, None] = {}
+
+    def __missing__(self, name: str):
+        self.names[name] = None
+        return super().__missing__(name)
 
 
 # How far outputs may be outside what the noise allows, relative to their largest: what solves leave.

@@ -12,7 +12,7 @@ from scipy.integrate import quad
 
 import uqbench as uq
 from uqbench.likelihoods import Marginal, with_units
-from uqbench.likelihoods.marginal import grid
+from uqbench.likelihoods.quadrature import grid
 
 from .test_scores import central
 
@@ -192,3 +192,66 @@ def test_a_likelihood_of_rows_that_depend_on_one_another_is_refused():
     study = mixed_study()
     with pytest.raises(uq.InputError, match="cannot be integrated out of a joint normal density"):
         Marginal.of(uq.Study("joint", study.model, study.experiments, study.data, unit="who", likelihood=Offsets.of))
+
+
+def offset_study(values):
+    """One measurement of each unit: what differs between units and the error cannot be told apart."""
+    space = uq.Space(
+        s=uq.epistemic(uq.HalfNormal(1.0)), e=uq.epistemic(uq.HalfNormal(1.0)), level=uq.aleatory(uq.Normal(0.0, "s"))
+    )
+    model = uq.Model.from_function(
+        space, lambda theta, design, key: {"y": theta["level"] + 0 * design.times}, {"y": ""},
+        {"y": uq.Normal("y", "e")}, name="offset",
+    )  # fmt: skip
+    rows = [("e", "y", 0.0, value, unit) for unit, value in enumerate(values)]
+    data = pd.DataFrame(rows, columns=["experiment", "output", "time", "value", "who"])
+    return uq.Study("offset", model, {"e": uq.Design()}, data, unit="who")
+
+
+def test_the_information_is_zero_where_nothing_is_known():
+    """Two spreads of which the data tell the sum of squares: an ascent's root is damped there, the information not."""
+    s, e = 0.8, 0.6
+    values = np.random.default_rng(0).standard_normal(200)
+    values *= np.hypot(s, e) / np.sqrt(np.mean(values**2))
+    likelihood = Marginal.of(offset_study(values))
+
+    def place(x):
+        return {"s": x[0], "e": x[1]}
+
+    x = jnp.array([s, e])
+    information = np.asarray(jax.jit(lambda x: likelihood.information(place, x)[0])(x))
+    root = jax.jit(lambda x: likelihood.scores(place, x))(x).root
+    flat, known = np.array([e, -s]), np.array([s, e])
+    # s^2 + e^2 = 1 is a variance v, of whose logarithm n values have the information n / 2
+    assert known @ information @ known >= 0.5 * 200
+    assert flat @ information @ flat <= 1e-6 * (known @ information @ known)
+    assert np.linalg.norm(root @ flat) > 0
+
+
+def limited_study(steps):
+    """Growth by a unit's rate, which more steps are needed for where it is fast."""
+    space = uq.Space(m=uq.epistemic(uq.LogNormal(1.0, 1.0)), rate=uq.aleatory(uq.LogNormal(median="m", sigma=1.5)))
+    system = uq.Ode(
+        lambda p, inputs: {"C": jnp.ones(())},
+        lambda t, y, p, inputs: {"C": -p["rate"] * (y["C"] - jnp.sin(p["rate"] * t))},
+        rtol=1e-8,
+        atol=1e-10,
+        max_steps=steps,
+    )
+    model = uq.Model(space, system, lambda y, p: {"y": y["C"]}, {"y": ""}, {"y": uq.Normal("y", 2.0)}, name="limited")
+    data = pd.DataFrame(
+        [("e", "y", 5.0, 0.1, who) for who in "ab"], columns=["experiment", "output", "time", "value", "who"]
+    )
+    return uq.Study("limited", model, {"e": uq.Design()}, data, unit="who")
+
+
+def test_solves_that_fail_at_nodes_that_count_are_a_finding():
+    theta = {"m": jnp.array(1.0)}
+    enough, few = (Marginal.of(limited_study(steps)) for steps in (100_000, 60))
+    assert np.isfinite(float(jax.jit(enough.log_density)(theta)))
+    assert not enough.density_findings(theta)
+    score = jax.jit(lambda x: few.scores(lambda x: {"m": x[0]}, x))(jnp.array([1.0]))
+    assert np.isneginf(float(score.value)) and not np.any(score.gradient)
+    assert np.isneginf(float(jax.jit(few.log_density)(theta)))
+    findings = few.density_findings(theta)
+    assert len(findings) == 2 and "unit 'a'" in findings[0] and "cannot be integrated over" in findings[0]

@@ -27,7 +27,7 @@ def driven_mean(k, t):
 
 @pytest.mark.parametrize("tolerance", [1e-5, 1e-9])
 def test_a_driven_birth_is_a_poisson_law(tolerance):
-    found = distribution(driven(10.0), BIRTH_DEATH, [0], [0.4, 2.0], (SIZE,), tolerance=tolerance)
+    found = distribution(driven(10.0), BIRTH_DEATH, [0], [0.4, 2.0], (SIZE,), step_tolerance=tolerance)
     assert found.code == 0
     for time, row, leaked, error in zip([0.4, 2.0], found.probability, found.leaked, found.error, strict=True):
         exact = poisson.pmf(np.arange(SIZE), driven_mean(10.0, time))
@@ -40,7 +40,7 @@ def test_slopes_are_those_of_the_closed_form():
         return distribution(driven(k), BIRTH_DEATH, [0], [0.4, 2.0], (SIZE,)).probability @ jnp.arange(float(SIZE))
 
     for derivative in (jax.jacrev, jax.jacfwd):
-        np.testing.assert_allclose(derivative(mean)(10.0), driven_mean(1.0, np.array([0.4, 2.0])), rtol=1e-7)
+        np.testing.assert_allclose(derivative(mean)(10.0), driven_mean(1.0, np.array([0.4, 2.0])), rtol=1e-6)
 
 
 def test_the_order_of_the_rule():
@@ -72,7 +72,7 @@ def test_a_pulse(breaks):
     found = distribution(rates, BIRTH_DEATH, [0], [1.5], (SIZE,), breaks=breaks)
     mean = 2.0 * (np.exp(-0.5) - np.exp(-1.5)) + 12.0 * (1.0 - np.exp(-0.5))
     assert found.code == 0
-    np.testing.assert_allclose(found.probability[0], poisson.pmf(np.arange(SIZE), mean), atol=1e-9)
+    np.testing.assert_allclose(found.probability[0], poisson.pmf(np.arange(SIZE), mean), atol=1e-8)
     named = distribution(rates, BIRTH_DEATH, [0], [1.5], (SIZE,), breaks=(1.0,))
     assert (named.products < found.products) == (breaks == ())
 

@@ -25,10 +25,10 @@ COUNTS = np.arange(60)
 def test_birth_and_death_is_a_poisson_law(method):
     times = [0.0, 0.5, 1.0, 1.0, 3.0]
     found = distribution(birth_death(10.0, 1.0), BIRTH_DEATH, [0], times, (60,), method=method)
-    for time, row, leaked in zip(times, found.probability, found.leaked, strict=True):
+    for time, row, leaked, error in zip(times, found.probability, found.leaked, found.error, strict=True):
         exact = poisson.pmf(COUNTS, 10.0 * (1.0 - np.exp(-time)))
         assert np.abs(row - exact).sum() < 1e-8
-        assert np.sum(row) + leaked == pytest.approx(1.0, abs=1e-14)
+        assert abs(np.sum(row) + leaked - 1.0) <= error + 1e-15
     assert found.code == 0 and found.products > 0
 
 
@@ -40,13 +40,19 @@ def test_a_start_may_be_a_distribution():
 
 
 def test_the_toggle_switch():
-    found = distribution(toggle(), TOGGLE, [50, 5], [10.0], (115, 115))
-    mean = np.sum(np.asarray(found.probability[0]).sum(axis=1) * np.arange(115))
-    assert mean == pytest.approx(41.9541612621, abs=1e-7)
-    assert found.leaked[0] < 1e-9
+    """The mean of the table was computed in the smaller box, and what a larger one adds is within what has leaked."""
+    small, large = (mean_of_toggle(size) for size in (100, 110))
+    assert small[0] == pytest.approx(41.9541612621, abs=3e-9)
+    assert large[1] < 1e-10
+    assert 0.0 < large[0] - small[0] < 110 * small[1]
 
 
-@settings(max_examples=6)
+def mean_of_toggle(size):
+    found = jax.jit(lambda: distribution(toggle(), TOGGLE, [50, 5], [10.0], (size, size)))()
+    return float(jnp.sum(found.probability[0].sum(axis=1) * jnp.arange(size))), float(found.leaked[0])
+
+
+@settings(max_examples=3)
 @given(seed=st.integers(0, 10**6), size=st.integers(6, 14))
 def test_what_has_leaked_is_the_whole_error(seed, size):
     """Against a much larger box: no probability is too large, and the sum of what is missing is what is stated."""
@@ -94,7 +100,7 @@ def test_slopes_are_differences_of_values_also_by_start_and_times():
         np.testing.assert_allclose(back, ahead, rtol=1e-9, atol=1e-11)
     direction = jax.tree.map(lambda x: jnp.cos(jnp.arange(x.size, dtype=float)).reshape(x.shape), at)
     step = 1e-5
-    ends = [score(jax.tree.map(lambda x, d: x + sign * step * d, at, direction)) for sign in (1.0, -1.0)]
+    ends = [score(jax.tree.map(lambda x, d, h=h: x + h * d, at, direction)) for h in (step, -step)]
     slope = sum(jnp.vdot(a, b) for a, b in zip(jax.tree.leaves(reverse), jax.tree.leaves(direction), strict=True))
     assert float(slope) == pytest.approx(float(ends[0] - ends[1]) / (2 * step), rel=1e-7)
 
@@ -137,7 +143,7 @@ def test_limits_and_impossible_rates_have_codes():
     assert code(birth_death(1.0, 1.0), start=(25,)) == Ending.OUTSIDE
     assert code(lambda t, y: (3.0 - y[0], y[0])) == Ending.SUCCESS  # counts above 3 are not reached
     assert code(lambda t, y: (2.5 - y[0], y[0])) == Ending.BAD_RATE
-    assert code(lambda t, y: (jnp.log(2.0 - y[0]), y[0])) == Ending.BAD_RATE
+    assert code(lambda t, y: (jnp.log(2.5 - y[0]), y[0])) == Ending.BAD_RATE
 
 
 def test_findings_are_told_at_once():

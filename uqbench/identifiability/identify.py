@@ -174,10 +174,12 @@ def _prescribed(study: Study, theta: Values | None, table: xr.Dataset, seed: int
     """/experiment: what to measure for the parameters that the data leave open; empty where no row tells by itself."""
     names = [str(name) for name in table.parameter.values[np.isin(table.verdict.values, OPEN)]]
     likelihood = likelihood_of(study)
-    if not names or study.model.space.aleatory or "row_information" not in likelihood.capabilities:
+    unnamed = study.model.space.aleatory and study.unit is None
+    if not names or unnamed or "row_information" not in likelihood.capabilities:
         return {}
     try:
-        check = profiled if study.data is not None else None
+        # profiles of a population take minutes for each prescription
+        check = profiled if study.data is not None and not study.model.space.aleatory else None
         return {"experiment": prescribe(study, theta, parameters=names, seed=seed, check=check)}
     except InputError as error:
         warnings.warn(f"study {study.name!r}: no prescription. {' '.join(error.findings)}", UserWarning, stacklevel=3)

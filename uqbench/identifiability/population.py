@@ -7,13 +7,31 @@ locations: that term rewards curvature which the linearisation has just dropped,
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from ..annotations import AnyArray
 from ..likelihoods import Likelihood, with_units
 from ..space import Space, Theta
+
+
+class PopulationRows(NamedTuple):
+    """Data of units to first order around the median unit, rows padded; what any of them tell follows.
+
+    Args:
+        slopes: of the mean of each row by the coordinates.
+        spread: change of each row with the standardised latents. d_spread: how that answers to the coordinates.
+        noise: covariance of the rows given the latents, 1 where there is none. d_noise: likewise.
+    """
+
+    slopes: Float[AnyArray, "units most k"]
+    spread: Float[AnyArray, "units most aleatory"]
+    d_spread: Float[AnyArray, "units most aleatory k"]
+    noise: Float[AnyArray, "units most most"]
+    d_noise: Float[AnyArray, "units most most k"]
 
 
 def population_information(
@@ -25,6 +43,14 @@ def population_information(
     Args:
         likelihood: with the capability "moments". place: from coordinates to values of the epistemic parameters.
     """
+    rows = population_rows(likelihood, place)
+    return jax.jit(lambda vector: information_by_unit(rows(vector)).sum(axis=0))
+
+
+def population_rows(
+    likelihood: Likelihood, place: Callable[[Array], Theta]
+) -> Callable[[Float[Array, " k"]], PopulationRows]:
+    """The rows of a study as a function of the coordinates; arguments as of `population_information`."""
     space = likelihood.study.model.space
 
     def unit(vector, z):
@@ -36,29 +62,35 @@ def population_information(
         return likelihood.moments({**place(vector), **dict(zip(space.aleatory, unit, strict=True))})
 
     @jax.jit
-    def information(vector):
+    def rows(vector):
         centre = jnp.zeros(len(space.aleatory))
         median, d_median = unit(vector, centre), jax.jacfwd(unit)(vector, centre)
-        covariance = moments(vector, median).covariance
+        noise = moments(vector, median).covariance
         (d_mean, slope), (d_noise, _) = jax.jacfwd(moments, argnums=(0, 1))(vector, median)
 
-        def between(vector):
-            """Covariance of a unit's rows because its parameters vary, given how the outputs answer to them."""
-            spread = slope @ jax.jacfwd(unit, argnums=1)(vector, centre)
-            return jnp.einsum("uri,usi->urs", spread, spread)
+        def spread(vector):
+            """How the rows answer to a unit's latents, given how the outputs answer to its parameters."""
+            return slope @ jax.jacfwd(unit, argnums=1)(vector, centre)
 
-        matrix = covariance + between(vector)
-        d_matrix = d_noise + jax.jacfwd(between)(vector)
         # A location moves the outputs of the median unit; what it does to the covariance is left out.
         active = jnp.array([name in likelihood.observations.active for name in space.epistemic])
         location = jnp.any(d_median != 0, axis=0) | active
-        d_matrix = jnp.moveaxis(jnp.where(location, 0.0, d_matrix), -1, 1)
-        d_mean = d_mean + slope @ d_median
-        solved = jnp.linalg.solve(matrix[:, None], d_matrix)
-        from_mean = jnp.einsum("uri,urj->ij", d_mean, jnp.linalg.solve(matrix, d_mean))
-        return from_mean + 0.5 * jnp.einsum("uirs,ujsr->ij", solved, solved)
+        kept = jnp.where(location, 0.0, 1.0)
+        return PopulationRows(
+            d_mean + slope @ d_median, spread(vector), jax.jacfwd(spread)(vector) * kept, noise, d_noise * kept
+        )
 
-    return information
+    return rows
+
+
+def information_by_unit(rows: PopulationRows) -> Float[Array, "units k k"]:
+    """What the data of each unit tell."""
+    matrix = rows.noise + jnp.einsum("uri,usi->urs", rows.spread, rows.spread)
+    half = jnp.einsum("urik,usi->ursk", rows.d_spread, rows.spread)
+    d_matrix = jnp.moveaxis(rows.d_noise + half + jnp.swapaxes(half, 1, 2), -1, 1)
+    solved = jnp.linalg.solve(matrix[:, None], d_matrix)
+    from_mean = jnp.einsum("uri,urj->uij", rows.slopes, jnp.linalg.solve(matrix, rows.slopes))
+    return from_mean + 0.5 * jnp.einsum("uirs,ujsr->uij", solved, solved)
 
 
 def median_unit(space: Space, theta: Theta) -> Theta:

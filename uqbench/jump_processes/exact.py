@@ -1,9 +1,10 @@
 """Exact simulation of jump processes (Gillespie 1977, doi:10.1021/j100540a008), many trajectories side by side.
 
-Trajectories fire one event each in every step of a loop, in arrays with an element for each of `LANES` places. A loop of
-`BLOCK` such steps notes times and counts; after it the times of the grid that were passed are looked up in these notes,
-places whose trajectory has ended take the next one, and what a place did beyond the end is dropped. So neither the grid
-nor the end costs anything within the loop, and no trajectory waits at a time of the grid for the others.
+Trajectories fire one event each in every step of a loop, in arrays with an element for each of `LANES` places. A loop
+of `BLOCK` such steps notes times and reactions; after it the counts at the times of the grid that were passed are made
+from these notes, places whose trajectory has ended take the next one, and what a place did beyond the end is dropped.
+So neither the grid nor the end costs anything within the loop, and no trajectory waits at a time of the grid for the
+others.
 
 Time is measured from the beginning of each block, and the next time of the grid as what remains to it: the digits of a
 waiting time are lost neither late nor on long grids. Waiting times have the accuracy that `streams.exponential` states;
@@ -22,7 +23,7 @@ from . import time_dependent
 from .paths import Paths, Rates, any_anywhere, changed, checked, depends_on_time, possible, propensities, running_sums
 from .streams import Streams, exponential, random_bits, uniform
 
-# Trajectories side by side, and events between two looks at the grid: what they note fits into a cache of 1 MB.
+# Trajectories side by side, and events between two looks at the grid: what they note fits into a small cache.
 LANES = 1024
 BLOCK = 32
 
@@ -69,7 +70,8 @@ def simulate(
         >>> import jax
         >>> from uqbench.jump_processes.streams import trajectory_streams
         >>> streams = trajectory_streams(jax.random.key_data(jax.random.key(0)), 1000)
-        >>> paths = simulate(lambda t, y: (10.0, y[0]), [[1], [-1]], jnp.zeros((1000, 1)), [1.0], streams, max_events=1000)
+        >>> start = jnp.zeros((1000, 1))
+        >>> paths = simulate(lambda t, y: (10.0, y[0]), [[1], [-1]], start, [1.0], streams, max_events=1000)
         >>> abs(float(paths.counts.mean()) - 10 * (1 - np.exp(-1))) < 0.3
         True
     """
@@ -80,9 +82,16 @@ def simulate(
     spacing = jnp.append(jnp.diff(times), jnp.inf)
 
     def one_block(places: _Places) -> _Places:
-        last, before, reached = _fire(rates, changes, places, streams)
-        places = _record(rates, places, last, before, reached, spacing)
-        return _next_trajectories(places, start, times, max_events)
+        last, fired, reached = _fire(rates, changes, places, streams)
+        places = _record(rates, changes, places, last, fired, reached, spacing)
+        ended = (places.grid == len(times)) | (places.events >= max_events)
+        # in most blocks no trajectory ends
+        return lax.cond(
+            any_anywhere(ended),
+            lambda places: _next_trajectories(places, ended, start, times),
+            lambda places: places,
+            places,
+        )
 
     empty = Paths(
         jnp.full((trajectories, len(times), species), jnp.nan),
@@ -104,7 +113,7 @@ def simulate(
 
 
 def _fire(rates: Rates, changes: np.ndarray, places: _Places, streams: Streams):
-    """The next `BLOCK` events of each place: the last counts, and for each event the counts before it and its time.
+    """The next `BLOCK` events of each place: the last counts, and for each event the reaction and its time.
 
     Times (events, places) are counted from the beginning of the block. Where nothing can happen any more, or a count or
     propensity is not possible, the next event is at infinity and the counts stay.
@@ -114,30 +123,33 @@ def _fire(rates: Rates, changes: np.ndarray, places: _Places, streams: Streams):
     # Without barriers all would be computed anew for each of the arrays that depend on it.
     bits = lax.optimization_barrier(random_bits(own, numbers))
     none = len(changes)
+    small = jnp.int8 if none < np.iinfo(np.int8).max else jnp.int32
 
     def event(carry, bits):
         counts, time = carry
         each = propensities(rates, time, counts)
         sums = running_sums(each)
         target = uniform(bits) * sums[-1]
-        reaction = sum((target >= below).astype(jnp.int32) for below in sums[:-1]) + jnp.zeros_like(time, jnp.int32)
+        reaction = sum((target >= below).astype(small) for below in sums[:-1]) + jnp.zeros_like(time, small)
         reaction = jnp.where(sums[-1] > 0.0, reaction, none)
-        reaction = jnp.where(possible(counts, each), reaction, none + 1)
+        reaction = jnp.where(possible(counts, each), reaction, none + 1).astype(small)
         reaction, total = lax.optimization_barrier((reaction, sums[-1]))
         after = jnp.where(reaction <= none, time + exponential(bits) / total, jnp.inf)
-        return (changed(counts, reaction, changes), after), (counts, after)
+        return (changed(counts, reaction, changes), after), (reaction, after)
 
-    (last, _), (before, reached) = lax.scan(event, (places.counts, jnp.zeros_like(places.remaining)), bits)
-    return last, before, reached
+    (last, _), (fired, reached) = lax.scan(event, (places.counts, jnp.zeros_like(places.remaining)), bits)
+    return last, fired, reached
 
 
-def _record(rates: Rates, places: _Places, last, before, reached: Array, spacing: Array) -> _Places:
+def _record(
+    rates: Rates, changes: np.ndarray, places: _Places, last, fired: Array, reached: Array, spacing: Array
+) -> _Places:
     """Write the counts at all times of the grid that lie within the block, one for each place in every step."""
     each = propensities(rates, places.remaining, last)
     # Of a state that lasts for ever.
     impossible = ~possible(last, each)
     end = reached[-1]
-    rows = jnp.arange(len(end))
+    rows, order = jnp.arange(len(end)), jnp.arange(BLOCK)[:, None]
 
     def write(state):
         grid, remaining, code, events, counts = state
@@ -145,7 +157,8 @@ def _record(rates: Rates, places: _Places, last, before, reached: Array, spacing
         passed = jnp.sum(reached <= remaining, axis=0, dtype=jnp.int32)
         at = jnp.minimum(passed, BLOCK - 1)
         failed = within & impossible & jnp.isinf(reached[at, rows])
-        row = jnp.stack([jnp.where(failed, jnp.nan, counts[at, rows]) for counts in before], axis=-1)
+        row = _counts_after(places.counts, jnp.where(order < passed, fired, len(changes)), changes)
+        row = jnp.where(failed[:, None], jnp.nan, row)
         target = jnp.where(within, places.trajectory, counts.shape[0])
         counts = counts.at[target, grid].set(row, mode="drop")
         code = jnp.where(failed, int(Result.BAD_PROPENSITY), code)
@@ -169,11 +182,19 @@ def _record(rates: Rates, places: _Places, last, before, reached: Array, spacing
     )
 
 
-def _next_trajectories(places: _Places, start: Array, times: Array, max_events: int) -> _Places:
+def _counts_after(counts: tuple[Array, ...], fired: Array, changes: np.ndarray) -> Array:
+    """Counts (places, species) after the reactions of a block (events, places)."""
+    times = [jnp.sum(fired == reaction, axis=0, dtype=fired.dtype) for reaction in range(len(changes))]
+    result = list(counts)
+    for reaction, species in zip(*np.nonzero(changes), strict=True):
+        result[species] += float(changes[reaction, species]) * times[reaction]
+    return jnp.stack(result, axis=-1)
+
+
+def _next_trajectories(places: _Places, ended: Array, start: Array, times: Array) -> _Places:
     """Note how trajectories ended, and put the next ones into their places."""
     trajectories = len(start)
     arrived = places.grid == len(times)
-    ended = arrived | (places.events >= max_events)
     target = jnp.where(ended, places.trajectory, trajectories)
     code = jnp.where(arrived, places.code, int(Result.EVENT_LIMIT))
     paths = places.paths._replace(

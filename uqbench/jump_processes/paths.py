@@ -105,7 +105,7 @@ def depends_on_time(rates: Rates, species: int) -> bool:
 
 
 def checked(
-    rates: Rates, changes: ArrayLike, start: Array, times: Array, streams: Streams, max_events: int
+    rates: Rates, changes: ArrayLike, start: ArrayLike, times: ArrayLike, streams: Streams, max_events: int
 ) -> tuple[np.ndarray, Array, Array]:
     """Changes, start and times as arrays of the right kind.
 

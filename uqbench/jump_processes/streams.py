@@ -54,7 +54,7 @@ def philox(counter: tuple[ArrayLike, ArrayLike], key: ArrayLike) -> tuple[Array,
     return left, right
 
 
-def trajectory_streams(key: ArrayLike, trajectories: int, first: int = 0) -> Streams:
+def trajectory_streams(key: ArrayLike, trajectories: int, first: ArrayLike = 0) -> Streams:
     """The streams of trajectories `first`, `first + 1`, ...
 
     Args:
@@ -63,7 +63,7 @@ def trajectory_streams(key: ArrayLike, trajectories: int, first: int = 0) -> Str
         first: number of the first one; the stream of a trajectory depends on its number and on `key` alone.
     """
     high, low = jnp.asarray(key, jnp.uint32)
-    numbers = np.uint32(first) + jnp.arange(trajectories, dtype=jnp.uint32)
+    numbers = jnp.asarray(first, jnp.uint32) + jnp.arange(trajectories, dtype=jnp.uint32)
     return Streams(*philox((numbers, high), low))
 
 

@@ -8,7 +8,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from ..annotations import AnyArray
 from ..design import Design
@@ -64,9 +64,12 @@ class Independent(Likelihood):
     def pointwise(self, theta: Theta, key=None) -> dict[str, Float[Array, " rows"]]:
         return self._by_output(self._log_densities(theta))
 
-    def row_densities(self, theta: Theta, values: Mapping[str, AnyArray] | None = None) -> Float[Array, " rows"]:
-        """Log density of each row, in the order of `row_scores`."""
-        return jnp.concatenate(self._log_densities(theta, values))
+    def row_densities(
+        self, theta: Theta, values: Mapping[str, AnyArray] | None = None
+    ) -> tuple[Float[Array, " rows"], Bool[Array, " rows"]]:
+        """Log density of each row, and whether its solve succeeded; in the order of `row_scores`."""
+        found = self._evaluated(theta)
+        return jnp.concatenate(self._terms(found, values)), jnp.concatenate([ok for _, ok in found])
 
     def simulate(self, theta: Theta, key: Array) -> dict[str, Float[Array, " rows"]]:
         values = {}
@@ -306,8 +309,12 @@ class Independent(Likelihood):
 
     def _log_densities(self, theta: Theta, values: Mapping[str, AnyArray] | None = None) -> list[Float[Array, " rows"]]:
         """Log density of each row of each group."""
+        return self._terms(self._evaluated(theta), values)
+
+    def _terms(self, found: list[tuple[dict[str, Array], Array]], values) -> list[Float[Array, " rows"]]:
+        """The same from what the noise of each group refers to, see `_evaluated`."""
         terms = []
-        for group, (known, ok) in zip(self.groups, self._evaluated(theta), strict=True):
+        for group, (known, ok) in zip(self.groups, found, strict=True):
             terms.append(jnp.where(ok, group.noise.logpdf(self._values(group, values), known), -jnp.inf))
         return terms
 

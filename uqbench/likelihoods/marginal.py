@@ -2,22 +2,25 @@
 
 For each unit the integral over its standardised latents z is that of adaptive Gauss-Hermite quadrature: nodes around
 the mode, scaled by the curvature there (Pinheiro & Bates 1995, doi:10.1080/10618600.1995.10474663), and with many
-latents that of points on spheres (Genz & Monahan 1998, doi:10.1137/S1064827595286803). As the integral does not depend
-on where the nodes are, they are constants to its gradient, which is then the mean of those at the nodes, weighted by
-how probable each is given the data (Fisher's identity); the information follows likewise (Louis 1982,
-doi:10.1111/j.2517-6161.1982.tb01203.x), with the expected information in place of the second derivatives. First
-derivatives of the model are enough for both.
+latents that of points on spheres (Genz & Monahan 1998, doi:10.1137/S1064827595286803). They give the mean and the
+covariance of the latents given the data, and around these more nodes, along the axes of that covariance, give the
+density (Naylor & Smith 1982, doi:10.2307/2347995): solves without sensitivities cost little, and the profiles of a
+density need it far more exactly than its gradient, whose errors move a maximum to second order only.
+
+As the integral does not depend on where the nodes are, they are constants to its gradient, which is then the mean of
+those at the nodes, weighted by how probable each is given the data (Fisher's identity). The information follows
+likewise (Louis 1982, doi:10.1111/j.2517-6161.1982.tb01203.x), with the expected information in place of the second
+derivatives. First derivatives of the model are enough for both.
 """
 
 from dataclasses import dataclass
-from itertools import product
+from functools import partial
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import logsumexp
 from jaxtyping import Array, Float
-from scipy.special import roots_genlaguerre
 
 from ..errors import InputError
 from ..space import Space, Theta
@@ -26,16 +29,17 @@ from .choice import likelihood_of
 from .independent import Independent
 from .latents import with_units
 from .protocol import Likelihood, Scores, whole_scores
+from .quadrature import Nodes, Placement, grid, shares
 from .roots import root_of_difference
 
-# Nodes for each latent, by how many latents there are, and how many more there are in a finer integral.
-NODES, MORE = {1: 9, 2: 5, 3: 3, 4: 3}, 2
-# Beyond, spheres and rotations of the points on them; of a finer integral.
-SPHERES, FINER_SPHERES = (2, 2), (3, 6)
-# Least share of the information given the units' own parameters that is left without them, see there.
-LEAST = 1e-3
+# Where solves fail the density is taken as zero. As the nodes of one unit where they do may have this weight, by the
+# normal distribution that they are nodes of, the integral is then off by about so much, and otherwise has failed.
+NEGLIGIBLE = 1e-3
+# Of the information given the units' own parameters at least this share is left in every direction of the root by
+# which an ascent steps: this damps its steps where nothing is known, and is no information.
+DAMPED = 1e-3
 # Steps to the modes, how close they come, and the first damping of a step.
-STEPS, CLOSE, DAMPING = 30, 1e-4, 1e-2
+STEPS, CLOSE, DAMPING = 30, 1e-2, 1e-2
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,41 +83,49 @@ class Marginal(Likelihood):
         return jnp.sum(self.by_unit(theta, values))
 
     def by_unit(self, theta: Theta, values=None) -> Float[Array, " units"]:
-        """Log density of each unit's data."""
-        z, weights = self._nodes(jax.lax.stop_gradient(theta), values)
-        space = self.study.model.space
-        rows = jax.vmap(lambda z: self.conditional.row_densities(with_units(space, theta, z), values))(z)
-        return logsumexp(weights + self._of_units(rows), axis=0)
+        """Log density of each unit's data; -inf where too many solves fail, see `unsolved`."""
+        return self._by_unit(theta, values)[0]
+
+    def unsolved(self, theta: Theta, values=None) -> Float[Array, " units"]:
+        """The weight of the nodes of each unit at which a solve fails."""
+        return self._by_unit(theta, values)[1]
+
+    def _by_unit(self, theta: Theta, values) -> tuple[Float[Array, " units"], Float[Array, " units"]]:
+        return self._integral(theta, values, self._around(jax.lax.stop_gradient(theta), values))
 
     def scores(self, place, x: Float[Array, " k"], values=None) -> Scores:
         theta = jax.lax.stop_gradient(place(x))
-        z, weights = self._nodes(theta, values)
-        # (nodes, rows, ...) each
-        rows = jax.vmap(lambda z: self._given(theta, z, x, place, values))(z)
-        terms = weights + self._of_units(rows.density)
-        density = logsumexp(terms, axis=0)
-        share = jnp.exp(terms - density)
-        gradients = self._of_units(rows.gradient)
-        gradient = jnp.einsum("nu,nuk->uk", share, gradients)
-        whole = jnp.einsum("nr,nrak,nral->kl", share[:, self.conditional.unit_of_rows], rows.root, rows.root)
-        apart = gradients - gradient
-        lost = jnp.einsum("nu,nuk,nul->kl", share, apart, apart)
-        root, total = root_of_difference(whole, lost, LEAST), gradient.sum(axis=0)
+        around = self._around(theta, values)
+        gradient, whole, lost = self._louis(theta, around, place, x, values)
+        density, _ = self._integral(theta, values, around)
+        root, total = root_of_difference(whole, lost, DAMPED), gradient.sum(axis=0)
         residual = jnp.linalg.lstsq(root.T, total, rcond=1e-10)[0]
         return whole_scores(Scores(jnp.sum(density), total, residual, root))
 
     def information(self, place, x: Float[Array, " k"]) -> Float[Array, "units k k"]:
-        root = self.scores(place, x).root
+        """That of all units together: what is left of the one given their latents, nothing where nothing is."""
+        theta = jax.lax.stop_gradient(place(x))
+        _, whole, lost = self._louis(theta, self._around(theta, None), place, x, None)
+        root = root_of_difference(whole, lost, 0.0)
         return (root.T @ root)[None]
 
     def results(self, theta: Theta, key=None):
-        return self.conditional.results(with_units(self.study.model.space, theta, self._centre))
+        return self.conditional.results(self._with(theta, self._centre))
 
     def density_findings(self, theta: Theta, key=None) -> list[str]:
-        return self.conditional.density_findings(with_units(self.study.model.space, theta, self._centre))
+        found = self.conditional.density_findings(self._with(theta, self._centre))
+        if found:
+            return found
+        unsolved = np.asarray(_unsolved(self, theta))
+        return [
+            f"of the parameters that unit {unit!r} may have given its data {share:.1%} cannot be integrated over: the "
+            "solves fail there; narrow the variability, or give the solver more steps."
+            for unit, share in zip(self.study.units, unsolved, strict=True)
+            if share > NEGLIGIBLE
+        ]
 
     def information_findings(self, theta: Theta) -> list[str]:
-        return self.conditional.information_findings(with_units(self.study.model.space, theta, self._centre))
+        return self.conditional.information_findings(self._with(theta, self._centre))
 
     @property
     def _centre(self) -> Float[Array, "units aleatory"]:
@@ -133,18 +145,44 @@ class Marginal(Likelihood):
         unit, units = jnp.asarray(self.conditional.unit_of_rows), self.observations.units
         return jax.vmap(lambda each: jax.ops.segment_sum(each, unit, units))(values)
 
-    def _nodes(self, theta: Theta, values) -> tuple[Float[Array, "nodes units aleatory"], Float[Array, "nodes units"]]:
-        """Where the latents of each unit are taken, and the logarithms of their weights, the prior of z in them."""
+    def _with(self, theta: Theta, z: Float[Array, "units aleatory"]) -> Theta:
+        return with_units(self.study.model.space, theta, z)
+
+    def _louis(self, theta: Theta, around: Placement, place, x, values):
+        """The gradient of each unit `(units, k)`, the information given the latents, and what of it is lost without
+        them, `(k, k)` each."""
+        nodes = Nodes.at(*around, *grid(around[0].shape[-1], self.finer))
+        # (nodes, rows, ...) each
+        rows = jax.vmap(lambda z: self._given(theta, z, x, place, values))(nodes.z)
+        share = shares(nodes.log_weight + self._of_units(rows.density))
+        gradients = self._of_units(rows.gradient)
+        gradient = jnp.einsum("nu,nuk->uk", share, gradients)
+        whole = jnp.einsum("nr,nrak,nral->kl", share[:, self.conditional.unit_of_rows], rows.root, rows.root)
+        apart = gradients - gradient
+        return gradient, whole, jnp.einsum("nu,nuk,nul->kl", share, apart, apart)
+
+    def _around(self, theta: Theta, values) -> Placement:
+        """Where nodes go: by the moments of the latents given the data, from nodes around the mode."""
         mode, curvature = self._modes(theta, values)
-        points, weights = grid(mode.shape[-1], self.finer)
         lower = jnp.linalg.cholesky(curvature)
         # z = mode + L^-T u, so that u has unit covariance where the integrand is normal
-        spread = jax.vmap(lambda lower: jax.scipy.linalg.solve_triangular(lower.T, points.T, lower=False).T)(lower)
-        z = mode + jnp.swapaxes(spread, 0, 1)
-        volume = -jnp.sum(jnp.log(jnp.diagonal(lower, axis1=-2, axis2=-1)), axis=-1)
-        return z, jnp.asarray(weights)[:, None] + volume + 0.5 * jnp.sum(points**2, -1)[:, None] - 0.5 * jnp.sum(
-            z**2, axis=-1
-        )
+        identity = jnp.eye(mode.shape[-1])
+        factor = jax.vmap(lambda lower: jax.scipy.linalg.solve_triangular(lower.T, identity, lower=False))(lower)
+        nodes = Nodes.at(mode, factor, *grid(mode.shape[-1], self.finer))
+        rows = jax.vmap(lambda z: self.conditional.row_densities(self._with(theta, z), values)[0])(nodes.z)
+        return nodes.around(nodes.log_weight + self._of_units(rows))
+
+    def _integral(
+        self, theta: Theta, values, around: Placement
+    ) -> tuple[Float[Array, " units"], Float[Array, " units"]]:
+        """Log density of each unit's data, and the weight of the nodes at which a solve fails."""
+        points, weights = grid(around[0].shape[-1], self.finer, density=True)
+        nodes = Nodes.at(*around, points, weights)
+        rows, solved = jax.vmap(lambda z: self.conditional.row_densities(self._with(theta, z), values))(nodes.z)
+        fails = self._of_units(jnp.where(solved, 0.0, 1.0)) > 0
+        lost = jnp.sum(jnp.where(fails, jnp.exp(weights)[:, None], 0.0), axis=0)
+        density = logsumexp(nodes.log_weight + self._of_units(rows), axis=0)
+        return jnp.where(lost > NEGLIGIBLE, -jnp.inf, density), lost
 
     def _modes(
         self, theta: Theta, values
@@ -187,30 +225,10 @@ class Marginal(Likelihood):
         return state[0], state[1][2]
 
 
-def grid(dimensions: int, finer: bool = False) -> tuple[Float[np.ndarray, "n d"], Float[np.ndarray, " n"]]:
-    """Nodes for the standard normal distribution in `dimensions`, and logarithms of their weights.
-
-    Whatever the dimensions, mean and covariance are exact.
-    """
-    if dimensions not in NODES:
-        return spheres(dimensions, *(FINER_SPHERES if finer else SPHERES))
-    nodes = NODES[dimensions] + (MORE if finer else 0)
-    points, weights = np.polynomial.hermite_e.hermegauss(nodes)
-    every = np.array(list(product(range(nodes), repeat=dimensions)))
-    return points[every], np.sum(np.log(weights / weights.sum())[every], axis=1)
-
-
-def spheres(dimensions: int, radii: int, rotations: int) -> tuple[np.ndarray, np.ndarray]:
-    """The same from both ends of orthogonal axes, in several rotations, on spheres of a Gauss rule for the radius."""
-    half_squares, weights = roots_genlaguerre(radii, dimensions / 2 - 1)
-    rng = np.random.default_rng(0)
-    axes = [np.eye(dimensions)]
-    axes += [np.linalg.qr(rng.standard_normal((dimensions, dimensions)))[0] for _ in range(rotations - 1)]
-    directions = np.concatenate([sign * each for each in axes for sign in (1.0, -1.0)])
-    points = np.sqrt(2 * half_squares)[:, None, None] * directions
-    share = np.repeat(np.log(weights / weights.sum() / len(directions)), len(directions))
-    return points.reshape(-1, dimensions), share
-
-
 def _epistemic(space: Space, theta: Theta) -> Theta:
     return {name: theta[name] for name in space.epistemic}
+
+
+@partial(jax.jit, static_argnames="likelihood")
+def _unsolved(likelihood: Marginal, theta: Theta) -> Float[Array, " units"]:
+    return likelihood.unsolved(theta)

@@ -1,6 +1,8 @@
 """How large a box of counts has to be, found on the host by solving in boxes that grow."""
 
 import math
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import NamedTuple
 
 import jax
@@ -11,7 +13,7 @@ from jaxtyping import Array, Float
 from ..annotations import AnyArray
 from ..errors import InputError
 from .box import Box, Rates, box_of, rates_of_states, sound
-from .codes import Ending
+from .codes import SENTENCES
 from .transient import MAX_PRODUCTS, Distribution, distribution
 
 # Counts more, at least and in parts of those there are, for a species whose limit loses probability; it does where it
@@ -46,7 +48,7 @@ def bounds_for(
     *,
     start_time: float = 0.0,
     largest: tuple[float, ...] | None = None,
-    breaks: AnyArray = (),
+    breaks: AnyArray | Sequence[float] = (),
     max_states: int = 1_000_000,
     max_products: int = MAX_PRODUCTS,
 ) -> Bounds:
@@ -81,7 +83,7 @@ def bounds_for(
         )
         found = solve()
         if int(found.code):
-            raise InputError(f"box of {shape} states", [Ending(int(found.code)).sentence])
+            raise InputError(f"box of {shape} states", [SENTENCES[int(found.code)]])
         leaked = float(found.leaked[-1])
         if leaked <= tolerance:
             return Bounds(shape, leaked, shape, True)
@@ -94,7 +96,7 @@ def bounds_for(
 
 def _refined(start_time: float, times: np.ndarray) -> np.ndarray:
     ends = np.concatenate([[start_time], times])
-    inner = [np.linspace(a, b, BETWEEN + 1)[1:] for a, b in zip(ends[:-1], ends[1:], strict=True)]
+    inner = [np.linspace(a, b, BETWEEN + 1)[1:] for a, b in pairwise(ends)]
     return np.concatenate(inner)
 
 

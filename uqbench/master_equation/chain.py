@@ -1,9 +1,9 @@
 """Many exponentials one after another, each of a generator of its own, with derivatives in both modes.
 
-The exponentials stand in a table (`Steps`) whose length is known while tracing and whose number of entries is not. Reverse
-mode keeps the distribution before each entry and computes the inside of an entry again; forward mode carries all tangents
-along together. Both are derivatives of what is computed, so that they agree with one another to rounding; a second
-derivative is refused.
+The exponentials stand in a table (`Steps`) whose length is known while tracing and whose number of entries is not.
+Reverse mode keeps a few distributions on the way and computes the others again; forward mode carries all tangents along
+together. Both are derivatives of what is computed, so that they agree with one another to rounding; a second derivative
+is refused.
 """
 
 import math
@@ -38,7 +38,7 @@ TAIL = 1e-15
 
 
 class Record(NamedTuple):
-    """What reverse mode begins from: rows `(rows, states)`, where those of each entry begin, and how far apart they are."""
+    """What reverse mode begins from: distributions, the first row of each entry, and the terms between two rows."""
 
     rows: Float[Array, "rows states"]
     first: Int[Array, " entries"]
@@ -53,7 +53,7 @@ class Steps(NamedTuple):
         nodes: `(entries, nodes)`, times at which the rates of an entry are taken.
         mix: `(entries, nodes)`, their weights, of sum 1.
         row: `(entries,)`, the output that has been reached after an entry; the number of outputs where it is none.
-        count: how many entries there are.
+        used: how many entries there are.
         products: not less than what they take together.
     """
 
@@ -61,7 +61,7 @@ class Steps(NamedTuple):
     nodes: Float[Array, "entries nodes"]
     mix: Float[Array, "entries nodes"]
     row: Int[Array, " entries"]
-    count: Int[Array, ""]
+    used: Int[Array, ""]
     products: Int[Array, ""]
 
 
@@ -118,8 +118,8 @@ def _(chain, primals, tangents):
         bars, _ = ravel_pytree(_adjoint(chain)(kept, flat[split:].reshape(rows.shape)))
         return jnp.concatenate([bars, jnp.zeros(rows.size)])
 
-    # A linear map with a transpose of its own, that can be batched; as an equation it is not used. In one vector, because
-    # all operands have to move where one does.
+    # A linear map with a transpose of its own, that can be batched; as an equation it is not used. In one vector,
+    # because all operands have to move where one does.
     flat = jnp.concatenate([changes, jnp.zeros(rows.size)])
     d_rows = lax.custom_linear_solve(lambda flat: flat, flat, solve, transpose_solve)[split:].reshape(rows.shape)
     return (rows, products), (d_rows, jax.custom_derivatives.zero_from_primal(products))
@@ -156,7 +156,7 @@ def _forward(chain: Chain, given, start, steps: Steps):
             return s + 1, q, rows, products + weights.last
 
         first = jnp.asarray(0), start, _no_rows(chain), jnp.asarray(0)
-        _, _, rows, products = lax.while_loop(lambda state: state[0] < steps.count, body, first)
+        _, _, rows, products = lax.while_loop(lambda state: state[0] < steps.used, body, first)
         return rows[:-1], products
 
     return forward(given, start, steps)
@@ -186,7 +186,7 @@ def _recorded(chain: Chain, given, start, steps: Steps):
         entries = len(steps.duration)
         record = Record(jnp.zeros((entries + chain.rows, chain.box.states)), jnp.zeros(entries, dtype=int), spacing)
         first = jnp.asarray(0), start, _no_rows(chain), jnp.asarray(0), jnp.asarray(0), record
-        _, _, rows, products, _, record = lax.while_loop(lambda state: state[0] < steps.count, body, first)
+        _, _, rows, products, _, record = lax.while_loop(lambda state: state[0] < steps.used, body, first)
         return rows[:-1], products, record
 
     return forward(given, start, steps)
@@ -210,7 +210,7 @@ def _tangents(chain: Chain):
 
         d_rows = jnp.zeros((len(d_start), chain.outputs + 1, chain.box.states))
         first = jnp.asarray(0), d_start, d_rows
-        return lax.while_loop(lambda state: state[0] < steps.count, body, first)[2][:, :-1]
+        return lax.while_loop(lambda state: state[0] < steps.used, body, first)[2][:, :-1]
 
     @custom_vmap
     def tangents(kept, d_given, d_start):
@@ -251,7 +251,7 @@ def _adjoint(chain: Chain):
             return s - 1, q_bar, jax.tree.map(jnp.add, given_bar, pull(rates_bar)[0]), stretch
 
         none = jnp.zeros(chain.box.states), jax.tree.map(jnp.zeros_like, given)
-        first = steps.count - 1, *none, jnp.zeros((chain.rows, chain.box.states))
+        first = steps.used - 1, *none, jnp.zeros((chain.rows, chain.box.states))
         _, start_bar, given_bar, _ = lax.while_loop(lambda state: state[0] >= 0, body, first)
         return given_bar, start_bar
 

@@ -33,8 +33,8 @@ class Ending(IntEnum):
     )
     STEPS = (
         FIRST_OWN + 23,
-        "the step limit was reached: the rates change too fast with time. Name the times at which they jump (`breaks`), "
-        "or give more `max_steps` or a looser tolerance.",
+        "the step limit was reached: the rates change too fast with time. Name the times at which they jump "
+        "(`breaks`), or give more `max_steps` or a looser tolerance.",
     )
     NOT_UNIQUE = (
         FIRST_OWN + 24,

@@ -1,7 +1,8 @@
 """Conservation laws of a network, exactly, and the independent species with which its states are counted.
 
-Where promoter on + off = 1, a box of both holds four states of which two are impossible. Here the laws are the integer left
-null space of the changes; a species that a law binds is left out of the box and had back from the others.
+Where promoter on + off = 1, a box of both holds four states of which two are impossible. Here the laws are the left
+null space of the changes, in whole numbers and fractions; a species that a law binds is left out of the box and
+computed from the others.
 """
 
 from dataclasses import dataclass
@@ -102,15 +103,16 @@ class Independent:
 
         return of_kept
 
-    def largest(self, tolerance: float = 1e-9) -> tuple[float, ...]:
+    def largest(self) -> tuple[float, ...]:
         """Upper limits of the independent counts that follow from the laws, infinite where none does."""
-        bounds = [np.inf] * len(self.kept)
-        for row, offset in zip(self.matrix, self.offset, strict=True):
-            if np.all(row <= 0):
-                for k, coefficient in enumerate(row):
-                    if coefficient < 0:
-                        bounds[k] = min(bounds[k], float(np.floor(offset / -coefficient + tolerance)))
-        return tuple(bounds)
+        bounds = np.full(len(self.kept), np.inf)
+        # a limit of one species may limit another; each pass carries that one law further
+        for _ in range(len(self.offset)):
+            for row, offset in zip(self.matrix, self.offset, strict=True):
+                total = offset + np.sum(row[row > 0] * bounds[row > 0])
+                for k in np.flatnonzero(row < 0):
+                    bounds[k] = min(bounds[k], np.floor(total / -row[k] + 1e-9))
+        return tuple(bounds.tolist())
 
     def marginal(self, probability: Float[Array, "*box"], species: int, states: int) -> Float[Array, "*values"]:
         """The distribution `(..., states)` of the counts 0 to states - 1 of any species, from one over the box.

@@ -13,14 +13,15 @@ from jaxtyping import Array, Float
 from .box import Box
 from .codes import Ending
 
-# Doublings of the small step: 2^40 jumps of the fastest state.
+# Doublings of the small step: 2^40 jumps of the fastest state, or as many as rounding allows.
 DOUBLINGS = 40
+ROUNDING = 1e-6
 # Terms of the series at a mean of at most one jump; the tail is below 1e-19.
 TERMS = 20
 
 
 def dense_rows(box: Box, rates: Float[Array, "groups states"], start: Array, elapsed: Float[Array, " times"]):
-    """Distributions `(times, states)`, the number of products of matrices, and the code."""
+    """Distributions `(times, states)`, the number of products of matrices, a bound of rounding `(times,)`, the code."""
     matrix = dense_generator(box, rates)
     fastest = lax.stop_gradient(jnp.max(-jnp.diagonal(matrix)))
     gaps = jnp.diff(elapsed, prepend=0.0)
@@ -31,9 +32,11 @@ def dense_rows(box: Box, rates: Float[Array, "groups states"], start: Array, ela
         return q, q
 
     _, rows = lax.scan(over, start, gaps)
-    fits = fastest * jnp.max(gaps, initial=0.0) <= 2.0**DOUBLINGS
+    # each squaring doubles the relative error and adds that of the sums
+    rounding = fastest * elapsed * (len(matrix) + TERMS) * jnp.finfo(float).eps
+    fits = (fastest * jnp.max(gaps, initial=0.0) <= 2.0**DOUBLINGS) & jnp.all(rounding <= ROUNDING)
     products = jnp.asarray(len(gaps) * (TERMS + DOUBLINGS))
-    return rows, products, jnp.where(fits, Ending.SUCCESS, Ending.PRODUCTS)
+    return rows, products, rounding, jnp.where(fits, Ending.SUCCESS, Ending.PRODUCTS)
 
 
 def dense_generator(box: Box, rates: Float[Array, "groups states"]) -> Float[Array, "states states"]:

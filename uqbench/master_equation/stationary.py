@@ -106,7 +106,7 @@ def _on_host(box: Box, function: Callable) -> Callable:
     """A function of rates and vectors for batches: where the rates are not batched, one factorisation serves all."""
 
     def batched(rates, *vectors):
-        rates, *vectors = map(np.asarray, (rates, *vectors))
+        rates, vectors = np.asarray(rates), tuple(map(np.asarray, vectors))
         if rates.ndim == 2:
             return function(_Factors(box, rates), *vectors)
         shared = _Factors(box, rates[0]) if len(rates) == 1 else None
@@ -180,9 +180,8 @@ def conditional_error(rates: Rates, changes: AnyArray, shape: tuple[int, ...], p
     changes = np.asarray(changes)
     box = box_of(changes, shape)
     values, _ = sound(rates_of_states(rates, jnp.zeros(()), box.counts(), len(changes)))
-    values = np.asarray(box.grouped(values))
-    scale = max(values.sum(axis=0).max(), 1e-300)
-    factors = splu(sparse_generator(box, values / scale) - csc_matrix(identity(box.states)) * np.finfo(float).tiny)
+    host = np.asarray(box.grouped(values))
+    factors = splu(sparse_generator(box, host / max(float(host.sum(axis=0).max()), 1e-300)))
     flat, largest = np.asarray(probability).reshape(-1), 0.0
     for state in _entrances(rates, changes, shape):
         start = np.zeros(box.states)

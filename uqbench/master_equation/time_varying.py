@@ -1,10 +1,9 @@
 """Steps in time for rates that vary with it: a commutator-free Magnus rule of order four, with error control.
 
 A step is two exponentials of mixtures of the generator at the two Gauss nodes (Blanes and Moan 2006,
-doi:10.1016/j.apnum.2005.11.004; Thalhammer 2006, doi:10.1137/05063042), so that each is again a generator to uniformise. The
-exact propagator never makes a sum of absolute values larger, so that errors of steps only add: their sum bounds
-the error at the end. The error of a step is estimated by its distance from two steps of half the length, which are what is
-kept.
+doi:10.1016/j.apnum.2005.11.004), so that each is again a generator to uniformise. The exact propagator never makes a
+sum of absolute values larger, so that errors of steps only add: their sum bounds the error at the end. The error of a
+step is estimated by its distance from two steps of half the length, which are what is kept.
 """
 
 import math
@@ -13,6 +12,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
@@ -28,6 +28,13 @@ MIX = (
     (0.5 - 1.0 / math.sqrt(3.0), 0.5 + 1.0 / math.sqrt(3.0)),
 )
 ORDER = 4
+# The ends of a step, on this side of a jump that is there, and the values there of a cubic through those at the nodes
+# of the two halves.
+ENDS = (1e-9, 1.0 - 1e-9)
+HALVES = np.array([node / 2 + half for half in (0.0, 0.5) for node in NODES])
+TO_ENDS = [[np.prod([(end - b) / (a - b) for b in HALVES if b != a]) for a in HALVES] for end in ENDS]
+# The longest step in parts of the whole time.
+LONGEST_PART = 1 / 16
 SAFETY, SHRINK, GROW = 0.9, 0.1, 4.0
 # Poisson weights of an exponential, at most: steps are short for the sake of their error, and there are many.
 TERMS = 128 * UNROLLED + 1
@@ -92,7 +99,7 @@ def adaptive_steps(
         return lax.cond(arrived, lambda s: _arrive(s, rows), lambda s: _attempt(s, stops[s.stop]), s)
 
     def _attempt(s: Progress, target):
-        length = jnp.minimum(s.length, target - s.t)
+        length = jnp.minimum(jnp.minimum(s.length, LONGEST_PART * total), target - s.t)
         last = length >= target - s.t
         found = _compared(box, rates, s.t, length, s.q)
         allowed = 0.5 * tolerance * (length / total + 1.0 / max_steps)
@@ -122,8 +129,8 @@ def adaptive_steps(
     end = lax.while_loop(go_on, body, first)
     done = end.stop == len(stops)
     code = jnp.where(done, Ending.SUCCESS, jnp.where(end.products > max_products, Ending.PRODUCTS, Ending.STEPS))
-    count = jnp.where(done, end.table.count, 0)
-    return end.table._replace(count=count, products=end.products), end.errors[:-1], code
+    used = jnp.where(done, end.table.used, 0)
+    return end.table._replace(used=used, products=end.products), end.errors[:-1], code
 
 
 def _held(rates: GroupedRates) -> GroupedRates:
@@ -161,7 +168,15 @@ def _compared(box: Box, rates: GroupedRates, t, length, q) -> Compared:
     coarse, _ = steps(mixed[:1], length)
     fine, products = steps(mixed[1:], length / 2)
     fastest = jnp.max(jax.vmap(total_rate)(values.reshape(-1, *box.inside.shape)))
-    return Compared(fine, jnp.sum(jnp.abs(fine - coarse)), fastest, products)
+    error = jnp.maximum(jnp.sum(jnp.abs(fine - coarse)), _unseen(box, rates, t, length, values[1:], fine))
+    return Compared(fine, error, fastest, products)
+
+
+def _unseen(box: Box, rates: GroupedRates, t, length, values, q) -> Array:
+    """What a jump of the rates beyond the outermost nodes would change: their difference from a cubic at the ends."""
+    ends = jax.vmap(rates)(t + jnp.array(ENDS) * length)
+    foreseen = jnp.einsum("en,ngx->egx", jnp.array(TO_ENDS), values.reshape(-1, *box.inside.shape))
+    return length * jnp.max(jnp.abs(ends - foreseen) @ q @ jnp.ones(len(box.shifts)))
 
 
 def _empty(entries: int, outputs: int) -> Steps:
@@ -171,24 +186,24 @@ def _empty(entries: int, outputs: int) -> Steps:
 
 def _two_exponentials(table: Steps, t, length) -> Steps:
     for mix in MIX:
-        k = table.count
+        k = table.used
         table = table._replace(
             duration=table.duration.at[k].set(length / 2),
             nodes=table.nodes.at[k].set(t + jnp.array(NODES) * length),
             mix=table.mix.at[k].set(jnp.array(mix)),
-            count=k + 1,
+            used=k + 1,
         )
     return table
 
 
 def _arrive(s: Progress, rows) -> Progress:
     """An entry without duration, which writes an output or nothing."""
-    k, row = s.table.count, rows[s.stop]
+    k, row = s.table.used, rows[s.stop]
     table = s.table._replace(
         nodes=s.table.nodes.at[k].set(s.t),
         mix=s.table.mix.at[k].set(0.5),
         row=s.table.row.at[k].set(row),
         duration=s.table.duration.at[k].set(0.0),
-        count=k + 1,
+        used=k + 1,
     )
     return s._replace(table=table, stop=s.stop + 1, errors=s.errors.at[row].set(s.error))

@@ -18,10 +18,10 @@ from jaxtyping import Array, Float, Int
 
 from ..annotations import AnyArray, Numbers
 from ..errors import InputError
-from . import chain as chains
-from .box import Box, Rates, box_of, rates_of_states, sound
 from . import time_varying
-from .chain import TAIL, Chain, Steps, stretch_length
+from .box import Box, Rates, box_of, rates_of_states, sound
+from .chain import TAIL, Chain, Steps, run, stretch_length
+from .closures import with_arguments
 from .codes import Ending
 from .dense import dense_rows
 from .uniformisation import UNROLLED, generator, longest_step, total_rate
@@ -47,7 +47,7 @@ class Distribution(NamedTuple):
         products: with the generator.
     """
 
-    probability: Float[Array, "times *shape"]
+    probability: Float[Array, "..."]
     leaked: Float[Array, " times"]
     error: Float[Array, " times"]
     code: Int[Array, ""]
@@ -57,16 +57,17 @@ class Distribution(NamedTuple):
 def distribution(
     rates: Rates,
     changes: AnyArray,
-    start: Numbers,
-    times: Numbers,
+    start: Numbers | Sequence[int],
+    times: Numbers | Sequence[float],
     shape: tuple[int, ...],
     *,
     start_time: Numbers = 0.0,
     tolerance: float = 1e-10,
+    step_tolerance: float = 1e-8,
     method: str = "uniformisation",
-    breaks: Numbers = (),
+    breaks: Numbers | Sequence[float] = (),
     max_products: int = MAX_PRODUCTS,
-    max_steps: int = 256,
+    max_steps: int = 512,
 ) -> Distribution:
     """Solve the chemical master equation in a box of counts; traceable, differentiable in both modes.
 
@@ -74,17 +75,20 @@ def distribution(
     rates vary with time is found by tracing; where they do not, the solution is exact but for what `leaked` says.
 
     Args:
-        rates: `rates(t, counts)` -> one rate for each reaction, JAX of one state: `t` and each of the tuple `counts` are
-            scalars.
+        rates: `rates(t, counts)` -> one rate for each reaction, JAX of one state: `t` and each of the tuple `counts`
+            are scalars.
         changes: `(reactions, species)` integers, what each reaction adds to the counts.
         start: counts `(species,)`, or a distribution over the box, of the box's shape.
         times: `(times,)`, none before `start_time`, rising.
         shape: states of each species, counts 0 to shape[i] - 1.
-        tolerance: error by the truncated sums, and by steps where rates vary with time (sum of absolute differences).
+        tolerance: what the truncated sums may lose, under constant rates.
+        step_tolerance: error by the steps, under rates that vary with time (sum of absolute differences).
         method: "uniformisation", or "dense" for few states and very fast reactions; `method_for` chooses.
-        breaks: `(breaks,)`, times at which the rates jump or bend, for rates that vary with time.
-        max_products: limit of the number of jumps of the fastest state over all times.
-        max_steps: limit of the number of steps in time, for rates that vary with it.
+        breaks: `(breaks,)`, times at which the rates jump or bend. A jump that is not named costs many steps, and a
+            pulse that is shorter than a sixteenth of the whole time may not be seen.
+        max_products: limit of the number of jumps of the fastest state over all times. The memory of reverse mode
+            grows with its square root.
+        max_steps: limit of the number of steps in time; the memory of derivatives grows with it.
 
     Raises:
         InputError: shapes that do not fit one another.
@@ -95,7 +99,7 @@ def distribution(
         >>> round(float(jnp.sum(found.probability[0] * jnp.arange(40))), 6)
         6.321206
     """
-    changes, times = np.asarray(changes), jnp.asarray(times, float)
+    changes, start, times = np.asarray(changes), jnp.asarray(start), jnp.asarray(times, float)
     _check(changes, start, times, shape, method)
     box = box_of(changes, shape)
     first, outside = _start(box, start)
@@ -106,35 +110,67 @@ def distribution(
         return sound(rates_of_states(rates, t, box.counts(), len(changes)))
 
     if varies_with_time(lambda t: operator_at(t)[0]):
-        moving, consts = jax.closure_convert(lambda t: box.grouped(operator_at(t)[0]), start_time)
-        breaks = lax.stop_gradient(jnp.asarray(breaks, float).reshape(-1))
-        limits = max_steps, max_products
-        steps, step_error, code = time_varying.adaptive_steps(
-            box, lambda t: moving(t, *consts), first, start_time, held, breaks, tolerance, *limits
+        solved = _time_varying(
+            *(box, operator_at, first, start_time, held, jnp.asarray(breaks, float)),
+            *(step_tolerance, max_steps, max_products),
         )
-        bad = _unsound_over_time(operator_at, steps)
-        mixed = partial(_mixed, moving)
-        chain = Chain(box, mixed, len(times), time_varying.TERMS, TAIL, stretch_length(max_products))
-        rows, products = chains.run(chain, consts, first, steps)
-        slopes = jax.vmap(lambda t, row: generator(box, moving(t, *consts), row))(held, rows)
     else:
         values, bad = operator_at(start_time)
-        values = box.grouped(values)
-        step_error = jnp.zeros(len(times))
-        if method == "dense":
-            rows, products, code = dense_rows(box, values, first, held - start_time)
-        else:
-            rows, products, code = _uniformised(box, values, first, held - start_time, tolerance, max_products)
-        slopes = jax.vmap(lambda row: generator(box, values, row))(rows)
+        elapsed = held - start_time
+        solved = _constant_rates(
+            box, box.grouped(values), bad, first, elapsed, method, tolerance=tolerance, max_products=max_products
+        )
     # a time moves the distribution by its slope there
-    rows = rows + slopes * (times - held)[:, None]
-    visited = jnp.any((rows > 0) & bad)
-    code = jnp.where(visited, Ending.BAD_RATE, code)
+    rows = solved.rows + solved.slopes * (times - held)[:, None]
+    code = jnp.where(jnp.any((rows > 0) & solved.bad), Ending.BAD_RATE, solved.code)
     code = jnp.where(outside, Ending.OUTSIDE, code)
-    rounding = products * (len(box.shifts) + 4) * jnp.finfo(float).eps
     rows = jnp.where(code == 0, rows, jnp.nan)
     leaked = jnp.maximum(1.0 - jnp.sum(rows, axis=1), 0.0)
-    return Distribution(rows.reshape(-1, *shape), leaked, step_error + rounding, code, products)
+    return Distribution(rows.reshape(-1, *shape), leaked, solved.error, code, solved.products)
+
+
+class _Solved(NamedTuple):
+    """Distributions `(times, states)` and their slopes in time, their error, and the states with impossible rates."""
+
+    rows: Array
+    slopes: Array
+    error: Array
+    bad: Array
+    code: Array
+    products: Array
+
+
+def _constant_rates(
+    box: Box, values, bad, first, elapsed, method: str, *, tolerance: float, max_products: int
+) -> _Solved:
+    if method == "dense":
+        rows, products, rounding, code = dense_rows(box, values, first, elapsed)
+    else:
+        rows, products, code = _uniformised(box, values, first, elapsed, tolerance, max_products)
+        rounding = jnp.full(len(elapsed), _rounding(box, products))
+    slopes = jax.vmap(lambda row: generator(box, values, row))(rows)
+    return _Solved(rows, slopes, rounding, bad, code, products)
+
+
+def _time_varying(
+    box: Box, operator_at, first, start_time, times, breaks, tolerance: float, max_steps: int, max_products: int
+) -> _Solved:
+    moving, consts = with_arguments(lambda t: box.grouped(operator_at(t)[0]), start_time)
+    steps, error, code = time_varying.adaptive_steps(
+        *(box, lambda t: moving(t, *consts), first, start_time, times),
+        *(lax.stop_gradient(breaks.reshape(-1)), tolerance, max_steps, max_products),
+    )
+    mixed = partial(_mixed, moving)
+    chain = Chain(box, mixed, len(times), time_varying.TERMS, TAIL, stretch_length(max_products))
+    rows, products = run(chain, consts, first, steps)
+    slopes = jax.vmap(lambda t, row: generator(box, moving(t, *consts), row))(times, rows)
+    bad = _unsound_over_time(operator_at, steps)
+    return _Solved(rows, slopes, error + _rounding(box, products), bad, code, products)
+
+
+def _rounding(box: Box, products: Array) -> Array:
+    """What rounding may add to a sum of absolute values."""
+    return products * (len(box.shifts) + 4) * jnp.finfo(float).eps
 
 
 def _check(changes, start, times, shape: tuple[int, ...], method: str) -> None:
@@ -145,8 +181,8 @@ def _check(changes, start, times, shape: tuple[int, ...], method: str) -> None:
         findings.append("`changes` are not integers; molecules are counted")
     if min(shape, default=0) < 1:
         findings.append(f"`shape` is {shape}; each species needs at least one state")
-    if jnp.shape(start) not in ((len(shape),), tuple(shape)):
-        findings.append(f"`start` has shape {jnp.shape(start)}; allowed are ({len(shape)},) and {tuple(shape)}")
+    if start.shape not in ((len(shape),), tuple(shape)):
+        findings.append(f"`start` has shape {start.shape}; allowed are ({len(shape)},) and {tuple(shape)}")
     if times.ndim != 1:
         findings.append(f"`times` has shape {times.shape}; it must be one list of times")
     if method not in METHODS:
@@ -158,9 +194,8 @@ def _check(changes, start, times, shape: tuple[int, ...], method: str) -> None:
 def _start(box: Box, start) -> tuple[Array, Array]:
     """The initial distribution `(states,)`, and whether counts lie outside the box."""
     # a box of one species with as many states as species is a distribution: counts are then one number
-    if jnp.shape(start) == box.shape and (len(box.shape) > 1 or box.shape[0] > 1):
-        return jnp.asarray(start, float).reshape(-1), jnp.asarray(False)
-    start = jnp.asarray(start)
+    if start.shape == box.shape and (len(box.shape) > 1 or box.shape[0] > 1):
+        return start.astype(float).reshape(-1), jnp.asarray(False)
     there = [counts == start[k] for k, counts in enumerate(box.counts())]
     found = jnp.stack(there).all(axis=0).astype(float)
     return found, jnp.sum(found) == 0
@@ -180,9 +215,9 @@ def _uniformised(box: Box, values: Array, first: Array, elapsed: Array, toleranc
     steps, enough = _even_steps(elapsed, fastest, entries)
     rows = stretch_length(max_products + 40 * len(elapsed))
     enough = enough & (fastest * jnp.max(elapsed, initial=0.0) <= max_products) & (steps.products <= rows**2)
-    steps = steps._replace(count=jnp.where(enough, steps.count, 0))
+    steps = steps._replace(used=jnp.where(enough, steps.used, 0))
     chain = Chain(box, _constant, len(elapsed), TERMS, tolerance / entries, rows)
-    rows, products = chains.run(chain, values, first, steps)
+    rows, products = run(chain, values, first, steps)
     return rows, products, jnp.where(enough, Ending.SUCCESS, Ending.PRODUCTS)
 
 
@@ -217,10 +252,10 @@ def _unsound_over_time(operator_at, steps: Steps) -> Array:
         return bad | jnp.any(jax.vmap(lambda t: operator_at(t)[1])(steps.nodes[s]), axis=0)
 
     bad = jnp.zeros_like(operator_at(steps.nodes[0, 0])[1])
-    return lax.fori_loop(0, steps.count, body, bad)
+    return lax.fori_loop(0, steps.used, body, bad)
 
 
-def method_for(rates: Rates, changes: AnyArray, times: Sequence[float], shape: tuple[int, ...]) -> str:
+def method_for(rates: Rates, changes: AnyArray, times: AnyArray, shape: tuple[int, ...]) -> str:
     """The cheaper method, on the host, from the rates at `times[0]`: `METHODS`.
 
     A product costs a loop's overhead and a pass over the stencil; the dense exponential some twenty products of

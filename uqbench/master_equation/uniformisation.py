@@ -4,8 +4,8 @@ With L at least the largest total rate of a state, P = I + A / L has no negative
 exp(h A) p = sum_k w_k P^k p with the Poisson weights w_k of mean L h (Jensen 1953; Fox and Glynn 1988,
 doi:10.1145/42404.42409). The sum is computed from its end (Horner), q_(k-1) = w_(k-1) p + P q_k, so that each product
 writes one array. All terms are positive: nothing cancels, and what the truncated sum lacks is lost from the total
-probability, as is what leaves the box. Hence one minus the sum of what is found is exactly its distance (sum of absolute
-differences) from the true distribution, up to rounding.
+probability, as is what leaves the box. Hence one minus the sum of what is found is exactly its distance (sum of
+absolute differences) from the true distribution, up to rounding.
 
 L and the weights are constants of the derivatives, since exp(h A) does not depend on L.
 """

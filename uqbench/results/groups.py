@@ -303,6 +303,7 @@ GROUPS: dict[str, Group] = {
             "experiment": Variable(("candidate",), "text", "experiment of the candidate"),
             "output": Variable(("candidate",), "text", "output of the candidate"),
             "time": Variable(("candidate",), "number", "time of the candidate"),
+            "unit": Variable(("candidate",), "text", "unit that it measures, where units differ", True),
             "cost": Variable(("candidate",), "number", "price of one measurement"),
             "identifiable": Variable(("parameter",), "bool", "whether the data say more than the prior"),
             "prior_sd": Variable(("parameter",), "number", "standard deviation of the prior, in its unit"),

@@ -138,7 +138,7 @@ def test_a_derivative_that_is_not_finite_is_no_information_of_zero():
     assert "not finite" in found.reason.values[0] and found.reason.values[1] == ""
 
 
-def test_parameters_that_differ_between_units_are_refused():
+def test_parameters_that_differ_between_units_without_a_column_are_refused():
     space = uq.Space(
         m=uq.epistemic(uq.Normal(0.0, 1.0)), a=uq.aleatory(uq.Normal("m", 1.0)), b=uq.fixed(0.0), c=uq.fixed(0.0)
     )

@@ -9,7 +9,7 @@ from studies import dose_escalation, product_rate, two_scale_cascade
 from uqbench import results
 from uqbench.identifiability import candidate_measurements, fisher_information, prescribe, with_measurements
 from uqbench.identifiability.experiment_design import Check
-from uqbench.identifiability.experiment_design.sensitivities import candidate_roots, design_scale
+from uqbench.identifiability.experiment_design.sensitivities import candidate_roots, design_scale, determined
 
 from .models import product_study
 
@@ -68,7 +68,7 @@ def test_the_cheapest_is_prescribed():
     cost = candidates.table["cost"].to_numpy()
     designs = (np.bincount(c, minlength=6) for n in (1, 2, 3) for c in combinations_with_replacement(range(6), n))
     # log Km has a prior with a standard deviation of 1
-    enough = [times @ cost for times in designs if roots.determined(times).cramer_rao[1] <= 0.5]
+    enough = [times @ cost for times in designs if determined(roots, times).cramer_rao[1] <= 0.5]
     assert found.prescribed_cost == min(enough) < 50.0
     # so precise that no single one does
     share = 0.03

@@ -22,6 +22,9 @@ COLUMNS = ("experiment", "output", "time", "cost")
 # measurement the latter begin, as a part of its time.
 EVENLY, BY_FACTOR, BEFORE = 12, 24, 1e-2
 
+# Units that could be measured besides those of a study.
+NEW_UNITS = ("new 1", "new 2")
+
 Cost = float | Mapping[str, float] | Callable[[pd.Series], float]
 
 
@@ -33,6 +36,7 @@ class Candidates:
         designs: experiment -> `Design`, whose inputs and start are those of the experiment.
         table: by candidate: `experiment`, `output`, `time` (in the model's unit of time), `cost` of one measurement,
             and the columns that the noise names.
+        unit: the column that says which unit is measured; None where units are alike, or there are none.
 
     Raises:
         InputError: no rows, or rows that no measurement can have; all findings at once.
@@ -40,10 +44,11 @@ class Candidates:
 
     designs: Mapping[str, Design]
     table: pd.DataFrame
+    unit: str | None = None
 
     def __post_init__(self):
         table = self.table
-        missing = [name for name in COLUMNS if name not in table]
+        missing = [name for name in (*COLUMNS, *([] if self.unit is None else [self.unit])) if name not in table]
         findings = [f"no column {name!r} in the table." for name in missing]
         if not missing:
             unknown = [name for name in pd.unique(table["experiment"]) if name not in self.designs]
@@ -66,7 +71,10 @@ class Candidates:
     def labels(self) -> list[str]:
         """Each candidate in words, such as "C at 2 in low dose"."""
         rows = zip(self.table["output"], self.table["time"], self.table["experiment"], strict=True)
-        return [f"{output} at {time:.3g} in {experiment}" for output, time, experiment in rows]
+        words = [f"{output} at {time:.3g} in {experiment}" for output, time, experiment in rows]
+        if self.unit is None:
+            return words
+        return [f"{each} of {self.unit} {unit}" for each, unit in zip(words, self.table[self.unit], strict=True)]
 
 
 def candidate_measurements(
@@ -76,6 +84,7 @@ def candidate_measurements(
     outputs: Sequence[str] | None = None,
     cost: Cost | None = None,
     columns: Mapping[str, float] | None = None,
+    units: Sequence | None = None,
 ) -> Candidates:
     """Every output at every time under every setting of the inputs.
 
@@ -88,6 +97,8 @@ def candidate_measurements(
         outputs: that could be measured; None: all that have noise.
         cost: of one measurement: a number, output -> number, or a function of a row of the table; None: 1 each.
         columns: value of each column that the noise names, such as the standard error of a new measurement.
+        units: that could be measured, where units differ: those of the study, each under its own experiments unless
+            `inputs` are given, or new ones by any other name; None: those of the study and `NEW_UNITS`.
 
     Raises:
         InputError: unknown names, times before the start, costs that are no numbers above 0, measurements as
@@ -102,13 +113,41 @@ def candidate_measurements(
     outputs = measured if outputs is None else tuple(outputs)
     findings = [f"unknown output {name!r}; {nearest(name, measured)}" for name in outputs if name not in measured]
     findings += _setting_findings(study, inputs or {}, outputs, cost, columns or {})
+    findings += _unit_findings(study, units)
     if findings:
         raise InputError(f"candidates of study {study.name!r}", findings)
     grid = proposed_times(study) if times is None else np.unique(np.asarray(times, float))
     designs = {name: design.at(grid) for name, design in _settings(study, inputs or {}).items()}
     rows = [(name, output, float(time)) for name in designs for output in outputs for time in grid]
     table = pd.DataFrame(rows, columns=["experiment", "output", "time"]).assign(**(columns or {}))
-    return Candidates(designs, table.assign(cost=_costs(table, cost)))
+    unit = study.unit if study.model.space.aleatory else None
+    if unit is not None:
+        settings = _settings_of_units(study, designs, (*study.units, *NEW_UNITS) if units is None else units, inputs)
+        table = pd.concat(
+            [table[table["experiment"].isin(own)].assign(**{unit: each}) for each, own in settings.items()],
+            ignore_index=True,
+        )
+    return Candidates(designs, table.assign(cost=_costs(table, cost)), unit)
+
+
+def _unit_findings(study: Study, units: Sequence | None) -> list[str]:
+    if units is None:
+        return []
+    if not study.model.space.aleatory or study.unit is None:
+        return ["units are named, but in this study they are alike or have no column; leave `units` out."]
+    if isinstance(units, str) or not len(units) or len(set(units)) < len(units):
+        return [f"units is {units!r}; give a list of labels, each once."]
+    return []
+
+
+def _settings_of_units(study: Study, designs: Mapping[str, Design], units: Sequence, inputs) -> dict[object, list[str]]:
+    """Unit -> experiments under which it could be measured; of those that are alike new units have the first."""
+    different: dict[tuple, str] = {}
+    for name, design in designs.items():
+        different.setdefault((setting_of(design), float(design.start)), name)
+    table = study.table
+    own = {unit: list(pd.unique(table["experiment"][table[study.unit_column] == unit])) for unit in study.units}
+    return {unit: list(different.values()) if inputs or unit not in own else own[unit] for unit in units}
 
 
 def _setting_findings(study: Study, inputs: Mapping, outputs: Sequence[str], cost, columns: Mapping) -> list[str]:
@@ -167,19 +206,20 @@ def _settings(study: Study, levels: Mapping[str, Sequence[Numbers]]) -> dict[str
 
 def _predicted(study: Study) -> dict[str, Design]:
     """Settings of the quantities that no experiment has, of which the model will be asked anyway."""
-
-    def setting(design: Design) -> tuple:
-        return tuple((name, np.asarray(design.inputs[name]).tobytes()) for name in sorted(design.inputs))
-
-    known = {setting(design) for design in study.experiments.values()}
+    known = {setting_of(design) for design in study.experiments.values()}
     found = {}
     for name, quantity in study.quantities.items():
         # a study has made quantities of plain functions
         assert isinstance(quantity, Quantity)
-        if (now := setting(quantity.design)) not in known:
+        if (now := setting_of(quantity.design)) not in known:
             known.add(now)
             found[f"the conditions of {name}"] = quantity.design
     return found
+
+
+def setting_of(design: Design) -> tuple:
+    """What tells settings of the inputs apart."""
+    return tuple((name, np.asarray(design.inputs[name]).tobytes()) for name in sorted(design.inputs))
 
 
 def _costs(table: pd.DataFrame, cost: Cost | None) -> np.ndarray:

@@ -18,7 +18,7 @@ import numpy as np
 
 from ...errors import InputError
 from ..spectrum import CANCELLED, decomposed
-from .sensitivities import Roots
+from .sensitivities import AnyRoots, Designs
 
 # A part of the target outside of what is determined that is no larger is error.
 LOST = 1e-6
@@ -38,19 +38,18 @@ class Criterion:
 
     Args:
         kind: "D", "A", "E" or "c".
-        base: `(rows, r)` root of the existing information. each: `(candidates, terms, r)`.
+        designs: roots of the information of any design.
         weight: B `(l, r)`: what the variances are of; of D the transformation whose determinant is its constant.
         least: singular value that cannot be told from error.
     """
 
     kind: str
-    base: np.ndarray
-    each: np.ndarray
+    designs: Designs
     weight: np.ndarray
     least: float
 
     @classmethod
-    def of(cls, kind: str, roots: Roots, target: np.ndarray | None) -> "Criterion":
+    def of(cls, kind: str, roots: AnyRoots, target: np.ndarray | None) -> "Criterion":
         """The criterion of what the usable candidates and the existing measurements can determine.
 
         Args:
@@ -60,10 +59,7 @@ class Criterion:
             InputError: nothing is determined by any of them; a target that is not.
         """
         size = roots.coordinates.size
-        fine, coarse = (
-            np.vstack([base, each[roots.usable].reshape(-1, len(size))])
-            for base, each in ((roots.base, roots.each), (roots.base_coarse, roots.each_coarse))
-        )
+        fine, coarse = roots.stacked(roots.usable.astype(int))
         effect = np.linalg.norm(fine, axis=0)
         scale = np.where(effect > 0, 1.0 / np.where(effect > 0, effect, 1.0), 0.0)
         everything = decomposed(coarse * scale, lambda: fine * scale, np.where(effect > 0, size * effect, 0.0))
@@ -79,24 +75,21 @@ class Criterion:
                 raise InputError("optimal design", ["the target is not determined by all candidates together."])
             weight = (within @ weight)[None, :]
         error = np.linalg.norm((fine - coarse) * scale @ directions, 2)
-        base, each = (root * scale @ directions for root in (roots.base, roots.each))
-        return cls(kind, base, each, weight, max(CANCELLED * np.sqrt(len(fine)), error))
+        designs = roots.along(scale[:, None] * directions)
+        return cls(kind, designs, weight, max(CANCELLED * np.sqrt(len(fine)), error))
 
     @property
     def rank(self) -> int:
         """How many directions can be determined."""
-        return self.each.shape[-1]
+        return self.weight.shape[-1]
 
     def root(self, times: np.ndarray) -> np.ndarray:
         """Root `(r, r)` of the information of a design `times` `(candidates,)`, not all of them whole numbers."""
-        taken = np.flatnonzero(times)
-        rows = (np.sqrt(times[taken])[:, None, None] * self.each[taken]).reshape(-1, self.rank)
-        return np.linalg.qr(np.vstack([self.base, rows, np.zeros((self.rank, self.rank))]), mode="r")
+        return np.linalg.qr(np.vstack([self.designs.root(times), np.zeros((self.rank, self.rank))]), mode="r")
 
-    def with_each(self, root: np.ndarray, members: np.ndarray) -> np.ndarray:
-        """`objective` `(members,)` of the design with this root and one more measurement of each of them."""
-        stacked = np.concatenate([np.broadcast_to(root, (len(members), *root.shape)), self.each[members]], axis=1)
-        return self.objective(stacked)
+    def with_each(self, times: np.ndarray, members: np.ndarray) -> np.ndarray:
+        """`objective` `(members,)` of the design `times` and one more measurement of each of them."""
+        return self.objective(self.designs.with_each(times, members))
 
     def objective(self, root: np.ndarray) -> np.ndarray:
         """What is made small `(...)`, of roots `(..., rows, r)`: the loss, and in E what decides between equals.

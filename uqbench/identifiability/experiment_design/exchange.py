@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .criteria import Criterion
+from .sensitivities import Additive
 
 # The objective has to fall by more than this to be less.
 IMPROVEMENT = 1e-9
@@ -43,6 +44,10 @@ class Limits:
 
 def chosen(criterion: Criterion, limits: Limits) -> tuple[np.ndarray, float]:
     """A good design: how often each candidate is measured, `(candidates,)`; and the least loss any could have."""
+    if not isinstance(criterion.designs, Additive):
+        # no bound is known where what a measurement tells depends on the others
+        nothing = np.zeros(len(limits.price), int)
+        return _exchanged(criterion, limits, _filled(criterion, limits, nothing)), -np.inf
     weight, bound = fractions(criterion, limits)
     rounded = np.minimum(np.floor(weight + 1e-9), limits.most).astype(int)
     designs = [
@@ -57,7 +62,7 @@ def _filled(criterion: Criterion, limits: Limits, times: np.ndarray) -> np.ndarr
     times = times.copy()
     while len(members := limits.affordable(times)):
         root = criterion.root(times)
-        gain = criterion.objective(root) - criterion.with_each(root, members)
+        gain = criterion.objective(root) - criterion.with_each(times, members)
         if np.max(gain) <= IMPROVEMENT:
             break
         times[members[np.argmax(gain / limits.price[members])]] += 1
@@ -74,7 +79,7 @@ def _exchanged(criterion: Criterion, limits: Limits, times: np.ndarray) -> np.nd
             fewer = times.copy()
             fewer[member] -= 1
             others = limits.affordable(fewer)
-            found = criterion.with_each(criterion.root(fewer), others)
+            found = criterion.with_each(fewer, others)
             if np.min(found) < least - IMPROVEMENT:
                 fewer[others[np.argmin(found)]] += 1
                 times = _filled(criterion, limits, fewer)
@@ -117,10 +122,10 @@ def least_loss(criterion: Criterion, limits: Limits, root: np.ndarray) -> float:
     eigenvalues; tr B N*^-1 B' >= (tr B N^-1 B')^2 / T by the Cauchy-Schwarz inequality; and 1 / T <= the largest
     variance, G being a mean over directions of unit length.
     """
-    slope = _gradient_root(criterion, root)
+    slope, designs = _gradient_root(criterion, root), _additive(criterion)
     usable = limits.most > 0
-    largest = np.max(_squared(criterion.each[usable] @ slope.T) / limits.price[usable])
-    total = np.sum((criterion.base @ slope.T) ** 2) + limits.budget * largest
+    largest = np.max(_squared(designs.each[usable] @ slope.T) / limits.price[usable])
+    total = np.sum((designs.base @ slope.T) ** 2) + limits.budget * largest
     if criterion.kind == "E":
         return float(-np.log(total))
     loss = criterion.loss(root)
@@ -145,7 +150,12 @@ def _gradient_root(criterion: Criterion, root: np.ndarray) -> np.ndarray:
 
 def _towards_each(criterion: Criterion, root: np.ndarray) -> np.ndarray:
     """Derivative towards each candidate, `(candidates,)`, up to a factor."""
-    return _squared(criterion.each @ _gradient_root(criterion, root).T)
+    return _squared(_additive(criterion).each @ _gradient_root(criterion, root).T)
+
+
+def _additive(criterion: Criterion) -> Additive:
+    assert isinstance(criterion.designs, Additive)
+    return criterion.designs
 
 
 def _squared(rows: np.ndarray) -> np.ndarray:

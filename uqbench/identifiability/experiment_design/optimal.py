@@ -13,7 +13,8 @@ from ..sensitivities import Scale
 from .candidates import Candidates, candidate_measurements
 from .criteria import CRITERIA, Criterion
 from .exchange import Limits, chosen
-from .sensitivities import Roots, candidate_roots, design_scale
+from .population_designs import roots_of
+from .sensitivities import AnyRoots, design_scale, determined, told_by
 
 # A design is resolved if it is shown to be this good, compared with the best.
 EFFICIENT = 0.9
@@ -41,11 +42,12 @@ def predicted_drops(
         `standard_error_before` (parameter) and `standard_error_after` (candidate, parameter) in the unit of the
         parameter, inf where it is not determined; `ratio` of the two, 0 where the candidate determines what was not
         determined, 1 where neither does, NaN for a candidate that fails; `rank_after`, `reason` why it fails ("" where
-        it does not), `experiment`, `output`, `time`, `cost` (candidate); attributes `rank_before`, `scale`.
+        it does not), `experiment`, `output`, `time`, `cost` (candidate), and where units differ `unit`; attributes
+        `rank_before`, `scale`.
 
     Raises:
-        InputError: unknown names, parameters that differ between units, existing measurements whose solves fail, no
-            candidate whose solve does not.
+        InputError: unknown names, parameters that differ between units without a column of units, existing
+            measurements whose solves fail, no candidate whose solve does not.
 
     Example:
         >>> from studies.two_scale_cascade import late
@@ -55,17 +57,18 @@ def predicted_drops(
     """
     candidates = candidate_measurements(study) if candidates is None else candidates
     coordinates = design_scale(study, theta, scale)
-    return drops_of(candidate_roots(study, coordinates, candidates, existing=existing), candidates, scale)
+    return drops_of(roots_of(study, coordinates, candidates, existing=existing), candidates, scale)
 
 
-def drops_of(roots: Roots, candidates: Candidates, scale: str) -> xr.Dataset:
+def drops_of(roots: AnyRoots, candidates: Candidates, scale: str) -> xr.Dataset:
     """`predicted_drops` from roots that are there."""
     coordinates, count = roots.coordinates, len(candidates.table)
-    before = roots.determined(np.zeros(count))
+    before = determined(roots, np.zeros(count))
     after = np.full((count, len(coordinates.names)), np.nan)
     rank = np.full(count, -1)
-    for index in np.flatnonzero(roots.usable):
-        found = roots.determined(np.eye(1, count, index)[0])
+    usable = np.flatnonzero(roots.usable)
+    for index, (fine, coarse) in zip(usable, roots.stacked_singly(usable), strict=True):
+        found = told_by(fine, coarse, coordinates.size)
         after[index], rank[index] = found.cramer_rao, found.rank
     finite = np.isfinite(before.cramer_rao)
     ratio = np.where(finite, after / np.where(finite, before.cramer_rao, 1.0), np.where(np.isinf(after), 1.0, 0.0))
@@ -82,12 +85,13 @@ def drops_of(roots: Roots, candidates: Candidates, scale: str) -> xr.Dataset:
     )
 
 
-def _of_candidates(candidates: Candidates, roots: Roots) -> dict[str, tuple]:
+def _of_candidates(candidates: Candidates, roots: AnyRoots) -> dict[str, tuple]:
     table = candidates.table
     return {
         "reason": ("candidate", roots.reason.astype(object)),
         **{name: ("candidate", table[name].to_numpy()) for name in ("time", "cost")},
         **{name: ("candidate", table[name].to_numpy(object)) for name in ("experiment", "output")},
+        **({} if candidates.unit is None else {"unit": ("candidate", table[candidates.unit].to_numpy(object))}),
     }
 
 
@@ -121,7 +125,8 @@ def optimal_design(
         `times_measured` (candidate); `standard_error_before`, `standard_error_after` (parameter) in its unit;
         `experiment`, `output`, `time`, `cost`, `reason` (candidate); attributes `criterion`, `criterion_before`,
         `criterion_after` (log det of the information, or a variance; infinite where less is determined than could be),
-        `efficiency` (at least this good, as a factor of the variance, compared with the best of all designs),
+        `efficiency` (at least this good, as a factor of the variance, compared with the best of all designs; 0 where
+        units differ, whose measurements do not add up, and no bound is known),
         `resolved` (whether that is .9 or more), `rank_before`, `rank_after`, `rank_possible`, `undetermined` (the
         parameters that are not determined afterwards), `total_cost`, `scale`.
 
@@ -143,7 +148,7 @@ def optimal_design(
     if findings:
         raise InputError(f"optimal design for study {study.name!r}", findings)
     coordinates = design_scale(study, theta, scale)
-    roots = candidate_roots(study, coordinates, candidates, existing=existing)
+    roots = roots_of(study, coordinates, candidates, existing=existing)
     measure = Criterion.of(criterion, roots, coefficients(coordinates, target))
     most = np.where(roots.usable, UNLIMITED if replicates is None else replicates, 0)
     times, bound = chosen(measure, Limits(price, limit, most))
@@ -181,10 +186,10 @@ def _setting_findings(study, criterion, number, budget, target, replicates) -> l
 
 
 def _design_dataset(
-    roots: Roots, candidates: Candidates, measure: Criterion, times: np.ndarray, bound: float, scale: str
+    roots: AnyRoots, candidates: Candidates, measure: Criterion, times: np.ndarray, bound: float, scale: str
 ) -> xr.Dataset:
     coordinates = roots.coordinates
-    before, after = roots.determined(np.zeros(len(times))), roots.determined(times)
+    before, after = determined(roots, np.zeros(len(times))), determined(roots, times)
     root = measure.root(times)
     value = measure.value(root)
     # by the same rule as all verdicts: what cannot be told from error is not determined

@@ -16,7 +16,7 @@ from scipy.stats import norm
 
 from ...annotations import Values
 from ...errors import InputError, nearest
-from ...likelihoods import likelihood_of, simulate_data
+from ...likelihoods import Marginal, likelihood_of, simulate_data, with_units
 from ...settings import is_number, seed_findings, whole_number_findings
 from ...study import Study
 from ..fisher import fisher_information
@@ -27,7 +27,8 @@ from .candidates import Candidates, candidate_measurements
 from .criteria import Criterion
 from .exchange import Limits, chosen
 from .optimal import UNLIMITED, drops_of
-from .sensitivities import Roots, candidate_roots, design_scale, planned_study
+from .population_designs import roots_of
+from .sensitivities import AnyRoots, design_scale, determined, planned_study
 
 # A prescription makes the standard error at most this share of the prior's standard deviation.
 SHARE = 0.5
@@ -90,8 +91,8 @@ def prescribe(
     if findings:
         raise InputError(f"prescription for study {study.name!r}", findings)
     coordinates = design_scale(study, theta, scale)
-    roots = candidate_roots(study, coordinates, candidates)
-    before, spread = roots.determined(np.zeros(len(roots.reason))).cramer_rao, _prior_sd(study, coordinates)
+    roots = roots_of(study, coordinates, candidates)
+    before, spread = determined(roots, np.zeros(len(roots.reason))).cramer_rao, _prior_sd(study, coordinates)
     known = before <= spread
     nothing = _Prescription(np.zeros(len(roots.reason), int), "", np.nan, Check(np.nan, np.nan))
     rows = [
@@ -156,13 +157,13 @@ def _prior_sd(study: Study, scale: Scale) -> np.ndarray:
     return np.where(np.isnan(found), np.inf, found)
 
 
-def _prescription(study, roots: Roots, candidates: Candidates, k: int, wanted, number, seed, check) -> _Prescription:
+def _prescription(study, roots: AnyRoots, candidates: Candidates, k: int, wanted, number, seed, check) -> _Prescription:
     nothing = np.zeros(len(roots.reason), int)
-    if np.isinf(roots.determined(np.where(roots.usable, 1, 0)).cramer_rao[k]):
+    if np.isinf(determined(roots, np.where(roots.usable, 1, 0)).cramer_rao[k]):
         return _Prescription(nothing, NOTHING, np.inf, Check(np.nan, np.nan))
     price = candidates.table["cost"].to_numpy(float)
     times = _cheapest(roots, price, k, wanted, number)
-    predicted = float(roots.determined(times).cramer_rao[k])
+    predicted = float(determined(roots, times).cramer_rao[k])
     if predicted > wanted:
         missing = f"the standard error is {predicted / wanted:.2g} times what is wanted"
         words = f"{times.sum()} measurements do not suffice: {missing}"
@@ -176,11 +177,11 @@ def _prescription(study, roots: Roots, candidates: Candidates, k: int, wanted, n
     return _Prescription(times, words, predicted, check(simulated, coordinates.known, coordinates.names[k]))
 
 
-def _cheapest(roots: Roots, price: np.ndarray, k: int, wanted: float, number: int) -> np.ndarray:
+def _cheapest(roots: AnyRoots, price: np.ndarray, k: int, wanted: float, number: int) -> np.ndarray:
     """How often each candidate is measured, `(candidates,)`, for a standard error of parameter `k` of `wanted`."""
 
     def suffices(times):
-        return times.sum() <= number and roots.determined(times).cramer_rao[k] <= wanted
+        return times.sum() <= number and determined(roots, times).cramer_rao[k] <= wanted
 
     criterion = Criterion.of("c", roots, np.eye(len(roots.coordinates.names))[k])
     most = np.where(roots.usable, UNLIMITED, 0)
@@ -204,7 +205,7 @@ def _grown(criterion: Criterion, price: np.ndarray, members: np.ndarray, number:
     times, best = np.zeros(len(price), int), None
     while times.sum() < number and (best is None or times @ price < best @ price):
         root = criterion.root(times)
-        after = criterion.with_each(root, members)
+        after = criterion.with_each(times, members)
         enough = np.flatnonzero(after <= 2.0 * np.log(wanted))
         if len(enough):
             ended = times.copy()
@@ -237,7 +238,13 @@ def with_measurements(study: Study, candidates: Candidates, times: np.ndarray, t
         name=study.name, model=study.model, experiments={name: experiments[name] for name in names},
         data=pd.concat([table, added.table], ignore_index=True), unit=study.unit, likelihood=study.likelihood,
     )  # fmt: skip
-    data = simulate_data(whole, study.model.space.complete(theta), jax.random.key(seed))
+    space, key = study.model.space, jax.random.key(seed)
+    values = space.nominal() | {name: jnp.asarray(value, float) for name, value in theta.items()}
+    if space.aleatory:
+        key, now = jax.random.split(key)
+        latents = jax.random.normal(now, (len(whole.units), len(space.aleatory)))
+        values = with_units(space, values, latents)
+    data = simulate_data(whole, values, key)
     if data["value"].isna().any():
         raise InputError(f"study {study.name!r} with more measurements", ["a solve fails where data are simulated."])
     return Study(whole.name, whole.model, whole.experiments, data, unit=whole.unit, likelihood=whole.likelihood)
@@ -255,14 +262,15 @@ def scoring_step(study: Study, theta: Values, parameter: str) -> Check:
     is; the standard error is that at the estimate. A profile of the likelihood says more, at its price.
     """
     coordinates = design_scale(study, theta, "log")
-    likelihood = likelihood_of(study)
-    point = jnp.asarray(coordinates.start)
-    root = np.asarray(jax.jit(lambda x: likelihood.sensitivities(coordinates.place, x))(point))
-    score = np.asarray(jax.jit(jax.grad(lambda x: likelihood.log_density(coordinates.place(x))))(point))
+    likelihood = Marginal.of(study) if study.model.space.aleatory else likelihood_of(study)
+    found = jax.jit(lambda x: likelihood.scores(coordinates.place, x))(jnp.asarray(coordinates.start))
+    if not np.isfinite(float(found.value)):
+        raise InputError(f"study {study.name!r} with more measurements", likelihood.density_findings(coordinates.known))
+    root, score = np.asarray(found.root), np.asarray(found.gradient)
     penalised = root.T @ root + np.diag(1.0 / _prior_sd(study, coordinates) ** 2)
     estimate = coordinates.place(coordinates.start + np.linalg.solve(penalised, score))
-    found = fisher_information(study, {name: estimate[name] for name in coordinates.names}).sel(parameter=parameter)
-    return Check(float(estimate[parameter]), float(found.standard_error))
+    there = fisher_information(study, {name: estimate[name] for name in coordinates.names}).sel(parameter=parameter)
+    return Check(float(estimate[parameter]), float(there.standard_error))
 
 
 def profiled(study: Study, theta: Values, parameter: str) -> Check:

@@ -5,6 +5,7 @@ one above the other.
 """
 
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import jax
 import numpy as np
@@ -22,15 +23,16 @@ def design_scale(study: Study, theta: Values | None, scale: str) -> Scale:
     """The scale of a study's epistemic parameters at `theta`, where it has none at their prior medians.
 
     Raises:
-        InputError: unknown parameters or scale, values without a place on it, parameters that differ between units.
+        InputError: unknown parameters or scale, values without a place on it, parameters that differ between units
+            without a column of units.
     """
     space = study.model.space
     findings = input_findings(space, theta, scale)
-    if space.aleatory:
+    if space.aleatory and study.unit is None:
         different = ", ".join(map(repr, space.aleatory))
         findings.append(
-            f"{different} differ between units, where measurements of one unit are not independent: what one adds "
-            "depends on the others; make them epistemic to design for a single unit."
+            f"{different} differ between units, and the study has no column of units in which new ones could be named; "
+            "give the study its `unit`."
         )
     found = None if findings else Scale.of(space, theta, scale)
     if found is None or (findings := found.findings()):
@@ -62,16 +64,83 @@ class Roots:
         """`(candidates,)`: whether a candidate has an information."""
         return self.reason == ""
 
-    def determined(self, times: np.ndarray) -> Decomposed:
-        """What is determined with each candidate measured `times` `(candidates,)` times in addition."""
+    def stacked(self, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Roots `(rows, k)` with each candidate measured `times` `(candidates,)` times in addition: from finer solves,
+        and from those at the model's own tolerance."""
+        fine, coarse = Additive(self.base, self.each), Additive(self.base_coarse, self.each_coarse)
+        return fine.root(times), coarse.root(times)
+
+    def stacked_singly(self, members: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
+        """The same with one measurement of each of `members` by itself."""
+        return [self.stacked(np.eye(1, len(self.reason), member)[0]) for member in members]
+
+    def along(self, directions: np.ndarray) -> "Additive":
+        """The designs on coordinates along the columns of `directions` `(k, r)`."""
+        return Additive(self.base @ directions, self.each @ directions)
+
+
+class AnyRoots(Protocol):
+    """Roots of what is measured already and of designs, whether or not measurements add up."""
+
+    @property
+    def coordinates(self) -> Scale: ...
+
+    @property
+    def reason(self) -> np.ndarray: ...
+
+    @property
+    def usable(self) -> np.ndarray: ...
+
+    def stacked(self, times: np.ndarray) -> tuple[np.ndarray, np.ndarray]: ...
+
+    def stacked_singly(self, members: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]: ...
+
+    def along(self, directions: np.ndarray) -> "Designs": ...
+
+
+class Designs(Protocol):
+    """Roots of the information of designs `times` `(candidates,)`, that of what is measured already in them."""
+
+    def root(self, times: np.ndarray) -> np.ndarray:
+        """`(rows, r)`."""
+        ...
+
+    def with_each(self, times: np.ndarray, members: np.ndarray) -> np.ndarray:
+        """`(members, rows, r)`: of the design and one more measurement of each of `members`."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Additive:
+    """Measurements that are independent given the parameters, whose information adds up.
+
+    Args:
+        base: `(rows, r)` root of the existing information. each: `(candidates, terms, r)`.
+    """
+
+    base: np.ndarray
+    each: np.ndarray
+
+    def root(self, times: np.ndarray) -> np.ndarray:
+        """`(rows, r)`; `times` need not be whole numbers."""
         taken = np.flatnonzero(times)
-        weight = np.sqrt(times[taken])[:, None, None]
+        rows = np.sqrt(times[taken])[:, None, None] * self.each[taken]
+        return np.vstack([self.base, np.zeros((1, self.base.shape[1])), *rows])
 
-        def stacked(base, each):
-            return np.vstack([base, np.zeros((1, base.shape[1])), *(weight * each[taken])])
+    def with_each(self, times: np.ndarray, members: np.ndarray) -> np.ndarray:
+        triangle = np.linalg.qr(self.root(times), mode="r")
+        stacked = np.broadcast_to(triangle, (len(members), *triangle.shape))
+        return np.concatenate([stacked, self.each[members]], axis=1)
 
-        coarse, fine = stacked(self.base_coarse, self.each_coarse), stacked(self.base, self.each)
-        return decomposed(coarse, lambda: fine, self.coordinates.size)
+
+def determined(roots: AnyRoots, times: np.ndarray) -> Decomposed:
+    """What is determined with each candidate measured `times` `(candidates,)` times in addition."""
+    return told_by(*roots.stacked(times), roots.coordinates.size)
+
+
+def told_by(fine: np.ndarray, coarse: np.ndarray, size: np.ndarray) -> Decomposed:
+    """What is determined by roots from finer solves and from those at the model's own tolerance."""
+    return decomposed(coarse, lambda: fine, size)
 
 
 def candidate_roots(study: Study, coordinates: Scale, candidates: Candidates, *, existing: bool = True) -> Roots:
@@ -117,7 +186,7 @@ def planned_study(study: Study, candidates: Candidates, times: np.ndarray | None
     """
     table = candidates.table.drop(columns="cost")
     table = table.loc[np.repeat(table.index, 1 if times is None else times)].assign(value=0.0)
-    if study.unit is not None:
+    if study.unit is not None and candidates.unit is None:
         table = table.assign(**{study.unit: "new"})
     used = {name: candidates.designs[name] for name in _distinct(table["experiment"])}
     return replace(study, experiments=used, data=table, quantities={})

@@ -21,6 +21,10 @@ from .box import box_shape
 from .counts import Counts
 
 LEAKED = FIRST_OWN + 30
+# Where rates vary with time: the error of the steps in time (sum of absolute differences), and how many there may be.
+STEP_ERROR, MAX_STEPS = 1e-5, 4096
+# Jumps of the fastest state that are followed.
+MAX_PRODUCTS = 2**18
 # From the prior, for which a box is looked for.
 DRAWS = 16
 
@@ -126,6 +130,9 @@ class MasterEquation(Counts):
             *(self.network.rates_from(theta, design), self.network.changes, self.start(theta, design)),
             *(design.times - design.start, shape),
             tolerance=self.tolerance / 100,
+            step_tolerance=STEP_ERROR,
+            max_steps=MAX_STEPS,
+            max_products=MAX_PRODUCTS,
         )
         leaves = jnp.max(found.leaked) > self.tolerance
         code = jnp.where((found.code == 0) & leaves, LEAKED, found.code)
