@@ -43,7 +43,7 @@ def test_what_a_few_cells_tell_is_identified(study):
 
 
 def ranks_are_uniform(repetitions: int, restart: bool):
-    study = cells.planned(cells.counted, ("x",), TIMES[:4], 2, restart=restart)
+    study = cells.planned(cells.counted, ("x",), TIMES[:3], 1, restart=restart)
     found = simulation_based_calibration(study, repetitions=repetitions, draws=400, tune=200, ranks=31)
     assert found.failed == 0 and found.sizes["repetition"] >= 0.9 * repetitions
     assert found.uniform

@@ -1,11 +1,11 @@
 """Linear noise between the observations of a study: solves over intervals, traceable and differentiable."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Int
 
 from ...design import Design
@@ -14,7 +14,8 @@ from ...model import Model, method_for
 from ...model.running import with_sensitivities
 from ...space import Space, Theta, epistemic
 from ...systems.protocol import in_columns
-from ...systems.reactions.linear_noise import Interval, moment_pairs
+from ...systems.reactions.linear_noise import Fluctuations, Interval
+from ...systems.reactions.moments import moment_pairs
 
 
 class Flow(NamedTuple):
@@ -52,18 +53,18 @@ class Flows:
     active: tuple[str, ...]
 
     @classmethod
-    def of(cls, model: Model, species: Sequence[str], designs: Design) -> "Flows":
+    def of(cls, model: Model, fluctuations: Fluctuations, designs: Design) -> "Flows":
         """Those of a model whose system is linear noise.
 
         Args:
             designs: of all runs, stacked.
         """
-        interval = Interval.of(model.system, species, model.space.names)
+        interval = Interval.of(fluctuations, model.space.names)
         inputs = {name: value[0] for name, value in designs.inputs.items()}
-        nominal = model.system.initial(model.space.nominal(), inputs)
+        nominal = fluctuations.ode.initial(model.space.nominal(), inputs)
         starts = {
-            start: epistemic(LogNormal(median=max(float(nominal[name]), 1.0), sigma=1.0))
-            for start, name in zip(interval.starts, species, strict=True)
+            start: epistemic(LogNormal(median=max(float(np.asarray(nominal[name])), 1.0), sigma=1.0))
+            for start, name in zip(interval.starts, fluctuations.species, strict=True)
         }
         space = Space({**model.space, **starts})
         units = dict.fromkeys(interval.states, "")

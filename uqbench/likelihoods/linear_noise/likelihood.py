@@ -16,7 +16,7 @@ from ...design import Design
 from ...errors import InputError
 from ...space import Theta
 from ...study import Study
-from ...systems.reactions.linear_noise import fluctuating_species, interval_findings
+from ...systems.reactions.linear_noise import Fluctuations
 from ..between_rows import columns_between
 from ..layout import Observations, each_run, lay_out, rows_by_unit
 from ..protocol import Likelihood, Moments
@@ -76,19 +76,19 @@ class LinearNoise(Likelihood):
         model, designs = observations.model, observations.design
         design = jax.tree.map(lambda leaf: leaf[0], designs)
         theta = model.space.nominal()
-        species = fluctuating_species(model.system, theta, design.inputs)
-        if not species:
+        fluctuations = Fluctuations.of(model.system, theta, design.inputs)
+        if fluctuations is None:
             finding = f"its system is {model.dynamics.kind} without means and covariances of species; give the model "
             raise InputError(f"study {study.name!r}", [f"{finding}`Reactions.linear_noise()`."])
-        findings = interval_findings(model.system, species, theta, design.start, design.inputs)
+        findings = fluctuations.findings(theta, design.start, design.inputs)
         if model.increments:
             findings.append(f"{', '.join(map(repr, model.increments))} are increments; give the outputs themselves.")
         if design.settles:
             findings.append("a time series has no steady state; leave the time inf out.")
-        findings += noise_findings(model, tuple(observations.rows), species, design)
+        findings += noise_findings(model, tuple(observations.rows), fluctuations.species, design)
         if findings:
             raise InputError(f"study {study.name!r}", findings)
-        flows = Flows.of(model, species, designs)
+        flows = Flows.of(model, fluctuations, designs)
         return cls(study, observations, flows, time_series(study, observations), bool(restart))
 
     def log_density(self, theta: Theta, key=None, values: Mapping[str, AnyArray] | None = None) -> Float[Array, ""]:
@@ -218,8 +218,8 @@ def ambiguity(study: Study, observations: Observations) -> list[str]:
     """
     model = observations.model
     design = jax.tree.map(lambda leaf: leaf[0], observations.design)
-    species = fluctuating_species(model.system, model.space.nominal(), design.inputs)
-    if not species or sees_fluctuations(model, tuple(observations.rows), species, design):
+    fluctuations = Fluctuations.of(model.system, model.space.nominal(), design.inputs)
+    if fluctuations is None or sees_fluctuations(model, tuple(observations.rows), fluctuations.species, design):
         return []
     return [
         "its system is linear noise, and the noise of its outputs is without the variance of the fluctuations. Name "

@@ -11,7 +11,7 @@ from ...design import Design
 from ...distributions import Normal
 from ...model import Model
 from ...systems.protocol import names_used
-from ...systems.reactions.linear_noise import moment_pairs
+from ...systems.reactions.moments import moment_pairs
 
 
 def arguments(

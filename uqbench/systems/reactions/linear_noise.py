@@ -26,34 +26,44 @@ from .moments import moment_pairs
 OTHERS = ("events", "delays", "algebraic", "doses", "start")
 
 
-def fluctuating_species(system, theta: Values, inputs: Inputs) -> tuple[str, ...]:
-    """The species whose means and covariances are the states of a system, as `Reactions.linear_noise` names them.
+@dataclass(frozen=True)
+class Fluctuations:
+    """Means and covariances of species as an `Ode`.
 
-    Returns:
-        none where the states are anything else.
+    Args:
+        ode: its states are called as those of `Reactions.linear_noise`.
+        species: in the order of the states.
     """
-    if not isinstance(system, Ode):
-        return ()
-    states = tuple(system.initial(theta, inputs))
-    species = tuple(name for name in states if f"var_{name}" in states)
-    return species if {*states} == {*species, *moment_pairs(species)} else ()
 
+    ode: Ode
+    species: tuple[str, ...]
 
-def interval_findings(system: Ode, species: Sequence[str], theta: Values, t, inputs: Inputs) -> list[str]:
-    """Why the equations are not those of linear noise; empty where they are."""
-    findings = [f"its Ode has {name}, which linear noise does not follow." for name in OTHERS if getattr(system, name)]
-    y = {name: jnp.ones(()) for name in (*species, *moment_pairs(species))}
+    @classmethod
+    def of(cls, system, theta: Values, inputs: Inputs) -> "Fluctuations | None":
+        """Those of a system; None where its states are anything else."""
+        if not isinstance(system, Ode):
+            return None
+        states = tuple(system.initial(theta, inputs))
+        species = tuple(name for name in states if f"var_{name}" in states)
+        return cls(system, species) if species and {*states} == {*species, *moment_pairs(species)} else None
 
-    def means(y):
-        rates = system.rhs(t, y, theta, inputs)
-        return [rates[name] for name in species]
+    def findings(self, theta: Values, t, inputs: Inputs) -> list[str]:
+        """Why the equations are not those of linear noise; empty where they are."""
+        findings = [
+            f"its Ode has {name}, which the filter does not follow." for name in OTHERS if getattr(self.ode, name)
+        ]
+        y = {name: jnp.ones(()) for name in (*self.species, *moment_pairs(self.species))}
 
-    if moving := set(names_used(jax.make_jaxpr(means)(y), tuple(y))) - {*species}:
-        findings.append(
-            f"the means move with {', '.join(sorted(moving))}, as in a closure of moments; "
-            "give the model `Reactions.linear_noise()`."
-        )
-    return findings
+        def means(y):
+            rates = self.ode.rhs(t, y, theta, inputs)
+            return [rates[name] for name in self.species]
+
+        if moving := set(names_used(jax.make_jaxpr(means)(y), tuple(y))) - {*self.species}:
+            findings.append(
+                f"the means move with {', '.join(sorted(moving))}, as in a closure of moments; "
+                "give the model `Reactions.linear_noise()`."
+            )
+        return findings
 
 
 @dataclass(frozen=True)
@@ -61,22 +71,28 @@ class Interval:
     """Mean, F and V over an interval as an `Ode` whose start is a set of parameters.
 
     Args:
-        ode: of means and covariances.
-        species: their names.
+        fluctuations: whose they are.
         prefix: with which no name of a parameter begins; states and starts do.
     """
 
-    ode: Ode
-    species: tuple[str, ...]
+    fluctuations: Fluctuations
     prefix: str
 
     @classmethod
-    def of(cls, ode: Ode, species: Sequence[str], taken: Sequence[str]) -> "Interval":
+    def of(cls, fluctuations: Fluctuations, taken: Sequence[str]) -> "Interval":
         """One whose names are none of those `taken`."""
         prefix = "interval_"
         while any(name.startswith(prefix) for name in taken):
             prefix = f"x{prefix}"
-        return cls(ode, tuple(species), prefix)
+        return cls(fluctuations, prefix)
+
+    @property
+    def ode(self) -> Ode:
+        return self.fluctuations.ode
+
+    @property
+    def species(self) -> tuple[str, ...]:
+        return self.fluctuations.species
 
     @property
     def starts(self) -> tuple[str, ...]:
