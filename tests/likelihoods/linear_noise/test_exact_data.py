@@ -48,8 +48,8 @@ def test_a_particle_filter_gives_the_density_of_many_molecules():
         return k, g * y[0]
 
     estimates = [
-        particle_log_likelihood(rates, [[1], [-1]], TIMES, data["value"], sigma, particles=2000, seed=seed)
-        for seed in range(6)
+        particle_log_likelihood(rates, [[1], [-1]], TIMES, data["value"], sigma, particles=1000, seed=seed)
+        for seed in range(4)
     ]
     error = np.std(estimates, ddof=1) / np.sqrt(len(estimates))
     print(f"Kalman, restarted and not, {found}; particles {np.mean(estimates):.4f} +- {error:.4f}")
