@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 
 import jax
 import jax.numpy as jnp
@@ -9,9 +10,12 @@ from jaxtyping import Array
 
 from ...annotations import Values, ValuesOrShapes
 from ...design import Design
+from ...errors import FIRST_OWN
 from ...system import Frozen
 from ..protocol import Functions, System
 from .network import Network
+
+NO_COUNT = FIRST_OWN + 31
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,9 @@ class Counts(System):
     network: Network
 
     kind = "a network of reactions"
+    results = MappingProxyType(
+        {NO_COUNT: "a species starts at a number that is no count: whole numbers from 0 on are. Look at its start."}
+    )
 
     def complete(self, t, y, p, inputs):
         """What `observe` gets."""
@@ -34,6 +41,10 @@ class Counts(System):
         """Copy numbers `(species,)` in the order of the network."""
         start = self.network.start(theta, design.inputs)
         return jnp.stack([jnp.asarray(start[name], float) for name in self.network.names])
+
+    def start_code(self, start: Array) -> Array:
+        """0, or the code of a start that is no count."""
+        return jnp.where(jnp.all((start >= 0) & (start == jnp.round(start))), 0, NO_COUNT)
 
     def observed(self, model, t, counts, theta: Values, design: Design) -> dict[str, Array]:
         """Outputs from counts `(species,)`."""

@@ -48,6 +48,7 @@ class MasterEquation(Counts):
     capabilities = frozenset({"density"})
     results = MappingProxyType(
         {
+            **Counts.results,
             **codes.SENTENCES,
             LEAKED: "more probability than the `tolerance` has left the box of counts. Give larger `bounds`, or a "
             "narrower prior where counts become large.",
@@ -136,6 +137,8 @@ class MasterEquation(Counts):
         )
         leaves = jnp.max(found.leaked) > self.tolerance
         code = jnp.where((found.code == 0) & leaves, LEAKED, found.code)
+        begins = self.start_code(self.start(theta, design))
+        code = jnp.where(begins == 0, code, begins)
         outcome = Outcome(code.astype(int), found.products.astype(int), jnp.zeros((), int))
         return found.probability.reshape(len(design.times), -1), outcome
 

@@ -60,5 +60,6 @@ class Jumps(Counts):
         outputs = jax.vmap(lambda t, counts: self.observed(model, t, counts, theta, design))(
             design.times, paths.counts[0]
         )
-        outcome = Outcome(paths.code[0].astype(int), paths.events[0].astype(int), jnp.zeros((), int))
+        code = jnp.where(self.start_code(start) == 0, paths.code[0], self.start_code(start))
+        outcome = Outcome(code.astype(int), paths.events[0].astype(int), jnp.zeros((), int))
         return finished(model, outputs, outcome, design, Result.OUTPUT_NOT_FINITE)
