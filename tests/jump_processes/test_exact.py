@@ -181,3 +181,14 @@ def test_a_propensity_of_minus_zero_is_none():
     assert not np.any(paths.code)
     np.testing.assert_array_equal(paths.counts[:, 0] @ np.array([1.0, 2.0]), 4.0)
     assert {0.0, 2.0} <= set(np.asarray(paths.counts[:, 0, 0]))
+
+
+def test_a_single_reaction_that_ends_at_minus_zero_lasts():
+    def rates(t, y):
+        return (y[0] * (y[0] - 1),)
+
+    start = np.tile([3.0], (50, 1))
+    paths = simulate(rates, [[-3]], start, [1.0, 100.0], streams(50), max_events=1000)
+    assert not np.any(paths.code)
+    np.testing.assert_array_equal(paths.counts[:, -1], 0.0)
+    np.testing.assert_array_equal(paths.events, 1)

@@ -134,7 +134,8 @@ def _fire(rates: Rates, changes: np.ndarray, places: _Places, streams: Streams):
         reaction = jnp.where(sums[-1] > 0.0, reaction, none)
         reaction = jnp.where(possible(counts, each), reaction, none + 1).astype(small)
         reaction, total = lax.optimization_barrier((reaction, sums[-1]))
-        after = jnp.where(reaction <= none, time + exponential(bits) / total, jnp.inf)
+        # a sum of nothing may be -0.0, which no waiting time may be divided by
+        after = jnp.where(reaction < none, time + exponential(bits) / total, jnp.inf)
         return (changed(counts, reaction, changes), after), (reaction, after)
 
     (last, _), (fired, reached) = lax.scan(event, (places.counts, jnp.zeros_like(places.remaining)), bits)

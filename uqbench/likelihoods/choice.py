@@ -12,6 +12,7 @@ from ..errors import InputError
 from ..space import Theta
 from ..study import Study
 from .independent import Independent
+from .linear_noise import ambiguity
 from .protocol import Likelihood
 from .snapshots import Snapshots
 
@@ -25,7 +26,7 @@ def likelihood_of(study: Study) -> Likelihood:
 
     Raises:
         InputError: nothing is measured; outputs that no one likelihood serves; a system whose outputs are random and
-            have no density.
+            have no density; linear noise without a word on whether rows follow one cell.
     """
     subject, model = f"study {study.name!r}", study.model
     if study.likelihood is not None:
@@ -45,7 +46,10 @@ def likelihood_of(study: Study) -> Likelihood:
         )
     if model.stochastic:
         raise InputError(subject, [model.dynamics.lacks("density")])
-    return Independent.of(study)
+    found = Independent.of(study)
+    if findings := ambiguity(study, found.observations):
+        raise InputError(subject, findings)
+    return found
 
 
 def log_likelihood(study: Study) -> Callable[..., Array]:

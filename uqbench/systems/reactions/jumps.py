@@ -1,6 +1,7 @@
 """Trajectories of single molecules, reaction by reaction."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
@@ -11,8 +12,14 @@ from ...errors import InputError, Result
 from ...jump_processes.exact import simulate
 from ...jump_processes.streams import trajectory_streams
 from ...settings import whole_number_findings
-from ..protocol import Outcome, Run, finished
+from ..protocol import CAPABILITIES, Outcome, Run, finished
 from .counts import Counts
+
+LIKELIHOODS = (
+    "calibrate another view of the same network: `master_equation()`, with outputs without noise, for snapshots, in "
+    "which each row is of another cell, or `linear_noise()` with `likelihood=uqbench.likelihoods.LinearNoise.of` for "
+    "time series, in which the rows of a run follow one cell; or give the study a `likelihood` of its own"
+)
 
 
 @dataclass(frozen=True)
@@ -27,6 +34,7 @@ class Jumps(Counts):
 
     kind = "a jump process"
     capabilities = frozenset({"stochastic"})
+    known_capabilities: ClassVar = {**CAPABILITIES, "density": ("density of its outputs", LIKELIHOODS)}
     # counts do not move when a parameter does
     gradient = "none"
 

@@ -12,7 +12,7 @@ Linear noise leaves H and T out (van Kampen 1961, doi:10.1139/p61-056; Elf & Ehr
 the closures of T are those of Schnoerr, Sanguinetti & Grima (2015, doi:10.1063/1.4934990).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations_with_replacement
 
@@ -64,9 +64,7 @@ class SecondOrder:
     @property
     def pairs(self) -> dict[str, tuple[int, int]]:
         """Name of a variance or covariance -> whose it is."""
-        names = self.network.names
-        chosen = combinations_with_replacement(range(len(names)), 2)
-        return {moment_name(names[i], names[j]): (i, j) for i, j in chosen}
+        return moment_pairs(self.network.names)
 
     def initial(self, p, inputs: Inputs) -> State:
         return {**self.network.start(p, inputs), **{name: jnp.zeros(()) for name in self.pairs}}
@@ -120,6 +118,12 @@ def linear_noise(network: Network) -> Ode:
         raise InputError("Reactions.linear_noise", findings)
     equations = SecondOrder(network, None)
     return Ode(equations.initial, equations.rhs)
+
+
+def moment_pairs(names: Sequence[str]) -> dict[str, tuple[int, int]]:
+    """Name of a variance or covariance -> the places of its species among `names`."""
+    chosen = combinations_with_replacement(range(len(names)), 2)
+    return {moment_name(names[i], names[j]): (i, j) for i, j in chosen}
 
 
 def moment_name(first: str, second: str) -> str:
