@@ -98,7 +98,7 @@ def _predictions(tree: xr.DataTree) -> list:
         return []
     interval = f"{100 * found.attrs['level']:g} % profile interval"
     columns = ["quantity", "best fit", interval, "ends"]
-    rows = []
+    rows: list[list[str | Cell]] = []
     for name in found["quantity"].values:
         row = found.sel(quantity=name)
         verdicts = dict.fromkeys(str(row[f"verdict_{side}"].item()) for side in ("lower", "upper"))
