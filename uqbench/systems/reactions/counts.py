@@ -6,9 +6,9 @@ from types import MappingProxyType
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
+from jaxtyping import Array, Float, Int
 
-from ...annotations import Values, ValuesOrShapes
+from ...annotations import AnyArray, Values, ValuesOrShapes
 from ...design import Design
 from ...errors import FIRST_OWN
 from ...system import Frozen
@@ -16,6 +16,10 @@ from ..protocol import Functions, System
 from .network import Network
 
 NO_COUNT = FIRST_OWN + 31
+# Times at which is looked how propensities change, and between how many pairs of them they may jump.
+LOOKED_AT, PULSES = 512, 16
+# How far equal times are parted, as a share of the last.
+PARTED = 1e-13
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,40 @@ class Counts(System):
         """Copy numbers `(species,)` in the order of the network."""
         start = self.network.start(theta, design.inputs)
         return jnp.stack([jnp.asarray(start[name], float) for name in self.network.names])
+
+    def breaks(self, theta: Values, design: Design, counts: Float[AnyArray, "some species"]) -> Float[Array, " breaks"]:
+        """Times since the start between which propensities change most, so that no step need lead across a pulse.
+
+        They are looked for at `LOOKED_AT` times, in these states: a pulse that is over between two of them is not seen.
+        None where propensities do not depend on time.
+        """
+        if not self.network.timed:
+            return jnp.zeros(0)
+        times = jax.lax.stop_gradient((design.times[-1] - design.start) * jnp.linspace(0.0, 1.0, LOOKED_AT))
+        rates = self.network.rates_from(jax.lax.stop_gradient(theta), design)
+
+        def at(t):
+            return jax.vmap(lambda each: jnp.stack(rates(t, tuple(each))))(jnp.asarray(counts))
+
+        change = jnp.max(jnp.abs(jnp.diff(jax.lax.map(at, times), axis=0)), axis=(1, 2))
+        _, most = jax.lax.top_k(change, PULSES)
+        return jnp.sort(jnp.concatenate([times[most], times[most + 1]]))
+
+    def grid(self, theta: Values, design: Design) -> tuple[Float[Array, " grid"], Int[Array, " times"]]:
+        """Times since the start at which trajectories stop, those of the design and `breaks`, and where the former are.
+
+        Equal times are parted by rounding.
+        """
+        start = jax.lax.stop_gradient(self.start(theta, design))
+        around = jnp.concatenate([start + jnp.arange(3.0)[:, None], start[None] + 10.0 * jnp.eye(len(start))])
+        times = jax.lax.stop_gradient(design.times - design.start)
+        breaks = self.breaks(theta, design, around)
+        if not len(breaks):
+            return times, jnp.arange(len(times))
+        together = jnp.concatenate([times, breaks])
+        order = jnp.argsort(together)
+        apart = PARTED * jnp.max(times) * jnp.arange(len(together))
+        return together[order] + apart, jnp.argsort(order)[: len(times)]
 
     def start_code(self, start: Array) -> Array:
         """0, or the code of a start that is no count."""

@@ -1,5 +1,6 @@
 """The distribution of copy numbers over time: the chemical master equation in a box of counts."""
 
+import math
 from dataclasses import dataclass, field
 from functools import lru_cache
 from types import MappingProxyType
@@ -25,6 +26,8 @@ LEAKED = FIRST_OWN + 30
 STEP_ERROR, MAX_STEPS = 1e-5, 4096
 # Jumps of the fastest state that are followed.
 MAX_PRODUCTS = 2**18
+# States of a box in which is looked how propensities change with time.
+SOME = 64
 # From the prior, for which a box is looked for.
 DRAWS = 16
 
@@ -127,6 +130,7 @@ class MasterEquation(Counts):
 
     def _solved(self, theta: Values, design: Design, plan: str) -> tuple[Float[Array, "times states"], Outcome]:
         shape = _shape_of(plan)
+        some = _counts(shape)[:: max(1, math.prod(shape) // SOME)]
         found = distribution(
             *(self.network.rates_from(theta, design), self.network.changes, self.start(theta, design)),
             *(design.times - design.start, shape),
@@ -134,6 +138,7 @@ class MasterEquation(Counts):
             step_tolerance=STEP_ERROR,
             max_steps=MAX_STEPS,
             max_products=MAX_PRODUCTS,
+            breaks=self.breaks(theta, design, some),
         )
         leaves = jnp.max(found.leaked) > self.tolerance
         code = jnp.where((found.code == 0) & leaves, LEAKED, found.code)

@@ -54,13 +54,13 @@ class Hybrid(Counts):
 
     def run(self, model, theta: Values, design: Design, key, plan: str, *, reverse: bool = False, sharper=1.0) -> Run:
         streams = trajectory_streams(jax.random.key_data(key), 1)
-        start, since = self.start(theta, design)[None], design.times - design.start
+        start, (grid, place) = self.start(theta, design)[None], self.grid(theta, design)
         paths, steps = hybrid.simulate(
-            self.network.rates_from(theta, design), self.network.changes, self.flags, start, since, streams,
+            self.network.rates_from(theta, design), self.network.changes, self.flags, start, grid, streams,
             max_events=self.max_events, max_steps=self.max_steps, rtol=self.rtol,
         )  # fmt: skip
         outputs = jax.vmap(lambda t, counts: self.observed(model, t, counts, theta, design))(
-            design.times, paths.counts[0]
+            design.times, paths.counts[0, place]
         )
         # the others start at any number
         begins = self.start_code(start[:, self.flags])

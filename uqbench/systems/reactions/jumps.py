@@ -48,17 +48,11 @@ class Jumps(Counts):
 
     def run(self, model, theta: Values, design: Design, key, plan: str, *, reverse: bool = False, sharper=1.0) -> Run:
         streams = trajectory_streams(jax.random.key_data(key), 1)
-        start, since = self.start(theta, design)[None], design.times - design.start
-        paths = simulate(
-            self.network.rates_from(theta, design),
-            self.network.changes,
-            start,
-            since,
-            streams,
-            max_events=self.max_events,
-        )
+        start, (grid, place) = self.start(theta, design)[None], self.grid(theta, design)
+        rates = self.network.rates_from(theta, design)
+        paths = simulate(rates, self.network.changes, start, grid, streams, max_events=self.max_events)
         outputs = jax.vmap(lambda t, counts: self.observed(model, t, counts, theta, design))(
-            design.times, paths.counts[0]
+            design.times, paths.counts[0, place]
         )
         code = jnp.where(self.start_code(start) == 0, paths.code[0], self.start_code(start))
         outcome = Outcome(code.astype(int), paths.events[0].astype(int), jnp.zeros((), int))
