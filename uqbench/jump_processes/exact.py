@@ -72,7 +72,7 @@ def simulate(
         >>> streams = trajectory_streams(jax.random.key_data(jax.random.key(0)), 1000)
         >>> start = jnp.zeros((1000, 1))
         >>> paths = simulate(lambda t, y: (10.0, y[0]), [[1], [-1]], start, [1.0], streams, max_events=1000)
-        >>> abs(float(paths.counts.mean()) - 10 * (1 - np.exp(-1))) < 0.3
+        >>> bool(abs(paths.counts.mean() - 10 * (1 - np.exp(-1))) < 0.3)
         True
     """
     changes, start, times = checked(rates, changes, start, times, streams, max_events)
