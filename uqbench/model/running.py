@@ -5,8 +5,10 @@ inputs reuse the compiled solve, so they travel as arrays, never as Python float
 bands trace `simulate`.
 """
 
+import os
 from collections.abc import Callable
-from functools import partial
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING
 
 import jax
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from .description import Model
 
 MODES = ("value", "forward", "reverse")
+# Random runs are shared out to the cores in parts of no fewer.
+CORES, FEWEST = os.cpu_count() or 1, 64
 
 
 def simulate(
@@ -267,17 +271,36 @@ def evaluate_many(
     method = method_for(model, design)
     # Powers of two bound the number of compiled sizes by the logarithm of the chunk.
     size = min(chunk, 1 << (n - 1).bit_length())
-    runs = []
-    for start in range(0, n, size):
+    if model.stochastic and not traced:
+        # what the engine does for all cores is done here: trajectories do not use more than one
+        size = max(size // CORES, min(size, FEWEST))
+
+    def part(start: int) -> tuple:
         rows = np.minimum(np.arange(start, start + size), n - 1)
-        own = design if shared else jax.tree.map(lambda leaf, rows=rows: leaf[rows], design)
+        own = design if shared else jax.tree.map(lambda leaf: leaf[rows], design)
         run = _run_many(model, values[rows], own, None if keys is None else keys[rows], method, shared)
         used = min(size, n - start)
-        runs.append(run if used == size else jax.tree.map(lambda leaf, used=used: leaf[:used], run))
+        return run if used == size else jax.tree.map(lambda leaf: leaf[:used], run)
+
+    starts = range(0, n, size)
+    # the first one compiles for the others
+    runs = [part(starts[0])] if traced or not model.stochastic or not _compiled(model, method, size, shared) else []
+    if model.stochastic and not traced:
+        _compiled(model, method, size, shared).append(True)
+        with ThreadPoolExecutor(CORES) as pool:
+            runs += pool.map(lambda start: jax.block_until_ready(part(start)), starts[len(runs) :])
+    else:
+        runs += map(part, starts[1:])
     run = runs[0] if len(runs) == 1 else jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *runs)
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(run)):
         return Run(from_columns(model, design, run[0]), *run[1])
     return _unpack(model, design, *run)
+
+
+@lru_cache(maxsize=256)
+def _compiled(*key) -> list[bool]:
+    """Not empty where a batch of this kind has been run."""
+    return []
 
 
 def _ordered(model: "Model", run: Run) -> Run:
