@@ -165,7 +165,7 @@ def _prescription(study, roots: AnyRoots, candidates: Candidates, k: int, wanted
     times = _cheapest(roots, price, k, wanted, number)
     predicted = float(determined(roots, times).cramer_rao[k])
     if predicted > wanted:
-        missing = f"the standard error is {predicted / wanted:.2g} times what is wanted"
+        missing = f"the standard error is {predicted / wanted:.3g} times what is wanted"
         words = f"{times.sum()} measurements do not suffice: {missing}"
         return _Prescription(times, words, predicted, Check(np.nan, np.nan))
     coordinates = roots.coordinates
