@@ -43,8 +43,8 @@ class Interrupted(KeyboardInterrupt):
         super().__init__("interrupted; `tree` of this exception has what was reached")
 
 
-class Result(IntEnum):
-    """How a run ended; a member is a number that arrays can hold, and carries the sentence that a user reads."""
+class Code(IntEnum):
+    """How something ended; a member is a number that arrays can hold, and carries the sentence that a user reads."""
 
     sentence: str
 
@@ -52,6 +52,13 @@ class Result(IntEnum):
         member = int.__new__(cls, code)
         member._value_, member.sentence = code, sentence
         return member
+
+    def __str__(self) -> str:
+        return self.sentence
+
+
+class Result(Code):
+    """How a run ended."""
 
     SUCCESS = 0, "successful"
     STEP_LIMIT = (
@@ -162,9 +169,6 @@ class Result(IntEnum):
         "more events than `max_events`: the counts are given up to there. The network explodes at these values, or its "
         "reactions are too frequent to be simulated one by one. Try more max_events, a narrower prior, or tau-leaping.",
     )
-
-    def __str__(self) -> str:
-        return self.sentence
 
 
 # code -> sentence. Numbers from `FIRST_OWN` on are for systems that have codes of their own.

@@ -1,19 +1,10 @@
 """How the solution of a master equation ended; numbers above those of `uqbench.errors.Result`."""
 
-from enum import IntEnum
-
-from ..errors import FIRST_OWN
+from ..errors import FIRST_OWN, Code
 
 
-class Ending(IntEnum):
-    """A code that arrays can hold, and the sentence that a user reads."""
-
-    sentence: str
-
-    def __new__(cls, code: int, sentence: str):
-        member = int.__new__(cls, code)
-        member._value_, member.sentence = code, sentence
-        return member
+class Ending(Code):
+    """How a solution ended."""
 
     SUCCESS = 0, "successful"
     BAD_RATE = (
@@ -41,9 +32,6 @@ class Ending(IntEnum):
         "no stationary distribution was resolved: there is more than one (absorbing states, parts of the states that "
         "do not communicate), or the slowest change is slower than rounding. Solve over a finite time.",
     )
-
-    def __str__(self) -> str:
-        return self.sentence
 
 
 SENTENCES = {int(ending): ending.sentence for ending in Ending}

@@ -42,20 +42,14 @@ def test_what_a_few_cells_tell_is_identified(study):
         assert float(profile.lower.sel(parameter=name)) < truth < float(profile.upper.sel(parameter=name))
 
 
-def ranks_are_uniform(repetitions: int, restart: bool):
+@pytest.mark.parametrize(
+    "repetitions, restart",
+    [(20, True), *(pytest.param(200, each, marks=pytest.mark.slow) for each in (True, False))],
+)
+def test_calibration_gives_back_what_linear_noise_was_given(repetitions, restart):
     study = cells.planned(cells.counted, ("x",), TIMES[:3], 1, restart=restart)
     found = simulation_based_calibration(study, repetitions=repetitions, draws=400, tune=200, ranks=31)
     assert found.failed == 0 and found.sizes["repetition"] >= 0.9 * repetitions
     assert found.uniform
     off = abs(found.coverage - found.level) / found.coverage_standard_error
     assert float(off.max()) < 4
-
-
-def test_calibration_gives_back_what_linear_noise_was_given():
-    ranks_are_uniform(20, restart=True)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("restart", [True, False])
-def test_calibration_gives_back_what_linear_noise_was_given_many_times(restart):
-    ranks_are_uniform(200, restart=restart)
