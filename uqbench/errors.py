@@ -160,14 +160,13 @@ class Result(Code):
     )
     BAD_PROPENSITY = (
         20,
-        "a count or a propensity became negative or not finite at a state that was reached: the counts are given up to "
-        "there. Check that each propensity vanishes where its reaction would take more than there is, and the range "
-        "of the prior.",
+        "a count or a propensity became negative or not finite at a state that was reached. Check that each propensity "
+        "vanishes where its reaction would take more than there is, and the range of the prior.",
     )
     EVENT_LIMIT = (
         21,
-        "more events than `max_events`: the counts are given up to there. The network explodes at these values, or its "
-        "reactions are too frequent to be simulated one by one. Try more max_events, a narrower prior, or tau-leaping.",
+        "more events than `max_events`. The network explodes at these values, or its reactions are too frequent to be "
+        "simulated one by one. Try more max_events, a narrower prior, or the network's hybrid or rate equations.",
     )
 
 
