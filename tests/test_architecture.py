@@ -88,6 +88,7 @@ ALLOWED = {
         *("annotations", "design", "distributions", "dynamics", "errors", "initial_value", "names", "space"),
         *("symbols", "system", "systems", "units"),
     },
+    "expectations": {"annotations", "design", "errors", "model", "settings", "systems"},
     "shipped": set(),
     "study": {"design", "errors", "model", "names", "shipped", "units"},
     "likelihoods": {

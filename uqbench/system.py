@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 import jax.numpy as jnp
 from jaxtyping import Array
@@ -154,6 +155,9 @@ class Ode:
     events: Sequence[Event] = ()
     start: Callable[[Values, Inputs], Array] | None = None
     delays: Mapping[str, Delay] = field(default_factory=dict)
+
+    # whether the equations stand for a random process whose expected values they approximate
+    approximates: ClassVar[bool] = False
 
     def __post_init__(self):
         findings = []

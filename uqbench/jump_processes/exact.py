@@ -13,12 +13,13 @@ a reaction is chosen with its probability to 2^-52.
 
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 from jax.typing import ArrayLike
 
-from ..errors import Result
+from ..errors import InputError, Result
 from . import time_dependent
 from .paths import Paths, Rates, any_anywhere, changed, checked, depends_on_time, possible, propensities, running_sums
 from .streams import Streams, exponential, random_bits, uniform
@@ -39,13 +40,22 @@ class _Places(NamedTuple):
     grid: Array
     remaining: Array
     code: Array
+    # what else the propensities of the trajectory depend on
+    own: tuple
     # the first trajectory that no place has taken yet
     waiting: Array
     paths: Paths
 
 
 def simulate(
-    rates: Rates, changes: ArrayLike, start: ArrayLike, times: ArrayLike, streams: Streams, *, max_events: int
+    rates: Rates,
+    changes: ArrayLike,
+    start: ArrayLike,
+    times: ArrayLike,
+    streams: Streams,
+    *,
+    max_events: int,
+    own: tuple = (),
 ) -> Paths:
     """Trajectories of a jump process from time 0, exactly.
 
@@ -59,12 +69,14 @@ def simulate(
         times: (times,), rising, 0 or later.
         streams: of `trajectory_streams`; a trajectory depends on its own alone.
         max_events: events of one trajectory after which it is given up, rounded up to whole blocks.
+        own: further arguments of `rates` that are each trajectory's own, such as parameters: trees of arrays
+            (trajectories, ...). Propensities must not depend on time then.
 
     Returns:
         Counts at `times`, a code and the number of events for each trajectory.
 
     Raises:
-        InputError: see `paths.checked`.
+        InputError: see `paths.checked`; or a propensity depends on time beside `own`.
 
     Example:
         >>> import jax
@@ -75,8 +87,14 @@ def simulate(
         >>> bool(abs(paths.counts.mean() - 10 * (1 - np.exp(-1))) < 0.3)
         True
     """
-    changes, start, times = checked(rates, changes, start, times, streams, max_events)
-    if depends_on_time(rates, changes.shape[1]):
+
+    def rates_of_first(t, y):
+        return rates(t, y, *jax.tree.map(lambda values: values[0], own))
+
+    changes, start, times = checked(rates_of_first, changes, start, times, streams, max_events)
+    if depends_on_time(rates_of_first, changes.shape[1]):
+        if own:
+            raise InputError("exact simulation", ["a propensity depends on time; give `rates` without `own`."])
         return time_dependent.simulate(rates, changes, start, times, streams, max_events=max_events)
     trajectories, species = start.shape
     spacing = jnp.append(jnp.diff(times), jnp.inf)
@@ -88,7 +106,7 @@ def simulate(
         # in most blocks no trajectory ends
         return lax.cond(
             any_anywhere(ended),
-            lambda places: _next_trajectories(places, ended, start, times),
+            lambda places: _next_trajectories(places, ended, start, times, own),
             lambda places: places,
             places,
         )
@@ -106,6 +124,7 @@ def simulate(
         jnp.zeros(lanes, jnp.int32),
         jnp.full(lanes, times[0]),
         jnp.zeros(lanes, jnp.int32),
+        jax.tree.map(lambda values: jnp.asarray(values)[:lanes], own),
         jnp.asarray(lanes, jnp.int32),
         empty,
     )
@@ -127,7 +146,7 @@ def _fire(rates: Rates, changes: np.ndarray, places: _Places, streams: Streams):
 
     def event(carry, bits):
         counts, time = carry
-        each = propensities(rates, time, counts)
+        each = propensities(rates, time, counts, places.own)
         sums = running_sums(each)
         target = uniform(bits) * sums[-1]
         reaction = sum((target >= below).astype(small) for below in sums[:-1]) + jnp.zeros_like(time, small)
@@ -146,7 +165,7 @@ def _record(
     rates: Rates, changes: np.ndarray, places: _Places, last, fired: Array, reached: Array, spacing: Array
 ) -> _Places:
     """Write the counts at all times of the grid that lie within the block, one for each place in every step."""
-    each = propensities(rates, places.remaining, last)
+    each = propensities(rates, places.remaining, last, places.own)
     # Of a state that lasts for ever.
     impossible = ~possible(last, each)
     end = reached[-1]
@@ -192,7 +211,7 @@ def _counts_after(counts: tuple[Array, ...], fired: Array, changes: np.ndarray) 
     return jnp.stack(result, axis=-1)
 
 
-def _next_trajectories(places: _Places, ended: Array, start: Array, times: Array) -> _Places:
+def _next_trajectories(places: _Places, ended: Array, start: Array, times: Array, own: tuple) -> _Places:
     """Note how trajectories ended, and put the next ones into their places."""
     trajectories = len(start)
     arrived = places.grid == len(times)
@@ -205,6 +224,11 @@ def _next_trajectories(places: _Places, ended: Array, start: Array, times: Array
     taken = places.waiting - 1 + jnp.cumsum(ended, dtype=jnp.int32)
     trajectory = jnp.where(ended, jnp.minimum(taken, trajectories), places.trajectory)
     fresh = jnp.take(start, trajectory, axis=0, mode="clip")
+
+    def of_next(values, before):
+        now = jnp.take(values, trajectory, axis=0, mode="clip")
+        return jnp.where(ended.reshape(-1, *[1] * (now.ndim - 1)), now, before)
+
     return _Places(
         counts=tuple(jnp.where(ended, new, old) for new, old in zip(fresh.T, places.counts, strict=True)),
         trajectory=trajectory,
@@ -212,6 +236,7 @@ def _next_trajectories(places: _Places, ended: Array, start: Array, times: Array
         grid=jnp.where(ended, 0, places.grid),
         remaining=jnp.where(ended, jnp.where(trajectory < trajectories, times[0], jnp.inf), places.remaining),
         code=jnp.where(ended, 0, places.code),
+        own=jax.tree.map(of_next, own, places.own),
         waiting=jnp.minimum(places.waiting + jnp.sum(ended, dtype=jnp.int32), trajectories),
         paths=paths,
     )

@@ -13,8 +13,9 @@ from jax.typing import ArrayLike
 from ..errors import InputError
 from .streams import Streams
 
-# Propensities of one trajectory: (time, counts of each species as scalars) -> a scalar for each reaction.
-Rates = Callable[[Array, tuple[Array, ...]], Sequence[ArrayLike]]
+# Propensities of one trajectory: (time, counts of each species as scalars[, what is its own]) -> a scalar for each
+# reaction.
+Rates = Callable[..., Sequence[ArrayLike]]
 # Numbers of a stream are counted in 32 bits.
 MOST_EVENTS = 2**32 - 2**16
 
@@ -33,19 +34,20 @@ class Paths(NamedTuple):
     events: Array
 
 
-def propensities(rates: Rates, time: Array, counts: tuple[Array, ...]) -> tuple[Array, ...]:
+def propensities(rates: Rates, time: Array, counts: tuple[Array, ...], own: tuple = ()) -> tuple[Array, ...]:
     """The propensities of many trajectories, one array for each reaction, without derivatives.
 
     Args:
         rates: propensities of one trajectory.
         time: of each trajectory (trajectories,).
         counts: for each species (trajectories,).
+        own: further arguments of `rates`, trees of arrays (trajectories, ...).
     """
 
-    def of_one(time, counts):
-        return tuple(lax.stop_gradient(jnp.asarray(rate, jnp.float64)) for rate in rates(time, counts))
+    def of_one(time, counts, own):
+        return tuple(lax.stop_gradient(jnp.asarray(rate, jnp.float64)) for rate in rates(time, counts, *own))
 
-    return jax.vmap(of_one)(time, counts)
+    return jax.vmap(of_one)(time, counts, own)
 
 
 def possible(counts: Sequence[Array], rates: Sequence[Array]) -> Array:

@@ -22,6 +22,7 @@ from ..initial_value.odes import Solution, solve, solve_many
 from ..initial_value.schedule import schedule
 from ..initial_value.task import Task, state_names, used_names
 from ..system import Ode
+from .estimates import DERIVATIVE, Estimate
 from .initial_value_findings import findings, observe_findings
 from .protocol import (
     DOSE_AMOUNTS,
@@ -64,6 +65,10 @@ class InitialValueProblem(System):
             atol = factor * atol
         rtol, steps = max(factor * self.ode.rtol, LEAST_RTOL), math.ceil(self.ode.max_steps * max(1.0, factor**-0.5))
         return dataclasses.replace(self.ode, rtol=rtol, atol=atol, max_steps=steps)
+
+    @property
+    def expectation_gradients(self) -> Mapping[str, Estimate]:
+        return {DERIVATIVE: Estimate.APPROXIMATION if self.ode.approximates else Estimate.EQUATIONS}
 
     # --- what the modeller wrote
 

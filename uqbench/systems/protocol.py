@@ -5,7 +5,7 @@ a capability, never for a type. All methods take the model, whose parameters, ou
 """
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
@@ -19,6 +19,7 @@ from ..annotations import Values, ValuesOrShapes
 from ..capabilities import Capable
 from ..design import Design
 from ..errors import RESULTS
+from .estimates import DERIVATIVE, Estimate
 
 # capability -> what is missing without it, and what to do instead
 CAPABILITIES = {
@@ -101,6 +102,11 @@ class System(Capable):
     # sentences of result codes that are its own, from `FIRST_OWN` on
     results: Mapping[int, str] = MappingProxyType({})
 
+    @property
+    def expectation_gradients(self) -> Mapping[str, Estimate]:
+        """Ways to derivatives of expected values, the one that is taken by default first, and what each gives."""
+        return {DERIVATIVE: Estimate.EQUATIONS}
+
     def with_tolerance(self, factor: float):
         """What `Model(system=)` takes, the same dynamics solved to tolerances that are `factor` times as large.
 
@@ -182,6 +188,26 @@ class System(Capable):
 
     def density(self, model, theta: Values, design: Design, plan: str) -> tuple[dict[str, Density], Outcome]:
         """The distribution of each of `random_outputs`, and how the solve went, traceable (capability "density")."""
+        raise NotImplementedError
+
+    def coupled_runs(self, model, low: Values, high: Values, design: Design, keys) -> tuple[Run, Run] | None:
+        """Batches of runs at two values of the parameters, each with its own law, that differ as little as can be.
+
+        None where there is nothing better than the same keys for both.
+        """
+        return None
+
+    def score_findings(self, model, theta: Values, names: Sequence[str], design: Design) -> list[str]:
+        """Why runs have no score with respect to the parameters `names` ("likelihood ratio")."""
+        return []
+
+    def scored_runs(
+        self, model, theta: Values, names: Sequence[str], design: Design, keys
+    ) -> tuple[Run, Float[Array, "batch times names"], dict[str, Array]]:
+        """Runs, their scores up to each time, and slopes `(batch, times, names)` of outputs in given states.
+
+        What is differentiated by are the parameters `names` ("likelihood ratio").
+        """
         raise NotImplementedError
 
     def keeps_sensitivities(self, model, design: Design) -> bool:

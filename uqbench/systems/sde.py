@@ -20,6 +20,7 @@ from jaxtyping import Array
 from ..annotations import Values, ValuesOrShapes
 from ..design import Design
 from ..errors import FIRST_OWN, InputError, Result
+from .estimates import DIFFERENCES, PATHWISE, Estimate
 from .protocol import Functions, Outcome, Run, System, finished
 
 TOO_LONG = FIRST_OWN
@@ -69,6 +70,7 @@ class Sde(System):
 
     kind = "a system of stochastic differential equations"
     capabilities = frozenset({"stochastic"})
+    expectation_gradients = MappingProxyType({PATHWISE: Estimate.PATHWISE, DIFFERENCES: Estimate.SAME_KEYS})
     results = MappingProxyType(
         {
             TOO_LONG: "the steps are too long for this path: with half the length it is another one. Take a shorter "
@@ -148,7 +150,9 @@ class Sde(System):
         return jnp.asarray(self.step or jnp.where(span > 0, span, 1.0) / STEPS, float)
 
     def _observed(self, model, t, y, theta, inputs) -> Mapping:
-        return y if model.observe is None else model.observed(t, y, theta, inputs)
+        found = y if model.observe is None else model.observed(t, y, theta, inputs)
+        # what is true or false has no differences
+        return {name: jnp.asarray(value, float) for name, value in found.items()}
 
     def _outputs(self, model, theta: Values, design: Design, key, step, adjoint) -> tuple[dict, Array, Array]:
         """Outputs at the times of the design, whether no limit of steps was met, and the steps."""

@@ -10,6 +10,7 @@ from jaxtyping import Array
 from ..annotations import Values, ValuesOrShapes
 from ..design import Design
 from ..errors import FIRST_OWN, InputError, Result
+from .estimates import DIFFERENCES, Estimate
 from .protocol import Functions, Outcome, Run, System, finished
 
 
@@ -40,6 +41,10 @@ class Simulator(System):
     @property
     def capabilities(self) -> frozenset[str]:
         return frozenset({"stochastic"} if self.stochastic else ())
+
+    @property
+    def expectation_gradients(self) -> Mapping[str, Estimate]:
+        return {DIFFERENCES: Estimate.SAME_KEYS} if self.stochastic else super().expectation_gradients
 
     def functions(self, model, design: Design) -> Functions:
         def outputs(theta, design):

@@ -17,6 +17,7 @@ from ...master_equation import codes
 from ...master_equation.transient import distribution
 from ...settings import is_number
 from ...system import Frozen
+from ..estimates import DERIVATIVE, Estimate
 from ..protocol import Density, Outcome, Run, finished
 from .box import box_shape
 from .counts import Counts
@@ -49,6 +50,7 @@ class MasterEquation(Counts):
 
     kind = "a master equation"
     capabilities = frozenset({"density"})
+    expectation_gradients = MappingProxyType({DERIVATIVE: Estimate.MASTER_EQUATION})
     results = MappingProxyType(
         {
             **Counts.results,

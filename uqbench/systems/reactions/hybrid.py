@@ -1,6 +1,7 @@
 """Trajectories of a network some of whose species are single molecules, the others real numbers that flow."""
 
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import jax
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ from ...errors import InputError, Result, nearest
 from ...jump_processes import hybrid
 from ...jump_processes.streams import trajectory_streams
 from ...settings import is_number, whole_number_findings
+from ..estimates import DIFFERENCES, Estimate
 from ..protocol import Outcome, Run, finished
 from .counts import Counts
 from .network import Network
@@ -37,6 +39,7 @@ class Hybrid(Counts):
     capabilities = frozenset({"stochastic"})
     # jumps come at random times, and a path leaps where a parameter makes one reaction of another
     gradient = "none"
+    expectation_gradients = MappingProxyType({DIFFERENCES: Estimate.SAME_KEYS})
 
     def __post_init__(self):
         if findings := _findings(self):

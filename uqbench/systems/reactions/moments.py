@@ -23,7 +23,7 @@ from jaxtyping import Array, Float
 from ...errors import InputError
 from ...system import Inputs, Ode, State
 from .network import Network
-from .rate_equations import rate_equations
+from .rate_equations import Approximation, rate_equations
 
 Third = Callable[[Float[Array, " n"], Float[Array, "n n"]], Float[Array, "n n n"]]
 
@@ -109,7 +109,7 @@ def moment_equations(network: Network, order: int, closure: str) -> Ode:
     if order == 1:
         return rate_equations(network, None)
     equations = SecondOrder(network, CLOSURES[closure])
-    return Ode(equations.initial, equations.rhs)
+    return Approximation(equations.initial, equations.rhs)
 
 
 def linear_noise(network: Network) -> Ode:
@@ -117,7 +117,7 @@ def linear_noise(network: Network) -> Ode:
     if findings := name_findings(network):
         raise InputError("Reactions.linear_noise", findings)
     equations = SecondOrder(network, None)
-    return Ode(equations.initial, equations.rhs)
+    return Approximation(equations.initial, equations.rhs)
 
 
 def moment_pairs(names: Sequence[str]) -> dict[str, tuple[int, int]]:

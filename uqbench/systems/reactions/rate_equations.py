@@ -41,9 +41,16 @@ class MassAction:
         return self.network.driven(large_rates(rates, x, p, inputs, self.volume))
 
 
+@dataclass(frozen=True)
+class Approximation(Ode):
+    """Equations that stand for the expected values of a network."""
+
+    approximates = True
+
+
 def rate_equations(network: Network, volume: str | None) -> Ode:
     """The equations of `Reactions.ode`."""
     if volume is None:
-        return Ode(network.start, RateEquations(network).rhs)
+        return Approximation(network.start, RateEquations(network).rhs)
     mass_action = MassAction(network, volume)
-    return Ode(mass_action.initial, mass_action.rhs)
+    return Approximation(mass_action.initial, mass_action.rhs)

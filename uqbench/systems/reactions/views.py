@@ -100,16 +100,27 @@ class Reactions(Network):
         """
         return langevin(self, step, tolerance)
 
-    def jumps(self, max_events: int = 10_000_000) -> Jumps:
-        """Exact simulation of single molecules (Gillespie 1977, doi:10.1021/j100540a008).
+    def jumps(self, max_events: int = 10_000_000, *, leap: float | None = None) -> Jumps:
+        """Simulation of single molecules: exact (Gillespie 1977, doi:10.1021/j100540a008), or by leaps.
+
+        Leaps are an approximation for large counts (Cao, Gillespie & Petzold 2006, doi:10.1063/1.2159468): many
+        reactions fire at once, at the propensities of the beginning of a leap, which is so short that no propensity
+        is expected to change by more than the share `leap`. Means and variances are wrong by about that share of what
+        changes; compare with half of it, or with exact simulation. Where few molecules are left, single events are
+        simulated exactly, so that no count becomes negative.
 
         Args:
-            max_events: reactions of one trajectory, after which it has a code: a network that explodes has no end.
+            max_events: reactions of one trajectory (leaps and single events where there are leaps), after which it has
+                a code: a network that explodes has no end.
+            leap: None, exact; or the share by which a propensity may change in a leap, such as 0.03.
 
         Returns:
             a stochastic system: a run needs a key, and gives the same trajectory for the same key, in whatever batch.
+
+        Raises:
+            InputError: settings out of range; leaps where propensities are functions of time.
         """
-        return Jumps(self, max_events)
+        return Jumps(self, max_events, leap)
 
     def hybrid(
         self,
