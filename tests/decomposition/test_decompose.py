@@ -10,7 +10,7 @@ import xarray as xr
 import uqbench as uq
 from studies.secretion import study as secretion
 from uqbench import results
-from uqbench.decomposition.decompose import PosteriorInputs
+from uqbench.decomposition.predictions import PosteriorInputs
 from uqbench.reporting import sections, tables
 
 EPISTEMIC, ALEATORY = 41.2172317666, 19.1554778099

@@ -22,5 +22,6 @@ from .shapley import shapley_effects as shapley_effects
 from .sobol import SobolPlan as SobolPlan
 from .sobol import sobol_indices as sobol_indices
 from .sobol import sobol_plan as sobol_plan
+from .sources import source_indices as source_indices
 from .total_variance import optimal_replicates as optimal_replicates
 from .total_variance import total_variance as total_variance

@@ -4,13 +4,14 @@ What varies in a prediction for a new unit is what we do not know (epistemic: th
 posterior), what differs between units or is random in the model (aleatory), and the measurement. The law of total
 variance splits them over random draws; Sobol indices say which input matters. Posterior draws depend on one another,
 so they enter the Sobol indices as one input, `epistemic`, beside the new unit's own parameters. What each of them does
-within that one input is a Shapley effect, which asks for no independence, from the runs that are there already.
+within that one input is a Shapley effect, which asks for no independence, from the runs that are there already. Sobol
+indices of a random model are of what is expected in a unit; where its noise has sources by name, those of a single run
+have them among their inputs.
 """
 
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import jax
 import jax.numpy as jnp
@@ -18,18 +19,19 @@ import numpy as np
 import xarray as xr
 
 from .. import results
-from ..design import Design
 from ..errors import InputError
 from ..likelihoods import noise_values_of_runs
-from ..model import Run, evaluate_many, over_time
+from ..model import over_time
 from ..progress import progress
 from ..settings import is_number, seed_findings, whole_number_findings
-from ..space import Space, Theta
-from ..study import Quantity, Study
+from ..space import Theta
+from ..study import Study
 from ..time_scales.study_separation import with_separation
+from .predictions import PosteriorInputs, PriorInputs, evaluated, final_outputs, posterior_draws, values_of
 from .runs import Unusable, replicate_moments, unusable_outputs
 from .shapley import least_runs, shapley_effects
 from .sobol import sobol_indices, sobol_plan
+from .sources import source_indices
 from .total_variance import optimal_replicates, total_variance
 
 PILOT = (64, 8)
@@ -38,37 +40,6 @@ MAX_REPLICATES = 64
 PILOT_MAY_FAIL = 0.5  # share of draws; whether too many fail is for the runs after the pilot to say
 # More draws make the search for neighbours slow and the effects little sharper.
 MOST_FOR_SHAPLEY, MOST_PARAMETERS = 1000, 20
-
-
-@dataclass(frozen=True)
-class PosteriorInputs:
-    """The inputs of a calibrated prediction: one draw from the posterior, and the parameters of a new unit.
-
-    Args:
-        space: of the model.
-        draws: posterior draws of the epistemic parameters, `(draws,)` each.
-    """
-
-    space: Space
-    draws: Mapping[str, np.ndarray]
-
-    @property
-    def free(self) -> tuple[str, ...]:
-        """The inputs: the posterior as one of them, then each aleatory parameter."""
-        return ("epistemic", *self.space.aleatory)
-
-    def from_cube(self, u) -> Theta:
-        """Values at `u` `(..., 1 + aleatory)`; the first column picks a draw, the others are conditional quantiles."""
-        u = jnp.asarray(u, float)
-        count = len(next(iter(self.draws.values())))
-        pick = np.minimum((np.asarray(u[..., 0]) * count).astype(int), count - 1)
-        theta = {name: jnp.asarray(values)[pick] for name, values in self.draws.items()}
-        columns = dict(zip(self.space.aleatory, jnp.moveaxis(u[..., 1:], -1, 0), strict=True))
-        for name in self.space.fixed:
-            theta[name] = jnp.full(u.shape[:-1], float(self.space[name].dist))
-        for name in self.space.aleatory:
-            theta[name] = self.space[name].dist.ppf(columns[name], theta)
-        return {"epistemic": u[..., 0], **theta}
 
 
 def decompose(
@@ -97,7 +68,9 @@ def decompose(
         the tree with /variance (by `quantity`: epistemic, aleatory, total, with standard errors and intervals),
         /variance_over_time (by output and time, with the measurement's part), /sobol (by `parameter` and
         `quantity`: S1, ST, S2), except where the posterior would be the only input, and after calibration /shapley (by
-        epistemic `parameter` and `quantity`: Shapley effects on what is expected given the parameters).
+        epistemic `parameter` and `quantity`: Shapley effects on what is expected given the parameters). Where a
+        reaction network is simulated exactly also /sources, see `source_indices`: Sobol indices of a single run by
+        parameters, new unit, and the noise of each reaction.
 
     Raises:
         InputError: settings out of range; no quantity whose runs succeed and vary. Where some do, the others are NaN
@@ -109,9 +82,10 @@ def decompose(
         raise InputError(f"decompose {study.name!r}", findings)
     began = time.monotonic()
     draws = posterior_draws(study, tree)
-    quantities = study.quantities or _final_outputs(study)
+    quantities = study.quantities or final_outputs(study)
     key = jax.random.key(seed)
-    with progress("decompose", 3) as update:
+    noisy = bool(study.model.dynamics.noise_sources())
+    with progress("decompose", 3 + noisy) as update:
         variance, shapley = _quantity_variance(
             study, quantities, draws, runs, confidence, seed, jax.random.fold_in(key, 0)
         )
@@ -122,17 +96,21 @@ def decompose(
         variance.attrs["not_over_time"] = json.dumps(left_out)
         update(2, "variance over time")
         # The posterior alone would be one input, with all the variance.
-        wanted = draws is None or bool(study.model.space.aleatory)
+        wanted = bool(study.model.space.free) and (draws is None or bool(study.model.space.aleatory))
         last = jax.random.fold_in(key, 2)
         sobol = wanted and _sobol(study, quantities, draws, n, second_order, confidence, seed, last)
         update(3, "Sobol indices")
+        settings = {"n": n, "second_order": second_order, "confidence": confidence}
+        sources = source_indices(study, tree, **settings, seed=seed) if noisy else None
+        update(3 + noisy, "sources of noise")
     groups = {"variance": variance}
     groups |= {"sobol": sobol} if wanted else {}
     groups |= {"variance_over_time": over_time} if over_time is not None else {}
     groups |= {"shapley": shapley} if shapley is not None else {}
+    groups |= {"sources": sources} if sources is not None else {}
     digest = study.quantities_digest
     groups = {name: dataset.assign_attrs(quantities_digest=digest) for name, dataset in groups.items()}
-    settings = {"n": n, "runs": runs, "second_order": second_order, "confidence": confidence}
+    settings |= {"runs": runs}
     return results.attach(
         tree, groups, verb="decompose", settings=settings, seed=seed, seconds=time.monotonic() - began
     )
@@ -144,14 +122,6 @@ def check_settings(*, n: int, runs: int, confidence: float = 0.95, seed: int = 0
     if not is_number(confidence) or not 0 < confidence < 1:
         findings.append(f"confidence is {confidence!r}; give a number between 0 and 1.")
     return findings
-
-
-def posterior_draws(study: Study, tree: xr.DataTree) -> dict[str, np.ndarray] | None:
-    """Epistemic parameters of all posterior draws, `(draws,)` each; None before calibration."""
-    if "posterior" not in tree.children:
-        return None
-    posterior = tree["posterior"].to_dataset()
-    return {name: posterior[name].values.ravel() for name in study.model.space.epistemic}
 
 
 def _new_units(study: Study, draws, count: int, replicates: int, key) -> Theta:
@@ -172,52 +142,17 @@ def _new_units(study: Study, draws, count: int, replicates: int, key) -> Theta:
     return {name: theta[name] for name in space.names}
 
 
-def _evaluate(study: Study, theta: Theta, design: Design, key):
-    keys = jax.random.split(key, len(next(iter(theta.values())))) if study.model.stochastic else None
-    return evaluate_many(study.model, theta, design, keys)
-
-
-def _values(study: Study, quantities: Mapping[str, Quantity], theta: Theta, key) -> xr.DataArray:
-    """The quantities of every run, `(run, quantity)`; runs are shared between quantities of the same design."""
-    done: dict[int, Run] = {}
-    failed: dict[int, np.ndarray] = {}
-    columns, events = [], []
-    for quantity in quantities.values():
-        design = quantity.design
-        if id(design) not in done:
-            done[id(design)] = _evaluate(study, theta, design, key)
-            failed[id(design)] = np.zeros(len(next(iter(theta.values()))), bool)
-        run = done[id(design)]
-        value = np.asarray(jax.jit(jax.vmap(quantity.value))(run.outputs, theta))
-        events.append(value.dtype == bool)
-        # an output without a value gives no event either: NaN exceeds no threshold
-        known = np.ones(len(value), bool)
-        for name in quantity.outputs_used(study.model):
-            known &= np.isfinite(np.asarray(run.outputs[name]).reshape(len(value), -1)).all(axis=1)
-        columns.append(np.where(known, value.astype(float), np.nan))
-        failed[id(design)] |= ~known
-    values = np.stack(columns, axis=-1)
-    # a run may have an output without a value that no quantity uses
-    codes = np.concatenate([np.asarray(run.result)[failed[key]] for key, run in done.items()])
-    return xr.DataArray(
-        values,
-        dims=("run", "quantity"),
-        coords={"quantity": list(quantities)},
-        attrs={"failed": study.model.dynamics.failures(codes), "events": events},
-    )
-
-
 def _quantity_variance(study, quantities, draws, runs, confidence, seed, key):
     """/variance and, from the same runs, /shapley (None before calibration)."""
     random = bool(study.model.space.aleatory) or study.model.stochastic
     pilot_key, main_key, run_key = jax.random.split(key, 3)
     replicates = 2
     if random:
-        pilot = _values(study, quantities, _new_units(study, draws, *PILOT, pilot_key), run_key)
+        pilot = values_of(study, quantities, _new_units(study, draws, *PILOT, pilot_key), run_key)
         replicates = _replicates(pilot.values.reshape(*PILOT, -1), confidence, seed)
     count = max(runs // replicates, 32)
     theta = _new_units(study, draws, count, replicates, main_key)
-    y = _values(study, quantities, theta, run_key)
+    y = values_of(study, quantities, theta, run_key)
     values = xr.DataArray(
         y.values.reshape(count, replicates, -1),
         dims=("sample", "replicate", "quantity"),
@@ -311,7 +246,7 @@ def _variance_over_time(study, quantities, draws, runs, confidence, seed, key):
     replicates = 8 if study.model.space.aleatory or study.model.stochastic else 2
     count = max(runs // 2 // replicates, 32)
     theta = _new_units(study, draws, count, replicates, new_key)
-    outputs = over_time(study.model, _evaluate(study, theta, design, run_key).outputs, design)
+    outputs = over_time(study.model, evaluated(study, theta, design, run_key).outputs, design)
     picked = finite[np.unique(np.linspace(0, finite.size - 1, TIMES).astype(int))]
     # Inside their domains: else draws whose outputs fall below zero by rounding drop out, those of the smallest values.
     known_of = noise_values_of_runs(study.model, theta, design, outputs)
@@ -354,11 +289,11 @@ def _variance_over_time(study, quantities, draws, runs, confidence, seed, key):
 def _sobol(study, quantities, draws, n, second_order, confidence, seed, key) -> xr.Dataset:
     space = study.model.space
     grouped = draws is not None and bool(space.aleatory)
-    inputs = PosteriorInputs(space, draws) if grouped else _Simulated.of(study, quantities)
+    inputs = PosteriorInputs(space, draws) if grouped else PriorInputs.of(study, quantities)
     replicates = 8 if study.model.stochastic else 1
     plan = sobol_plan(inputs, n, second_order=second_order, replicates=replicates, seed=seed)
     theta = {name: jnp.asarray(plan.thetas[name]) for name in space.names}
-    y = _values(study, quantities, theta, key)
+    y = values_of(study, quantities, theta, key)
     dataset = sobol_indices(plan, y, confidence=confidence, seed=seed)
     meaning = (
         "the posterior as one input, and the parameters of a new unit"
@@ -366,44 +301,3 @@ def _sobol(study, quantities, draws, n, second_order, confidence, seed, key) -> 
         else "independent draws from the prior; aleatory parameters by their conditional quantiles"
     )
     return dataset.assign_attrs({**dataset.attrs, "inputs": meaning, "failed_runs": json.dumps(y.attrs["failed"])})
-
-
-@dataclass(frozen=True)
-class _Simulated:
-    """The prior inputs on which a prediction can depend: what enters the simulator, and what those depend on."""
-
-    space: Space
-    free: tuple[str, ...]
-
-    @classmethod
-    def of(cls, study: Study, quantities: Mapping[str, Quantity]) -> "_Simulated":
-        space = study.model.space
-        needed = set(study.model.dynamics.parameters_used(study.model, next(iter(quantities.values())).design))
-        for quantity in quantities.values():
-            needed |= set(quantity.parameters_used(study.model))
-        for name in reversed(space.names):
-            if name in needed:
-                needed |= set(space[name].names)
-        return cls(space, tuple(name for name in space.free if name in needed))
-
-    def from_cube(self, u) -> Theta:
-        """All parameters; those outside `free` at their medians."""
-        u = jnp.asarray(u, float)
-        full = jnp.full((*u.shape[:-1], len(self.space.free)), 0.5)
-        columns = jnp.array([self.space.free.index(name) for name in self.free])
-        return self.space.from_cube(full.at[..., columns].set(u))
-
-
-class _Final:
-    """The last value of one output."""
-
-    def __init__(self, output: str):
-        self.output = output
-
-    def __call__(self, outputs, design):
-        return outputs[self.output][-1]
-
-
-def _final_outputs(study: Study) -> dict[str, Quantity]:
-    design = next(iter(study.experiments.values()))
-    return {f"{name} at the end": Quantity(_Final(name), design, unit) for name, unit in study.model.units.items()}

@@ -11,19 +11,32 @@ when all others are known. Simulated by the modified next reaction method (Ander
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array, lax
 from jax.typing import ArrayLike
 
 from ..errors import InputError, Result
-from .paths import Paths, Rates, any_anywhere, checked, depends_on_time, possible, propensities
-from .streams import Streams, exponential, random_bits, substreams
+from .paths import Paths, Rates, any_anywhere, changed, checked, depends_on_time, possible, propensities
+from .streams import Streams, exponential, philox, random_bits, substreams
 
 
 def channel_streams(streams: Streams, reactions: int) -> Streams:
     """A stream for each reaction of each trajectory: words and keys (trajectories, reactions)."""
     return substreams(Streams(*(words[:, None] for words in streams)), jnp.arange(reactions))
+
+
+def numbered_streams(key: ArrayLike, numbers: ArrayLike) -> Streams:
+    """The streams of channels of which each trajectory has one of its own choice.
+
+    Args:
+        key: two words of uint32.
+        numbers: (trajectories, reactions), uint32: equal numbers of a reaction are the same stream.
+    """
+    numbers = jnp.asarray(numbers, jnp.uint32)
+    high, low = jnp.asarray(key, jnp.uint32)
+    return substreams(Streams(*philox((numbers, high), low)), jnp.arange(numbers.shape[1]))
 
 
 def exchanged(streams: Streams, others: Streams, reactions: Sequence[int]) -> Streams:
@@ -50,7 +63,14 @@ RUNNING = -1
 
 
 def simulate_channels(
-    rates: Rates, changes: ArrayLike, start: ArrayLike, times: ArrayLike, streams: Streams, *, max_events: int
+    rates: Rates,
+    changes: ArrayLike,
+    start: ArrayLike,
+    times: ArrayLike,
+    streams: Streams,
+    *,
+    max_events: int,
+    own: tuple = (),
 ) -> Paths:
     """Trajectories as a function of a stream for each reaction: exact, as `exact.simulate`, but slower.
 
@@ -65,25 +85,29 @@ def simulate_channels(
         InputError: see `paths.checked`; or a propensity depends on time.
     """
     heads = Streams(*(words[:, 0] for words in streams))
-    changes, start, times = checked(rates, changes, start, times, heads, max_events)
+
+    def rates_of_first(t, y):
+        return rates(t, y, *jax.tree.map(lambda values: values[0], own))
+
+    changes, start, times = checked(rates_of_first, changes, start, times, heads, max_events)
     findings = []
     if streams.word.shape != (len(start), len(changes)):
         findings.append(f"streams have the shape {streams.word.shape}; give {(len(start), len(changes))}.")
-    if depends_on_time(rates, changes.shape[1]):
+    if depends_on_time(rates_of_first, changes.shape[1]):
         findings.append("a propensity depends on time; channels are simulated at constant propensities between events.")
     if findings:
         raise InputError("simulation by channels", findings)
     trajectories, species = start.shape
     spacing = jnp.append(jnp.diff(times), jnp.inf)
-    own = [Streams(streams.word[:, reaction], streams.key[:, reaction]) for reaction in range(len(changes))]
+    channels = [Streams(streams.word[:, reaction], streams.key[:, reaction]) for reaction in range(len(changes))]
     zeros = jnp.zeros(trajectories, jnp.uint32)
 
     def step(state: _State) -> _State:
-        return _next_event(rates, changes, state, own, spacing, max_events)
+        return _next_event(rates, changes, state, channels, own, spacing, max_events)
 
     first = _State(
         counts=tuple(start.T),
-        left=tuple(exponential(random_bits(stream, zeros)) for stream in own),
+        left=tuple(exponential(random_bits(stream, zeros)) for stream in channels),
         fired=(zeros,) * len(changes),
         grid=jnp.zeros(trajectories, jnp.int32),
         remaining=jnp.full(trajectories, times[0]),
@@ -96,35 +120,50 @@ def simulate_channels(
 
 
 def _next_event(
-    rates: Rates, changes: np.ndarray, state: _State, own: Sequence[Streams], spacing: Array, max_events: int
+    rates: Rates,
+    changes: np.ndarray,
+    state: _State,
+    channels: Sequence[Streams],
+    own: tuple,
+    spacing: Array,
+    max_events: int,
 ) -> _State:
     """One event of each trajectory, or, if that comes first, the next time of the grid."""
-    each = propensities(rates, state.remaining, state.counts)
+    each = propensities(rates, state.remaining, state.counts, own)
     running = state.code == RUNNING
     sound = possible(state.counts, each)
-    waits = jnp.stack([jnp.where(a > 0.0, d / a, jnp.inf) for a, d in zip(each, state.left, strict=True)])
-    first = jnp.argmin(waits, axis=0)
-    wait = jnp.min(waits, axis=0)
+    wait, first = jnp.full_like(state.remaining, jnp.inf), jnp.zeros_like(state.grid)
+    for reaction, (a, d) in enumerate(zip(each, state.left, strict=True)):
+        own_wait = jnp.where(a > 0.0, d / a, jnp.inf)
+        wait, first = jnp.minimum(wait, own_wait), jnp.where(own_wait < wait, reaction, first)
     arrived = running & sound & (state.remaining < wait)
     fires = running & sound & ~arrived
+    # without barriers all would be computed anew for each of the arrays that depend on it
+    wait, first, arrived, fires = lax.optimization_barrier((wait, first, arrived, fires))
     passed = jnp.where(arrived, state.remaining, jnp.where(fires, wait, 0.0))
-    left, fired = [], []
-    for reaction, (a, d, number) in enumerate(zip(each, state.left, state.fired, strict=True)):
-        now = fires & (first == reaction)
-        number = number + now.astype(jnp.uint32)
-        fresh = exponential(random_bits(own[reaction], number))
-        left.append(jnp.where(now, fresh, jnp.maximum(d - jnp.where(passed > 0.0, a * passed, 0.0), 0.0)))
-        fired.append(number)
-    change = jnp.where(fires, jnp.asarray(changes.T, jnp.float64)[:, first], 0.0)
+    now = [fires & (first == reaction) for reaction in range(len(changes))]
+    fired = [number + fires_now.astype(jnp.uint32) for number, fires_now in zip(state.fired, now, strict=True)]
+    # one channel fires, and it alone needs a number
+    stream = Streams(*(_selected(now, words) for words in zip(*channels, strict=True)))
+    fresh = lax.optimization_barrier(exponential(random_bits(stream, _selected(now, fired))))
+    left = [
+        jnp.where(fires_now, fresh, jnp.maximum(d - jnp.where(passed > 0.0, a * passed, 0.0), 0.0))
+        for a, d, fires_now in zip(each, state.left, now, strict=True)
+    ]
     target = jnp.where(arrived, jnp.arange(len(arrived)), len(arrived))
-    recorded = state.recorded.at[target, state.grid].set(jnp.stack(state.counts, axis=-1), mode="drop")
+    recorded = lax.cond(
+        any_anywhere(arrived),
+        lambda recorded: recorded.at[target, state.grid].set(jnp.stack(state.counts, axis=-1), mode="drop"),
+        lambda recorded: recorded,
+        state.recorded,
+    )
     grid = state.grid + arrived
     events = state.events + fires
     code = jnp.where(grid == len(spacing), int(Result.SUCCESS), RUNNING)
     code = jnp.where((code == RUNNING) & (events > max_events), int(Result.EVENT_LIMIT), code)
     code = jnp.where(sound, code, int(Result.BAD_PROPENSITY))
     return _State(
-        counts=tuple(count + change[number] for number, count in enumerate(state.counts)),
+        counts=changed(state.counts, jnp.where(fires, first, len(changes)), changes),
         left=tuple(left),
         fired=tuple(fired),
         grid=grid,
@@ -135,6 +174,14 @@ def _next_event(
         events=events,
         recorded=recorded,
     )
+
+
+def _selected(flags: Sequence[Array], values: Sequence[Array]) -> Array:
+    """Of each trajectory the value whose flag is set, 0 where none is."""
+    chosen = jnp.zeros_like(values[0])
+    for flag, value in zip(flags, values, strict=True):
+        chosen = jnp.where(flag, value, chosen)
+    return chosen
 
 
 class ChannelIndices(NamedTuple):

@@ -18,3 +18,4 @@ from .running import simulate_stacked as simulate_stacked
 from .running import with_sensitivities as with_sensitivities
 from .schedules import schedule_findings as schedule_findings
 from .schedules import with_equal_schedules as with_equal_schedules
+from .sources import evaluate_by_source as evaluate_by_source

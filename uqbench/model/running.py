@@ -229,7 +229,7 @@ def evaluate(model: "Model", theta: Values, design: Design, key: Array | None = 
     """
     theta = model.space.complete(theta)
     findings = [f"mode {mode!r}; known are {', '.join(MODES)}."] if mode not in MODES else []
-    _check_run(model, design, key, findings)
+    check_run(model, design, key, findings)
     method = method_for(model, design)
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves((theta, design))):
         return _ordered(model, _run(model, theta, design, key, method, mode))
@@ -255,7 +255,7 @@ def evaluate_many(
     """
     thetas = model.space.complete(thetas)
     shared = design.times.ndim == 1
-    _check_run(model, design, keys, [])
+    check_run(model, design, keys, [])
     lengths = {name: value.shape for name, value in thetas.items() if value.ndim} | (
         {} if shared else {"the design": design.times.shape[:1]}
     )
@@ -313,7 +313,8 @@ def method_for(model: "Model", design: Design) -> str:
     return model.dynamics.plan(model, design)
 
 
-def _check_run(model: "Model", design: Design, key, findings: list[str]) -> None:
+def check_run(model: "Model", design: Design, key, findings: list[str]) -> None:
+    """Raises an `InputError` with `findings` and with what else is wrong with a run."""
     if design.times.size == 0:
         findings.append("the design has no times.")
     if model.stochastic and key is None:

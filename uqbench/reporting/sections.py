@@ -332,11 +332,11 @@ def _inputs(tree, study) -> tuple[str, list]:
             heat = sensitivity_figures.second_order_map(dataset.sel(quantity=quantity))
             title = f"Second-order indices for {quantity}."
             blocks.append(Drawing(svg.inline(heat, title, f"pairs{len(blocks)}"), title))
-    return sentences.inputs(tree), [*blocks, *_shapley(tree)]
+    return sentences.inputs(tree), [*blocks, *_shapley(tree), *_sources(tree)]
 
 
 def _shares(tree, study) -> tuple[str, list]:
-    return sentences.shares(tree), _shapley(tree)
+    return sentences.shares(tree), [*_shapley(tree), *_sources(tree)]
 
 
 def _only_uncertain(tree, study) -> tuple[str, list]:
@@ -345,7 +345,7 @@ def _only_uncertain(tree, study) -> tuple[str, list]:
     blocks = (
         [Paragraph(f"Shapley effects, which share it out between the parameters, were {reason}.")] if reason else []
     )
-    return sentences.only_uncertain(tree), blocks
+    return sentences.only_uncertain(tree), [*blocks, *_sources(tree)]
 
 
 def _shapley(tree) -> list:
@@ -369,3 +369,29 @@ def _shapley(tree) -> list:
     )
     text += "the dependence of posterior draws)."
     return [Paragraph(text), Table(["parameter", *quantities], rows, ["parameter"])]
+
+
+def _sources(tree) -> list:
+    """The variance of a single run by parameters, new unit, and the noise of each reaction."""
+    dataset = group(tree, "sources")
+    if dataset is None:
+        return []
+    dataset = tables.with_variance(dataset)
+    quantities = [str(name) for name in dataset["quantity"].values]
+    rows: list = []
+    for kind, title in sentences.KINDS_OF_SOURCES.items():
+        members = dataset.isel(source=np.flatnonzero(dataset["kind"].values == kind))
+        rows += [[title]] if members.sizes["source"] else []
+        for name in members["source"].values:
+            cells = []
+            for quantity in quantities:
+                one = members.sel(source=name, quantity=quantity)
+                low, high = (percent(float(np.clip(one[f"ST{end}"], 0.0, 1.0))) for end in ("_lower", "_upper"))
+                cells.append(Cell(percent(max(float(one["ST"]), 0.0)), f"{low} to {high}"))
+            rows.append([sentences.input_label(str(name)), *cells])
+    level = percent(attribute(tree, "sources", "confidence"))
+    text = (
+        "The variance of a single run in a new unit, with its random reactions: total Sobol indices of parameters and "
+        f"of the noise of each reaction, with {level} intervals; interactions count in each of their sources."
+    )
+    return [Paragraph(text), Table(["source", *quantities], rows, ["source"])]

@@ -61,6 +61,13 @@ def part_label(name: str, tree: xr.DataTree) -> str:
     return {"epistemic": UNCERTAINTY, "aleatory": between, "measurement": "measurement error"}[name]
 
 
+KINDS_OF_SOURCES = {
+    "epistemic": UNCERTAINTY,
+    "aleatory": "differs between units",
+    "reaction": "noise of reactions",
+}
+
+
 def input_label(name: str) -> str:
     """The posterior enters the indices as one input called `epistemic`; parameters keep their names."""
     return UNCERTAINTY if name == "epistemic" else name

@@ -125,6 +125,40 @@ def _profiles(of: str) -> dict[str, Variable]:
     }
 
 
+def _indices(of: str) -> dict[str, Variable]:
+    """Sobol indices of inputs called `of`."""
+    return {
+        **_family(
+            (of, "quantity"),
+            {"S1": "first-order index: the input alone", "ST": "total index: with its interactions"},
+            INTERVAL,
+        ),
+        **_family((of, f"other_{of}", "quantity"), {"S2": "second-order index of a pair"}, INTERVAL, optional=True),
+        "resolved": Variable((of, "quantity"), "bool", "whether ST is known to be above `influential`, or below"),
+        "n_needed": Variable((of, "quantity"), "number", "base samples that would tell"),
+        "n_valid": Variable(("quantity",), "number", "base samples that were used"),
+        "reason": Variable(("quantity",), "text", "why there are no indices, all NaN; empty otherwise"),
+    }
+
+
+OF_INDICES = {
+    **ESTIMATE,
+    **FAILED,
+    **OF_QUANTITIES,
+    "inputs": Attribute("text", "what the inputs are"),
+    "noise": Attribute("text", "what becomes of the noise of a stochastic model"),
+    "of": Attribute("text", "mean or variance: what the indices are of"),
+    "over": Attribute("list", "dimensions over which one index is made"),
+    "influential": Attribute("number", "an input matters if its ST exceeds this"),
+    "n": Attribute("int", "base samples"),
+    "n_requested": Attribute("int", "base samples that were asked for"),
+    "replicates": Attribute("int", "runs for each row"),
+    "evaluations": Attribute("int", "runs in all"),
+    "resamples": Attribute("int", "resamples of the bootstrap"),
+    "plan_seed": Attribute("int", "seed of the Sobol points"),
+}
+
+
 GROUPS: dict[str, Group] = {
     "structure": Group(
         "what the equations and outputs allow to be known, whatever the data",
@@ -442,25 +476,7 @@ GROUPS: dict[str, Group] = {
     "sobol": Group(
         "which inputs matter for each quantity",
         DECOMPOSE,
-        variables={
-            **_family(
-                ("parameter", "quantity"),
-                {"S1": "first-order index: the input alone", "ST": "total index: with its interactions"},
-                INTERVAL,
-            ),
-            **_family(
-                ("parameter", "other_parameter", "quantity"),
-                {"S2": "second-order index of a pair"},
-                INTERVAL,
-                optional=True,
-            ),
-            "resolved": Variable(
-                ("parameter", "quantity"), "bool", "whether ST is known to be above `influential`, or below"
-            ),
-            "n_needed": Variable(("parameter", "quantity"), "number", "base samples that would tell"),
-            "n_valid": Variable(("quantity",), "number", "base samples that were used"),
-            "reason": Variable(("quantity",), "text", "why there are no indices, all NaN; empty otherwise"),
-        },
+        variables=_indices("parameter"),
         coordinates={
             "parameter": Variable(
                 ("parameter",), "text", "name of the input; `epistemic` is the posterior as one input"
@@ -468,22 +484,22 @@ GROUPS: dict[str, Group] = {
             "other_parameter": Variable(("other_parameter",), "text", "the other input of a pair", optional=True),
             **QUANTITIES,
         },
-        attributes={
-            **ESTIMATE,
-            **FAILED,
-            **OF_QUANTITIES,
-            "inputs": Attribute("text", "what the inputs are"),
-            "noise": Attribute("text", "what becomes of the noise of a stochastic model"),
-            "of": Attribute("text", "mean or variance: what the indices are of"),
-            "over": Attribute("list", "dimensions over which one index is made"),
-            "influential": Attribute("number", "an input matters if its ST exceeds this"),
-            "n": Attribute("int", "base samples"),
-            "n_requested": Attribute("int", "base samples that were asked for"),
-            "replicates": Attribute("int", "runs for each row"),
-            "evaluations": Attribute("int", "runs in all"),
-            "resamples": Attribute("int", "resamples of the bootstrap"),
-            "plan_seed": Attribute("int", "seed of the Sobol points"),
+        attributes=OF_INDICES,
+    ),
+    "sources": Group(
+        "of a reaction network that is simulated exactly: where the variance of a single run comes from",
+        DECOMPOSE,
+        variables={
+            **_indices("source"),
+            "variance": Variable(("quantity",), "number", "variance of a single run in a new unit, in squared units"),
         },
+        coordinates={
+            "source": Variable(("source",), "text", "name of a parameter, `epistemic`, or the noise of a reaction"),
+            "kind": Variable(("source",), "text", "epistemic, aleatory or reaction"),
+            "other_source": Variable(("other_source",), "text", "the other source of a pair", optional=True),
+            **QUANTITIES,
+        },
+        attributes=OF_INDICES,
     ),
     "shapley": Group(
         "what the data have left unknown of each quantity, shared out between the parameters",

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ..annotations import Values, ValuesOrShapes
+from ..annotations import AnyArray, Values, ValuesOrShapes
 from ..capabilities import Capable
 from ..design import Design
 from ..errors import RESULTS
@@ -196,6 +196,14 @@ class System(Capable):
         None where there is nothing better than the same keys for both.
         """
         return None
+
+    def noise_sources(self) -> tuple[str, ...]:
+        """Names of independent sources of randomness, of which a run may be made a function."""
+        return ()
+
+    def runs_by_source(self, model, thetas: Values, design: Design, numbers: Int[AnyArray, "batch sources"]) -> Run:
+        """A batch of runs, each with its stream `numbers` of each of the `noise_sources`, traceable."""
+        raise NotImplementedError
 
     def score_findings(self, model, theta: Values, names: Sequence[str], design: Design) -> list[str]:
         """Why runs have no score with respect to the parameters `names` ("likelihood ratio")."""

@@ -7,6 +7,7 @@ from typing import Protocol
 import numpy as np
 from scipy.stats import qmc
 
+from ...annotations import AnyArray
 from ...errors import InputError, nearest
 from ..runs import MINIMUM_BASE_SAMPLES, members_of
 
@@ -14,9 +15,10 @@ from ..runs import MINIMUM_BASE_SAMPLES, members_of
 class CubeSpace(Protocol):
     """What a plan needs of a parameter space: the free names and the map from the unit cube to values."""
 
-    free: tuple[str, ...]
+    @property
+    def free(self) -> tuple[str, ...]: ...
 
-    def from_cube(self, u: np.ndarray) -> Mapping[str, np.ndarray]: ...
+    def from_cube(self, u: np.ndarray) -> Mapping[str, AnyArray]: ...
 
 
 @dataclass(frozen=True, eq=False)

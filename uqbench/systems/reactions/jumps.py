@@ -6,12 +6,14 @@ from typing import ClassVar
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Float
+import numpy as np
+from jaxtyping import Array, Float, Int
 
-from ...annotations import Values
+from ...annotations import AnyArray, Values
 from ...design import Design
 from ...errors import InputError, Result
 from ...jump_processes import exact, leaping
+from ...jump_processes.channels import numbered_streams, simulate_channels
 from ...jump_processes.coupling import coupled
 from ...jump_processes.likelihood_ratio import simulate_with_score
 from ...jump_processes.paths import Paths, Rates
@@ -26,6 +28,8 @@ LIKELIHOODS = (
     "which each row is of another cell, or `linear_noise()` with `likelihood=uqbench.likelihoods.LinearNoise.of` for "
     "time series, in which the rows of a run follow one cell; or give the study a `likelihood` of its own"
 )
+# The family of streams of which sources of randomness are members by their numbers.
+CHANNELS = np.array([0, 1], np.uint32)
 
 
 @dataclass(frozen=True)
@@ -107,6 +111,23 @@ class Jumps(Counts):
             for theta, start, own in zip(both, starts, counts, strict=True)
         )
         return first, second
+
+    def noise_sources(self) -> tuple[str, ...]:
+        """The reactions, each of which fires when its propensity has passed the next point of a process of its own."""
+        return () if self.network.timed or self.leap is not None else self.network.reactions
+
+    def runs_by_source(self, model, thetas: Values, design: Design, numbers: Int[AnyArray, "batch sources"]) -> Run:
+        start = jax.vmap(lambda theta: self.start(theta, design))(thetas)
+        paths = simulate_channels(
+            lambda t, counts, theta: self.network.rates_from(theta, design)(t, counts),
+            *(self.network.changes, start, design.times - design.start, numbered_streams(CHANNELS, numbers)),
+            max_events=self.max_events,
+            own=(dict(thetas),),
+        )
+        place = jnp.arange(len(design.times))
+        return jax.vmap(lambda theta, start, path: self._run(model, theta, design, start, path, place))(
+            thetas, start, paths
+        )
 
     def score_findings(self, model, theta: Values, names: Sequence[str], design: Design) -> list[str]:
         findings = []
