@@ -193,9 +193,10 @@ def _unpack(model: "Model", design: Design, values, ran: Outcome) -> Run:
     return Run({name: jnp.asarray(each) for name, each in outputs.items()}, *ran)
 
 
-@partial(jax.jit, static_argnames=("model", "method", "shared"))
-def _run_many(model, values, design, keys, method, shared):
+@partial(jax.jit, static_argnames=("model", "method", "shared", "constants"))
+def _run_many(model, values, design, keys, method, shared, constants):
     thetas = dict(zip(model.space.names, values.T, strict=True))
+    thetas |= {name: np.full(len(values), float(model.space[name].dist)) for name in constants}
     if model.increments:
         start = from_start(design)
         values, ran = model.dynamics.run_many(model.accumulated, thetas, start, keys, method, shared)
@@ -275,18 +276,24 @@ def evaluate_many(
         # what the engine does for all cores is done here: trajectories do not use more than one
         size = max(size // CORES, min(size, FEWEST))
 
+    constants = _constants(model, values) if model.stochastic and not traced else ()
+
     def part(start: int) -> tuple:
         rows = np.minimum(np.arange(start, start + size), n - 1)
         own = design if shared else jax.tree.map(lambda leaf: leaf[rows], design)
-        run = _run_many(model, values[rows], own, None if keys is None else keys[rows], method, shared)
+        run = _run_many(model, values[rows], own, None if keys is None else keys[rows], method, shared, constants)
         used = min(size, n - start)
         return run if used == size else jax.tree.map(lambda leaf: leaf[:used], run)
 
     starts = range(0, n, size)
     # the first one compiles for the others
-    runs = [part(starts[0])] if traced or not model.stochastic or not _compiled(model, method, size, shared) else []
+    runs = (
+        [part(starts[0])]
+        if traced or not model.stochastic or not _compiled(model, method, size, shared, constants)
+        else []
+    )
     if model.stochastic and not traced:
-        _compiled(model, method, size, shared).append(True)
+        _compiled(model, method, size, shared, constants).append(True)
         with ThreadPoolExecutor(CORES) as pool:
             runs += pool.map(lambda start: jax.block_until_ready(part(start)), starts[len(runs) :])
     else:
@@ -295,6 +302,12 @@ def evaluate_many(
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(run)):
         return Run(from_columns(model, design, run[0]), *run[1])
     return _unpack(model, design, *run)
+
+
+def _constants(model: "Model", values: np.ndarray) -> tuple[str, ...]:
+    """Fixed parameters that have their value in all runs: known to the compiler, which makes a square of a power."""
+    fixed = ((k, name) for k, name in enumerate(model.space.names) if name in model.space.fixed)
+    return tuple(name for k, name in fixed if np.all(values[:, k] == float(model.space[name].dist)))
 
 
 @lru_cache(maxsize=256)

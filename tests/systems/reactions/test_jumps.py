@@ -72,3 +72,61 @@ def test_counts_have_no_gradient_and_the_start_must_be_one():
         assert "no count" in model.dynamics.sentence(int(run.result)) and np.isnan(run.outputs["X"][0])
     with pytest.raises(uq.InputError, match="max_events"):
         networks.birth_death.jumps(0)
+
+
+@pytest.mark.parametrize("leap", [None, 0.1])
+def test_members_with_parameters_of_their_own_are_those_of_single_runs(leap):
+    model = uq.Model(networks.PAIRS, networks.dimerisation.jumps(leap=leap), units={"A": "", "B": ""})
+    design, n = uq.Design([0.2, 1.0]), 130
+    thetas = model.space.sample(jax.random.key(1), (n,))
+    keys = jax.random.split(jax.random.key(2), n)
+    run = uq.evaluate_many(model, thetas, design, keys)
+    assert not np.any(run.result)
+    for place in (0, 64, 129):
+        own = {name: values[place] for name, values in thetas.items()}
+        alone = uq.evaluate(model, own, design, key=keys[place])
+        np.testing.assert_array_equal(run.outputs["A"][place], alone.outputs["A"])
+
+
+def test_fixed_parameters_may_be_given_other_values():
+    """Those that have the value of the space are constants to the compiler, others are not."""
+    model = uq.Model(networks.PAIRS, networks.dimerisation.jumps(), units={"A": "", "B": ""})
+    keys, design = jax.random.split(jax.random.key(0), 8), uq.Design([0.5])
+    theta = {**model.space.nominal(), "V": np.full(8, 1e9), "A0": np.array([30.0] * 4 + [12.0] * 4)}
+    run = uq.evaluate_many(model, theta, design, keys)
+    # in such a volume nobody meets
+    np.testing.assert_array_equal(run.outputs["A"][:, 0], theta["A0"])
+    usual = many(model, design, 8)
+    assert np.any(usual.outputs["A"][:, 0] < 30.0)
+
+
+def test_leaps_have_the_moments_of_the_process():
+    """Poisson of mean 1000 (1 - exp(-t)); a leap errs by about the share that it allows."""
+    n, leap = 400, 0.03
+    model = uq.Model(networks.RATES, networks.birth_death.jumps(leap=leap), units={"X": ""})
+    theta = {"k": np.full(n, 1000.0), "g": np.ones(n)}
+    run = uq.evaluate_many(model, theta, uq.Design([1.0]), jax.random.split(jax.random.key(0), n))
+    counts, mean = np.asarray(run.outputs["X"])[:, 0], 1000 * -np.expm1(-1.0)
+    assert not np.any(run.result) and np.all(counts == np.round(counts))
+    assert abs(counts.mean() - mean) < 4 * np.sqrt(mean / n) + leap * mean
+    assert abs(counts.var() / mean - 1) < 4 * np.sqrt(2 / n) + 2 * leap
+
+
+def test_leaps_are_decomposed_and_have_the_codes_of_jumps():
+    model = uq.Model(networks.RATES, networks.birth_death.jumps(leap=0.1), units={"X": ""})
+    tree = uq.decompose(uq.Study("leaps", model, {"film": uq.Design([1.0])}), n=32, runs=512)
+    variance = tree["variance"].isel(quantity=0)
+    # given its parameters a run is Poisson, of mean and variance k (1 - exp(-g)) / g
+    drawn = networks.RATES.sample(jax.random.key(0), (100_000,))
+    within = float(np.mean(drawn["k"] * -np.expm1(-drawn["g"]) / drawn["g"]))
+    assert float(variance["aleatory_lower"]) < within < float(variance["aleatory_upper"])
+    assert "sources" not in tree.children
+    few = uq.Model(networks.RATES, networks.birth_death.jumps(10, leap=0.1), units={"X": ""})
+    run = uq.evaluate(few, {"k": 1e4, "g": 1.0}, uq.Design([9.0]), key=jax.random.key(0))
+    assert int(run.result) == uq.Result.EVENT_LIMIT
+
+
+def test_leaps_that_cannot_be_are_refused():
+    timed = uq.Reactions({"X": 0}, {"make": {"X": 1}}, lambda t, y, p, inputs: {"make": t})
+    with pytest.raises(uq.InputError, match=r"leap is 2(.|\n)*functions of time"):
+        timed.jumps(leap=2)

@@ -80,11 +80,11 @@ class Jumps(Counts):
             return super().run_many(model, thetas, designs, keys, plan, shared)
         # one call for all: no trajectory waits for the others
         start = jax.vmap(lambda theta: self.start(theta, designs))(thetas)
+        own, rates = self._own(thetas, designs)
         paths = exact.simulate(
-            lambda t, counts, theta: self.network.rates_from(theta, designs)(t, counts),
-            *(self.network.changes, start, designs.times - designs.start, streams_of(keys)),
+            *(rates, self.network.changes, start, designs.times - designs.start, streams_of(keys)),
             max_events=self.max_events,
-            own=(dict(thetas),),
+            own=(own,),
         )
         place = jnp.arange(len(designs.times))
 
@@ -118,11 +118,11 @@ class Jumps(Counts):
 
     def runs_by_source(self, model, thetas: Values, design: Design, numbers: Int[AnyArray, "batch sources"]) -> Run:
         start = jax.vmap(lambda theta: self.start(theta, design))(thetas)
+        own, rates = self._own(thetas, design)
         paths = simulate_channels(
-            lambda t, counts, theta: self.network.rates_from(theta, design)(t, counts),
-            *(self.network.changes, start, design.times - design.start, numbered_streams(CHANNELS, numbers)),
+            *(rates, self.network.changes, start, design.times - design.start, numbered_streams(CHANNELS, numbers)),
             max_events=self.max_events,
-            own=(dict(thetas),),
+            own=(own,),
         )
         place = jnp.arange(len(design.times))
         return jax.vmap(lambda theta, start, path: self._run(model, theta, design, start, path, place))(
@@ -165,6 +165,22 @@ class Jumps(Counts):
         runs = jax.vmap(lambda path: self._run(model, theta, design, start, path, place))(paths)
         direct = jax.vmap(lambda counts: jax.vmap(slopes)(design.times, counts))(paths.counts)
         return runs, scores, direct
+
+    def _own(self, thetas: Values, design: Design) -> tuple[dict[str, Array], Rates]:
+        """Parameters (batch,) that differ between trajectories and matter to propensities, and these as functions of
+        them.
+
+        What is no array that is traced is known, and the same for all.
+        """
+        known = {name: float(values[0]) for name, values in thetas.items() if isinstance(values, np.ndarray)}
+        first = {name: jnp.asarray(values)[0] for name, values in thetas.items() if name not in known}
+
+        def rates(t, counts, own):
+            return self.network.rates_from({**first, **known, **own}, design)(t, counts)
+
+        counts = (jnp.ones(()),) * len(self.network.names)
+        used = names_used(jax.make_jaxpr(lambda own: rates(0.0, counts, own))(first), tuple(first))
+        return {name: jnp.asarray(thetas[name]) for name in used}, rates
 
     def _simulated(self, rates: Rates, start: Array, grid: Array, streams: Streams) -> Paths:
         arguments = rates, self.network.changes, start, grid, streams
