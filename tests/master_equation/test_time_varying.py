@@ -8,8 +8,8 @@ from scipy.stats import poisson
 
 from uqbench.master_equation import Ending, distribution
 from uqbench.master_equation.box import box_of, rates_of_states
-from uqbench.master_equation.chain import TAIL, Chain, run, stretch_length
-from uqbench.master_equation.time_varying import ORDER, TERMS, even_steps
+from uqbench.master_equation.chain import Chain, solve
+from uqbench.master_equation.time_varying import ORDER, even_steps, sum_of
 from uqbench.master_equation.transient import _mixed, varies_with_time
 
 from .networks import BIRTH_DEATH
@@ -49,12 +49,12 @@ def test_the_order_of_the_rule():
     box = box_of(BIRTH_DEATH, (SIZE,))
 
     def of_states(t):
-        return box.grouped(rates_of_states(rates, t, box.counts(), 2))
+        return box.grouped(rates_of_states(rates, t, box.counts(), 2)), jnp.zeros(SIZE, bool)
 
     def solution(count):
         operator = jax.tree_util.Partial(_mixed, of_states)
-        chain = Chain(box, operator, 1, TERMS, TAIL, stretch_length(2**12))
-        return run(chain, (), jnp.zeros(SIZE).at[0].set(1.0), even_steps(0.0, 2.0, count))[0][0]
+        chain = Chain(box, operator, 1, sum_of(1e-9, 64))
+        return solve(chain, (), jnp.zeros(SIZE).at[0].set(1.0), even_steps(0.0, 2.0, count))[0][0]
 
     exact = poisson.pmf(np.arange(SIZE), driven_mean(10.0, 2.0))
     errors = [float(np.abs(solution(count) - exact).sum()) for count in (4, 8, 16)]

@@ -20,17 +20,19 @@ from ..annotations import AnyArray, Numbers
 from ..errors import InputError
 from . import time_varying
 from .box import Box, Rates, box_of, rates_of_states, sound
-from .chain import TAIL, Chain, Steps, run, stretch_length
+from .chain import Chain, Steps, run, solve
 from .closures import with_arguments
 from .codes import Ending
 from .dense import dense_rows
-from .uniformisation import UNROLLED, generator, longest_step, total_rate
+from .uniformisation import UNROLLED, Sum, generator, longest_step, total_rate
 
 # Jumps at the fastest state's rate, over all times, that are followed by default.
 MAX_PRODUCTS = 2**15
 # Poisson weights of an exponential under constant rates, at most: more would not save a tenth of the products.
 TERMS = 512 * UNROLLED + 1
 LONGEST = longest_step(TERMS)
+# Rates that are held at once in derivatives, where they vary with time, and for how many exponentials.
+TOGETHER, FEW_AND_MANY = 2**19, (4, 32)
 METHODS = ("uniformisation", "dense")
 
 
@@ -155,17 +157,22 @@ def _constant_rates(
 def _time_varying(
     box: Box, operator_at, first, start_time, times, breaks, tolerance: float, max_steps: int, max_products: int
 ) -> _Solved:
-    moving, consts = with_arguments(lambda t: box.grouped(operator_at(t)[0]), start_time)
-    steps, error, code = time_varying.adaptive_steps(
-        *(box, lambda t: moving(t, *consts), first, start_time, times),
-        *(lax.stop_gradient(breaks.reshape(-1)), tolerance, max_steps, max_products),
+    together = int(np.clip(TOGETHER // max(1, box.inside.size), *FEW_AND_MANY))
+    checked, given = with_arguments(lambda t: _grouped(box, *operator_at(t)), start_time)
+    found = time_varying.adaptive_steps(
+        *(box, checked, given, first, start_time, times, breaks.reshape(-1)),
+        *(tolerance, max_steps, max_products, together),
     )
-    mixed = partial(_mixed, moving)
-    chain = Chain(box, mixed, len(times), time_varying.TERMS, TAIL, stretch_length(max_products))
-    rows, products = run(chain, consts, first, steps)
-    slopes = jax.vmap(lambda t, row: generator(box, moving(t, *consts), row))(times, rows)
-    bad = _unsound_over_time(operator_at, steps)
-    return _Solved(rows, slopes, error + _rounding(box, products), bad, code, products)
+    ends = time_varying.sum_of(tolerance, max_steps)
+    chain = Chain(box, partial(_mixed, checked), len(found.rows), ends, together)
+    rows = run(chain, given, first, found.steps, found.rows)[found.place]
+    slopes = jax.vmap(lambda t, row: generator(box, checked(t, *given)[0], row))(times, rows)
+    error = found.error + _rounding(box, found.products)
+    return _Solved(rows, slopes, error, found.bad, found.code, found.products)
+
+
+def _grouped(box: Box, values: Array, bad: Array) -> tuple[Array, Array]:
+    return box.grouped(values), bad
 
 
 def _rounding(box: Box, products: Array) -> Array:
@@ -213,12 +220,11 @@ def _uniformised(box: Box, values: Array, first: Array, elapsed: Array, toleranc
     entries = len(elapsed) + int(max_products / LONGEST) + 1
     fastest = lax.stop_gradient(total_rate(values))
     steps, enough = _even_steps(elapsed, fastest, entries)
-    rows = stretch_length(max_products + 40 * len(elapsed))
-    enough = enough & (fastest * jnp.max(elapsed, initial=0.0) <= max_products) & (steps.products <= rows**2)
+    enough = enough & (fastest * jnp.max(elapsed, initial=0.0) <= max_products)
     steps = steps._replace(used=jnp.where(enough, steps.used, 0))
-    chain = Chain(box, _constant, len(elapsed), TERMS, tolerance / entries, rows)
-    rows, products = run(chain, values, first, steps)
-    return rows, products, jnp.where(enough, Ending.SUCCESS, Ending.PRODUCTS)
+    chain = Chain(box, _constant, len(elapsed), Sum(TERMS, tolerance / entries))
+    rows, products = solve(chain, values, first, steps)
+    return run(chain, values, first, steps, rows), products, jnp.where(enough, Ending.SUCCESS, Ending.PRODUCTS)
 
 
 def _even_steps(elapsed: Array, fastest: Array, entries: int) -> tuple[Steps, Array]:
@@ -230,10 +236,8 @@ def _even_steps(elapsed: Array, fastest: Array, entries: int) -> tuple[Steps, Ar
     interval = jnp.minimum(jnp.searchsorted(ends, place, side="right"), len(elapsed) - 1)
     row = jnp.where(place == ends[interval] - 1, interval, len(elapsed))
     nothing = jnp.zeros((entries, 0))
-    mean = fastest * gaps / parts
-    # as many as `LONGEST` allows for; the number of terms follows from the tail that is accepted
-    products = jnp.ceil(jnp.sum(parts * jnp.minimum(mean + 9.0 * jnp.sqrt(mean) + 30.0, TERMS))).astype(int)
-    steps = Steps(gaps[interval] / parts[interval], nothing, nothing, row, ends[-1].astype(int), products)
+    duration = jnp.where(place < ends[-1], gaps[interval] / parts[interval], 0.0)
+    steps = Steps(duration, nothing, nothing, row, ends[-1].astype(int))
     return steps, ends[-1] <= entries
 
 
@@ -241,18 +245,8 @@ def _constant(nodes, mix, given):
     return given
 
 
-def _mixed(moving, nodes, mix, given):
-    return jnp.tensordot(mix, jax.vmap(lambda t: moving(t, *given))(nodes), axes=1)
-
-
-def _unsound_over_time(operator_at, steps: Steps) -> Array:
-    """States `(states,)` with an impossible rate at one of the times at which rates are taken."""
-
-    def body(s, bad):
-        return bad | jnp.any(jax.vmap(lambda t: operator_at(t)[1])(steps.nodes[s]), axis=0)
-
-    bad = jnp.zeros_like(operator_at(steps.nodes[0, 0])[1])
-    return lax.fori_loop(0, steps.used, body, bad)
+def _mixed(checked, nodes, mix, given):
+    return jnp.tensordot(mix, jax.vmap(lambda t: checked(t, *given)[0])(nodes), axes=1)
 
 
 def method_for(rates: Rates, changes: AnyArray, times: AnyArray, shape: tuple[int, ...]) -> str:
