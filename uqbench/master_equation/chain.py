@@ -19,7 +19,7 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int
 
 from .box import Box
-from .exponentials import exponential_changes, exponential_derivatives, exponentials
+from .exponentials import Generators, exponential_changes, exponential_derivatives, exponentials
 from .uniformisation import Sum
 
 
@@ -47,14 +47,14 @@ class Chain:
     """What is known while tracing.
 
     Args:
-        operator: `(nodes, mix, given)` -> rates `(groups, states)`.
+        moving: `(nodes, consts)` -> rates `(nodes, moving groups, states)` of `Box.moving` at these times.
         outputs: number of outputs.
         ends: how the sum of one exponential ends.
         together: entries whose rates are computed at once.
     """
 
     box: Box
-    operator: Callable[[Array, Array, Any], Array]
+    moving: Callable[[Array, Any], Array]
     outputs: int
     ends: Sum
     together: int = 1
@@ -65,7 +65,8 @@ def run(chain: Chain, given, start: Float[Array, " states"], steps: Steps, rows:
     """The distributions `rows`, as something that depends on what they have been computed from.
 
     Args:
-        given: pytree of floating-point arrays on which the rates depend, all differentiable.
+        given: fixed rates `(groups, states)`, and a pytree of floating-point arrays on which the others depend; all
+            differentiable.
         rows: what `solve` gives for all this.
     """
     return rows
@@ -124,23 +125,29 @@ def _entries(chain: Chain, steps: Steps, s) -> _Entries:
     return _Entries(*(lax.dynamic_slice_in_dim(each, s, chain.together) for each in columns))
 
 
-def _rates(chain: Chain, these: _Entries, given) -> Float[Array, "together groups states"]:
-    return jax.vmap(chain.operator, in_axes=(0, 0, None))(these.nodes, these.mix, given)
+def _moving(chain: Chain, these: _Entries, consts) -> Float[Array, "together nodes moving states"]:
+    return jax.vmap(chain.moving, in_axes=(0, None))(these.nodes, consts)
+
+
+def _generators(chain: Chain, these: _Entries, given) -> Generators:
+    fixed, consts = given
+    return Generators(fixed, _moving(chain, these, consts), these.mix)
 
 
 def _advanced(chain: Chain, steps: Steps, given, s, q):
     """The distributions after some entries, the places of their outputs, and their products."""
     these = _entries(chain, steps, s)
-    after, products = exponentials(chain.box, _rates(chain, these, given), these.duration, q, chain.ends)
+    after, products = exponentials(chain.box, _generators(chain, these, given), these.duration, q, chain.ends)
     return after, these.row, jnp.sum(products).astype(int)
 
 
-def _before(chain: Chain, rates, these: _Entries, starts, s):
+def _before(chain: Chain, generators: Generators, these: _Entries, starts, s):
     """The distribution before each of some entries."""
     q = lax.dynamic_index_in_dim(starts, s // chain.together, keepdims=False)
     if chain.together == 1:
         return q[None]
-    after, _ = exponentials(chain.box, rates[:-1], these.duration[:-1], q, chain.ends)
+    before_last = generators._replace(moving=generators.moving[:-1], mix=generators.mix[:-1])
+    after, _ = exponentials(chain.box, before_last, these.duration[:-1], q, chain.ends)
     return jnp.concatenate([q[None], after])
 
 
@@ -189,17 +196,19 @@ def _tangents(chain: Chain):
     def together(kept, d_given, d_start):
         """Changes `(changes, outputs, states)`; the changes of what is given have a leading axis."""
         given, steps, starts = kept
+        d_fixed, d_consts = d_given
 
         def body(state):
             s, dq, d_rows = state
             these = _entries(chain, steps, s)
 
-            def d_rates(d_given):
-                return jax.jvp(lambda given: _rates(chain, these, given), (given,), (d_given,))[1]
+            def d_moving(d_consts):
+                return jax.jvp(lambda consts: _moving(chain, these, consts), (given[1],), (d_consts,))[1]
 
-            rates, changes = _rates(chain, these, given), jax.vmap(d_rates, out_axes=1)(d_given)
-            before = _before(chain, rates, these, starts, s)
-            after = exponential_changes(chain.box, rates, these.duration, before, changes, dq, chain.ends)
+            generators = _generators(chain, these, given)
+            before = _before(chain, generators, these, starts, s)
+            moves = jax.vmap(d_moving, out_axes=1, axis_size=len(d_start))(d_consts)
+            after = exponential_changes(chain.box, generators, these.duration, before, d_fixed, moves, dq, chain.ends)
             return s + chain.together, after[-1], d_rows.at[these.row].set(after)
 
         d_rows = jnp.zeros((chain.outputs + 1, len(d_start), chain.box.states))
@@ -237,19 +246,20 @@ def _adjoint(chain: Chain):
         rows_bar = jnp.concatenate([rows_bar, jnp.zeros((1, chain.box.states))])
 
         def body(state):
-            s, q_bar, given_bar = state
+            s, q_bar, fixed_bar, consts_bar = state
             these = _entries(chain, steps, s)
-            rates, pull = jax.vjp(lambda given: _rates(chain, these, given), given)
-            before = _before(chain, rates, these, starts, s)
-            read = rows_bar[these.row]
-            rates_bar, q_bar = exponential_derivatives(
-                chain.box, rates, these.duration, before, read, q_bar, chain.ends
+            moving, pull = jax.vjp(lambda consts: _moving(chain, these, consts), given[1])
+            generators = Generators(given[0], moving, these.mix)
+            before = _before(chain, generators, these, starts, s)
+            by_fixed, by_moving, q_bar = exponential_derivatives(
+                chain.box, generators, these.duration, before, rows_bar[these.row], q_bar, chain.ends
             )
-            return s - chain.together, q_bar, jax.tree.map(jnp.add, given_bar, pull(rates_bar)[0])
+            consts_bar = jax.tree.map(jnp.add, consts_bar, pull(by_moving)[0])
+            return s - chain.together, q_bar, fixed_bar + by_fixed, consts_bar
 
-        none = jnp.zeros(chain.box.states), jax.tree.map(jnp.zeros_like, given)
         last = (steps.used - 1) // chain.together * chain.together
-        _, start_bar, given_bar = lax.while_loop(lambda state: state[0] >= 0, body, (last, *none))
-        return given_bar, start_bar
+        none = jnp.zeros(chain.box.states), *jax.tree.map(jnp.zeros_like, given)
+        _, start_bar, *given_bar = lax.while_loop(lambda state: state[0] >= 0, body, (last, *none))
+        return tuple(given_bar), start_bar
 
     return adjoint

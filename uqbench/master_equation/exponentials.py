@@ -3,7 +3,9 @@ for it, else by `uniformisation`."""
 
 import hashlib
 from functools import cache, lru_cache
+from typing import NamedTuple
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -18,9 +20,31 @@ from .uniformisation import Sum, exponential, exponential_adjoint, exponential_t
 CODE = {each.__name__: each for each in (stencil_code.exponentials, stencil_code.tangents, stencil_code.adjoint)}
 
 
+class Generators(NamedTuple):
+    """The rates of some exponentials: fixed ones, to which those that vary with time are added.
+
+    Args:
+        fixed: `(groups, states)`, zero for the groups that vary.
+        moving: `(exponentials, nodes, moving groups, states)`, at some times.
+        mix: `(exponentials, nodes)`, weights of these times.
+    """
+
+    fixed: Float[Array, "groups states"]
+    moving: Float[Array, "exponentials nodes moving states"]
+    mix: Float[Array, "exponentials nodes"]
+
+    def rates(self, box: Box) -> Float[Array, "exponentials groups states"]:
+        mixed = jnp.einsum("en,engx->egx", self.mix, self.moving)
+        return (
+            jnp.broadcast_to(self.fixed, (len(self.mix), *self.fixed.shape))
+            .at[:, jnp.array(box.moving, int)]
+            .add(mixed)
+        )
+
+
 def exponentials(
     box: Box,
-    rates: Float[Array, "exponentials groups states"],
+    generators: Generators,
     durations: Float[Array, " exponentials"],
     start: Float[Array, " states"],
     ends: Sum,
@@ -28,22 +52,23 @@ def exponentials(
     """The distribution after each exponential, and the products of each."""
     if foreign_call.engine_runs():
         shapes = [(len(durations), box.states), durations.shape]
-        rows, products = _call("exponentials", box, [rates, durations, start], ends, shapes)
+        rows, products = _call("exponentials", box, [*generators, durations, start], ends, shapes)
         return rows, products
 
     def one(q, each):
         q, products = exponential(box, *each, q, ends)
         return q, (q, products.astype(float))
 
-    return lax.scan(one, start, (rates, durations))[1]
+    return lax.scan(one, start, (generators.rates(box), durations))[1]
 
 
 def exponential_changes(
     box: Box,
-    rates: Float[Array, "exponentials groups states"],
+    generators: Generators,
     durations: Float[Array, " exponentials"],
     starts: Float[Array, "exponentials states"],
-    d_rates: Float[Array, "exponentials changes groups states"],
+    d_fixed: Float[Array, "changes groups states"],
+    d_moving: Float[Array, "exponentials changes nodes moving states"],
     d_start: Float[Array, "changes states"],
     ends: Sum,
 ) -> Float[Array, "exponentials changes states"]:
@@ -53,27 +78,31 @@ def exponential_changes(
         starts: the distribution before each.
     """
     if foreign_call.engine_runs():
-        shape = (len(durations), *d_start.shape)
-        return _call("tangents", box, [rates, durations, starts, d_rates, d_start], ends, [shape])[0]
+        operands = [*generators, durations, starts, d_fixed, d_moving, d_start]
+        return _call("tangents", box, operands, ends, [(len(durations), *d_start.shape)])[0]
 
     def one(dq, each):
         rates, duration, start, d_rates = each
         dq = exponential_tangents(box, rates, duration, start, d_rates, dq, ends)
         return dq, dq
 
-    return lax.scan(one, d_start, (rates, durations, starts, d_rates))[1]
+    def changed(fixed, moving):
+        return Generators(fixed, moving, generators.mix).rates(box)
+
+    d_rates = jax.vmap(changed, in_axes=(0, 1), out_axes=1)(d_fixed, d_moving)
+    return lax.scan(one, d_start, (generators.rates(box), durations, starts, d_rates))[1]
 
 
 def exponential_derivatives(
     box: Box,
-    rates: Float[Array, "exponentials groups states"],
+    generators: Generators,
     durations: Float[Array, " exponentials"],
     starts: Float[Array, "exponentials states"],
     read: Float[Array, "exponentials states"],
     after: Float[Array, " states"],
     ends: Sum,
-) -> tuple[Float[Array, "exponentials groups states"], Float[Array, " states"]]:
-    """Derivatives by the rates and by the distribution before the first exponential.
+) -> tuple[Array, Array, Array]:
+    """Derivatives by fixed and moving rates, and by the distribution before the first exponential.
 
     Args:
         starts: the distribution before each.
@@ -81,17 +110,20 @@ def exponential_derivatives(
             it is gone on from.
     """
     if foreign_call.engine_runs():
-        shapes = [rates.shape, (box.states,)]
-        rates_bar, start_bar = _call("adjoint", box, [rates, durations, starts, read, after], ends, shapes)
-        return rates_bar, start_bar
+        operands = [*generators, durations, starts, read, after]
+        shapes = [generators.fixed.shape, generators.moving.shape, (box.states,)]
+        fixed_bar, moving_bar, start_bar = _call("adjoint", box, operands, ends, shapes)
+        return fixed_bar, moving_bar, start_bar
 
     def one(bar, each):
         rates, duration, start, read = each
         rates_bar, bar = exponential_adjoint(box, rates, duration, start, bar + read, ends)
         return bar, rates_bar
 
+    rates, pull = jax.vjp(lambda generators: generators.rates(box), generators)
     start_bar, rates_bar = lax.scan(one, after, (rates, durations, starts, read), reverse=True)
-    return rates_bar, start_bar
+    (bars,) = pull(rates_bar)
+    return bars.fixed, bars.moving, start_bar
 
 
 def _call(code: str, box: Box, operands: list[Array], ends: Sum, shapes: list[tuple[int, ...]]) -> tuple[Array, ...]:
@@ -116,7 +148,9 @@ def _target(code: str, box: Box) -> str:
     shifts[:given] = box.shifts
     inside = np.zeros((groups, box.states))
     inside[:given] = box.inside
-    digest = hashlib.sha256(repr((box.shape, given)).encode() + shifts.tobytes() + inside.tobytes()).hexdigest()[:32]
+    digest = hashlib.sha256(
+        repr((box.shape, given, box.moving)).encode() + shifts.tobytes() + inside.tobytes()
+    ).hexdigest()[:32]
     name = f"uqbench_{code}_{digest}"
     if name not in _records:
         _records[name] = pack(
@@ -128,6 +162,8 @@ def _target(code: str, box: Box) -> str:
             margin=box.margin,
             shifts=shifts,
             inside=inside,
+            count_moving=len(box.moving),
+            moving=np.array([*box.moving, 0], np.int64),
         )
     foreign_call.register(name, _records[name].address, _engine(code))
     return name

@@ -4,6 +4,9 @@ The same sums in the same order of terms as there; a product of a few hundred st
 where turning a compiled JAX loop takes some. A member of a batch is one call of `_exponentials`, `_tangents` or
 `_adjoint`; what each takes and gives is said there.
 
+The rates of an exponential are `fixed` ones (given, states), and for the groups that vary with time the mixture of
+those at its nodes, `moving` (nodes, count_moving, states), with weights `mix` (nodes,).
+
 Distributions lie in memory between margins of zeros, so that the value at x - shift is read without a condition.
 """
 
@@ -26,6 +29,25 @@ class Stencil(foreign_call.Model):
     shifts: Indices
     # (groups, states): 1 where a reaction of the group stays in the box, else 0
     inside: Vector
+    # the groups whose rates vary with time
+    count_moving: int
+    moving: Indices
+
+
+@native(inline=True, noalias=True)
+def _add_scaled(out: Vector, factor: float, x: Vector, n: int) -> None:
+    for i in range(n):
+        out[i] = out[i] + factor * x[i]
+
+
+@native
+def _mixed(model: Stencil, fixed: Vector, moving: Vector, mix: Vector, nodes: int, rates: Vector) -> None:
+    """The rates (given, states) of an exponential."""
+    n = model.states
+    copy(rates, fixed, model.given * n)
+    for j in range(model.count_moving):
+        for node in range(nodes):
+            _add_scaled(rates[model.moving[j] * n :], mix[node], moving[(node * model.count_moving + j) * n :], n)
 
 
 @native(inline=True)
@@ -175,22 +197,28 @@ def _scaled(out: Vector, factor: float, x: Vector, n: int) -> None:
 def exponentials(model: Stencil, call: Call, b: int) -> None:
     """Exponentials one after another.
 
-    Operands: rates (exponentials, given, states), durations (exponentials,), the distribution to begin with (states,),
-    settings (terms, tail). Results: the distribution after each (exponentials, states), products of each.
+    Operands: fixed, moving (exponentials, nodes, ..), mix (exponentials, nodes), durations (exponentials,), the
+    distribution to begin with (states,), settings (terms, tail). Results: the distribution after each (exponentials,
+    states), products of each.
     """
     n = model.states
     m = model.margin
     width = n + 2 * m
-    rates = operand(call, 0, b)
-    durations = operand(call, 1, b)
-    count = call.operand_sizes[1]
-    start = operand(call, 2, b)
-    settings = operand(call, 3, b)
+    fixed = operand(call, 0, b)
+    moving = operand(call, 1, b)
+    mix = operand(call, 2, b)
+    durations = operand(call, 3, b)
+    count = call.operand_sizes[3]
+    nodes = call.operand_sizes[2] // count
+    varied = nodes * model.count_moving * n
+    start = operand(call, 4, b)
+    settings = operand(call, 5, b)
     terms = int(settings[0])
     rows = result(call, 0, b)
     products = result(call, 1, b)
-    memory = allocate((1 + 2 * model.groups) * n + 2 * width + terms)
-    stay = memory
+    memory = allocate((1 + 3 * model.groups) * n + 2 * width + terms)
+    rates = memory
+    stay = rates[model.groups * n :]
     leave = stay[n:]
     arrive = leave[model.groups * n :]
     q = arrive[model.groups * n :]
@@ -202,7 +230,8 @@ def exponentials(model: Stencil, call: Call, b: int) -> None:
             copy(out, start, n)
             products[e] = 0.0
         else:
-            largest = _jumps(model, rates[e * model.given * n :], stay, leave)
+            _mixed(model, fixed, moving[e * varied :], mix[e * nodes :], nodes, rates)
+            largest = _jumps(model, rates, stay, leave)
             _arrive(model, leave, arrive)
             last = _poisson_weights(w, largest * durations[e], terms, settings[1])
             _scaled(q[m:], w[last], start, n)
@@ -263,28 +292,34 @@ def _add_change(model: Stencil, out: Vector, d_stay: Vector, d_arrive: Vector, m
 def tangents(model: Stencil, call: Call, b: int) -> None:
     """Changes of `exponentials` with changes of the rates and of the distribution to begin with.
 
-    Operands: rates (exponentials, given, states), durations (exponentials,), the distribution before each
-    (exponentials, states), changes of the rates (exponentials, changes, given, states) and of the distribution before
-    the first (changes, states), settings (terms, tail). Result: changes after each (exponentials, changes, states).
+    Operands: fixed, moving, mix, durations as for `exponentials`, the distribution before each (exponentials, states),
+    changes of `fixed` (changes, ..), of `moving` (exponentials, changes, nodes, ..) and of the distribution before the
+    first (changes, states), settings (terms, tail). Result: changes after each (exponentials, changes, states).
     """
     n = model.states
     m = model.margin
     width = n + 2 * m
     size = model.given * n
-    rates = operand(call, 0, b)
-    durations = operand(call, 1, b)
-    count = call.operand_sizes[1]
-    starts = operand(call, 2, b)
-    d_rates = operand(call, 3, b)
-    d_start = operand(call, 4, b)
-    changes = call.operand_sizes[4] // n
-    settings = operand(call, 5, b)
+    fixed = operand(call, 0, b)
+    moving = operand(call, 1, b)
+    mix = operand(call, 2, b)
+    durations = operand(call, 3, b)
+    count = call.operand_sizes[3]
+    nodes = call.operand_sizes[2] // count
+    varied = nodes * model.count_moving * n
+    starts = operand(call, 4, b)
+    d_fixed = operand(call, 5, b)
+    d_moving = operand(call, 6, b)
+    d_start = operand(call, 7, b)
+    changes = call.operand_sizes[7] // n
+    settings = operand(call, 8, b)
     terms = int(settings[0])
     rows = result(call, 0, b)
     # P of the generator, and of each change
     one = (1 + model.groups) * n
-    memory = allocate((1 + changes) * one + model.groups * n + (2 + 2 * changes) * width + terms)
-    stay = memory
+    memory = allocate((1 + changes) * one + 2 * model.groups * n + (2 + 2 * changes) * width + terms)
+    rates = memory
+    stay = rates[model.groups * n :]
     arrive = stay[n:]
     d_p = stay[one:]
     leave = d_p[changes * one :]
@@ -300,12 +335,15 @@ def tangents(model: Stencil, call: Call, b: int) -> None:
         if durations[e] == 0.0:
             copy(out, d_start, changes * n)
         else:
-            largest = _jumps(model, rates[e * size :], stay, leave)
+            _mixed(model, fixed, moving[e * varied :], mix[e * nodes :], nodes, rates)
+            largest = _jumps(model, rates, stay, leave)
             _arrive(model, leave, arrive)
             last = _poisson_weights(w, largest * durations[e], terms, settings[1])
             _scaled(q[m:], w[last], start, n)
             for c in range(changes):
-                _change_of_jumps(model, d_rates[(e * changes + c) * size :], largest, d_p[c * one :], leave)
+                moved = d_moving[(e * changes + c) * varied :]
+                _mixed(model, d_fixed[c * size :], moved, mix[e * nodes :], nodes, rates)
+                _change_of_jumps(model, rates, largest, d_p[c * one :], leave)
                 _arrive(model, leave, d_p[c * one + n :])
                 for g in range(model.given):
                     moves[c * model.groups + g] = _differs(d_p[c * one + (1 + g) * n :], n)
@@ -336,12 +374,6 @@ def _add_two_products(one: Vector, other: Vector, a: Vector, b: Vector, x: Vecto
     for i in range(n):
         one[i] = one[i] + a[i] * x[i]
         other[i] = other[i] + b[i] * x[i]
-
-
-@native(inline=True, noalias=True)
-def _add_scaled(out: Vector, factor: float, x: Vector, n: int) -> None:
-    for i in range(n):
-        out[i] = out[i] + factor * x[i]
 
 
 @native
@@ -387,28 +419,35 @@ def _forward_to(
 def adjoint(model: Stencil, call: Call, b: int) -> None:
     """Derivatives of `exponentials`, from those by the distribution after each.
 
-    Operands: rates (exponentials, given, states), durations (exponentials,), the distribution before each
-    (exponentials, states), derivatives by what is read after each (exponentials, states), and by what follows the last
-    (states,), settings (terms, tail). Results: derivatives by the rates (exponentials, given, states) and by the
-    distribution before the first (states,).
+    Operands: fixed, moving, mix, durations as for `exponentials`, the distribution before each (exponentials, states),
+    derivatives by what is read after each (exponentials, states) and by what follows the last (states,), settings
+    (terms, tail). Results: derivatives by `fixed`, by `moving` and by the distribution before the first (states,).
     """
     n = model.states
     m = model.margin
     width = n + 2 * m
     size = model.given * n
-    rates = operand(call, 0, b)
-    durations = operand(call, 1, b)
-    count = call.operand_sizes[1]
-    starts = operand(call, 2, b)
-    read = operand(call, 3, b)
-    settings = operand(call, 5, b)
+    fixed = operand(call, 0, b)
+    moving = operand(call, 1, b)
+    mix = operand(call, 2, b)
+    durations = operand(call, 3, b)
+    count = call.operand_sizes[3]
+    nodes = call.operand_sizes[2] // count
+    varied = nodes * model.count_moving * n
+    starts = operand(call, 4, b)
+    read = operand(call, 5, b)
+    settings = operand(call, 7, b)
     terms = int(settings[0])
-    rates_bar = result(call, 0, b)
-    start_bar = result(call, 1, b)
+    fixed_bar = result(call, 0, b)
+    moving_bar = result(call, 1, b)
+    start_bar = result(call, 2, b)
+    fill(fixed_bar, 0.0, size)
+    fill(moving_bar, 0.0, count * varied)
     # every so many terms a distribution is kept, and those between two are computed again
     between = max(int(sqrt(float(terms))), min(terms, KEPT // width))
-    memory = allocate((2 + 3 * model.groups) * n + 2 * width + terms + (between + terms // between + 2) * width)
-    stay = memory
+    memory = allocate((2 + 4 * model.groups) * n + 2 * width + terms + (between + terms // between + 2) * width)
+    rates = memory
+    stay = rates[model.groups * n :]
     arrive = stay[n:]
     leave = arrive[model.groups * n :]
     stay_bar = leave[model.groups * n :]
@@ -418,16 +457,15 @@ def adjoint(model: Stencil, call: Call, b: int) -> None:
     w = before[width:]
     kept = w[terms:]
     stretch = kept[(terms // between + 2) * width :]
-    copy(start_bar, operand(call, 4, b), n)
+    copy(start_bar, operand(call, 6, b), n)
     for back in range(count):
         e = count - 1 - back
         start = starts[e * n :]
         for i in range(n):
             start_bar[i] = start_bar[i] + read[e * n + i]
-        if durations[e] == 0.0:
-            fill(rates_bar[e * size :], 0.0, size)
-        else:
-            largest = _jumps(model, rates[e * size :], stay, leave)
+        if durations[e] != 0.0:
+            _mixed(model, fixed, moving[e * varied :], mix[e * nodes :], nodes, rates)
+            largest = _jumps(model, rates, stay, leave)
             _arrive(model, leave, arrive)
             last = _poisson_weights(w, largest * durations[e], terms, settings[1])
             _keep_some(model, stay, w, start, last, between, kept)
@@ -456,5 +494,10 @@ def adjoint(model: Stencil, call: Call, b: int) -> None:
             for g in range(model.given):
                 for i in range(n):
                     flow = model.inside[g * n + i] * leave_bar[g * n + i] - stay_bar[i]
-                    rates_bar[e * size + g * n + i] = flow / largest
+                    rates[g * n + i] = flow / largest
+            _add_scaled(fixed_bar, 1.0, rates, size)
+            for node in range(nodes):
+                for j in range(model.count_moving):
+                    bar = moving_bar[e * varied + (node * model.count_moving + j) * n :]
+                    _add_scaled(bar, mix[e * nodes + node], rates[model.moving[j] * n :], n)
     release(memory)

@@ -20,7 +20,7 @@ from jaxtyping import Array, Bool, Float
 from .box import Box
 from .chain import Steps
 from .codes import Ending
-from .exponentials import exponentials
+from .exponentials import Generators, exponentials
 from .uniformisation import UNROLLED, Sum, longest_step, total_rate
 
 # Gauss nodes of a step, and the mixtures of the generators there, first exponential first.
@@ -54,8 +54,8 @@ LEFT_OUT = 1e-3
 # Refused attempts for each step that is allowed.
 REFUSALS = 4
 
-# (t, *given) -> rates `(groups, states)`, and the states `(states,)` in which one of them is impossible
-CheckedRates = Callable[..., tuple[Float[Array, "groups states"], Bool[Array, " states"]]]
+# (t, *consts) -> rates `(moving groups, states)`, and the states `(states,)` in which one of them is impossible
+MovingRates = Callable[..., tuple[Float[Array, "moving states"], Bool[Array, " states"]]]
 
 
 class Progress(NamedTuple):
@@ -110,8 +110,8 @@ def even_steps(start: float, end: float, count: int) -> Steps:
 
 def adaptive_steps(
     box: Box,
-    rates: CheckedRates,
-    given: list[Array],
+    moving: MovingRates,
+    given: tuple[Float[Array, "groups states"], list[Array]],
     start: Float[Array, " states"],
     start_time: Float[Array, ""],
     times: Float[Array, " times"],
@@ -124,15 +124,16 @@ def adaptive_steps(
     """Derivatives are taken at fixed steps, so that nothing here has one.
 
     Args:
-        given: what `rates` takes beside the time.
+        given: fixed rates, and what `moving` takes beside the time.
         together: of which the number of entries shall be a multiple.
     """
 
     # batched over members, all would go on as long as the slowest
     @sequential_vmap
     def of_one(given, start, start_time, times, breaks):
+        fixed, consts = given
         return _adaptive(
-            *(box, lambda t: rates(t, *given), start, start_time, times, breaks),
+            *(box, fixed, lambda t: moving(t, *consts), start, start_time, times, breaks),
             *(tolerance, max_steps, max_products, together),
         )
 
@@ -140,7 +141,17 @@ def adaptive_steps(
 
 
 def _adaptive(
-    box, rates, start, start_time, times, breaks, tolerance: float, max_steps: int, max_products: int, together: int
+    box: Box,
+    fixed,
+    moving,
+    start,
+    start_time,
+    times,
+    breaks,
+    tolerance: float,
+    max_steps: int,
+    max_products: int,
+    together: int,
 ) -> Adaptive:
     # a break before the start or after the last time is none
     stops = jnp.sort(jnp.concatenate([times, breaks]))
@@ -156,7 +167,7 @@ def _adaptive(
         target = stops[s.stop]
         length = jnp.minimum(jnp.minimum(s.length, LONGEST_PART * total), target - s.t)
         last = length >= target - s.t
-        found = _compared(box, rates, s.t, length, s.q, ends)
+        found = _compared(box, fixed, moving, s.t, length, s.q, ends)
         # of what is left a share by length, so that easy stretches pay for hard ones; and a little for a jump
         left = jnp.maximum(stops[-1] - s.t, 1e-300)
         allowed = (tolerance - s.error) * (BY_LENGTH * length / left + (1.0 - BY_LENGTH) / max_steps)
@@ -227,25 +238,30 @@ class Compared(NamedTuple):
     products: Array
 
 
-def _compared(box: Box, rates, t, length, q, ends: Sum) -> Compared:
+def _compared(box: Box, fixed, moving, t, length, q, ends: Sum) -> Compared:
     parts = [(t, length), (t, length / 2), (t + length / 2, length / 2)]
     nodes = [begin + node * long for begin, long in parts for node in NODES]
-    values, bad = jax.vmap(rates)(jnp.stack([*nodes, *(t + end * length for end in ENDS)]))
+    values, bad = jax.vmap(moving)(jnp.stack([*nodes, *(t + end * length for end in ENDS)]))
     inner, outer = values[: len(nodes)], values[len(nodes) :]
-    by_part = inner.reshape(len(parts), len(NODES), *box.inside.shape)
-    # (exponentials of all parts, groups, states)
-    mixed = jnp.einsum("en,pngx->pegx", jnp.array(MIX), by_part).reshape(-1, *box.inside.shape)
-    coarse, _ = exponentials(box, mixed[:2], jnp.broadcast_to(length / 2, 2), q, ends)
-    fine, products = exponentials(box, mixed[2:], jnp.broadcast_to(length / 4, PER_STEP), q, ends)
-    fastest = jnp.max(jax.vmap(total_rate)(inner))
+    by_part = inner.reshape(len(parts), 1, len(NODES), len(box.moving), box.states)
+
+    def solved(values, durations):
+        # two exponentials of each part, with the same nodes
+        nodes = jnp.repeat(values, len(MIX), axis=1).reshape(-1, *values.shape[2:])
+        mix = jnp.tile(np.array(MIX), (len(values), 1))
+        return exponentials(box, Generators(fixed, nodes, mix), durations, q, ends)
+
+    coarse, _ = solved(by_part[:1], jnp.broadcast_to(length / 2, PER_STEP // 2))
+    fine, products = solved(by_part[1:], jnp.broadcast_to(length / 4, PER_STEP))
+    fastest = total_rate(fixed) + jnp.max(jax.vmap(total_rate)(inner))
     differs = jnp.sum(jnp.abs(fine[-1] - coarse[-1])) / NEARER
-    error = jnp.maximum(differs, _unseen(length, by_part[1:], outer, fine[-1]))
+    error = jnp.maximum(differs, _unseen(length, inner[len(NODES) :], outer, fine[-1]))
     return Compared(fine[-1], error, jnp.any(bad, axis=0), fastest, jnp.sum(products).astype(int))
 
 
 def _unseen(length, inner, outer, q) -> Array:
     """What a jump of the rates beyond the outermost nodes would change: their difference from a cubic at the ends."""
-    foreseen = jnp.einsum("en,ngx->egx", jnp.array(TO_ENDS), inner.reshape(-1, *inner.shape[2:]))
+    foreseen = jnp.einsum("en,ngx->egx", jnp.array(TO_ENDS), inner)
     return length * jnp.max(jnp.sum(jnp.abs(outer - foreseen) @ q, axis=-1))
 
 

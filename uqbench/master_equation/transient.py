@@ -5,7 +5,8 @@ States outside a box are lumped into one that is never left. The probabilities i
 ones, and what is missing from one is the whole error: `leaked`, a certificate that needs no second solve.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -19,7 +20,7 @@ from jaxtyping import Array, Float, Int
 from ..annotations import AnyArray, Numbers
 from ..errors import InputError
 from . import time_varying
-from .box import Box, Rates, box_of, rates_of_states, sound
+from .box import Box, Rates, box_of, each_rate, rates_of_states, sound
 from .chain import Chain, Steps, run, solve
 from .closures import with_arguments
 from .codes import Ending
@@ -31,8 +32,8 @@ MAX_PRODUCTS = 2**15
 # Poisson weights of an exponential under constant rates, at most: more would not save a tenth of the products.
 TERMS = 512 * UNROLLED + 1
 LONGEST = longest_step(TERMS)
-# Rates that are held at once in derivatives, where they vary with time, and for how many exponentials.
-TOGETHER, FEW_AND_MANY = 2**19, (4, 32)
+# Rates that vary with time are computed for so many exponentials at once in derivatives, and are at most so many.
+FEW_AND_MANY, TOGETHER = (4, 32), 2**18
 METHODS = ("uniformisation", "dense")
 
 
@@ -108,19 +109,19 @@ def distribution(
     start_time = lax.stop_gradient(jnp.asarray(start_time, float))
     held = lax.stop_gradient(times)
 
-    def operator_at(t):
-        return sound(rates_of_states(rates, t, box.counts(), len(changes)))
+    def at(t):
+        return each_rate(rates, t, box.counts(), len(changes))
 
-    if varies_with_time(lambda t: operator_at(t)[0]):
+    box = replace(box, moving=_moving(box, time_dependent(at)))
+    if box.moving:
         solved = _time_varying(
-            *(box, operator_at, first, start_time, held, jnp.asarray(breaks, float)),
+            *(box, at, first, start_time, held, jnp.asarray(breaks, float)),
             *(step_tolerance, max_steps, max_products),
         )
     else:
-        values, bad = operator_at(start_time)
-        elapsed = held - start_time
+        values, bad = _sound_groups(box, at(start_time), range(len(box.members)))
         solved = _constant_rates(
-            box, box.grouped(values), bad, first, elapsed, method, tolerance=tolerance, max_products=max_products
+            box, values, bad, first, held - start_time, method, tolerance=tolerance, max_products=max_products
         )
     # a time moves the distribution by its slope there
     rows = solved.rows + solved.slopes * (times - held)[:, None]
@@ -155,24 +156,39 @@ def _constant_rates(
 
 
 def _time_varying(
-    box: Box, operator_at, first, start_time, times, breaks, tolerance: float, max_steps: int, max_products: int
+    box: Box, at, first, start_time, times, breaks, tolerance: float, max_steps: int, max_products: int
 ) -> _Solved:
-    together = int(np.clip(TOGETHER // max(1, box.inside.size), *FEW_AND_MANY))
-    checked, given = with_arguments(lambda t: _grouped(box, *operator_at(t)), start_time)
+    moving, consts = with_arguments(lambda t: _sound_groups(box, at(t), box.moving), start_time)
+    still = [g for g in range(len(box.members)) if g not in box.moving]
+    values, bad = _sound_groups(box, at(start_time), still)
+    fixed = jnp.zeros(box.inside.shape).at[jnp.array(still, int)].set(values)
+    given = fixed, consts
+    together = int(np.clip(TOGETHER // max(1, len(box.moving) * box.states), *FEW_AND_MANY))
     found = time_varying.adaptive_steps(
-        *(box, checked, given, first, start_time, times, breaks.reshape(-1)),
+        *(box, moving, given, first, start_time, times, breaks.reshape(-1)),
         *(tolerance, max_steps, max_products, together),
     )
     ends = time_varying.sum_of(tolerance, max_steps)
-    chain = Chain(box, partial(_mixed, checked), len(found.rows), ends, together)
+    chain = Chain(box, partial(_at_nodes, moving), len(found.rows), ends, together)
     rows = run(chain, given, first, found.steps, found.rows)[found.place]
-    slopes = jax.vmap(lambda t, row: generator(box, checked(t, *given)[0], row))(times, rows)
+
+    def slope(t, row):
+        return generator(box, fixed.at[jnp.array(box.moving)].add(moving(t, *consts)[0]), row)
+
     error = found.error + _rounding(box, found.products)
-    return _Solved(rows, slopes, error, found.bad, found.code, found.products)
+    slopes = jax.vmap(slope)(times, rows)
+    return _Solved(rows, slopes, error, bad | found.bad, found.code, found.products)
 
 
-def _grouped(box: Box, values: Array, bad: Array) -> tuple[Array, Array]:
-    return box.grouped(values), bad
+def _sound_groups(box: Box, rates: Sequence[Array], groups: Sequence[int]) -> tuple[Array, Array]:
+    """Rates `(groups, states)` of some groups, and the states `(states,)` in which one is impossible."""
+    wanted = [r for g in groups for r in box.members[g]]
+    values, bad = sound(jnp.stack([rates[r] for r in wanted]) if wanted else jnp.zeros((0, box.states)))
+    return box.of_groups(dict(zip(wanted, values, strict=True)), groups), bad
+
+
+def _moving(box: Box, depends: Sequence[bool]) -> tuple[int, ...]:
+    return tuple(g for g, members in enumerate(box.members) if any(depends[r] for r in members))
 
 
 def _rounding(box: Box, products: Array) -> Array:
@@ -208,11 +224,14 @@ def _start(box: Box, start) -> tuple[Array, Array]:
     return found, jnp.sum(found) == 0
 
 
-def varies_with_time(function) -> bool:
-    """Whether the results of `function(t)` depend on t, read from what it does and not from values."""
+def time_dependent(function: Callable[[Array], Sequence[Array]]) -> list[bool]:
+    """Which of the results of `function(t)` depend on t, read from what it does and not from values."""
     traced = jax.make_jaxpr(function)(jnp.zeros(())).jaxpr
-    _, used = dce_jaxpr(traced, [True] * len(traced.outvars))
-    return bool(used[-1])
+    found = []
+    for k in range(len(traced.outvars)):
+        _, used = dce_jaxpr(traced, [k == each for each in range(len(traced.outvars))])
+        found.append(bool(used[-1]))
+    return found
 
 
 def _uniformised(box: Box, values: Array, first: Array, elapsed: Array, tolerance: float, max_products: int):
@@ -222,9 +241,10 @@ def _uniformised(box: Box, values: Array, first: Array, elapsed: Array, toleranc
     steps, enough = _even_steps(elapsed, fastest, entries)
     enough = enough & (fastest * jnp.max(elapsed, initial=0.0) <= max_products)
     steps = steps._replace(used=jnp.where(enough, steps.used, 0))
-    chain = Chain(box, _constant, len(elapsed), Sum(TERMS, tolerance / entries))
-    rows, products = solve(chain, values, first, steps)
-    return run(chain, values, first, steps, rows), products, jnp.where(enough, Ending.SUCCESS, Ending.PRODUCTS)
+    chain = Chain(box, _nothing_moving, len(elapsed), Sum(TERMS, tolerance / entries))
+    given = values, []
+    rows, products = solve(chain, given, first, steps)
+    return run(chain, given, first, steps, rows), products, jnp.where(enough, Ending.SUCCESS, Ending.PRODUCTS)
 
 
 def _even_steps(elapsed: Array, fastest: Array, entries: int) -> tuple[Steps, Array]:
@@ -241,12 +261,12 @@ def _even_steps(elapsed: Array, fastest: Array, entries: int) -> tuple[Steps, Ar
     return steps, ends[-1] <= entries
 
 
-def _constant(nodes, mix, given):
-    return given
+def _nothing_moving(nodes, consts):
+    return jnp.zeros((0, 0, 0))
 
 
-def _mixed(checked, nodes, mix, given):
-    return jnp.tensordot(mix, jax.vmap(lambda t: checked(t, *given)[0])(nodes), axes=1)
+def _at_nodes(moving, nodes, consts):
+    return jax.vmap(lambda t: moving(t, *consts)[0])(nodes)
 
 
 def method_for(rates: Rates, changes: AnyArray, times: AnyArray, shape: tuple[int, ...]) -> str:
