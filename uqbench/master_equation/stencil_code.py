@@ -15,7 +15,7 @@ from ..native.foreign_call import Call, operand, result
 from ..native.language import Indices, Vector, allocate, allocate_indices, copy, fill, native, release, sqrt
 
 # Distributions that the adjoint keeps within an exponential, in numbers: 32 MB.
-KEPT = 2**22
+KEPT = 2**16
 
 
 class Stencil(foreign_call.Model):
