@@ -51,6 +51,7 @@ class MasterEquation(Counts):
     kind = "a master equation"
     capabilities = frozenset({"density"})
     expectation_gradients = MappingProxyType({DERIVATIVE: Estimate.MASTER_EQUATION})
+    one_by_one = True
     results = MappingProxyType(
         {
             **Counts.results,
