@@ -96,6 +96,7 @@ ALLOWED = {
         "design",
         "distributions",
         "errors",
+        "master_equation",
         "model",
         "space",
         "study",

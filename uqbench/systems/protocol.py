@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int
 
-from ..annotations import Values, ValuesOrShapes
+from ..annotations import AnyArray, Values, ValuesOrShapes
 from ..capabilities import Capable
 from ..design import Design
 from ..errors import RESULTS
@@ -68,7 +68,7 @@ class Density(NamedTuple):
         probability: of each value at each time.
     """
 
-    values: Float[Array, " values"]
+    values: Float[AnyArray, " values"]
     probability: Float[Array, "times values"]
 
 
@@ -177,7 +177,7 @@ class System(Capable):
         return jax.vmap(one, in_axes=axes)(thetas, designs, keys)
 
     def random_outputs(self, model) -> tuple[str, ...]:
-        """The outputs whose distribution `density` gives, so that data may be draws from it."""
+        """The outputs whose distribution `density` gives, so that data may be draws from it, disturbed or not."""
         return ()
 
     def density(self, model, theta: Values, design: Design, plan: str) -> tuple[dict[str, Density], Outcome]:

@@ -35,7 +35,8 @@ DRAWS = 16
 @dataclass(frozen=True)
 class MasterEquation(Counts):
     """Probabilities of all counts in a box. A run gives the expected values of the outputs, which may be any functions
-    of the counts; those without noise have a `density`, of which snapshots of single cells are draws.
+    of the counts; those without noise, or with that of counting, have a `density`, of which snapshots of single cells
+    are draws.
 
     Args:
         bounds: species -> largest count in the box; what is missing is found from means and variances.
@@ -97,7 +98,7 @@ class MasterEquation(Counts):
         return finished(model, outputs, outcome, design, Result.OUTPUT_NOT_FINITE)
 
     def random_outputs(self, model) -> tuple[str, ...]:
-        return tuple(name for name in model.outputs if name not in model.noise)
+        return tuple(name for name in model.outputs if name not in model.noise or model.noise[name].of_draws)
 
     def density(self, model, theta: Values, design: Design, plan: str) -> tuple[dict[str, Density], Outcome]:
         probability, outcome = self._solved(theta, design, plan)
@@ -105,7 +106,7 @@ class MasterEquation(Counts):
         for name, of_states in self._values(model, design, plan).items():
             values, place = np.unique(of_states, return_inverse=True)
             own = jnp.zeros((len(design.times), len(values))).at[:, place].add(probability)
-            densities[name] = Density(jnp.asarray(values), own)
+            densities[name] = Density(values, own)
         return densities, outcome
 
     def _values(self, model, design: Design, plan: str) -> dict[str, np.ndarray]:
@@ -119,8 +120,8 @@ class MasterEquation(Counts):
                 found.append({name: np.asarray(values, float) for name, values in of_one(jnp.asarray(counts)).items()})
         names = self.random_outputs(model)
         wrong = [
-            f"{name!r} is measured without noise, but depends on more than the counts; it has no distribution over "
-            "whole numbers. Give it noise, or make it a function of the counts alone."
+            f"{name!r} is measured as a draw from its distribution, but depends on more than the counts. Give it "
+            "noise around its mean, or make it a function of the counts alone."
             for name in names
             if not np.array_equal(found[0][name], found[1][name])
         ]
