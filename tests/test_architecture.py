@@ -68,7 +68,7 @@ ALLOWED = {
     "initial_value": {"annotations", "design", "errors", "kernels", "native", "solvers", "system"},
     "dynamics": {"annotations", "design", "errors", "initial_value", "solvers", "system"},
     # arrays and callables only
-    "master_equation": {"annotations", "errors"},
+    "master_equation": {"annotations", "errors", "native"},
     "systems": {
         "annotations",
         "capabilities",

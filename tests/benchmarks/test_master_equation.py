@@ -40,7 +40,7 @@ CASES = {
     "birth and death, 100 states": (birth_death, BIRTH_DEATH, [0], [1.0, 5.0], (100,), (30.0, 1.0), 2**12),
 }
 # times faster than expm_multiply; what a gradient with its value may cost, in values
-FACTOR, VALUES = 15.0, 6.0
+FACTOR, VALUES = 15.0, 7.0
 
 
 def seconds(call, repeats=7):

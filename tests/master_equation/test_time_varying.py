@@ -1,5 +1,7 @@
 """Rates that vary with time: closed forms, the order of the rule, its error control, and jumps."""
 
+from dataclasses import replace
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -8,9 +10,9 @@ from scipy.stats import poisson
 
 from uqbench.master_equation import Ending, distribution
 from uqbench.master_equation.box import box_of, rates_of_states
-from uqbench.master_equation.chain import TAIL, Chain, run, stretch_length
-from uqbench.master_equation.time_varying import ORDER, TERMS, even_steps
-from uqbench.master_equation.transient import _mixed, varies_with_time
+from uqbench.master_equation.chain import Chain, solve
+from uqbench.master_equation.time_varying import ORDER, even_steps, sum_of
+from uqbench.master_equation.transient import time_dependent
 
 from .networks import BIRTH_DEATH
 
@@ -46,15 +48,15 @@ def test_slopes_are_those_of_the_closed_form():
 def test_the_order_of_the_rule():
     """Rates whose matrices at two times do not commute; the error falls with the fourth power of the step."""
     rates = driven(10.0)
-    box = box_of(BIRTH_DEATH, (SIZE,))
+    box = replace(box_of(BIRTH_DEATH, (SIZE,)), moving=(0, 1))
 
-    def of_states(t):
-        return box.grouped(rates_of_states(rates, t, box.counts(), 2))
+    def at_nodes(nodes, consts):
+        return jax.vmap(lambda t: box.grouped(rates_of_states(rates, t, box.counts(), 2)))(nodes)
 
     def solution(count):
-        operator = jax.tree_util.Partial(_mixed, of_states)
-        chain = Chain(box, operator, 1, TERMS, TAIL, stretch_length(2**12))
-        return run(chain, (), jnp.zeros(SIZE).at[0].set(1.0), even_steps(0.0, 2.0, count))[0][0]
+        chain = Chain(box, at_nodes, 1, sum_of(1e-9, 64))
+        given = jnp.zeros(box.inside.shape), []
+        return solve(chain, given, jnp.zeros(SIZE).at[0].set(1.0), even_steps(0.0, 2.0, count))[0][0]
 
     exact = poisson.pmf(np.arange(SIZE), driven_mean(10.0, 2.0))
     errors = [float(np.abs(solution(count) - exact).sum()) for count in (4, 8, 16)]
@@ -83,5 +85,5 @@ def test_too_many_steps_have_a_code():
 
 
 def test_what_depends_on_time_is_found_by_tracing():
-    assert varies_with_time(lambda t: jnp.sin(t) * jnp.ones(3))
-    assert not varies_with_time(lambda t: jax.jit(lambda t, y: y)(t, jnp.ones(3)))
+    found = time_dependent(lambda t: (jnp.sin(t) * jnp.ones(3), *jax.jit(lambda t, y: (y, t + y))(t, jnp.ones(3))))
+    assert found == [True, False, True]

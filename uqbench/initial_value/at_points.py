@@ -13,7 +13,7 @@ from ..annotations import Values
 from ..native import foreign_call
 from ..native.engine import point, records
 from ..native.library import PackedRecord, pack
-from .machine_code import compiled, engine_runs, point_engine
+from .machine_code import compiled, point_engine
 from .task import Task, parameter_row, shifted
 
 
@@ -51,9 +51,7 @@ def _linearised_derivative(task, active, primals, tangents):
 @lru_cache(maxsize=1)
 def _inversion() -> str:
     """The name of the engine's matrix inversion."""
-    record = pack(
-        foreign_call.Model, settings=1, busy=foreign_call.CALLS_UNDER_WAY, wide=None, side_by_side=None, make_wide=None
-    )
+    record = pack(foreign_call.Model, **foreign_call.bare_model(settings=1))
     foreign_call.register("uqbench_inverse", record.address, foreign_call.build(point.invert_member))
     _kept.append(record)
     return "uqbench_inverse"
@@ -65,7 +63,7 @@ _kept: list[PackedRecord] = []
 @jax.custom_jvp
 def inverse(matrix: Float[Array, "n n"]) -> Float[Array, "n n"]:
     """The inverse of a small matrix; not finite where it has none. LAPACK's takes five times as long to compile."""
-    if not engine_runs():
+    if not foreign_call.engine_runs():
         return jnp.linalg.inv(matrix)
     size = jnp.full(1, float(len(matrix)))
     return foreign_call.call_model(_inversion(), [matrix, size], [matrix.shape])[0]

@@ -33,11 +33,6 @@ class Compiled(NamedTuple):
     wide: object
 
 
-def engine_runs() -> bool:
-    """Whether this machine has the engine, and what is compiled here can call it."""
-    return xla_interface.supported() and jax.default_backend() == "cpu"
-
-
 @lru_cache(maxsize=256)
 def task_of(
     system: Ode,
@@ -47,7 +42,7 @@ def task_of(
     inputs: tuple[tuple[str, tuple[int, ...]], ...],
 ) -> Task | None:
     """The task, or None where its functions cannot become kernels or this machine has no engine for them."""
-    if not engine_runs():
+    if not foreign_call.engine_runs():
         return None
     task = Task(system, observe, parameters, inputs, state_names(system, parameters, inputs), outputs)
     task = task if outputs else task._replace(outputs=task.states)

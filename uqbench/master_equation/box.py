@@ -6,7 +6,7 @@ come back into it at another row, has the rate zero there; what leaves is lost f
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import jax
@@ -29,12 +29,14 @@ class Box:
         shifts: of each group, places in the flat array by which it moves probability.
         members: of each group, the reactions in it.
         inside: `(groups, states)`, whether a reaction of the group, from that state, stays in the box.
+        moving: the groups whose rates vary with time.
     """
 
     shape: tuple[int, ...]
     shifts: tuple[int, ...]
     members: tuple[tuple[int, ...], ...]
     inside: np.ndarray
+    moving: tuple[int, ...] = ()
 
     @property
     def states(self) -> int:
@@ -50,9 +52,13 @@ class Box:
 
     def grouped(self, rates: Float[Array, "reactions states"]) -> Float[Array, "groups states"]:
         """Sums over the reactions that change the counts alike."""
-        if not self.members:
+        return self.of_groups(rates, range(len(self.members)))
+
+    def of_groups(self, rates: Sequence[Float[Array, " states"]], groups: Sequence[int]) -> Float[Array, "some states"]:
+        """The same for some of the groups."""
+        if not groups:
             return jnp.zeros((0, self.states))
-        return jnp.stack([sum(rates[r] for r in group) for group in self.members])
+        return jnp.stack([sum(rates[r] for r in self.members[g]) for g in groups])
 
 
 def box_of(changes: AnyArray, shape: tuple[int, ...]) -> Box:
@@ -82,11 +88,17 @@ def box_of(changes: AnyArray, shape: tuple[int, ...]) -> Box:
     )
 
 
-def rates_of_states(rates: Rates, t, counts: tuple[AnyArray, ...], reactions: int) -> Float[Array, "reactions states"]:
-    """The rates of all reactions in all states, as the author's function gives them."""
+def each_rate(rates: Rates, t, counts: tuple[AnyArray, ...], reactions: int) -> tuple[Float[Array, " states"], ...]:
+    """The rate of each reaction in all states, as the author's function gives them."""
     found = jax.vmap(lambda state: tuple(jnp.asarray(rate, float) for rate in rates(t, state)))(tuple(counts))
     if len(found) != reactions:
         raise ValueError(f"`rates` returns {len(found)} rates, and `changes` has {reactions} reactions")
+    return found
+
+
+def rates_of_states(rates: Rates, t, counts: tuple[AnyArray, ...], reactions: int) -> Float[Array, "reactions states"]:
+    """All of them."""
+    found = each_rate(rates, t, counts, reactions)
     return jnp.stack(found) if found else jnp.zeros((0, len(counts[0])))
 
 

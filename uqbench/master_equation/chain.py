@@ -1,12 +1,11 @@
 """Many exponentials one after another, each of a generator of its own, with derivatives in both modes.
 
 The exponentials stand in a table (`Steps`) whose length is known while tracing and whose number of entries is not.
-Reverse mode keeps a few distributions on the way and computes the others again; forward mode carries all tangents along
-together. Both are derivatives of what is computed, so that they agree with one another to rounding; a second derivative
-is refused.
+Both modes begin from distributions on the way, which a solve of their own writes down: reverse mode computes again what
+is between them, forward mode carries all tangents along together. Both are derivatives of what is
+computed, so that they agree with one another to rounding; a second derivative is refused.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -20,33 +19,13 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array, Float, Int
 
 from .box import Box
-from .uniformisation import (
-    UNROLLED,
-    exponential,
-    exponential_adjoint,
-    exponential_recorded,
-    exponential_tangents,
-    jumps,
-    poisson_weights,
-    rows_recorded,
-)
-
-# Products for each jump of the fastest state, in steps of that length or shorter ones that are many jumps long.
-PRODUCTS_PER_JUMP = 1.3
-# What is left of the Poisson weights where none of the error is to be theirs.
-TAIL = 1e-15
-
-
-class Record(NamedTuple):
-    """What reverse mode begins from: distributions, the first row of each entry, and the terms between two rows."""
-
-    rows: Float[Array, "rows states"]
-    first: Int[Array, " entries"]
-    spacing: Int[Array, ""]
+from .exponentials import Generators, exponential_changes, exponential_derivatives, exponentials
+from .uniformisation import Sum
 
 
 class Steps(NamedTuple):
-    """Exponentials in their order.
+    """Exponentials in their order; entries beyond those that are used have the duration 0, and their number is a
+    multiple of `Chain.together`.
 
     Args:
         duration: `(entries,)`.
@@ -54,7 +33,6 @@ class Steps(NamedTuple):
         mix: `(entries, nodes)`, their weights, of sum 1.
         row: `(entries,)`, the output that has been reached after an entry; the number of outputs where it is none.
         used: how many entries there are.
-        products: not less than what they take together.
     """
 
     duration: Float[Array, " entries"]
@@ -62,7 +40,6 @@ class Steps(NamedTuple):
     mix: Float[Array, "entries nodes"]
     row: Int[Array, " entries"]
     used: Int[Array, ""]
-    products: Int[Array, ""]
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,43 +47,38 @@ class Chain:
     """What is known while tracing.
 
     Args:
-        operator: `(nodes, mix, given)` -> rates `(groups, states)`.
+        moving: `(nodes, consts)` -> rates `(nodes, moving groups, states)` of `Box.moving` at these times.
         outputs: number of outputs.
-        terms: Poisson weights of an entry, at most.
-        tail: what the weights of one entry may leave.
-        rows: recorded for reverse mode, beside one for each entry; and the longest stretch between two of them.
+        ends: how the sum of one exponential ends.
+        together: entries whose rates are computed at once.
     """
 
     box: Box
-    operator: Callable[[Array, Array, Any], Array]
+    moving: Callable[[Array, Any], Array]
     outputs: int
-    terms: int
-    tail: float
-    rows: int
-
-
-def stretch_length(max_products: int) -> int:
-    """Rows recorded, and length of a stretch between two of them, with which so many products can be taken back."""
-    return UNROLLED * math.ceil(math.sqrt(PRODUCTS_PER_JUMP * max_products) / UNROLLED)
+    ends: Sum
+    together: int = 1
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
-def run(chain: Chain, given, start: Float[Array, " states"], steps: Steps):
-    """Distributions `(outputs, states)`, zero where not reached, and the number of products.
+def run(chain: Chain, given, start: Float[Array, " states"], steps: Steps, rows: Float[Array, "outputs states"]):
+    """The distributions `rows`, as something that depends on what they have been computed from.
 
     Args:
-        given: pytree of floating-point arrays on which the rates depend, all differentiable.
+        given: fixed rates `(groups, states)`, and a pytree of floating-point arrays on which the others depend; all
+            differentiable.
+        rows: what `solve` gives for all this.
     """
-    return _forward(chain, given, start, steps)
+    return rows
 
 
 @run.defjvp
 def _(chain, primals, tangents):
-    given, start, steps = primals
+    given, start, steps, _ = primals
     given, start = _differentiated_once((given, start))
-    d_given, d_start, _ = tangents
-    rows, products, record = _recorded(chain, given, start, steps)
-    kept = given, steps, record
+    d_given, d_start, *_ = tangents
+    rows, starts = _recorded(chain, given, start, steps)
+    kept = given, steps, starts
     changes, unravel = ravel_pytree((d_given, d_start))
     split = changes.size
 
@@ -122,7 +94,7 @@ def _(chain, primals, tangents):
     # because all operands have to move where one does.
     flat = jnp.concatenate([changes, jnp.zeros(rows.size)])
     d_rows = lax.custom_linear_solve(lambda flat: flat, flat, solve, transpose_solve)[split:].reshape(rows.shape)
-    return (rows, products), (d_rows, jax.custom_derivatives.zero_from_primal(products))
+    return rows, d_rows
 
 
 @jax.custom_jvp
@@ -139,27 +111,61 @@ def _(primals, tangents):
     )
 
 
-def _entry(chain: Chain, steps: Steps, given, s):
-    """P and Poisson weights of an entry."""
-    p = jumps(chain.box, chain.operator(steps.nodes[s], steps.mix[s], given))
-    return p, poisson_weights(p.rate * steps.duration[s], chain.terms, chain.tail)
+class _Entries(NamedTuple):
+    """`Chain.together` entries."""
+
+    nodes: Array
+    mix: Array
+    duration: Array
+    row: Array
 
 
-def _forward(chain: Chain, given, start, steps: Steps):
+def _entries(chain: Chain, steps: Steps, s) -> _Entries:
+    columns = steps.nodes, steps.mix, steps.duration, steps.row
+    return _Entries(*(lax.dynamic_slice_in_dim(each, s, chain.together) for each in columns))
+
+
+def _moving(chain: Chain, these: _Entries, consts) -> Float[Array, "together nodes moving states"]:
+    return jax.vmap(chain.moving, in_axes=(0, None))(these.nodes, consts)
+
+
+def _generators(chain: Chain, these: _Entries, given) -> Generators:
+    fixed, consts = given
+    return Generators(fixed, _moving(chain, these, consts), these.mix)
+
+
+def _advanced(chain: Chain, steps: Steps, given, s, q):
+    """The distributions after some entries, the places of their outputs, and their products."""
+    these = _entries(chain, steps, s)
+    after, products = exponentials(chain.box, _generators(chain, these, given), these.duration, q, chain.ends)
+    return after, these.row, jnp.sum(products).astype(int)
+
+
+def _before(chain: Chain, generators: Generators, these: _Entries, starts, s):
+    """The distribution before each of some entries."""
+    q = lax.dynamic_index_in_dim(starts, s // chain.together, keepdims=False)
+    if chain.together == 1:
+        return q[None]
+    before_last = generators._replace(moving=generators.moving[:-1], mix=generators.mix[:-1])
+    after, _ = exponentials(chain.box, before_last, these.duration[:-1], q, chain.ends)
+    return jnp.concatenate([q[None], after])
+
+
+def solve(chain: Chain, given, start: Float[Array, " states"], steps: Steps):
+    """Distributions `(outputs, states)`, zero where not reached, and the number of products; for `run`."""
+
     @sequential_vmap
     def forward(given, start, steps):
         def body(state):
             s, q, rows, products = state
-            p, weights = _entry(chain, steps, given, s)
-            q = exponential(chain.box, p, weights, q)
-            rows = lax.dynamic_update_index_in_dim(rows, q, steps.row[s], 0)
-            return s + 1, q, rows, products + weights.last
+            after, places, more = _advanced(chain, steps, given, s, q)
+            return s + chain.together, after[-1], rows.at[places].set(after), products + more
 
         first = jnp.asarray(0), start, _no_rows(chain), jnp.asarray(0)
         _, _, rows, products = lax.while_loop(lambda state: state[0] < steps.used, body, first)
         return rows[:-1], products
 
-    return forward(given, start, steps)
+    return forward(*jax.tree.map(lax.stop_gradient, (given, start, steps)))
 
 
 def _no_rows(chain: Chain) -> Array:
@@ -168,49 +174,47 @@ def _no_rows(chain: Chain) -> Array:
 
 
 def _recorded(chain: Chain, given, start, steps: Steps):
-    """As `_forward`, with a `Record`."""
+    """Distributions `(outputs, states)`, and those before entries that are taken together `(.., states)`."""
 
     @sequential_vmap
     def forward(given, start, steps):
-        spacing = UNROLLED * jnp.maximum(-(-steps.products // (UNROLLED * chain.rows)), 1)
-
         def body(state):
-            s, q, rows, products, used, record = state
-            p, weights = _entry(chain, steps, given, s)
-            first = record.first.at[s].set(used)
-            q, recorded = exponential_recorded(chain.box, p, weights, q, record.rows, used, spacing)
-            rows = lax.dynamic_update_index_in_dim(rows, q, steps.row[s], 0)
-            used = used + rows_recorded(weights.last, spacing)
-            return s + 1, q, rows, products + weights.last, used, Record(recorded, first, spacing)
+            s, q, rows, starts = state
+            starts = lax.dynamic_update_index_in_dim(starts, q, s // chain.together, 0)
+            after, places, _ = _advanced(chain, steps, given, s, q)
+            return s + chain.together, after[-1], rows.at[places].set(after), starts
 
-        entries = len(steps.duration)
-        record = Record(jnp.zeros((entries + chain.rows, chain.box.states)), jnp.zeros(entries, dtype=int), spacing)
-        first = jnp.asarray(0), start, _no_rows(chain), jnp.asarray(0), jnp.asarray(0), record
-        _, _, rows, products, _, record = lax.while_loop(lambda state: state[0] < steps.used, body, first)
-        return rows[:-1], products, record
+        starts = jnp.zeros((len(steps.duration) // chain.together, chain.box.states))
+        first = jnp.asarray(0), start, _no_rows(chain), starts
+        _, _, rows, starts = lax.while_loop(lambda state: state[0] < steps.used, body, first)
+        return rows[:-1], starts
 
     return forward(given, start, steps)
 
 
 def _tangents(chain: Chain):
     def together(kept, d_given, d_start):
-        """Changes `(tangents, outputs, states)`; the changes of what is given have a leading axis."""
-        given, steps, record = kept
-
-        def d_operator(nodes, mix, d_given):
-            return jax.jvp(lambda given: chain.operator(nodes, mix, given), (given,), (d_given,))[1]
+        """Changes `(changes, outputs, states)`; the changes of what is given have a leading axis."""
+        given, steps, starts = kept
+        d_fixed, d_consts = d_given
 
         def body(state):
             s, dq, d_rows = state
-            p, weights = _entry(chain, steps, given, s)
-            d_rates = jax.vmap(d_operator, in_axes=(None, None, 0))(steps.nodes[s], steps.mix[s], d_given)
-            start = lax.dynamic_index_in_dim(record.rows, record.first[s], keepdims=False)
-            dq = exponential_tangents(chain.box, p, weights, start, d_rates, dq)
-            return s + 1, dq, lax.dynamic_update_index_in_dim(d_rows, dq, steps.row[s], 1)
+            these = _entries(chain, steps, s)
 
-        d_rows = jnp.zeros((len(d_start), chain.outputs + 1, chain.box.states))
+            def d_moving(d_consts):
+                return jax.jvp(lambda consts: _moving(chain, these, consts), (given[1],), (d_consts,))[1]
+
+            generators = _generators(chain, these, given)
+            before = _before(chain, generators, these, starts, s)
+            moves = jax.vmap(d_moving, out_axes=1, axis_size=len(d_start))(d_consts)
+            after = exponential_changes(chain.box, generators, these.duration, before, d_fixed, moves, dq, chain.ends)
+            return s + chain.together, after[-1], d_rows.at[these.row].set(after)
+
+        d_rows = jnp.zeros((chain.outputs + 1, len(d_start), chain.box.states))
         first = jnp.asarray(0), d_start, d_rows
-        return lax.while_loop(lambda state: state[0] < steps.used, body, first)[2][:, :-1]
+        found = lax.while_loop(lambda state: state[0] < steps.used, body, first)[2]
+        return jnp.swapaxes(found[:-1], 0, 1)
 
     @custom_vmap
     def tangents(kept, d_given, d_start):
@@ -237,22 +241,25 @@ def _batch(size: int, batched, values):
 def _adjoint(chain: Chain):
     @sequential_vmap
     def adjoint(kept, rows_bar):
-        given, steps, record = kept
+        given, steps, starts = kept
         # entries that reach no output read the last row
         rows_bar = jnp.concatenate([rows_bar, jnp.zeros((1, chain.box.states))])
 
         def body(state):
-            s, q_bar, given_bar, stretch = state
-            q_bar = q_bar + rows_bar[steps.row[s]]
-            p, weights = _entry(chain, steps, given, s)
-            place = record.rows, record.first[s], record.spacing
-            rates_bar, q_bar, stretch = exponential_adjoint(chain.box, p, weights, *place, q_bar, stretch)
-            _, pull = jax.vjp(lambda given: chain.operator(steps.nodes[s], steps.mix[s], given), given)
-            return s - 1, q_bar, jax.tree.map(jnp.add, given_bar, pull(rates_bar)[0]), stretch
+            s, q_bar, fixed_bar, consts_bar = state
+            these = _entries(chain, steps, s)
+            moving, pull = jax.vjp(lambda consts: _moving(chain, these, consts), given[1])
+            generators = Generators(given[0], moving, these.mix)
+            before = _before(chain, generators, these, starts, s)
+            by_fixed, by_moving, q_bar = exponential_derivatives(
+                chain.box, generators, these.duration, before, rows_bar[these.row], q_bar, chain.ends
+            )
+            consts_bar = jax.tree.map(jnp.add, consts_bar, pull(by_moving)[0])
+            return s - chain.together, q_bar, fixed_bar + by_fixed, consts_bar
 
-        none = jnp.zeros(chain.box.states), jax.tree.map(jnp.zeros_like, given)
-        first = steps.used - 1, *none, jnp.zeros((chain.rows, chain.box.states))
-        _, start_bar, given_bar, _ = lax.while_loop(lambda state: state[0] >= 0, body, first)
-        return given_bar, start_bar
+        last = (steps.used - 1) // chain.together * chain.together
+        none = jnp.zeros(chain.box.states), *jax.tree.map(jnp.zeros_like, given)
+        _, start_bar, *given_bar = lax.while_loop(lambda state: state[0] >= 0, body, (last, *none))
+        return tuple(given_bar), start_bar
 
     return adjoint

@@ -5,7 +5,8 @@ States outside a box are lumped into one that is never left. The probabilities i
 ones, and what is missing from one is the whole error: `leaked`, a certificate that needs no second solve.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
 
@@ -19,18 +20,20 @@ from jaxtyping import Array, Float, Int
 from ..annotations import AnyArray, Numbers
 from ..errors import InputError
 from . import time_varying
-from .box import Box, Rates, box_of, rates_of_states, sound
-from .chain import TAIL, Chain, Steps, run, stretch_length
+from .box import Box, Rates, box_of, each_rate, rates_of_states, sound
+from .chain import Chain, Steps, run, solve
 from .closures import with_arguments
 from .codes import Ending
 from .dense import dense_rows
-from .uniformisation import UNROLLED, generator, longest_step, total_rate
+from .uniformisation import UNROLLED, Sum, generator, longest_step, total_rate
 
 # Jumps at the fastest state's rate, over all times, that are followed by default.
 MAX_PRODUCTS = 2**15
 # Poisson weights of an exponential under constant rates, at most: more would not save a tenth of the products.
 TERMS = 512 * UNROLLED + 1
 LONGEST = longest_step(TERMS)
+# Rates that vary with time are computed for so many exponentials at once in derivatives, and are at most so many.
+FEW_AND_MANY, TOGETHER = (4, 32), 2**18
 METHODS = ("uniformisation", "dense")
 
 
@@ -106,19 +109,19 @@ def distribution(
     start_time = lax.stop_gradient(jnp.asarray(start_time, float))
     held = lax.stop_gradient(times)
 
-    def operator_at(t):
-        return sound(rates_of_states(rates, t, box.counts(), len(changes)))
+    def at(t):
+        return each_rate(rates, t, box.counts(), len(changes))
 
-    if varies_with_time(lambda t: operator_at(t)[0]):
+    box = replace(box, moving=_moving(box, time_dependent(at)))
+    if box.moving:
         solved = _time_varying(
-            *(box, operator_at, first, start_time, held, jnp.asarray(breaks, float)),
+            *(box, at, first, start_time, held, jnp.asarray(breaks, float)),
             *(step_tolerance, max_steps, max_products),
         )
     else:
-        values, bad = operator_at(start_time)
-        elapsed = held - start_time
+        values, bad = _sound_groups(box, at(start_time), range(len(box.members)))
         solved = _constant_rates(
-            box, box.grouped(values), bad, first, elapsed, method, tolerance=tolerance, max_products=max_products
+            box, values, bad, first, held - start_time, method, tolerance=tolerance, max_products=max_products
         )
     # a time moves the distribution by its slope there
     rows = solved.rows + solved.slopes * (times - held)[:, None]
@@ -153,19 +156,39 @@ def _constant_rates(
 
 
 def _time_varying(
-    box: Box, operator_at, first, start_time, times, breaks, tolerance: float, max_steps: int, max_products: int
+    box: Box, at, first, start_time, times, breaks, tolerance: float, max_steps: int, max_products: int
 ) -> _Solved:
-    moving, consts = with_arguments(lambda t: box.grouped(operator_at(t)[0]), start_time)
-    steps, error, code = time_varying.adaptive_steps(
-        *(box, lambda t: moving(t, *consts), first, start_time, times),
-        *(lax.stop_gradient(breaks.reshape(-1)), tolerance, max_steps, max_products),
+    moving, consts = with_arguments(lambda t: _sound_groups(box, at(t), box.moving), start_time)
+    still = [g for g in range(len(box.members)) if g not in box.moving]
+    values, bad = _sound_groups(box, at(start_time), still)
+    fixed = jnp.zeros(box.inside.shape).at[jnp.array(still, int)].set(values)
+    given = fixed, consts
+    together = int(np.clip(TOGETHER // max(1, len(box.moving) * box.states), *FEW_AND_MANY))
+    found = time_varying.adaptive_steps(
+        *(box, moving, given, first, start_time, times, breaks.reshape(-1)),
+        *(tolerance, max_steps, max_products, together),
     )
-    mixed = partial(_mixed, moving)
-    chain = Chain(box, mixed, len(times), time_varying.TERMS, TAIL, stretch_length(max_products))
-    rows, products = run(chain, consts, first, steps)
-    slopes = jax.vmap(lambda t, row: generator(box, moving(t, *consts), row))(times, rows)
-    bad = _unsound_over_time(operator_at, steps)
-    return _Solved(rows, slopes, error + _rounding(box, products), bad, code, products)
+    ends = time_varying.sum_of(tolerance, max_steps)
+    chain = Chain(box, partial(_at_nodes, moving), len(found.rows), ends, together)
+    rows = run(chain, given, first, found.steps, found.rows)[found.place]
+
+    def slope(t, row):
+        return generator(box, fixed.at[jnp.array(box.moving)].add(moving(t, *consts)[0]), row)
+
+    error = found.error + _rounding(box, found.products)
+    slopes = jax.vmap(slope)(times, rows)
+    return _Solved(rows, slopes, error, bad | found.bad, found.code, found.products)
+
+
+def _sound_groups(box: Box, rates: Sequence[Array], groups: Sequence[int]) -> tuple[Array, Array]:
+    """Rates `(groups, states)` of some groups, and the states `(states,)` in which one is impossible."""
+    wanted = [r for g in groups for r in box.members[g]]
+    values, bad = sound(jnp.stack([rates[r] for r in wanted]) if wanted else jnp.zeros((0, box.states)))
+    return box.of_groups(dict(zip(wanted, values, strict=True)), groups), bad
+
+
+def _moving(box: Box, depends: Sequence[bool]) -> tuple[int, ...]:
+    return tuple(g for g, members in enumerate(box.members) if any(depends[r] for r in members))
 
 
 def _rounding(box: Box, products: Array) -> Array:
@@ -201,11 +224,14 @@ def _start(box: Box, start) -> tuple[Array, Array]:
     return found, jnp.sum(found) == 0
 
 
-def varies_with_time(function) -> bool:
-    """Whether the results of `function(t)` depend on t, read from what it does and not from values."""
+def time_dependent(function: Callable[[Array], Sequence[Array]]) -> list[bool]:
+    """Which of the results of `function(t)` depend on t, read from what it does and not from values."""
     traced = jax.make_jaxpr(function)(jnp.zeros(())).jaxpr
-    _, used = dce_jaxpr(traced, [True] * len(traced.outvars))
-    return bool(used[-1])
+    found = []
+    for k in range(len(traced.outvars)):
+        _, used = dce_jaxpr(traced, [k == each for each in range(len(traced.outvars))])
+        found.append(bool(used[-1]))
+    return found
 
 
 def _uniformised(box: Box, values: Array, first: Array, elapsed: Array, tolerance: float, max_products: int):
@@ -213,12 +239,12 @@ def _uniformised(box: Box, values: Array, first: Array, elapsed: Array, toleranc
     entries = len(elapsed) + int(max_products / LONGEST) + 1
     fastest = lax.stop_gradient(total_rate(values))
     steps, enough = _even_steps(elapsed, fastest, entries)
-    rows = stretch_length(max_products + 40 * len(elapsed))
-    enough = enough & (fastest * jnp.max(elapsed, initial=0.0) <= max_products) & (steps.products <= rows**2)
+    enough = enough & (fastest * jnp.max(elapsed, initial=0.0) <= max_products)
     steps = steps._replace(used=jnp.where(enough, steps.used, 0))
-    chain = Chain(box, _constant, len(elapsed), TERMS, tolerance / entries, rows)
-    rows, products = run(chain, values, first, steps)
-    return rows, products, jnp.where(enough, Ending.SUCCESS, Ending.PRODUCTS)
+    chain = Chain(box, _nothing_moving, len(elapsed), Sum(TERMS, tolerance / entries))
+    given = values, []
+    rows, products = solve(chain, given, first, steps)
+    return run(chain, given, first, steps, rows), products, jnp.where(enough, Ending.SUCCESS, Ending.PRODUCTS)
 
 
 def _even_steps(elapsed: Array, fastest: Array, entries: int) -> tuple[Steps, Array]:
@@ -230,29 +256,17 @@ def _even_steps(elapsed: Array, fastest: Array, entries: int) -> tuple[Steps, Ar
     interval = jnp.minimum(jnp.searchsorted(ends, place, side="right"), len(elapsed) - 1)
     row = jnp.where(place == ends[interval] - 1, interval, len(elapsed))
     nothing = jnp.zeros((entries, 0))
-    mean = fastest * gaps / parts
-    # as many as `LONGEST` allows for; the number of terms follows from the tail that is accepted
-    products = jnp.ceil(jnp.sum(parts * jnp.minimum(mean + 9.0 * jnp.sqrt(mean) + 30.0, TERMS))).astype(int)
-    steps = Steps(gaps[interval] / parts[interval], nothing, nothing, row, ends[-1].astype(int), products)
+    duration = jnp.where(place < ends[-1], gaps[interval] / parts[interval], 0.0)
+    steps = Steps(duration, nothing, nothing, row, ends[-1].astype(int))
     return steps, ends[-1] <= entries
 
 
-def _constant(nodes, mix, given):
-    return given
+def _nothing_moving(nodes, consts):
+    return jnp.zeros((0, 0, 0))
 
 
-def _mixed(moving, nodes, mix, given):
-    return jnp.tensordot(mix, jax.vmap(lambda t: moving(t, *given))(nodes), axes=1)
-
-
-def _unsound_over_time(operator_at, steps: Steps) -> Array:
-    """States `(states,)` with an impossible rate at one of the times at which rates are taken."""
-
-    def body(s, bad):
-        return bad | jnp.any(jax.vmap(lambda t: operator_at(t)[1])(steps.nodes[s]), axis=0)
-
-    bad = jnp.zeros_like(operator_at(steps.nodes[0, 0])[1])
-    return lax.fori_loop(0, steps.used, body, bad)
+def _at_nodes(moving, nodes, consts):
+    return jax.vmap(lambda t: moving(t, *consts)[0])(nodes)
 
 
 def method_for(rates: Rates, changes: AnyArray, times: AnyArray, shape: tuple[int, ...]) -> str:

@@ -8,6 +8,8 @@ probability, as is what leaves the box. Hence one minus the sum of what is found
 absolute differences) from the true distribution, up to rounding.
 
 L and the weights are constants of the derivatives, since exp(h A) does not depend on L.
+
+This is the form for any accelerator; on processors the same is done by `stencil_code`, see `exponentials`.
 """
 
 import math
@@ -121,19 +123,33 @@ def generator(box: Box, rates: Float[Array, "*batch groups states"], q: Float[Ar
     return out
 
 
-def exponential(box: Box, p: Jumps, weights: Weights, start: Float[Array, " states"]) -> Float[Array, " states"]:
-    """exp(h A) start."""
+class Sum(NamedTuple):
+    """How a sum ends: Poisson weights at most, and what those left out may hold."""
+
+    terms: int
+    tail: float
+
+
+def _terms_of(box: Box, rates, duration, ends: Sum) -> tuple[Jumps, Weights]:
+    p = jumps(box, rates)
+    return p, poisson_weights(p.rate * duration, ends.terms, ends.tail)
+
+
+def exponential(box: Box, rates: Float[Array, "groups states"], duration, start: Float[Array, " states"], ends: Sum):
+    """exp(h A) start `(states,)`, and the number of products."""
+    p, weights = _terms_of(box, rates, duration, ends)
 
     def body(state):
         k, q = state
         return k - 1, weights.values[k - 1] * start + product(box, p, q)
 
     first = weights.last, weights.values[weights.last] * start
-    return lax.while_loop(lambda state: state[0] > 0, body, first)[1]
+    return lax.while_loop(lambda state: state[0] > 0, body, first)[1], weights.last
 
 
-def exponential_tangents(box: Box, p: Jumps, weights: Weights, start, d_rates, d_start):
-    """Changes `(tangents, states)` of exp(h A) start with the rates `(tangents, groups, states)` and with the start."""
+def exponential_tangents(box: Box, rates, duration, start, d_rates, d_start, ends: Sum):
+    """Changes `(changes, states)` of exp(h A) start with the rates `(changes, groups, states)` and with the start."""
+    p, weights = _terms_of(box, rates, duration, ends)
     d_leave = jnp.where(box.inside, d_rates / p.rate, 0.0)
     d_arrive = [shifted(box, d_leave[:, group], by) for group, by in enumerate(box.shifts)]
     d_stay = -jnp.sum(d_rates, axis=1) / p.rate
@@ -149,31 +165,6 @@ def exponential_tangents(box: Box, p: Jumps, weights: Weights, start, d_rates, d
     return lax.while_loop(lambda state: state[0] > 0, body, first)[2]
 
 
-def rows_recorded(last: Int[Array, ""], spacing: Int[Array, ""]) -> Int[Array, ""]:
-    """Rows that `exponential_recorded` writes: the start, and one for each `spacing` terms."""
-    return 1 + jnp.maximum(last - 1, 0) // spacing
-
-
-def exponential_recorded(box: Box, p: Jumps, weights: Weights, start, rows, first, spacing):
-    """exp(h A) start, and rows `(rows, states)` with what the adjoint begins from, from the row `first` on."""
-
-    def stretch(state):
-        k, q, rows = state
-        end = (k - 1) // spacing * spacing
-
-        def body(state):
-            k, q = state
-            return k - 1, weights.values[k - 1] * start + product(box, p, q)
-
-        k, q = lax.while_loop(lambda state: state[0] > end, body, (k, q))
-        return k, q, lax.dynamic_update_index_in_dim(rows, q, first + k // spacing, 0)
-
-    top = weights.last, weights.values[weights.last] * start, rows
-    _, q, rows = lax.while_loop(lambda state: state[0] > 0, stretch, top)
-    # the last stretch has left the result where the start belongs
-    return q, lax.dynamic_update_index_in_dim(rows, start, first, 0)
-
-
 class Adjoint(NamedTuple):
     """Derivatives by the distribution after the terms so far, by the start, and by `Jumps.stay` and `Jumps.leave`."""
 
@@ -183,30 +174,43 @@ class Adjoint(NamedTuple):
     leave: list[Float[Array, " states"]]
 
 
-def exponential_adjoint(box: Box, p: Jumps, weights: Weights, rows, first, spacing, out_bar, stretch):
+def exponential_adjoint(box: Box, rates, duration, start, out_bar, ends: Sum):
     """Derivatives of out_bar . exp(h A) start by the rates `(groups, states)` and by the start `(states,)`.
 
-    Args:
-        rows, first, spacing: as `exponential_recorded` has left them.
-        stretch: `(at least spacing, states)`, room to work in; returned as the last, for the next.
+    Some of the sums are kept, and those between two are computed again.
     """
-    start = lax.dynamic_index_in_dim(rows, first, keepdims=False)
+    p, weights = _terms_of(box, rates, duration, ends)
+    spacing = UNROLLED * math.ceil(math.sqrt(ends.terms) / UNROLLED)
+    rows = _kept(box, p, weights, start, spacing, jnp.zeros((ends.terms // spacing + 1, box.states)))
 
     def back(state):
         bottom, bars, stretch = state
         top = jnp.minimum(bottom + spacing, weights.last)
-        recorded = lax.dynamic_index_in_dim(rows, first + top // spacing, keepdims=False)
-        q = jnp.where(top == weights.last, weights.values[top] * start, recorded)
+        q = lax.dynamic_index_in_dim(rows, top // spacing, keepdims=False)
+        q = jnp.where(top == weights.last, weights.values[top] * start, q)
         stretch = _again(box, p, weights, start, q, bottom, top, stretch)
         return top, _back_over(box, p, weights, bottom, top, stretch, bars), stretch
 
     zero = jnp.zeros_like(start)
     bars = Adjoint(out_bar, weights.values[0] * out_bar, zero, [zero] * len(box.shifts))
-    begin = jnp.asarray(0), bars, stretch
-    _, bars, stretch = lax.while_loop(lambda state: state[0] < weights.last, back, begin)
+    begin = jnp.asarray(0), bars, jnp.zeros((spacing, box.states))
+    _, bars, _ = lax.while_loop(lambda state: state[0] < weights.last, back, begin)
     flows = [jnp.where(stays, each, 0.0) for stays, each in zip(box.inside, bars.leave, strict=True)]
     rates_bar = jnp.stack([(each - bars.stay) / p.rate for each in flows]) if flows else jnp.zeros((0, box.states))
-    return rates_bar, bars.start, stretch
+    return rates_bar, bars.start
+
+
+def _kept(box: Box, p: Jumps, weights: Weights, start, spacing: int, rows):
+    """The sums q_k for multiples of `spacing`, in rows k / spacing."""
+
+    def body(state):
+        k, q, rows = state
+        # the last that is written to a row is that of the multiple
+        rows = lax.dynamic_update_index_in_dim(rows, q, k // spacing, 0)
+        return k - 1, weights.values[k - 1] * start + product(box, p, q), rows
+
+    top = weights.last
+    return lax.while_loop(lambda state: state[0] >= spacing, body, (top, weights.values[top] * start, rows))[2]
 
 
 def _again(box: Box, p: Jumps, weights: Weights, start, q, bottom, top, stretch):

@@ -271,9 +271,10 @@ def evaluate_many(
     method = method_for(model, design)
     # Powers of two bound the number of compiled sizes by the logarithm of the chunk.
     size = min(chunk, 1 << (n - 1).bit_length())
-    if model.stochastic and not traced:
-        # what the engine does for all cores is done here: trajectories do not use more than one
-        size = max(size // CORES, min(size, FEWEST))
+    # what the engine does for all cores is done here: neither trajectories nor runs one after another use more than one
+    shared_out = (model.stochastic or model.dynamics.one_by_one) and not traced
+    if shared_out:
+        size = max(size // CORES, min(size, 1 if model.dynamics.one_by_one else FEWEST))
 
     def part(start: int) -> tuple:
         rows = np.minimum(np.arange(start, start + size), n - 1)
@@ -284,8 +285,8 @@ def evaluate_many(
 
     starts = range(0, n, size)
     # the first one compiles for the others
-    runs = [part(starts[0])] if traced or not model.stochastic or not _compiled(model, method, size, shared) else []
-    if model.stochastic and not traced:
+    runs = [] if shared_out and _compiled(model, method, size, shared) else [part(starts[0])]
+    if shared_out:
         _compiled(model, method, size, shared).append(True)
         with ThreadPoolExecutor(CORES) as pool:
             runs += pool.map(lambda start: jax.block_until_ready(part(start)), starts[len(runs) :])

@@ -59,6 +59,7 @@ from .xla_interface import (
     error_of,
     number_of_threads,
     schedule,
+    supported,
 )
 
 # One counter for all models: where several threads call at once (chains of a sampler), each takes fewer helpers; they
@@ -78,6 +79,11 @@ class Model(Record):
     wide: int
     side_by_side: int
     make_wide: int
+
+
+def bare_model(settings: int) -> dict[str, int | np.ndarray | None]:
+    """The fields of `Model` for `library.pack`, of one that solves members one by one only."""
+    return {"settings": settings, "busy": CALLS_UNDER_WAY, "wide": None, "side_by_side": None, "make_wide": None}
 
 
 class Call(Record):
@@ -303,6 +309,11 @@ def build(solve_member: NativeFunction, suits_group: NativeFunction | None = Non
         return 0
 
     return compile_library([handle], "engine")
+
+
+def engine_runs() -> bool:
+    """Whether this machine has the engine, and what is compiled here can call it."""
+    return supported() and jax.default_backend() == "cpu"
 
 
 _registered: set[str] = set()

@@ -1,7 +1,8 @@
 """What is maximised: the log density of a study's data, with the priors or without, many points at a time."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Hashable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import NamedTuple
@@ -16,10 +17,10 @@ from ..likelihoods import Likelihood, Marginal, Scores, likelihood_of
 from ..study import Study
 from .coordinates import Coordinates
 
+CORES = os.cpu_count() or 1
 # Points that are solved together: every batch is padded to as many, so that no other size is ever compiled. A few for
 # each core, because a search alone pays for all of them.
-TOGETHER = max(4, os.cpu_count() or 1)
-
+TOGETHER = max(4, CORES)
 
 # The largest root of an information: its fourth power is still a number.
 LARGEST_ROOT = 1e75
@@ -111,20 +112,49 @@ class Objective:
 
     def __call__(self, points: Float[np.ndarray, "n k"]) -> list[Score]:
         """Scores of these points, from few solves of many runs."""
-        found: list[Score] = []
-        for rows, padded in batches(points):
-            arrays = [np.asarray(each) for each in _scores(self.target, padded, self.data, float(self.prior))]
-            found += [
-                _within_numbers(Score(float(arrays[0][k]), *(each[k] for each in arrays[1:]))) for k in range(rows)
-            ]
-        return found
+        arrays = in_batches(
+            lambda points: _scores(self.target, points, self.data, float(self.prior)),
+            points,
+            self.study.model.dynamics.one_by_one,
+            (self.target, self.prior),
+        )
+        return [_within_numbers(Score(float(value), *more)) for value, *more in zip(*arrays, strict=True)]
 
 
-def batches(points: Float[np.ndarray, "n k"]) -> Iterator[tuple[int, np.ndarray]]:
-    """How many points are in each batch, and the batch, the last one repeated up to the size of all."""
-    for start in range(0, len(points), TOGETHER):
-        rows = points[start : start + TOGETHER]
-        yield len(rows), np.concatenate([rows, np.repeat(rows[-1:], TOGETHER - len(rows), axis=0)])
+def in_batches(
+    solve: Callable[[np.ndarray], Sequence[Array]],
+    points: Float[np.ndarray, "n k"],
+    one_by_one: bool,
+    compiled: Hashable,
+) -> list[np.ndarray]:
+    """The arrays that `solve` gives for batches of points, put together.
+
+    Args:
+        one_by_one: see `System.one_by_one`; each point is a batch then, and cores share them out.
+        compiled: for what `solve` is compiled.
+    """
+    size = 1 if one_by_one else TOGETHER
+
+    def of(start: int) -> list[np.ndarray]:
+        rows = points[start : start + size]
+        padded = np.concatenate([rows, np.repeat(rows[-1:], size - len(rows), axis=0)])
+        return [np.asarray(each)[: len(rows)] for each in solve(padded)]
+
+    starts = range(0, len(points), size)
+    if one_by_one and _begun(compiled):
+        with ThreadPoolExecutor(CORES) as pool:
+            found = list(pool.map(of, starts))
+    else:
+        # the first one compiles for the others
+        found = [of(start) for start in starts]
+        _begun(compiled).append(True)
+    return [np.concatenate(parts) for parts in zip(*found, strict=True)]
+
+
+@lru_cache(maxsize=64)
+def _begun(compiled: Hashable) -> list[bool]:
+    """Not empty where something has been solved with what was compiled for this."""
+    return []
 
 
 @partial(jax.jit, static_argnames="target")

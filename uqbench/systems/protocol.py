@@ -98,6 +98,8 @@ class System(Capable):
     rtol: float = 0.0
     # what derivatives of the outputs are: "exact", "statistical", "surrogate" or "none"
     gradient = "exact"
+    # whether the runs of a batch are solved one after another, so that it is for the caller to share them out to cores
+    one_by_one = False
     # sentences of result codes that are its own, from `FIRST_OWN` on
     results: Mapping[int, str] = MappingProxyType({})
 

@@ -19,7 +19,7 @@ from jaxtyping import Array, Float
 from ...design import Design
 from ...model import method_for, with_sensitivities
 from ...optimization.ascent import NOWHERE, Box
-from ...optimization.objective import Objective, Score, Target, batches
+from ...optimization.objective import Objective, Score, Target, in_batches
 from ...optimization.rounds import Stopped
 from ...study import Quantity
 from ..population import median_unit
@@ -55,15 +55,15 @@ class Predicted:
         return cls(target, quantity, bool(quantity.outputs_used(target.likelihood.study.model)))
 
     def __call__(self, points: Float[np.ndarray, "n k"]) -> list[Value]:
-        found: list[Value] = []
         model, design = self.target.likelihood.study.model, self.quantity.design
         method = method_for(model, design) if self.solved else None
-        for rows, padded in batches(points):
-            values, gradients = map(
-                np.asarray, _predictions(self.target, self.quantity.function, design, method, padded)
-            )
-            found += [Value(float(values[k]), gradients[k]) for k in range(rows)]
-        return found
+        values, gradients = in_batches(
+            lambda points: _predictions(self.target, self.quantity.function, design, method, points),
+            points,
+            model.dynamics.one_by_one,
+            (self, method),
+        )
+        return [Value(float(value), gradient) for value, gradient in zip(values, gradients, strict=True)]
 
 
 @partial(jax.jit, static_argnames=("target", "function", "method"))

@@ -50,6 +50,7 @@ class MasterEquation(Counts):
 
     kind = "a master equation"
     capabilities = frozenset({"density"})
+    one_by_one = True
     results = MappingProxyType(
         {
             **Counts.results,
