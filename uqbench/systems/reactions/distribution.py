@@ -20,8 +20,10 @@ from ...system import Frozen
 from ..protocol import Density, Outcome, Run, finished
 from .box import box_shape
 from .counts import Counts
+from .network import Network
+from .states import States, states_of
 
-LEAKED = FIRST_OWN + 30
+LEAKED, OTHER_SUMS = FIRST_OWN + 30, FIRST_OWN + 32
 # Where rates vary with time: the error of the steps in time (sum of absolute differences), and how many there may be.
 STEP_ERROR, MAX_STEPS = 1e-5, 4096
 # Jumps of the fastest state that are followed.
@@ -57,6 +59,9 @@ class MasterEquation(Counts):
             **codes.SENTENCES,
             LEAKED: "more probability than the `tolerance` has left the box of counts. Give larger `bounds`, or a "
             "narrower prior where counts become large.",
+            OTHER_SUMS: "a sum of molecules that no reaction changes is another one at the start than at the medians, "
+            "and states were laid out for that. Let a start that varies be a parameter that is not fixed, or an "
+            "input.",
         }
     )
 
@@ -77,7 +82,7 @@ class MasterEquation(Counts):
         return (f"bounds {sorted(self.bounds.items())}", f"tolerance {self.tolerance!r}")
 
     def plan(self, model, design: Design) -> str:
-        """The shape of the box, as text: "2x101"."""
+        """The shape of the box, and the start where conserved sums leave out species, as text: "31 from 30,0"."""
         # one design, or several with a leading axis
         runs = design.times.reshape(-1, design.times.shape[-1]).shape[0]
         each = (
@@ -85,11 +90,12 @@ class MasterEquation(Counts):
             if design.times.ndim == 1
             else [jax.tree.map(lambda leaf, k=k: leaf[k], design) for k in range(runs)]
         )
-        return "x".join(map(str, _box(self, _Key(model.space, each))))
+        return _box(self, _Key(model.space, each))
 
     def run(self, model, theta: Values, design: Design, key, plan: str, *, reverse: bool = False, sharper=1.0) -> Run:
         probability, outcome = self._solved(theta, design, plan)
-        counts = _counts(_shape_of(plan))
+        states, shape = _laid_out(self.network, plan)
+        counts = states.counts(shape)
 
         def expected(t, probability):
             outputs = jax.vmap(lambda counts: self.observed(model, t, counts, theta, design))(counts)
@@ -112,7 +118,8 @@ class MasterEquation(Counts):
 
     def _values(self, model, design: Design, plan: str) -> dict[str, np.ndarray]:
         """Of each random output its value in each state, which is the same whatever the parameters."""
-        counts, found = _counts(_shape_of(plan)), []
+        states, shape = _laid_out(self.network, plan)
+        counts, found = states.counts(shape), []
         with jax.ensure_compile_time_eval():
             inputs = Design(np.zeros(1), inputs={name: np.ones(value.shape) for name, value in design.inputs.items()})
             for factor in (1.0, 0.7):
@@ -131,10 +138,11 @@ class MasterEquation(Counts):
         return {name: found[0][name] for name in names}
 
     def _solved(self, theta: Values, design: Design, plan: str) -> tuple[Float[Array, "times states"], Outcome]:
-        shape = _shape_of(plan)
-        some = _counts(shape)[:: max(1, math.prod(shape) // SOME)]
+        states, shape = _laid_out(self.network, plan)
+        some = states.counts(shape)[:: max(1, math.prod(shape) // SOME)]
+        start = self.start(theta, design)
         found = distribution(
-            *(self.network.rates_from(theta, design), self.network.changes, self.start(theta, design)),
+            *(states.rates_from(theta, design), states.changes, start[np.array(states.kept)]),
             *(design.times - design.start, shape),
             tolerance=self.tolerance / 100,
             step_tolerance=STEP_ERROR,
@@ -144,27 +152,36 @@ class MasterEquation(Counts):
         )
         leaves = jnp.max(found.leaked) > self.tolerance
         code = jnp.where((found.code == 0) & leaves, LEAKED, found.code)
-        begins = self.start_code(self.start(theta, design))
+        code = jnp.where(states.reached(start), code, OTHER_SUMS)
+        begins = self.start_code(start)
         code = jnp.where(begins == 0, code, begins)
         outcome = Outcome(code.astype(int), found.products.astype(int), jnp.zeros((), int))
         return found.probability.reshape(len(design.times), -1), outcome
 
 
-def _shape_of(plan: str) -> tuple[int, ...]:
-    return tuple(map(int, plan.split("x")))
-
-
-def _counts(shape: tuple[int, ...]) -> Float[np.ndarray, "states species"]:
-    return np.stack([axis.ravel() for axis in np.indices(shape)], axis=-1).astype(float)
+@lru_cache(maxsize=64)
+def _laid_out(network: Network, plan: str) -> tuple[States, tuple[int, ...]]:
+    """The states that a plan is for, and the shape of their box."""
+    sizes, _, start = plan.partition(" from ")
+    starts = [np.array(start.split(","), float)] if start else []
+    states = states_of(network, starts) if starts else States(network, np.zeros((0, len(network.names))), None)
+    return states, tuple(map(int, sizes.split("x")))
 
 
 @lru_cache(maxsize=64)
-def _box(system: MasterEquation, key: "_Key") -> tuple[int, ...]:
-    space = key.space
-    drawn = space.sample(jax.random.key(0), (DRAWS,))
+def _box(system: MasterEquation, key: "_Key") -> str:
+    space, network = key.space, system.network
+    drawn, nominal = space.sample(jax.random.key(0), (DRAWS,)), space.nominal()
     draws = [{name: values[k] for name, values in drawn.items()} for k in range(DRAWS)]
-    given = system.network, system.bounds, space.nominal(), draws, key.designs
-    return box_shape(*given, system.tolerance, system.max_states)
+    starts = [
+        np.array([float(network.start(theta, design.inputs)[name]) for name in network.names])
+        for theta in (nominal, *draws)
+        for design in key.designs
+    ]
+    states = states_of(network, starts)
+    shape = box_shape(states, system.bounds, nominal, draws, key.designs, system.tolerance, system.max_states)
+    sizes = "x".join(map(str, shape))
+    return sizes if states.independent is None else f"{sizes} from {','.join(f'{each:g}' for each in starts[0])}"
 
 
 class _Key:
