@@ -10,11 +10,12 @@ from jaxtyping import Bool, Float
 
 from ...annotations import Values
 from ...design import Design
+from ...dynamics.steady_state import steady_state
 from ...errors import InputError
 from ...initial_value.compiled import solve_compiled
 from ...initial_value.machine_code import task_of
-from ...master_equation.transient import distribution
 from .moments import moment_equations, moment_name
+from .solution import solution
 from .states import States
 
 # A box reaches to so many standard deviations above the mean, and some molecules more, at any time of the designs, for
@@ -61,18 +62,20 @@ def box_shape(
         )
     reached = np.stack([_reach(states, draw, design) for design in designs for draw in draws])
     wide = np.maximum(first, np.nanquantile(reached, SHARE, axis=0))
-    # narrower where that is too much, but never below what the nominal parameters need
-    for share in np.linspace(1.0, 0.0, 11):
-        upper = np.ceil(first + share * (wide - first))
+    # narrower where that is too much, down to what the nominal parameters need by their standard deviations,
+    # and less than these, where it is too much, as far as what leaves it allows: spread is not all on one side
+    narrower = [first + share * (wide - first) for share in np.linspace(1.0, 0.0, 11)]
+    for each in (*narrower, *(part * first for part in np.arange(0.98, 0.5, -0.02))):
+        upper = np.ceil(each)
         upper = [bounds.get(name, each) for name, each in zip(states.names, upper, strict=True)]
-        shape = _reachable(states, nominal, designs, tuple(int(each) + 1 for each in upper), max_states)
+        shape = _reachable(states, [nominal, *draws], designs, tuple(int(each) + 1 for each in upper), max_states)
         if math.prod(shape) <= max_states:
             break
     while math.prod(shape) <= max_states:
         grown = _grown(states, bounds, nominal, designs, tolerance, shape)
         if grown == shape:
             return shape
-        shape = _reachable(states, nominal, designs, grown, max_states)
+        shape = _reachable(states, [nominal, *draws], designs, grown, max_states)
     raise InputError(
         "Reactions.master_equation",
         [f"a box for the nominal parameters has {math.prod(shape)} states, {shape}; give `max_states` or `bounds`."],
@@ -83,18 +86,12 @@ def _grown(states: States, bounds, nominal: Values, designs: Sequence[Design], t
     """A larger box where more than is allowed leaves it, larger for the species that come close to its faces."""
     near = np.zeros(len(shape))
     for design in designs:
-        found = distribution(
-            states.rates_from(nominal, design),
-            states.changes,
-            jnp.asarray(_start(states, nominal, design)),
-            design.times - design.start,
-            shape,
-            tolerance=tolerance / 100,
-        )
+        start = jnp.asarray(_start(states, nominal, design))
+        found = solution(states, nominal, design, start, shape, tolerance=tolerance / 100)
         # a solve that has no value says so by its code when it is asked for
-        if int(found.code) or float(jnp.max(found.leaked)) <= tolerance:
+        if int(found.code) or float(jnp.max(found.lost)) <= tolerance:
             continue
-        probability = np.asarray(found.probability).sum(axis=0)
+        probability = np.asarray(found.probability).sum(axis=0).reshape(shape)
         for axis, size in enumerate(shape):
             marginal = probability.sum(axis=tuple(k for k in range(len(shape)) if k != axis))
             near[axis] = max(near[axis], marginal[-1 - size // 10 :].sum())
@@ -120,12 +117,15 @@ def _reach(states: States, theta: Values, design: Design) -> Float[np.ndarray, "
     task = task_of(equations, None, (), tuple(theta), shapes)
     if task is None:
         return unknown
-    last = float(design.times[-1])
-    times = np.unique(np.concatenate([np.linspace(float(design.start), last, BETWEEN), np.asarray(design.times)]))
+    times = _finite_times(design)
+    times = np.unique(np.concatenate([np.linspace(float(design.start), times[-1], BETWEEN), times]))
     rows = solve_compiled(task, theta, design.at(jnp.asarray(times)), "auto")
     if int(rows.result):
         return unknown
     found = dict(zip(task.outputs, np.asarray(rows.values).T, strict=True))
+    if design.settles:
+        rest = steady_state(equations, theta, design.inputs)
+        found = {name: np.append(values, float(rest.states[name])) for name, values in found.items()}
     reach = [
         found[name] + DEVIATIONS * np.sqrt(np.maximum(found[moment_name(name, name)], 0.0)) + MORE
         for name in states.names
@@ -133,15 +133,25 @@ def _reach(states: States, theta: Values, design: Design) -> Float[np.ndarray, "
     return np.minimum(np.max(reach, axis=1), states.largest)
 
 
-def _reachable(states: States, nominal: Values, designs: Sequence[Design], shape, max_states: int) -> tuple[int, ...]:
-    """The part of a box that can be reached from the start, such as the two states of a promoter."""
+def _finite_times(design: Design) -> Float[np.ndarray, " finite"]:
+    """From the start on."""
+    times = np.append(float(design.start), np.asarray(design.times))
+    return times[np.isfinite(times)]
+
+
+def _reachable(
+    states: States, thetas: Sequence[Values], designs: Sequence[Design], shape, max_states: int
+) -> tuple[int, ...]:
+    """The part of a box that can be reached from the starts by the reactions that go at the first of the parameters,
+    such as the two states of a promoter."""
     if math.prod(shape) > max_states * 2 ** len(shape):
         return shape
     reached = np.zeros(shape, bool)
     for design in designs:
-        at = tuple(int(each) for each in _start(states, nominal, design))
-        if all(count < size for count, size in zip(at, shape, strict=True)):
-            reached |= _flooded(at, _goes(states, nominal, design, shape), states.changes, shape)
+        goes = _goes(states, thetas[0], design, shape)
+        for at in {tuple(_start(states, theta, design)) for theta in thetas}:
+            if all(count == int(count) and 0 <= count < size for count, size in zip(at, shape, strict=True)):
+                reached |= _flooded(tuple(map(int, at)), goes, states.changes, shape)
     if not reached.any():
         return shape
     return tuple(int(np.max(np.nonzero(reached)[axis])) + 1 for axis in range(len(shape)))
@@ -151,8 +161,7 @@ def _goes(states: States, nominal: Values, design: Design, shape) -> list[Bool[n
     """Whether each reaction goes in each state, at any of some times."""
     rates = states.rates_from(nominal, design)
     counts = [jnp.asarray(axis.ravel(), float) for axis in np.indices(shape)]
-    length = float(design.times[-1] - design.start)
-    times = np.linspace(0.0, length, 5) if states.network.timed else [0.0]
+    times = np.linspace(0.0, _finite_times(design)[-1] - float(design.start), 5) if states.network.timed else [0.0]
     each = jax.jit(jax.vmap(lambda t, *counts: jnp.stack(rates(t, counts)), in_axes=(None, *[0] * len(counts))))
     going = np.any([np.asarray(each(t, *counts)) > 0 for t in times], axis=0)
     return list(going.T.reshape(-1, *shape))

@@ -14,13 +14,13 @@ from ...annotations import Values
 from ...design import Design
 from ...errors import FIRST_OWN, InputError, Result, nearest
 from ...master_equation import codes
-from ...master_equation.transient import distribution
 from ...settings import is_number
 from ...system import Frozen
 from ..protocol import Density, Outcome, Run, finished
 from .box import box_shape
 from .counts import Counts
 from .network import Network
+from .solution import solution
 from .states import States, states_of
 
 LEAKED, OTHER_SUMS = FIRST_OWN + 30, FIRST_OWN + 32
@@ -38,7 +38,7 @@ DRAWS = 16
 class MasterEquation(Counts):
     """Probabilities of all counts in a box. A run gives the expected values of the outputs, which may be any functions
     of the counts; those without noise, or with that of counting, have a `density`, of which snapshots of single cells
-    are draws.
+    are draws. At the time inf the distribution is the stationary one.
 
     Args:
         bounds: species -> largest count in the box; what is missing is found from means and variances.
@@ -83,6 +83,11 @@ class MasterEquation(Counts):
 
     def plan(self, model, design: Design) -> str:
         """The shape of the box, and the start where conserved sums leave out species, as text: "31 from 30,0"."""
+        if design.settles and self.network.timed:
+            raise InputError(
+                "Reactions.master_equation",
+                ["propensities depend on time, so that there is no distribution at rest; give finite times."],
+            )
         # one design, or several with a leading axis
         runs = design.times.reshape(-1, design.times.shape[-1]).shape[0]
         each = (
@@ -141,22 +146,21 @@ class MasterEquation(Counts):
         states, shape = _laid_out(self.network, plan)
         some = states.counts(shape)[:: max(1, math.prod(shape) // SOME)]
         start = self.start(theta, design)
-        found = distribution(
-            *(states.rates_from(theta, design), states.changes, start[np.array(states.kept)]),
-            *(design.times - design.start, shape),
+        found = solution(
+            *(states, theta, design, start[np.array(states.kept)], shape),
             tolerance=self.tolerance / 100,
             step_tolerance=STEP_ERROR,
             max_steps=MAX_STEPS,
             max_products=MAX_PRODUCTS,
             breaks=self.breaks(theta, design, some),
         )
-        leaves = jnp.max(found.leaked) > self.tolerance
+        leaves = jnp.max(found.lost) > self.tolerance
         code = jnp.where((found.code == 0) & leaves, LEAKED, found.code)
         code = jnp.where(states.reached(start), code, OTHER_SUMS)
         begins = self.start_code(start)
         code = jnp.where(begins == 0, code, begins)
         outcome = Outcome(code.astype(int), found.products.astype(int), jnp.zeros((), int))
-        return found.probability.reshape(len(design.times), -1), outcome
+        return found.probability, outcome
 
 
 @lru_cache(maxsize=64)
@@ -174,7 +178,7 @@ def _box(system: MasterEquation, key: "_Key") -> str:
     drawn, nominal = space.sample(jax.random.key(0), (DRAWS,)), space.nominal()
     draws = [{name: values[k] for name, values in drawn.items()} for k in range(DRAWS)]
     starts = [
-        np.array([float(network.start(theta, design.inputs)[name]) for name in network.names])
+        np.array([float(np.asarray(network.start(theta, design.inputs)[name])) for name in network.names])
         for theta in (nominal, *draws)
         for design in key.designs
     ]
