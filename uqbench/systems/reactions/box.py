@@ -62,11 +62,9 @@ def box_shape(
         )
     reached = np.stack([_reach(states, draw, design) for design in designs for draw in draws])
     wide = np.maximum(first, np.nanquantile(reached, SHARE, axis=0))
-    # narrower where that is too much, down to what the nominal parameters need by their standard deviations,
-    # and less than these, where it is too much, as far as what leaves it allows: spread is not all on one side
-    narrower = [first + share * (wide - first) for share in np.linspace(1.0, 0.0, 11)]
-    for each in (*narrower, *(part * first for part in np.arange(0.98, 0.5, -0.02))):
-        upper = np.ceil(each)
+    # narrower where that is too much, but never below what the nominal parameters need
+    for share in np.linspace(1.0, 0.0, 11):
+        upper = np.ceil(first + share * (wide - first))
         upper = [bounds.get(name, each) for name, each in zip(states.names, upper, strict=True)]
         shape = _reachable(states, [nominal, *draws], designs, tuple(int(each) + 1 for each in upper), max_states)
         if math.prod(shape) <= max_states:
