@@ -49,9 +49,8 @@ def p_value(counts, probabilities):
     expected = np.zeros(len(observed))
     expected[: len(probabilities)] = np.asarray(probabilities) * len(counts)
     order = np.argsort(expected)
-    group = np.minimum(np.cumsum(expected[order]) // 10, len(expected))
     # what is left over joins the last full group
-    _, group = np.unique(group, return_inverse=True)
+    _, group = np.unique(np.cumsum(expected[order]) // 10, return_inverse=True)
     seen, due = np.bincount(group, observed[order]), np.bincount(group, expected[order])
     keep = due >= 5
     seen = np.append(seen[keep][:-1], seen[keep][-1] + seen[~keep].sum())
