@@ -97,6 +97,7 @@ ALLOWED = {
         "design",
         "distributions",
         "errors",
+        "master_equation",
         "model",
         "space",
         "study",

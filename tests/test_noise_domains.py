@@ -21,7 +21,12 @@ from uqbench.likelihoods.solve_error import SOLVE_ERROR, noise_values, output_er
 ARGUMENTS = {
     "mu": 0.5, "sigma": 0.7, "alpha": 1.5, "beta": 0.8, "nu": 4.0, "lam": 2.0, "median": 1.2, "n": 5.0, "p": 0.3,
 }  # fmt: skip
-FAMILIES = [family for family in vars(distributions).values() if isinstance(family, type) and "domains" in vars(family)]
+# around one value, whose arguments may be outputs
+FAMILIES = [
+    family
+    for family in vars(distributions).values()
+    if isinstance(family, type) and "domains" in vars(family) and not family.of_draws
+]
 # The largest value of the output is 1, at the start, and a model without a system has errors of rounding alone.
 ROUNDING, CLEARLY = 1e-15, 1e-9
 

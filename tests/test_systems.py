@@ -293,5 +293,5 @@ def test_noise_and_a_density_in_one_table_need_a_likelihood_of_both():
     model = replace(walkers(), units={"mean": "", "place": ""})
     data = pd.DataFrame({"experiment": "one", "output": ["mean", "place"], "time": 1.0, "value": [0.8, 1.0]})
     study = uq.Study("both", model, {"one": uq.Design()}, data)
-    with pytest.raises(uq.InputError, match=r"'place' are measured without noise .* give the study a `likelihood`"):
+    with pytest.raises(uq.InputError, match=r"'place' are measured as draws .* give the study a `likelihood`"):
         likelihood_of(study)

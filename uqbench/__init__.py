@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .distributions import Beta as Beta
     from .distributions import Binomial as Binomial
     from .distributions import Cauchy as Cauchy
+    from .distributions import Counts as Counts
     from .distributions import Exponential as Exponential
     from .distributions import Gamma as Gamma
     from .distributions import HalfCauchy as HalfCauchy
@@ -66,8 +67,8 @@ _ROOMS = {
     "decomposition": ("decompose",),
     "design": ("Design",),
     "distributions": (
-        *("Beta", "Binomial", "Cauchy", "Exponential", "Gamma", "HalfCauchy", "HalfNormal", "Laplace", "LogNormal"),
-        *("LogUniform", "NegativeBinomial", "Normal", "Poisson", "StudentT", "TruncatedNormal", "Uniform"),
+        *("Beta", "Binomial", "Cauchy", "Counts", "Exponential", "Gamma", "HalfCauchy", "HalfNormal", "Laplace"),
+        *("LogNormal", "LogUniform", "NegativeBinomial", "Normal", "Poisson", "StudentT", "TruncatedNormal", "Uniform"),
     ),
     "dosing_records": ("read_dosing_records",),
     "errors": ("RESULTS", "InputError", "Result", "SeparationWarning"),

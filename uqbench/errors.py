@@ -168,6 +168,12 @@ class Result(Code):
         "more events than `max_events`. The network explodes at these values, or its reactions are too frequent to be "
         "simulated one by one. Try more max_events, a narrower prior, or the network's hybrid or rate equations.",
     )
+    NOT_COUNTED = (
+        22,
+        "what is counted of an output has no distribution there: the detection probability of its noise is outside 0 "
+        "to 1, or its background is negative, or so large that counts matter which are above any in the data and the "
+        "prior. Check the priors of both.",
+    )
 
 
 # code -> sentence. Numbers from `FIRST_OWN` on are for systems that have codes of their own.

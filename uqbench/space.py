@@ -348,6 +348,8 @@ class Space(Mapping[str, Parameter]):
             return findings
         if not isinstance(parameter.dist, Distribution):
             return [*findings, f"{name!r} is {parameter.role} but has no distribution; give one, or use fixed(...)."]
+        if parameter.dist.of_draws:
+            findings.append(f"{name!r} has the distribution {parameter.dist!r}, which is noise of an output alone.")
         order = list(self._parameters)
         for other in parameter.names:
             if other not in self._parameters:

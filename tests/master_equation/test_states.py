@@ -1,4 +1,4 @@
-"""Which states are counted: conservation laws, boxes that grow, and what a microscope makes of counts."""
+"""Which states are counted: conservation laws, and what a microscope makes of counts."""
 
 import jax
 import jax.numpy as jnp
@@ -8,14 +8,13 @@ from scipy.stats import binom, poisson
 
 from uqbench.errors import InputError
 from uqbench.master_equation import (
-    bounds_for,
     conservation_laws,
     detected,
     distribution,
     independent_species,
 )
 
-from .networks import BIRTH_DEATH, TELEGRAPH, TOGGLE, birth_death, telegraph, toggle
+from .networks import TELEGRAPH, TOGGLE, telegraph
 
 # E + S <-> C -> E + P
 ENZYME = np.array([[-1, -1, 1, 0], [1, 1, -1, 0], [1, 0, -1, 1]])
@@ -66,35 +65,6 @@ def test_counts_are_whole_numbers():
     assert len(told.value.findings) == 2
 
 
-def test_a_box_grows_until_it_holds_enough():
-    found = bounds_for(birth_death(10.0, 1.0), BIRTH_DEATH, [0], [1.0, 3.0], 1e-8)
-    assert found.enough and found.leaked <= 1e-8
-    # what is above the limit of a Poisson law leaves it at some time, and no box much smaller would do
-    assert poisson.sf(found.shape[0] - 1, 10.0 * (1.0 - np.exp(-3.0))) <= found.leaked
-    assert found.shape[0] < 60
-
-
-def test_species_grow_each_for_itself():
-    # the second species is made at a hundredth of the rate
-    changes = [[1, 0], [-1, 0], [0, 1], [0, -1]]
-    found = bounds_for(lambda t, y: (20.0, y[0], 0.2, y[1]), changes, [0, 0], [2.0], 1e-6)
-    assert found.enough and found.shape[0] > 2 * found.shape[1]
-
-
-def test_a_limit_of_states_says_what_would_be_needed():
-    found = bounds_for(toggle(), TOGGLE, [50, 5], [10.0], 1e-8, max_states=3000)
-    assert not found.enough and found.leaked > 1e-8
-    assert np.prod(found.shape) <= 3000 < np.prod(found.wanted)
-
-
-def test_a_law_limits_the_box():
-    network = independent_species(TELEGRAPH, [1, 0, 0])
-    found = bounds_for(
-        network.rates(telegraph()), network.changes, network.start, [1.0], 1e-6, largest=network.largest()
-    )
-    assert found.enough and found.shape[0] == 2
-
-
 def test_thinning_and_background():
     counts = np.arange(40)
     true = jnp.asarray(poisson.pmf(counts, 4.0))
@@ -116,3 +86,15 @@ def test_slopes_of_what_is_counted(detection, background):
 
     at = jnp.array([detection, background])
     np.testing.assert_allclose(jax.grad(mean)(at), [4.0, 1.0], rtol=1e-8)
+
+
+def test_there_is_room_for_more_counts_than_true_ones():
+    """A table of several blocks, and derivatives at the edges, against laws of scipy."""
+    true = jnp.zeros(1100).at[1099].set(1.0)
+    found = detected(true, 0.25, 3.0, observed=1200)
+    thinned = binom.pmf(np.arange(1100), 1099, 0.25)
+    np.testing.assert_allclose(found, np.convolve(thinned, poisson.pmf(np.arange(101), 3.0))[:1200], atol=1e-13)
+    mean = np.arange(1200.0)
+    for detection, background in ((0.0, 0.0), (1.0, 0.0), (0.4, 2.0)):
+        slopes = jax.grad(lambda *given: detected(true, *given, observed=1200) @ mean, (0, 1))(detection, background)
+        np.testing.assert_allclose(slopes, (1099.0, 1.0), rtol=1e-9)

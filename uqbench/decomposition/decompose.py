@@ -253,6 +253,11 @@ def _variance_over_time(study, quantities, draws, runs, confidence, seed, key):
     parts, left_out = [], {}
     for name in measured:
         noise = study.model.noise[name]
+        if noise.of_draws:
+            left_out[name] = (
+                f"its noise, {noise!r}, disturbs draws from a distribution, whose spread is no measurement's"
+            )
+            continue
         if name not in known_of:
             left_out[name] = f"its noise, {noise!r}, names a column of the table, known of the rows of the data only"
             continue

@@ -11,6 +11,7 @@ from .bounded import Beta as Beta
 from .bounded import LogUniform as LogUniform
 from .bounded import TruncatedNormal as TruncatedNormal
 from .bounded import Uniform as Uniform
+from .counting import Counts as Counts
 from .counts import Binomial as Binomial
 from .counts import NegativeBinomial as NegativeBinomial
 from .counts import Poisson as Poisson

@@ -41,6 +41,8 @@ class Distribution:
         arguments: from argument name to a number or a name, in PyMC's order.
         names: the names among the arguments, in order.
         discrete: whether the values are counts.
+        of_draws: whether it is a noise alone, of outputs whose own distribution the system gives: it disturbs draws
+            from that, where other noise is a distribution around one value.
 
     Raises:
         InputError: when the arguments cannot be used; it lists everything that is wrong.
@@ -53,6 +55,7 @@ class Distribution:
     """
 
     discrete: ClassVar[bool] = False
+    of_draws: ClassVar[bool] = False
     parametrisations: ClassVar[tuple[tuple[str, ...], ...]]  # the first one is PyMC's, which the formulas use
     domains: ClassVar[dict[str, Domain]]
     defaults: ClassVar[dict[str, float]] = {}

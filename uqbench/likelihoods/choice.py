@@ -22,7 +22,7 @@ def likelihood_of(study: Study) -> Likelihood:
     """The likelihood of a study; one object for each, so that compiled functions are found again.
 
     Where the study names none: outputs with noise are rows of their own around a deterministic run (`Independent`),
-    outputs whose distribution the system gives are draws from it (`Snapshots`).
+    outputs whose distribution the system gives are draws from it (`Snapshots`), counted with errors or not.
 
     Raises:
         InputError: nothing is measured; outputs that no one likelihood serves; a system whose outputs are random and
@@ -35,14 +35,17 @@ def likelihood_of(study: Study) -> Likelihood:
             raise InputError(subject, [f"its `likelihood` returns {found!r}; it must return a likelihoods.Likelihood."])
         return found
     measured = pd.unique(study.table["output"])
-    with_noise = [output for output in measured if output in model.noise]
-    if len(measured) and not with_noise:
+    draws = [output for output in measured if output not in model.noise or model.noise[output].of_draws]
+    if len(measured) and len(draws) == len(measured):
         return Snapshots.of(study)
-    if len(with_noise) < len(measured):
-        others = ", ".join(repr(str(output)) for output in measured if output not in model.noise)
+    if draws:
+        others = ", ".join(repr(str(output)) for output in draws)
         raise InputError(
             subject,
-            [f"{others} are measured without noise and other outputs with it; give the study a `likelihood` of both."],
+            [
+                f"{others} are measured as draws from their distributions and other outputs with noise around one "
+                "value; give the study a `likelihood` of both."
+            ],
         )
     if model.stochastic:
         raise InputError(subject, [model.dynamics.lacks("density")])

@@ -26,11 +26,25 @@ def root_of(matrix: Float[Array, "k k"]) -> Float[Array, "k k"]:
 
     What is below the rounding of the matrix is zero.
     """
-    size = jnp.sqrt(jnp.clip(jnp.diag(matrix), 0.0))
-    inverse = jnp.where(size > 0, 1.0 / jnp.where(size > 0, size, 1.0), 0.0)
-    values, vectors = jnp.linalg.eigh(inverse[:, None] * (matrix + matrix.T) / 2 * inverse)
+    size, _, values, vectors = _scaled(matrix)
     least = ROUNDING * len(matrix) * jnp.max(values)
     return jnp.sqrt(jnp.where(values > least, values, 0.0))[:, None] * vectors.T * size
+
+
+def told_directions(matrix: Float[Array, "k k"]) -> Float[Array, "k k"]:
+    """The projection on the directions in which an information, with columns that may differ by orders of magnitude, is
+    more than rounding; what is to be projected stands on its left."""
+    size, inverse, values, vectors = _scaled(matrix)
+    told = vectors * jnp.where(values > ROUNDING * len(matrix) * jnp.max(values), 1.0, 0.0)
+    return inverse[:, None] * (told @ vectors.T) * size
+
+
+def _scaled(matrix: Float[Array, "k k"]) -> tuple[Array, Array, Array, Array]:
+    """Roots of the diagonal and their reciprocals, 0 where there are none; then eigenvalues and vectors of the matrix
+    with ones on its diagonal."""
+    size = jnp.sqrt(jnp.clip(jnp.diag(matrix), 0.0))
+    inverse = jnp.where(size > 0, 1.0 / jnp.where(size > 0, size, 1.0), 0.0)
+    return size, inverse, *jnp.linalg.eigh(inverse[:, None] * (matrix + matrix.T) / 2 * inverse)
 
 
 def root_of_difference(whole: Float[Array, "k k"], lost: Float[Array, "k k"], least: float) -> Float[Array, "k k"]:

@@ -2,6 +2,7 @@
 
 Such are the copy numbers of a molecule in cells that were fixed and counted, each once, or the places of particles that
 nobody has followed. Rows are independent given the parameters; data that follow one cell over time are not such rows.
+Where molecules are counted with errors (the noise `Counts`) the distribution is that of the observed counts.
 """
 
 from collections.abc import Mapping
@@ -19,15 +20,25 @@ from ..model import Model, method_for
 from ..space import Theta
 from ..study import Study
 from ..systems import Density, Outcome
+from .counted import Room, observed_densities, room_for
 from .layout import each_run, lay_out
 from .protocol import Likelihood, Moments, Scores, whole_scores
-from .roots import root_of
+from .roots import root_of, told_directions
 from .rows import moments_of_rows, stratified
+
+# Draws that are solved for at once.
+TOGETHER = 80
 
 
 @dataclass(frozen=True, eq=False)
 class Snapshots(Likelihood):
-    """Rows that are independent draws from the system's own density; made by `Snapshots.of(study)`."""
+    """Rows that are independent draws from the system's own density; made by `Snapshots.of(study)`.
+
+    Args:
+        room: for observed counts, of the outputs that are counted with errors.
+    """
+
+    room: Room
 
     kind = "a product over independent snapshots"
 
@@ -39,7 +50,8 @@ class Snapshots(Likelihood):
             InputError: where no output is measured, or the system has no density.
         """
         study.model.dynamics.require("density", f"study {study.name!r}")
-        return cls(study, lay_out(study))
+        observations = lay_out(study)
+        return cls(study, observations, room_for(study.model, observations))
 
     @property
     def capabilities(self) -> frozenset[str]:
@@ -65,7 +77,7 @@ class Snapshots(Likelihood):
 
     def predict(self, thetas: Theta, design: Design, key: Array) -> dict[str, Float[Array, "draws times"]]:
         model, values = self.study.model, {}
-        densities, outcome = _densities_of_draws(model, thetas, design, method_for(model, design))
+        densities, outcome = _densities_of_draws(model, thetas, design, method_for(model, design), self.room)
         for output in self.observations.rows:
             key, now = jax.random.split(key)
             support, probability = densities[output].values[0], densities[output].probability
@@ -107,7 +119,8 @@ class Snapshots(Likelihood):
         return total
 
     def row_sensitivities(self, place, x: Float[Array, " k"]) -> dict[str, Float[Array, "rows terms k"]]:
-        """dp / sqrt p for every value that a row can have."""
+        """dp / sqrt p for every value that a row can have, without directions in which all rows together have no more
+        than rounding: in the tails derivatives are those of rounded sums."""
         _, probability, slopes = self._probabilities_and_slopes(place, x)
         found = {}
         for output, (run, when, _) in self.observations.rows.items():
@@ -115,7 +128,8 @@ class Snapshots(Likelihood):
             possible = ~(p <= 0)
             scaled = slopes[output][run, when] / jnp.sqrt(jnp.where(possible, p, 1.0))[..., None]
             found[output] = jnp.where(possible[..., None], scaled, 0.0)
-        return found
+        total = sum(jnp.einsum("rti,rtj->ij", each, each) for each in found.values())
+        return {output: each @ told_directions(total) for output, each in found.items()}
 
     def _probabilities_and_slopes(self, place, x) -> tuple[dict[str, Array], dict[str, Array], dict[str, Array]]:
         """Output -> its values; probability `(runs, times, values)`, NaN where a solve failed; and the derivative of
@@ -143,8 +157,22 @@ class Snapshots(Likelihood):
     def results(self, theta: Theta, key=None) -> Int[Array, " runs"]:
         return self._solved(theta)[1].result
 
+    def density_findings(self, theta: Theta, key=None) -> list[str]:
+        codes, support = _results_and_supports(self, theta)
+        findings = []
+        for output, (_, _, value) in self.observations.rows.items():
+            possible = np.asarray(support[output])
+            wrong = value[~np.isin(value, possible)]
+            if wrong.size and not np.any(codes):
+                findings.append(
+                    f"{wrong.size} values of {output!r} (the first is {wrong[0]:g}) are none of those that it can "
+                    f"have, {possible[0]:g} to {possible[-1]:g}; change the data, or let the model reach there (the "
+                    "`bounds` of a master equation, the `background` of `Counts`)."
+                )
+        return findings or super().density_findings(theta, key)
+
     def _solved(self, theta: Theta) -> tuple[dict[str, Density], Outcome]:
-        run = partial(_densities_of_run, self.study.model, plan=self.observations.plan)
+        run = partial(_densities_of_run, self.study.model, plan=self.observations.plan, room=self.room)
         return each_run(self.observations, theta, run)
 
     def _densities(self, theta: Theta) -> tuple[dict[str, Density], Bool[Array, " runs"]]:
@@ -174,14 +202,26 @@ class Snapshots(Likelihood):
         return terms
 
 
-def _densities_of_run(model: Model, theta: Theta, design: Design, plan: str) -> tuple[dict[str, Density], Outcome]:
-    return model.dynamics.density(model, theta, design, plan)
+def _densities_of_run(
+    model: Model, theta: Theta, design: Design, plan: str, room: Room
+) -> tuple[dict[str, Density], Outcome]:
+    """The distribution of what is observed of each output."""
+    return observed_densities(model, theta, *model.dynamics.density(model, theta, design, plan), room)
 
 
-@partial(jax.jit, static_argnames=("model", "plan"))
-def _densities_of_draws(model: Model, thetas: Theta, design: Design, plan: str) -> tuple[dict[str, Density], Outcome]:
+@partial(jax.jit, static_argnames="likelihood")
+def _results_and_supports(likelihood: Snapshots, theta: Theta) -> tuple[Array, dict[str, Array]]:
+    """Code of each run, and output -> the values that it can have."""
+    densities, outcome = likelihood._solved(theta)
+    return outcome.result, {output: densities[output].values[0] for output in likelihood.observations.rows}
+
+
+@partial(jax.jit, static_argnames=("model", "plan", "room"))
+def _densities_of_draws(
+    model: Model, thetas: Theta, design: Design, plan: str, room: Room
+) -> tuple[dict[str, Density], Outcome]:
     """The same for many parameter values `(draws,)` under one design."""
-    return jax.vmap(lambda theta: _densities_of_run(model, theta, design, plan))(thetas)
+    return jax.lax.map(lambda theta: _densities_of_run(model, theta, design, plan, room), thetas, batch_size=TOGETHER)
 
 
 def _index(support: Float[Array, " values"], value: AnyArray) -> tuple[Array, Array]:

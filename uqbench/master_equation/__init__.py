@@ -3,8 +3,6 @@
 Arrays and callables only: `rates(t, counts)`, JAX of one state, and the integer changes of each reaction.
 """
 
-from .bounds import Bounds as Bounds
-from .bounds import bounds_for as bounds_for
 from .codes import SENTENCES as SENTENCES
 from .codes import Ending as Ending
 from .conservation import Independent as Independent

@@ -6,7 +6,7 @@ come back into it at another row, has the rate zero there; what leaves is lost f
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import jax
@@ -52,9 +52,11 @@ class Box:
 
     def grouped(self, rates: Float[Array, "reactions states"]) -> Float[Array, "groups states"]:
         """Sums over the reactions that change the counts alike."""
-        return self.of_groups(rates, range(len(self.members)))
+        return self.of_groups(dict(enumerate(rates)), range(len(self.members)))
 
-    def of_groups(self, rates: Sequence[Float[Array, " states"]], groups: Sequence[int]) -> Float[Array, "some states"]:
+    def of_groups(
+        self, rates: Mapping[int, Float[Array, " states"]], groups: Sequence[int]
+    ) -> Float[Array, "some states"]:
         """The same for some of the groups."""
         if not groups:
             return jnp.zeros((0, self.states))

@@ -1,17 +1,14 @@
-"""How the solution of a master equation ended; numbers above those of `uqbench.errors.Result`."""
+"""How the solution of a master equation ended; what only it knows has numbers above those of `Result`."""
 
-from ..errors import FIRST_OWN, Code
+from ..errors import FIRST_OWN, Code, Result
 
 
 class Ending(Code):
     """How a solution ended."""
 
     SUCCESS = 0, "successful"
-    BAD_RATE = (
-        FIRST_OWN + 20,
-        "a propensity is negative or no number in a state that is reached. Check the propensities at low counts: a "
-        "reaction that needs n molecules must have the propensity zero where there are fewer.",
-    )
+    # that of simulations, in the same words
+    BAD_RATE = int(Result.BAD_PROPENSITY), Result.BAD_PROPENSITY.sentence
     OUTSIDE = (
         FIRST_OWN + 21,
         "the initial counts are not in the box of states. Let the bounds include them.",

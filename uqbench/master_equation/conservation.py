@@ -167,9 +167,11 @@ def independent_species(changes: AnyArray, start: AnyArray) -> Independent:
 
 
 def _bound(laws: np.ndarray) -> list[int]:
-    """The species that each law leaves out: those of its echelon form."""
+    """The species that each law leaves out, the last one whose count is whole whatever the others are, if there is one:
+    of A + 2 B it is A. Else that of its echelon form."""
     bound: list[int] = []
     for law in laws:
-        mine = [k for k in np.flatnonzero(law == 1.0) if np.count_nonzero(laws[:, k]) == 1]
-        bound.append(int(mine[-1]))
+        mine = [k for k in np.flatnonzero(law) if np.count_nonzero(laws[:, k]) == 1]
+        whole = [k for k in mine if np.all(np.abs(law / law[k] - np.rint(law / law[k])) < 1e-12)]
+        bound.append(int((whole or [k for k in mine if law[k] == 1.0])[-1]))
     return bound

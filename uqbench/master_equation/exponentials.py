@@ -56,7 +56,8 @@ def exponentials(
         return rows, products
 
     def one(q, each):
-        q, products = exponential(box, *each, q, ends)
+        rates, duration = each
+        q, products = exponential(box, rates, duration, q, ends)
         return q, (q, products.astype(float))
 
     return lax.scan(one, start, (generators.rates(box), durations))[1]

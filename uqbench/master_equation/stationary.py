@@ -35,12 +35,14 @@ class Stationary(NamedTuple):
         residual: sum of the absolute values of its slopes, over the largest rate.
         flux: probability per time that would leave the box from it. Zero means that nothing was cut off; else see
             `conditional_error`.
+        edge: probability of the states from which a reaction would leave the box.
         code: of `Ending`.
     """
 
     probability: Float[Array, "..."]
     residual: Float[Array, ""]
     flux: Float[Array, ""]
+    edge: Float[Array, ""]
     code: Int[Array, ""]
 
 
@@ -66,9 +68,10 @@ def stationary_distribution(rates: Rates, changes: AnyArray, shape: tuple[int, .
     probability, unique = _null_vector(box, scaled)
     residual = jnp.sum(jnp.abs(generator(box, scaled, probability)))
     flux = jnp.sum(jnp.where(box.inside, 0.0, values) * probability)
+    edge = jnp.sum(jnp.where(jnp.any(~box.inside & (values > 0), axis=0), probability, 0.0))
     code = jnp.where(unique, Ending.SUCCESS, Ending.NOT_UNIQUE)
     code = jnp.where(jnp.any(bad & (probability > 0)), Ending.BAD_RATE, code)
-    return Stationary(jnp.where(code == 0, probability, jnp.nan).reshape(shape), residual, flux, code)
+    return Stationary(jnp.where(code == 0, probability, jnp.nan).reshape(shape), residual, flux, edge, code)
 
 
 def _null_vector(box: Box, rates: Float[Array, "groups states"]) -> tuple[Array, Array]:
@@ -139,8 +142,10 @@ def sparse_generator(box: Box, rates: np.ndarray) -> csc_matrix:
 
 
 def _inverse_iteration(factors: _Factors) -> tuple[np.ndarray, np.ndarray]:
-    size = factors.matrix.shape[0]
-    starts = np.ones(size), np.random.default_rng(0).exponential(size=size) ** 4
+    # states without any reaction hold nothing, such as counts that conserved sums forbid
+    entries = abs(factors.matrix)
+    linked = np.ravel(entries.sum(axis=0)) + np.ravel(entries.sum(axis=1)) > 0
+    starts = 1.0 * linked, linked * np.random.default_rng(0).exponential(size=len(linked)) ** 4
     found = []
     for x in starts:
         for _ in range(ITERATIONS):

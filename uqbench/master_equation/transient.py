@@ -242,7 +242,7 @@ def _uniformised(box: Box, values: Array, first: Array, elapsed: Array, toleranc
     enough = enough & (fastest * jnp.max(elapsed, initial=0.0) <= max_products)
     steps = steps._replace(used=jnp.where(enough, steps.used, 0))
     chain = Chain(box, _nothing_moving, len(elapsed), Sum(TERMS, tolerance / entries))
-    given = values, []
+    given: tuple[Array, list[Array]] = values, []
     rows, products = solve(chain, given, first, steps)
     return run(chain, given, first, steps, rows), products, jnp.where(enough, Ending.SUCCESS, Ending.PRODUCTS)
 

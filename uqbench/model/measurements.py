@@ -1,7 +1,7 @@
 """What measurements are of: noise written as formulas, columns of the table, increments between observations."""
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, cast
@@ -43,7 +43,9 @@ def noise_findings(model: "Model") -> list[str]:
             names.remove(text)
             names += [name for name in expression.names if name not in names]
             findings += [f"the noise of {output!r}, {text!r}: {each}." for each in expression_findings(expression)]
-        if not set(names) & set(model.units):
+        if distribution.of_draws:
+            findings += _of_draws_findings(model, output, names)
+        elif not set(names) & set(model.units):
             findings.append(f"the noise of {output!r} names no output, so the data would not depend on the model.")
         findings += [
             f"the noise of {output!r} names {other!r}, neither a parameter nor an output"
@@ -52,6 +54,23 @@ def noise_findings(model: "Model") -> list[str]:
             if other not in known
         ]
     return findings + _column_findings(model) + _increment_findings(model)
+
+
+def _of_draws_findings(model: "Model", output: str, names: Sequence[str]) -> list[str]:
+    """What is wrong with noise that disturbs draws from an output's own distribution."""
+    noise, findings = model.noise[output], []
+    if output in model.units and output not in model.dynamics.random_outputs(model):
+        findings.append(
+            f"the noise of {output!r}, {noise!r}, disturbs draws from its distribution, of which {model.dynamics.kind} "
+            "gives none; the `master_equation()` of a network does."
+        )
+    findings += [
+        f"the noise of {output!r} names {other!r}, {'an output' if other in model.units else 'a column'}; those of "
+        f"{type(noise).__name__} are parameters."
+        for other in names
+        if other in model.units or other in model.columns
+    ]
+    return findings
 
 
 def noise_values_of(model: "Model", values: Mapping[str, Array]) -> dict[str, Array]:

@@ -69,7 +69,7 @@ class Density(NamedTuple):
         probability: of each value at each time.
     """
 
-    values: Float[Array, " values"]
+    values: Float[AnyArray, " values"]
     probability: Float[Array, "times values"]
 
 
@@ -185,7 +185,7 @@ class System(Capable):
         return jax.vmap(one, in_axes=axes)(thetas, designs, keys)
 
     def random_outputs(self, model) -> tuple[str, ...]:
-        """The outputs whose distribution `density` gives, so that data may be draws from it."""
+        """The outputs whose distribution `density` gives, so that data may be draws from it, disturbed or not."""
         return ()
 
     def density(self, model, theta: Values, design: Design, plan: str) -> tuple[dict[str, Density], Outcome]:
