@@ -1,5 +1,7 @@
 """The variance of single runs by parameters, new units and the noise of each reaction, in closed form."""
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import xarray as xr
@@ -33,7 +35,7 @@ def within(dataset, index, source, truth, errors):
 
 def test_birth_and_death_alone():
     found = source_indices(study(FIXED), n=4096, resamples=200)
-    assert found.source.values.tolist() == [BIRTHS, DEATHS] and set(found.kind.values) == {"reaction"}
+    assert found.source.values.tolist() == [BIRTHS, DEATHS] and set(found.kind.values) == {"noise"}
     for index, source, truth in (("S1", BIRTHS, BIRTHS_ALONE), ("ST", DEATHS, 1 - BIRTHS_ALONE)):
         error, near = within(found, index, source, truth, 3)
         assert near and error < 0.02
@@ -57,7 +59,7 @@ def test_noise_stands_beside_parameters_and_cells():
     tree = uq.decompose(study(space), n=1024, runs=512)
     found = tree["sources"].to_dataset()
     assert found.source.values.tolist() == ["k0", "k", BIRTHS, DEATHS]
-    assert found.kind.values.tolist() == ["epistemic", "aleatory", "reaction", "reaction"]
+    assert found.kind.values.tolist() == ["epistemic", "aleatory", "noise", "noise"]
     m = 1 - np.exp(-1.0)
     mean = 10 * np.exp((0.3**2 + 0.2**2) / 2)
     total = m**2 * mean**2 * np.expm1(0.3**2 + 0.2**2) + m * mean
@@ -67,7 +69,7 @@ def test_noise_stands_beside_parameters_and_cells():
         assert near and error < 0.06
     # the page has all of them in one table
     text = str(sections.sections(tree, "cells"))
-    for part in (BIRTHS, DEATHS, "noise of reactions", "differs between units"):
+    for part in (BIRTHS, DEATHS, "noise of a run", "differs between units"):
         assert part in text
 
 
@@ -100,12 +102,30 @@ def test_runs_that_share_all_numbers_are_the_same():
     assert u.shape == (3, 2) and np.array_equal(u[0], u[2]) and not np.array_equal(u[0], u[1])
 
 
-def test_what_has_no_sources_is_refused():
-    model = uq.Model(FIXED, birth_death.network.jumps(leap=0.03), units={"X": ""})
-    leaps = uq.Study("cells", model, {"film": uq.Design([1.0])})
-    with pytest.raises(uq.InputError, match=r"n is 2(.|\n)*no sources of noise by name"):
-        source_indices(leaps, n=2)
-    with pytest.raises(uq.InputError, match="no sources"):
+def noisy(theta, design, key):
+    return {"y": jnp.broadcast_to(theta["a"] + theta["b"] + 2.0 * jax.random.normal(key), design.times.shape)}
+
+
+def test_noise_that_is_not_split_is_one_source():
+    """A sum of three independent normal numbers, of which the noise has four parts of six of the variance."""
+    space = uq.Space(a=uq.epistemic(uq.Normal(0.0, 1.0)), b=uq.aleatory(uq.Normal(0.0, 1.0)))
+    model = uq.Model.from_function(space, noisy, {"y": ""}, stochastic=True)
+    found = source_indices(uq.Study("sum", model, {"once": uq.Design([1.0])}), n=4096)
+    assert found.source.values.tolist() == ["a", "b", "noise of a single run"]
+    assert found.kind.values.tolist() == ["epistemic", "aleatory", "noise"]
+    for index in ("S1", "ST"):
+        low, high = found[f"{index}_lower"].values.ravel(), found[f"{index}_upper"].values.ravel()
+        # intervals of 95 %: three standard errors are one and a half of them
+        error = 1.5 * (high - low) / 2
+        assert np.all(np.abs(found[index].values.ravel() - np.array([1, 1, 4]) / 6) < error)
+
+
+def test_what_cannot_be_split_is_refused():
+    model = uq.Model(FIXED, birth_death.network.ode(), units={"X": ""})
+    means = uq.Study("cells", model, {"film": uq.Design([1.0])})
+    with pytest.raises(uq.InputError, match=r"n is 2(.|\n)*is not random"):
+        source_indices(means, n=2)
+    with pytest.raises(uq.InputError, match="no randomness"):
         evaluate_by_source(model, {}, uq.Design([1.0]), np.zeros((2, 2)))
     clash = uq.Space({**FIXED, BIRTHS: uq.fixed(1.0)})
     with pytest.raises(uq.InputError, match="'noise of birth' is the name of a parameter"):

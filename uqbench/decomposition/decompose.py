@@ -102,7 +102,8 @@ def decompose(
         update(3, "Sobol indices")
         settings = {"n": n, "second_order": second_order, "confidence": confidence}
         sources = source_indices(study, tree, **settings, seed=seed) if noisy else None
-        update(3 + noisy, "sources of noise")
+        if noisy:
+            update(4, "sources of noise")
     groups = {"variance": variance}
     groups |= {"sobol": sobol} if wanted else {}
     groups |= {"variance_over_time": over_time} if over_time is not None else {}

@@ -1,4 +1,4 @@
-"""Sobol indices of all that a single run depends on: parameters, new units, and the noise of each reaction.
+"""Sobol indices of all that a single run depends on: parameters, new units, and the noise, by reaction where it can be.
 
 Indices of a random model are of what is expected given its inputs (`sobol_indices` with replicates); its noise is left
 out. Here the noise is among the inputs. Each reaction fires when the integral of its propensity passes the next point
@@ -25,7 +25,7 @@ from .sobol import SobolPlan, sobol_indices, sobol_plan
 
 # Points of a plan are odd multiples of half of this.
 POINTS = 2**30
-KINDS = ("epistemic", "aleatory", "reaction")
+KINDS = ("epistemic", "aleatory", "noise")
 
 
 @dataclass(frozen=True)
@@ -65,11 +65,13 @@ def source_indices(
     resamples: int = 1000,
     seed: int = 0,
 ) -> xr.Dataset:
-    """Sobol indices of every quantity by source: parameters, differences between units, and the noise of each reaction.
+    """Sobol indices of every quantity by source: parameters, differences between units, and the noise of each reaction
+    or of the whole run.
 
     Args:
-        study: its model has sources of noise by name, as `Reactions.jumps()` has (exact, propensities not functions of
-            time); its quantities, or without any the outputs at the end of the first experiment.
+        study: of a random model; its quantities, or without any the outputs at the end of the first experiment. The
+            noise is split by reaction in `Reactions.jumps()` (exact, propensities not functions of time), else it is
+            one source.
         tree: with /posterior in it the posterior is one input, otherwise each epistemic parameter is, from the prior.
         n: base samples, rounded up to a power of 2; there are n times (sources + 2) runs.
         second_order: indices of pairs too.
@@ -79,10 +81,10 @@ def source_indices(
 
     Returns:
         by `source` and `quantity`: `S1`, `ST` (and `S2`) as from `sobol_indices`, of a single run in a new unit;
-        `kind` of each source (epistemic, aleatory, reaction); `variance` of the run by `quantity`.
+        `kind` of each source (epistemic, aleatory, noise); `variance` of the run by `quantity`.
 
     Raises:
-        InputError: a model without such sources; settings out of range; no quantity that varies.
+        InputError: a model that is not random; settings out of range; no quantity that varies.
 
     Example:
         >>> import uqbench as uq
@@ -98,10 +100,7 @@ def source_indices(
     if not is_number(confidence) or not 0 < confidence < 1:
         findings.append(f"confidence is {confidence!r}; give a number between 0 and 1.")
     if not study.model.dynamics.noise_sources():
-        findings.append(
-            f"{study.model.dynamics.kind} has no sources of noise by name here; take `Reactions.jumps()` without "
-            "leaps, with propensities that are not functions of time."
-        )
+        findings.append(f"{study.model.dynamics.kind} is not random; take `decompose` or `sobol_indices`.")
     inputs = inputs_of(study, posterior_draws(study, tree) if tree is not None else None)
     taken = [name for name in inputs.noise if name in study.model.space]
     findings += [f"{name!r} is the name of a parameter too; rename it." for name in taken]
@@ -117,7 +116,7 @@ def source_indices(
     # the first two blocks are independent samples
     variance = y.values[: 2 * plan.n].var(axis=0, where=np.isfinite(y.values[: 2 * plan.n]))
     kinds = [inputs.kind(name) for name in plan.names]
-    meaning = "parameters, the parameters of a new unit, and the noise of each reaction, all independent"
+    meaning = "parameters, the parameters of a new unit, and the noise, all independent"
     return (
         found.assign(variance=("quantity", variance))
         .assign_coords(kind=("source", kinds))
@@ -125,7 +124,7 @@ def source_indices(
             {
                 **found.attrs,
                 "inputs": meaning,
-                "noise": "among the sources, by reaction (random time change).",
+                "noise": "among the sources; where it is split, by reaction (random time change).",
                 "failed_runs": json.dumps(y.attrs["failed"]),
             }
         )

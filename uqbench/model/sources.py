@@ -11,8 +11,9 @@ from jaxtyping import Int
 from ..annotations import AnyArray, ValuesOrLists
 from ..design import Design
 from ..systems import Run
+from ..systems.protocol import WHOLE_RUN
 from .increments import from_start, increments_of
-from .running import check_run
+from .running import check_run, evaluate_many
 
 if TYPE_CHECKING:
     from .description import Model
@@ -39,12 +40,15 @@ def evaluate_by_source(
         InputError: a model without sources, shapes that do not fit, and what `evaluate` finds.
     """
     numbers, sources = np.asarray(numbers), model.dynamics.noise_sources()
-    findings = [] if sources else [f"{model.dynamics.kind} has no sources of randomness by name."]
+    findings = [] if sources else [f"{model.dynamics.kind} has no randomness."]
     if numbers.ndim != 2 or numbers.shape[1] != len(sources):
         findings.append(f"numbers have the shape {numbers.shape}; give (batch, {len(sources)}).")
     if design.times.ndim != 1:
         findings.append("give one design for all runs.")
     check_run(model, design, jax.random.key(0), findings)
+    if sources == (WHOLE_RUN,):
+        keys = jax.vmap(partial(jax.random.fold_in, jax.random.key(0)))(numbers[:, 0].astype(np.uint32))
+        return evaluate_many(model, thetas, design, keys)
     n = len(numbers)
     given = {name: np.broadcast_to(value, (n,)) for name, value in model.space.complete(thetas).items()}
     size = min(chunk, 1 << (n - 1).bit_length())

@@ -391,7 +391,7 @@ def _sources(tree) -> list:
             rows.append([sentences.input_label(str(name)), *cells])
     level = percent(attribute(tree, "sources", "confidence"))
     text = (
-        "The variance of a single run in a new unit, with its random reactions: total Sobol indices of parameters and "
-        f"of the noise of each reaction, with {level} intervals; interactions count in each of their sources."
+        "The variance of a single run in a new unit, with its noise: total Sobol indices of parameters and of "
+        f"the noise, by reaction where it is split, with {level} intervals; interactions count in all their sources."
     )
     return [Paragraph(text), Table(["source", *quantities], rows, ["source"])]

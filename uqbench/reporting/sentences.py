@@ -64,7 +64,7 @@ def part_label(name: str, tree: xr.DataTree) -> str:
 KINDS_OF_SOURCES = {
     "epistemic": UNCERTAINTY,
     "aleatory": "differs between units",
-    "reaction": "noise of reactions",
+    "noise": "noise of a run",
 }
 
 

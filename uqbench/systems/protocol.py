@@ -88,6 +88,10 @@ class Functions(NamedTuple):
     settings: tuple[str, ...] = ()
 
 
+# The randomness of a run, where it is not split.
+WHOLE_RUN = "a single run"
+
+
 class System(Capable):
     """Dynamics of one kind; what is not overridden is what a deterministic function without equations can do."""
 
@@ -200,11 +204,14 @@ class System(Capable):
         return None
 
     def noise_sources(self) -> tuple[str, ...]:
-        """Names of independent sources of randomness, of which a run may be made a function."""
-        return ()
+        """Names of independent sources of randomness, of which a run may be made a function.
+
+        Where there is one alone it is `WHOLE_RUN`, that of the key.
+        """
+        return (WHOLE_RUN,) if "stochastic" in self.capabilities else ()
 
     def runs_by_source(self, model, thetas: Values, design: Design, numbers: Int[AnyArray, "batch sources"]) -> Run:
-        """A batch of runs, each with its stream `numbers` of each of the `noise_sources`, traceable."""
+        """A batch of runs, each with its stream `numbers` of each of several `noise_sources`, traceable."""
         raise NotImplementedError
 
     def score_findings(self, model, theta: Values, names: Sequence[str], design: Design) -> list[str]:

@@ -114,7 +114,8 @@ class Jumps(Counts):
 
     def noise_sources(self) -> tuple[str, ...]:
         """The reactions, each of which fires when its propensity has passed the next point of a process of its own."""
-        return () if self.network.timed or self.leap is not None else self.network.reactions
+        # only exact simulation at rates that do not vary with time is split
+        return super().noise_sources() if self.network.timed or self.leap is not None else self.network.reactions
 
     def runs_by_source(self, model, thetas: Values, design: Design, numbers: Int[AnyArray, "batch sources"]) -> Run:
         start = jax.vmap(lambda theta: self.start(theta, design))(thetas)
