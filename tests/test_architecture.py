@@ -69,6 +69,10 @@ ALLOWED = {
     "dynamics": {"annotations", "design", "errors", "initial_value", "solvers", "system"},
     # arrays and callables only
     "master_equation": {"annotations", "errors", "native"},
+    # arrays and callables only
+    "random_media": {"annotations", "errors"},
+    # arrays and callables only
+    "coarse_graining": {"annotations", "errors"},
     "systems": {
         "annotations",
         "capabilities",

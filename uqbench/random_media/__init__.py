@@ -1,0 +1,18 @@
+"""Random media: stationary Gaussian fields, what is cut or raised from them, inclusions, and their statistics."""
+
+from .covariance import Correlation as Correlation
+from .embedding import Embedding as Embedding
+from .embedding import embed as embed
+from .inclusions import ball_radius as ball_radius
+from .inclusions import distance_to_balls as distance_to_balls
+from .inclusions import distance_to_fibres as distance_to_fibres
+from .inclusions import grown as grown
+from .inclusions import random_directions as random_directions
+from .inclusions import random_places as random_places
+from .media import level_cut as level_cut
+from .media import lognormal as lognormal
+from .media import smooth_cut as smooth_cut
+from .media import two_phase as two_phase
+from .statistics import two_point as two_point
+from .statistics import variogram as variogram
+from .statistics import window_means as window_means
