@@ -3,6 +3,15 @@
 from .covariance import Correlation as Correlation
 from .embedding import Embedding as Embedding
 from .embedding import embed as embed
+from .ensembles import Estimate as Estimate
+from .ensembles import Plan as Plan
+from .ensembles import WindowErrors as WindowErrors
+from .ensembles import apparent_values as apparent_values
+from .ensembles import cheapest_ensemble as cheapest_ensemble
+from .ensembles import estimate as estimate
+from .ensembles import estimate_with_controls as estimate_with_controls
+from .ensembles import harmonic_mean as harmonic_mean
+from .ensembles import window_errors as window_errors
 from .inclusions import ball_radius as ball_radius
 from .inclusions import distance_to_balls as distance_to_balls
 from .inclusions import distance_to_fibres as distance_to_fibres
