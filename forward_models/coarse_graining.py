@@ -35,8 +35,9 @@ space = Space(
 )
 TERMS = ("x^2", "x^4")
 PLACES = np.linspace(-1.5, 1.5, 31)
-# of x and of y - x: there the densities have fallen below 1e-10 of their integrals for all values in the prior
-COARSE, FINE = box([(-2.8, 2.8)], 141), box([(-12.0, 12.0)], 321)
+# Of x, and of y - x in the unit in which the stiffness of the bond at x = 1 is 1, so that stiff bonds and soft ones are
+# integrated alike. At the faces densities have fallen below 1e-10 of their integrals, for all values in the prior.
+COARSE, FINE = box([(-4.0, 4.0)], 201), box([(-24.0, 24.0)], 401)
 CHAINS, DRAWS = 64, 200
 # codes of the systems of this file
 UNRESOLVED = 100
@@ -51,8 +52,9 @@ def basis(x):
 
 
 def free_energy(places, p):
-    # y - x instead of y: at a given x it has the same integral
-    return potential_of_mean_force(lambda x, distance: energy(x, distance, p), places, FINE)
+    unit = 1 / jnp.sqrt(p["k"] + p["s"])
+    # in place of y; at each x the integral is the same but for one factor
+    return potential_of_mean_force(lambda x, distance: energy(x, unit * distance, p), places, FINE)
 
 
 def coarse_grained(theta, design, key):

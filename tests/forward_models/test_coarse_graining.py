@@ -45,14 +45,32 @@ def test_derivatives_are_those_of_finite_differences(name):
     np.testing.assert_allclose(slopes, differences, rtol=1e-6, atol=1e-7)
 
 
-def test_stiffness_and_its_growth_are_known_by_their_ratio_alone():
+@pytest.fixture(scope="module")
+def study():
     import pandas as pd
 
-    rows = pd.DataFrame({"experiment": "pair", "output": ["barrier", "shoulder"], "time": 0.0, "value": [1.6534, 0.89]})
-    study = uq.Study("pair", coarse_graining.model, {"pair": uq.Design()}, rows)
+    # the values at THETA, with errors of about their standard deviation
+    rows = [
+        ("pair", output, 0.0, value + error)
+        for output, value in (("barrier", 1.6534), ("shoulder", 0.89))
+        for error in (-0.04, 0.03, 0.02)
+    ]
+    table = pd.DataFrame(rows, columns=["experiment", "output", "time", "value"])
+    return uq.Study("pair", coarse_graining.model, {"pair": uq.Design()}, table)
+
+
+def test_stiffness_and_its_growth_are_known_by_their_ratio_alone(study):
     found = fisher_information(study, THETA)
     assert found.attrs["rank"] == 2
     assert found["function"].values.tolist() == ["a", "k/s"] and bool(found["function_exact"].all())
+
+
+@pytest.mark.slow
+def test_profiles_find_the_barrier_bounded_and_both_stiffnesses_flat(study):
+    practical = uq.identify(study)["practical"].to_dataset()
+    assert practical.profile.values.tolist() == ["bounded", "flat", "flat"]
+    assert 1.4 < float(practical.lower[0]) < 2.0 < float(practical.upper[0]) < 2.8
+    assert "s ~ k" in str(practical.explanation.values[1])
 
 
 def test_sampled_averages_and_their_derivatives_are_those_of_quadrature():
