@@ -1,4 +1,4 @@
-"""Simulation-based calibration of the likelihoods of stochastic chemistry: data from single cells, exactly simulated."""
+"""Simulation-based calibration of the likelihoods of stochastic chemistry, with data from single cells."""
 
 import numpy as np
 import pandas as pd
