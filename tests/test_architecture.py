@@ -71,6 +71,7 @@ ALLOWED = {
     "master_equation": {"annotations", "errors", "native"},
     # arrays and callables only
     "homogenisation": {"annotations", "errors"},
+    "representative_volume": {"annotations", "errors", "homogenisation", "units"},
     "systems": {
         "annotations",
         "capabilities",
@@ -243,7 +244,7 @@ def test_the_library_knows_neither_models_nor_studies():
 
 
 # what models and studies may use beside the public names
-ROOMS_OF_MODELS = ([], ["dynamics"], ["time_scales"], ["homogenisation"])
+ROOMS_OF_MODELS = ([], ["dynamics"], ["time_scales"], ["homogenisation"], ["representative_volume"])
 
 
 @pytest.mark.parametrize(

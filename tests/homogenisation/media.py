@@ -21,7 +21,7 @@ def square_inclusion(n: int, contrast: float) -> np.ndarray:
 
 
 def obnosov(contrast: float) -> float:
-    """The effective coefficient of `square_inclusion` (Obnosov 1999, doi:10.1137/S0036139998339245)."""
+    """The effective coefficient of `square_inclusion` (Obnosov 1999, SIAM J. Appl. Math. 59, 1267)."""
     return np.sqrt((1 + 3 * contrast) / (3 + contrast))
 
 

@@ -19,4 +19,4 @@ class Ending(Code):
     )
 
 
-SENTENCES = {int(ending): ending.sentence for ending in Ending}
+SENTENCES = {int(ending): ending.sentence for ending in Ending if ending}

@@ -51,5 +51,5 @@ def percolation_finding(conducting: np.ndarray, insulating: int) -> str:
         sentence += f" but not along {', '.join(blocked)}, where nothing gets through. " if blocked else ". "
     return sentence + (
         "Give these voxels a small positive coefficient, such as 1e-6 of the others: the effective tensor then "
-        "tends to that of a medium with insulating inclusions, the mean flux through the whole cell under a unit mean gradient."
+        "tends to that of a medium with insulating inclusions, whose flux is averaged over the whole cell."
     )
