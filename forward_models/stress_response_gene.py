@@ -3,7 +3,8 @@
 STL1 of yeast after NaCl: the promoter is a telegraph whose switching on follows the nuclear kinase, which enters after
 some minutes and leaves the later the more salt there was (Neuert et al. 2013, doi:10.1126/science.1231456; Li & Neuert
 2019, doi:10.1038/s41597-019-0106-6). In a snapshot every cell is another one: what is measured is one draw from the
-distribution of the mRNA, the solution of the master equation, and has no noise of its own.
+distribution of the mRNA, the solution of the master equation, and has no noise of its own. `trajectory` is one cell,
+`means` are the rate equations.
 """
 
 import jax
@@ -54,4 +55,6 @@ stoichiometry = {"switch on": {"G": 1}, "switch off": {"G": -1}, "transcribe": {
 network = Reactions({"G": 0, "M": 0}, stoichiometry, propensities)
 model = Model(space, network.master_equation(bounds={"G": 1, "M": 150}), observe, {"mRNA": ""},
               name="stress response gene", time_unit="min")  # fmt: skip
+trajectory = Model(space, network.jumps(), observe, {"mRNA": ""}, name="stress response gene, one cell",
+                   time_unit="min")  # fmt: skip
 means = Model(space, network.ode(), observe, {"mRNA": ""}, name="stress response gene, means", time_unit="min")

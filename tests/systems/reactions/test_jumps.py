@@ -120,7 +120,7 @@ def test_leaps_are_decomposed_and_have_the_codes_of_jumps():
     drawn = networks.RATES.sample(jax.random.key(0), (100_000,))
     within = float(np.mean(drawn["k"] * -np.expm1(-drawn["g"]) / drawn["g"]))
     assert float(variance["aleatory_lower"]) < within < float(variance["aleatory_upper"])
-    assert "sources" not in tree.children
+    assert tree["sources"].source.values[-1] == "noise of a single run"
     few = uq.Model(networks.RATES, networks.birth_death.jumps(10, leap=0.1), units={"X": ""})
     run = uq.evaluate(few, {"k": 1e4, "g": 1.0}, uq.Design([9.0]), key=jax.random.key(0))
     assert int(run.result) == uq.Result.EVENT_LIMIT

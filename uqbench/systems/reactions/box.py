@@ -21,6 +21,8 @@ from .states import States
 # A box reaches to so many standard deviations above the mean, and some molecules more, at any time of the designs, for
 # the nominal parameters and for this share of draws from the prior.
 DEVIATIONS, MORE, SHARE = 6.0, 10.0, 0.9
+# A box of so many states costs no more than turning a loop does.
+FEW_STATES = 1000
 # A box that is too small grows by this factor along the species of which at least such a part of the most probability
 # is near a face.
 LARGER, NEAR = 1.4, 0.01
@@ -61,7 +63,10 @@ def box_shape(
             ["no bounds follow from means and variances, which have no solution at the nominal parameters; give some."],
         )
     reached = np.stack([_reach(states, draw, design) for design in designs for draw in draws])
-    wide = np.maximum(first, np.nanquantile(reached, SHARE, axis=0))
+    # all of them where that costs little: what leaves a box in the tails of a prior is a failed run for every sampler
+    furthest = np.maximum(first, np.nanmax(reached, axis=0))
+    cheap = math.prod(int(each) + 1 for each in furthest) <= FEW_STATES
+    wide = furthest if cheap else np.maximum(first, np.nanquantile(reached, SHARE, axis=0))
     # narrower where that is too much, but never below what the nominal parameters need
     for share in np.linspace(1.0, 0.0, 11):
         upper = np.ceil(first + share * (wide - first))

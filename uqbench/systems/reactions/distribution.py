@@ -32,7 +32,7 @@ MAX_PRODUCTS = 2**18
 # States of a box in which is looked how propensities change with time.
 SOME = 64
 # From the prior, for which a box is looked for.
-DRAWS = 16
+DRAWS = 32
 
 
 @dataclass(frozen=True)
