@@ -17,7 +17,7 @@ from scipy import sparse
 from scipy.sparse.linalg import splu
 
 from uqbench.homogenisation import effective_bounds, effective_tensor
-from uqbench.homogenisation.elements import EXACT, stiffness
+from uqbench.homogenisation.elements import EXACT, extended, stiffness
 
 from ..homogenisation.media import checkerboard, two_phases
 
@@ -37,7 +37,10 @@ def element_matrix():
     """`(4, 4)` of a bilinear element with coefficient 1, from the operator on a cell of 3 x 3 with one such voxel."""
     one = jnp.zeros((3, 3)).at[0, 0].set(1.0)
     corners = [(0, 0), (0, 1), (1, 0), (1, 1)]
-    columns = [stiffness(one, jnp.zeros((3, 3)).at[corner].set(1.0), (1.0, 1.0), EXACT) for corner in corners]
+    columns = [
+        stiffness(extended(one, 2, before=True), jnp.zeros((3, 3)).at[corner].set(1.0), (1.0, 1.0), EXACT)
+        for corner in corners
+    ]
     return np.array([[float(column[corner]) for column in columns] for corner in corners])
 
 

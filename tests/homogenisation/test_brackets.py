@@ -2,6 +2,7 @@
 tells."""
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -13,6 +14,7 @@ from uqbench.homogenisation import (
     hashin_shtrikman,
     voigt_reuss,
 )
+from uqbench.homogenisation.fluxes import solve_fluxes
 
 from .media import (
     checkerboard,
@@ -57,6 +59,28 @@ def test_square_inclusions_are_inside(contrast):
     truth = obnosov(contrast) * np.eye(2)
     assert is_below(bracket.lower, truth, 0.0) and is_below(truth, bracket.upper, 0.0)
     np.testing.assert_allclose(bracket.estimate, truth, rtol=1e-7, atol=1e-7)
+
+
+@pytest.mark.parametrize("shape", [(1, 8), (8, 1), (5, 8), (1, 6, 1)])
+def test_random_layers_leave_no_width(shape):
+    """No flux can do better than a uniform one across layers; what the iteration sees there is rounding."""
+    axis = int(np.argmax(shape))
+    layer = np.exp(np.random.default_rng(0).normal(size=shape[axis]))
+    cell = np.broadcast_to(layer.reshape([-1 if a == axis else 1 for a in range(len(shape))]), shape)
+    exact = np.full(len(shape), layer.mean())
+    exact[axis] = 1 / np.mean(1 / layer)
+    bracket = effective_bounds(cell)
+    for bound in (bracket.lower, bracket.upper, bracket.estimate):
+        np.testing.assert_allclose(bound, np.diag(exact), rtol=1e-11, atol=1e-11)
+    assert is_below(bracket.lower, np.diag(exact), 0.0) and is_below(np.diag(exact), bracket.upper, 0.0)
+
+
+def test_fluxes_have_no_divergence_and_their_mean():
+    cell = jnp.asarray(two_phases(4, (7, 6), 1e6))
+    for changes in solve_fluxes(1 / cell, (1.0, 2.0), 1e-12, 500).solution:
+        across, along = (np.roll(changes[axis], -1, axis) - changes[axis] for axis in (0, 1))
+        assert np.max(np.abs(across / 1.0 + along / 2.0)) < 1e-12 * np.max(np.abs(changes))
+        np.testing.assert_allclose(np.mean(changes, axis=(1, 2)), 0.0, atol=1e-12)
 
 
 def test_layers_leave_no_width():

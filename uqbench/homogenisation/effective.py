@@ -28,7 +28,7 @@ from .coefficients import (
     times,
 )
 from .conjugate_gradients import conjugate_gradients
-from .elements import ONE_POINT, block, differences_transposed, gradients, reference_inverse, stiffness
+from .elements import ONE_POINT, block, differences_transposed, extended, gradients, reference_inverse, stiffness
 
 
 class EffectiveTensor(NamedTuple):
@@ -118,9 +118,10 @@ def solve_correctors(
             that at the start.
     """
     value = jax.lax.stop_gradient(coefficient)
-    first, precondition = matrices_first(value), reference_inverse(value, edges, weight)
+    first, precondition = _extended_first(value), reference_inverse(value, edges, weight)
 
-    def corrector(direction, limit):
+    def corrector(given):
+        direction, limit = given
         load = -uniform_load(first, direction, edges)
         if relative:
             limit = limit * jnp.vdot(load, precondition(load))
@@ -132,7 +133,8 @@ def solve_correctors(
             max_iterations=max_iterations,
         )
 
-    end = jax.vmap(corrector)(jnp.eye(len(edges)), jnp.broadcast_to(limits, len(edges)))
+    # one after the other: the arrays of one direction stay in a cache for longer
+    end = jax.lax.map(corrector, (jnp.eye(len(edges)), jnp.broadcast_to(limits, len(edges))))
     return Correctors(_implicit(coefficient, end.solution, edges, weight, max_iterations), end.steps, end.weight)
 
 
@@ -146,7 +148,7 @@ def _implicit(coefficient: Array, solution: Array, edges, weight: float, max_ite
 def _implicit_tangent(edges, weight, max_iterations, primals, tangents):
     coefficient, solution = primals
     solution = _implicit(coefficient, solution, edges, weight, max_iterations)
-    first, change = matrices_first(coefficient), matrices_first(tangents[0])
+    first, change = _extended_first(coefficient), _extended_first(tangents[0])
     precondition = reference_inverse(jax.lax.stop_gradient(coefficient), edges, weight)
 
     def operator(values):
@@ -157,15 +159,20 @@ def _implicit_tangent(edges, weight, max_iterations, primals, tangents):
         end = conjugate_gradients(operator, precondition, right, limit=limit, max_iterations=max_iterations)
         return jnp.where(end.weight <= limit, end.solution, jnp.nan)
 
-    def tangent(direction, values):
+    def tangent(given):
+        direction, values = given
         load = -uniform_load(change, direction, edges) - stiffness(change, values, edges, weight)
         return jax.lax.custom_linear_solve(operator, load, solve, symmetric=True)
 
-    return solution, jax.vmap(tangent)(jnp.eye(len(edges)), solution)
+    return solution, jax.lax.map(tangent, (jnp.eye(len(edges)), solution))
+
+
+def _extended_first(coefficient: Array) -> Array:
+    return extended(matrices_first(coefficient), dimension(coefficient), before=True)
 
 
 def uniform_load(first: Array, direction: Array, edges) -> Array:
-    """The divergence of the coefficient, matrices first, times a uniform gradient."""
+    """The divergence of the coefficient, matrices first and extended `before`, times a uniform gradient."""
     shape = first.shape[-len(edges) :]
     fluxes = times(first, [component * jnp.ones(shape) for component in direction])
     return differences_transposed({(i,): flux / edges[i] for i, flux in enumerate(fluxes)})
@@ -175,7 +182,7 @@ def energies(coefficient: Array, correctors: Array, edges, weight: float) -> Arr
     """`(d, d)`: <(e_i + grad chi_i) D (e_j + grad chi_j)> of the fields of any correctors."""
     first, d = matrices_first(coefficient), len(edges)
     total = jnp.zeros((d, d))
-    parts = [gradients(corrector, edges, weight) for corrector in correctors]
+    parts = [gradients(extended(corrector, d, after=True), edges, weight) for corrector in correctors]
     for term, (power, rest, _) in enumerate(parts[0]):
         fields = [list(part[term][2]) for part in parts]
         if len(rest) == d:

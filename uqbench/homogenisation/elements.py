@@ -14,6 +14,7 @@ scheme of Willot (2015, doi:10.1016/j.crme.2014.12.005).
 
 from itertools import chain, combinations
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -38,36 +39,58 @@ def _with(R: tuple[int, ...], i: int) -> tuple[int, ...]:
     return tuple(sorted((*R, i)))
 
 
+def extended(values: Array, d: int, *, before: bool = False, after: bool = False) -> Array:
+    """A periodic array continued by one along its last d axes, at the start, the end or both.
+
+    What follows then works on slices, which the compiler makes one loop of, as it does not of shifted copies.
+    """
+    for axis in range(values.ndim - d, values.ndim):
+        first, last = (jax.lax.slice_in_dim(values, at, at + 1, axis=axis) for at in (0, values.shape[axis] - 1))
+        values = jnp.concatenate([last] * before + [values] + [first] * after, axis=axis)
+    return values
+
+
+def _ends(values: Array, axis: int) -> tuple[Array, Array]:
+    """All but the last, and all but the first along an axis."""
+    n = values.shape[axis]
+    return jax.lax.slice_in_dim(values, 0, n - 1, axis=axis), jax.lax.slice_in_dim(values, 1, n, axis=axis)
+
+
 def differences(values: Array, wanted: set[tuple[int, ...]]) -> dict[tuple[int, ...], Array]:
-    """Set S of axes -> c_S in each voxel, from values at the voxels' first corners."""
+    """Set S of axes -> c_S in each voxel, from values at all corners, one more along each axis than voxels."""
     parts: dict[tuple[int, ...], Array] = {(): values}
     for axis in range(values.ndim):
         needed = {tuple(a for a in S if a <= axis) for S in wanted}
         finer = {}
         for S, part in parts.items():
-            after = jnp.roll(part, -1, axis)
+            here, after = _ends(part, axis)
             if S in needed:
-                finer[S] = (part + after) / 2
+                finer[S] = (here + after) / 2
             if (*S, axis) in needed:
-                finer[(*S, axis)] = after - part
+                finer[(*S, axis)] = after - here
         parts = finer
     return parts
 
 
 def differences_transposed(parts: dict[tuple[int, ...], Array]) -> Array:
-    """The transpose of `differences`."""
-    d = next(iter(parts.values())).ndim
-    for axis in reversed(range(d)):
+    """The transpose of `differences`, on the corners that have voxels all around them."""
+    for axis in reversed(range(next(iter(parts.values())).ndim)):
         coarser = {}
         for S in {tuple(a for a in S if a < axis) for S in parts}:
-            mean, difference = parts.get(S, 0.0), parts.get((*S, axis), 0.0)
-            coarser[S] = mean / 2 - difference + jnp.roll(mean / 2 + difference, 1, axis)
+            terms = []
+            if S in parts:
+                before, here = _ends(parts[S], axis)
+                terms.append((before + here) / 2)
+            if (*S, axis) in parts:
+                before, here = _ends(parts[(*S, axis)], axis)
+                terms.append(before - here)
+            coarser[S] = sum(terms[1:], terms[0])
         parts = coarser
     return parts[()]
 
 
 def gradients(values: Array, edges: tuple[float, ...], weight: float) -> list[tuple[float, list[int], list[Array]]]:
-    """For each set R that counts: w^|R|, the axes i without it, and c_{R+i} / h_i."""
+    """For each set R that counts: w^|R|, the axes i without it, and c_{R+i} / h_i, from values at all corners."""
     counted = _counted(values.ndim, weight)
     parts = differences(values, {_with(R, i) for R, rest, _ in counted for i in rest})
     return [(power, rest, [parts[_with(R, i)] / edges[i] for i in rest]) for R, rest, power in counted]
@@ -81,19 +104,23 @@ def block(coefficient: Array, axes: list[int], d: int) -> Array:
 
 
 def divergence(fluxes: list[list[Array]], edges: tuple[float, ...], weight: float, d: int) -> Array:
-    """The transpose of `gradients` with its weights: minus the divergence of fluxes, as a load on the corners."""
+    """The transpose of `gradients` with its weights: minus the divergence of fluxes, as a load on inner corners."""
     parts: dict[tuple[int, ...], Array] = {}
     for (R, rest, power), flux in zip(_counted(d, weight), fluxes, strict=True):
         for i, component in zip(rest, flux, strict=True):
-            S = _with(R, i)
-            parts[S] = parts.get(S, 0.0) + component * (power / edges[i])
+            S, part = _with(R, i), component * (power / edges[i])
+            parts[S] = parts[S] + part if S in parts else part
     return differences_transposed(parts)
 
 
 def stiffness(coefficient: Array, values: Array, edges: tuple[float, ...], weight: float) -> Array:
-    """The operator of the elements applied to values at corners; the coefficient has its matrices first."""
+    """The operator of the elements applied to values at the first corners of the voxels of a period.
+
+    The coefficient has its matrices first and is extended `before`.
+    """
     d = values.ndim
-    fluxes = [times(block(coefficient, rest, d), gradient) for _, rest, gradient in gradients(values, edges, weight)]
+    parts = gradients(extended(values, d, before=True, after=True), edges, weight)
+    fluxes = [times(block(coefficient, rest, d), gradient) for _, rest, gradient in parts]
     return divergence(fluxes, edges, weight, d)
 
 

@@ -109,7 +109,14 @@ def rev_analysis(
     interval = _interval(length, within, resolved)
     trend, trend_p = _trend(values[0], [n // sizes[0] for n in array.shape], scale[0])
     decay = _decay(length, sd, resolved)
-    findings = _findings(array.ndim, interval, resolved, trend, trend_p, decay, tolerance, boundary_layer, unit)
+    unsolved = tuple(
+        f"{bad} of {each.size} windows of {size} voxels have no effective coefficient: the iteration did not end."
+        for size, each in zip(sizes, values, strict=True)
+        if (bad := int(np.sum(np.isnan(each))))
+    )
+    findings = unsolved + _findings(
+        array.ndim, interval, resolved, trend, trend_p, decay, tolerance, boundary_layer, unit
+    )
     return RevAnalysis(
         property, unit, length, count, mean, sd, upper, deviation, within, interval, trend, trend_p, decay, findings
     )
@@ -162,7 +169,7 @@ def _trend(values: np.ndarray, counts: list[int], scale: float) -> tuple[np.ndar
     grid, slopes, chances = values.reshape(counts), [], []
     for axis, count in enumerate(counts):
         layers = grid.mean(axis=tuple(a for a in range(grid.ndim) if a != axis))
-        # halves of an eighth each, so that neighbours that are correlated do not count as many
+        # eight thick layers at most, since neighbours that are correlated do not count as many
         coarse = np.array([part.mean() for part in np.array_split(layers, min(8, count))])
         if coarse.size < 4 or np.ptp(coarse) == 0:
             slopes.append(0.0)
