@@ -2,14 +2,16 @@
 
 Noise that does not depend on the state is additive, and the method is then SRA1 of strong order 1.5 (Rößler 2010,
 doi:10.1137/09076636X); any other noise takes Euler and Maruyama's, of strong order 0.5 and weak order 1, which is right
-for noise of every kind. The paths of the Wiener processes are functions of the key alone (a virtual Brownian tree), so
-that every run is made twice, with steps of half the length the second time: the finer run is the answer, and the
-difference between the two is the error that is left in it, or more. Where it is too large the run has a code.
+for noise of every kind. The paths of the Wiener processes are functions of the key alone
+(`brownian`, or a virtual Brownian tree where noise is additive), so that every run is made twice, with steps of half
+the length the second time: the finer run is the answer, and the difference between the two is the error that is left
+in it, or more. Where it is too large the run has a code.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from types import MappingProxyType
+from typing import NamedTuple
 
 import diffrax
 import jax
@@ -20,6 +22,7 @@ from jaxtyping import Array
 from ..annotations import Values, ValuesOrShapes
 from ..design import Design
 from ..errors import FIRST_OWN, InputError, Result
+from .brownian import WienerPath
 from .estimates import DIFFERENCES, PATHWISE, Estimate
 from .protocol import Functions, Outcome, Run, System, finished
 
@@ -110,8 +113,12 @@ class Sde(System):
             return {}, findings
         key = jax.random.key(0)
         return jax.eval_shape(
-            lambda theta: self._outputs(model, theta, design, key, self._step(design), diffrax.ForwardMode())[0], theta
-        ), []
+            lambda theta: self._outputs(
+                model, theta, design, self._noise(theta, design, key, self._step(design)), self._step(design),
+                diffrax.ForwardMode(),
+            )[0],
+            theta,
+        ), []  # fmt: skip
 
     def complete(self, t, y, p, inputs):
         """The states that `observe` gets."""
@@ -121,11 +128,14 @@ class Sde(System):
         # diffrax differentiates a solve in one of the two modes
         adjoint = diffrax.RecursiveCheckpointAdjoint() if reverse else diffrax.ForwardMode()
 
+        step = self._step(design)
+        noise = self._noise(theta, design, key, _shortest(design, step / 2))
+
         def path(step):
-            return self._outputs(model, theta, design, key, step, adjoint)
+            return self._outputs(model, theta, design, noise, step, adjoint)
 
         # both at once, which is half as much to compile
-        both, within, steps = jax.vmap(path)(self._step(design) * jnp.array([1.0, 0.5]))
+        both, within, steps = jax.vmap(path)(step * jnp.array([1.0, 0.5]))
         outputs, steps = {name: values[1] for name, values in both.items()}, jnp.sum(steps)
 
         def differs(coarse, fine):
@@ -154,25 +164,34 @@ class Sde(System):
         # what is true or false has no differences
         return {name: jnp.asarray(value, float) for name, value in found.items()}
 
-    def _outputs(self, model, theta: Values, design: Design, key, step, adjoint) -> tuple[dict, Array, Array]:
+    def _outputs(self, model, theta: Values, design: Design, noise: "_Noise", step, adjoint):
         """Outputs at the times of the design, whether no limit of steps was met, and the steps."""
-        y, unravel = ravel_pytree(jax.tree.map(lambda x: jnp.asarray(x, float), self.initial(theta, design.inputs)))
-        states, within, steps = self._path(theta, design, key, step, adjoint, y, unravel)
+        y, unravel = self._start(theta, design)
+        states, within, steps = self._path(theta, design, noise, step, adjoint, y, unravel)
 
         def observed(t, y):
             return self._observed(model, t, unravel(y), theta, design.inputs)
 
         return jax.vmap(observed)(design.times, states), within, steps
 
-    def _path(self, theta, design: Design, key, step, adjoint, start, unravel) -> tuple[Array, Array, Array]:
+    def _start(self, theta: Values, design: Design):
+        return ravel_pytree(jax.tree.map(lambda x: jnp.asarray(x, float), self.initial(theta, design.inputs)))
+
+    def _path(self, theta, design: Design, noise: "_Noise", step, adjoint, start, unravel):
         """States `(times, n)`, whether no limit of steps was met, and the steps."""
-        terms, additive = self._terms(theta, design, key, unravel, start)
-        solver = diffrax.SRA1() if additive else diffrax.Euler()
+
+        def drift(t, y, _):
+            return ravel_pytree(self.drift(t, unravel(y), theta, design.inputs))[0]
+
+        def matrix(t, y, _):
+            return self._matrix(theta, design, unravel, t, y)
+
+        terms = diffrax.MultiTerm(diffrax.ODETerm(drift), diffrax.ControlTerm(matrix, noise.path))
+        solver = diffrax.SRA1() if noise.additive else diffrax.Euler()
 
         def onward(state, until):
             t, y = state
-            # equal steps that end where the output is wanted: between them a path has no values
-            h = (until - t) / jnp.maximum(jnp.ceil((until - t) / step), 1.0)
+            h = _equal_step(until - t, step)
             solution = diffrax.diffeqsolve(
                 terms, solver, t, until, h, y, max_steps=self.max_steps, throw=False, adjoint=adjoint,
                 saveat=diffrax.SaveAt(t1=True),
@@ -184,32 +203,50 @@ class Sde(System):
         _, (states, within, steps) = jax.lax.scan(onward, (design.start, start), design.times)
         return states, jnp.all(within), jnp.sum(steps)
 
-    def _terms(self, theta, design: Design, key, unravel, start) -> tuple[diffrax.MultiTerm, bool]:
-        """The equations over rows of numbers, and whether their noise is additive."""
+    def _matrix(self, theta, design: Design, unravel, t, y) -> Array:
+        """Coefficients of the noise `(n, sources)`."""
+        nothing = jax.tree.map(jnp.zeros_like, unravel(y))
+        sources = self.diffusion(t, unravel(y), theta, design.inputs)
+        columns = [
+            jax.tree.map(lambda zero, part: zero + part, nothing, {**nothing, **moved}) for moved in sources.values()
+        ]
+        return jnp.stack([ravel_pytree(column)[0] for column in columns], axis=-1)
 
-        def drift(t, y, _):
-            return ravel_pytree(self.drift(t, unravel(y), theta, design.inputs))[0]
+    def _noise(self, theta, design: Design, key, shortest) -> "_Noise":
+        """The Wiener processes, and whether their coefficients do not depend on the state."""
+        start, unravel = self._start(theta, design)
 
         def matrix(t, y):
-            """`(n, sources)`."""
-            nothing = jax.tree.map(jnp.zeros_like, unravel(y))
-            sources = self.diffusion(t, unravel(y), theta, design.inputs)
-            columns = [
-                jax.tree.map(lambda zero, part: zero + part, nothing, {**nothing, **moved})
-                for moved in sources.values()
-            ]
-            return jnp.stack([ravel_pytree(column)[0] for column in columns], axis=-1)
+            return self._matrix(theta, design, unravel, t, y)
 
         additive = _independent(matrix, start)
         count = jax.eval_shape(matrix, design.start, start).shape[1]
         last = design.times[-1]
         end = jnp.where(last > design.start, last, design.start + 1.0)
+        if not additive:
+            return _Noise(WienerPath.of(key, design.start, end, count, shortest), additive)
+        # the method of order 1.5 needs areas of the path too
         path = diffrax.VirtualBrownianTree(
             design.start, end, tol=RESOLUTION * (end - design.start), shape=(count,), key=key,
-            levy_area=diffrax.SpaceTimeLevyArea if additive else diffrax.BrownianIncrement,
+            levy_area=diffrax.SpaceTimeLevyArea,
         )  # fmt: skip
-        noise = diffrax.ControlTerm(lambda t, y, _: matrix(t, y), path)
-        return diffrax.MultiTerm(diffrax.ODETerm(drift), noise), additive
+        return _Noise(path, additive)
+
+
+class _Noise(NamedTuple):
+    path: diffrax.AbstractBrownianPath
+    additive: bool
+
+
+def _equal_step(length, step):
+    """Equal steps that end where the output is wanted: between them a path has no values."""
+    return length / jnp.maximum(jnp.ceil(length / step), 1.0)
+
+
+def _shortest(design: Design, step) -> Array:
+    """The shortest of all steps."""
+    gaps = jnp.diff(design.times, prepend=design.start)
+    return jnp.min(jnp.where(gaps > 0, _equal_step(gaps, step), jnp.inf))
 
 
 def _independent(matrix, start) -> bool:
