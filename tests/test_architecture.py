@@ -73,6 +73,8 @@ ALLOWED = {
     "random_media": {"annotations", "errors"},
     # arrays and callables only
     "coarse_graining": {"annotations", "errors"},
+    "homogenisation": {"annotations", "errors"},
+    "representative_volume": {"annotations", "errors", "homogenisation", "units"},
     "systems": {
         "annotations",
         "capabilities",
@@ -125,7 +127,20 @@ ALLOWED = {
     "cli": {*CORE, "workflow", "calibration", "decomposition", "identifiability", "reporting"},
 }
 # rooms whose names models and studies may fetch from the rooms themselves
-PUBLIC_ROOMS = ([], ["coarse_graining"], ["dynamics"], ["random_media"], ["time_scales"])
+PUBLIC_ROOMS = (
+    [],
+    *(
+        [name]
+        for name in (
+            "coarse_graining",
+            "dynamics",
+            "homogenisation",
+            "random_media",
+            "representative_volume",
+            "time_scales",
+        )
+    ),
+)
 OWNERS = {
     "pymc": {"calibration"},
     "nutpie": {"calibration"},
@@ -244,6 +259,9 @@ def test_only_systems_ask_of_what_type_a_system_is():
 def test_the_library_knows_neither_models_nor_studies():
     named = {module.split(".")[0] for _, _, module, level in arrows() if level == 0}
     assert not named & {"forward_models", "studies"}
+
+
+# what models and studies may use beside the public names
 
 
 @pytest.mark.parametrize(

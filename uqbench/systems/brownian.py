@@ -30,13 +30,14 @@ class WienerPath(diffrax.AbstractBrownianPath):
         halvings: of a cell, down to its leaves.
     """
 
-    t0: Float[Array, ""]
-    t1: Float[Array, ""]
+    # what diffrax declares as variables of the class are those of a path
+    t0: Float[Array, ""]  # type: ignore[misc]
+    t1: Float[Array, ""]  # type: ignore[misc]
     ends: Float[Array, "ends sources"]
     key: Array
     halvings: Int[Array, ""]
 
-    levy_area: ClassVar = diffrax.BrownianIncrement
+    levy_area: ClassVar = diffrax.BrownianIncrement  # type: ignore[misc]
 
     @classmethod
     def of(cls, key, t0, t1, sources: int, shortest) -> "WienerPath":
@@ -51,7 +52,7 @@ class WienerPath(diffrax.AbstractBrownianPath):
         first, inner = jax.random.split(key)
         steps = jnp.sqrt(cell) * jax.random.normal(first, (CELLS, sources))
         ends = jnp.concatenate([jnp.zeros((1, sources)), jnp.cumsum(steps, axis=0)])
-        return cls(t0, t1, ends, inner, jnp.clip(halvings, HALVINGS, MOST).astype(int))
+        return cls(t0=t0, t1=t1, ends=ends, key=inner, halvings=jnp.clip(halvings, HALVINGS, MOST).astype(int))
 
     def evaluate(self, t0, t1=None, left: bool = True, use_levy: bool = False):
         value = self._at(t0) if t1 is None else self._at(t1) - self._at(t0)

@@ -186,7 +186,7 @@ class Sde(System):
         def matrix(t, y, _):
             return self._matrix(theta, design, unravel, t, y)
 
-        terms = diffrax.MultiTerm(diffrax.ODETerm(drift), diffrax.ControlTerm(matrix, noise.path))
+        terms: diffrax.AbstractTerm = diffrax.MultiTerm(diffrax.ODETerm(drift), diffrax.ControlTerm(matrix, noise.path))
         solver = diffrax.SRA1() if noise.additive else diffrax.Euler()
 
         def onward(state, until):

@@ -1,0 +1,18 @@
+"""Effective properties of periodic media: the cell problem by FFT, with correctors, gradients and guaranteed bounds."""
+
+from .brackets import Bracket, effective_bounds, hashin_shtrikman, voigt_reuss
+from .codes import SENTENCES, Ending
+from .effective import EffectiveTensor, effective_tensor
+from .percolation import percolates
+
+__all__ = [
+    "SENTENCES",
+    "Bracket",
+    "EffectiveTensor",
+    "Ending",
+    "effective_bounds",
+    "effective_tensor",
+    "hashin_shtrikman",
+    "percolates",
+    "voigt_reuss",
+]
