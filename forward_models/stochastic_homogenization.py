@@ -1,0 +1,54 @@
+"""A random medium as a whole: the effective diffusivity of windows of a lognormal field, and what windows err by.
+
+ln D is a stationary Gaussian field in two dimensions. An infinite medium has D_hom = exp(E ln D), the median of D,
+because D and 1/D have the same law up to a factor (Matheron 1967); a window of finite length has an
+apparent value of its own in every realisation. `model` has that of one periodic window of `WINDOW` correlation
+lengths: random, so a run needs a key, and the derivative of a run is that of its realisation.
+"""
+
+import jax.numpy as jnp
+
+from uqbench import HalfNormal, LogNormal, Model, Space, epistemic
+from uqbench.homogenisation import SENTENCES, effective_tensor
+from uqbench.random_media import Correlation, embed, lognormal
+
+# Voxels for each correlation length, and correlation lengths along each edge of the window.
+VOXELS, WINDOW = 4, 16
+
+space = Space(
+    median=epistemic(LogNormal(median=3.0, sigma=0.3), "um^2/ms", "median of the diffusivity"),
+    sd=epistemic(HalfNormal(0.7), "", "standard deviation of its logarithm"),
+)
+
+
+def medium(window: int):
+    """The embedding of a periodic window of so many correlation lengths, the unit of length."""
+    cells = VOXELS * window
+    return embed((cells, cells), (1 / VOXELS, 1 / VOXELS), Correlation("gaussian"), (1.0, 1.0), periodic=True)
+
+
+EMBEDDING = medium(WINDOW)
+
+
+def apparent(median, sd, key, embedding):
+    """The tensor `(2, 2)` of one realisation, and its code."""
+    field = embedding.field(embedding.noise(key), jnp.array([1.0, 1.0]))
+    found = effective_tensor(lognormal(field, median, sd))
+    return found.tensor, found.result
+
+
+def simulate(theta, design, key):
+    tensor, result = apparent(theta["median"], theta["sd"], key, EMBEDDING)
+    return {"D_eff": jnp.trace(tensor) / 2}, result
+
+
+model = Model.from_function(
+    space,
+    simulate,
+    units={"D_eff": "um^2/ms"},
+    stochastic=True,
+    gradient="statistical",
+    name="stochastic_homogenization",
+    results=SENTENCES,
+    dims={"D_eff": ()},
+)
