@@ -93,6 +93,8 @@ def rev_analysis(
         REV of the porosity: windows of 4 to 32 um
     """
     array, sizes = _checked(sample, voxel_size, unit, property, tolerance, windows, boundary_layer)
+    # they would have been among the findings
+    assert voxel_size is not None and unit is not None
     of_window = PROPERTIES[property]
     blocks = [_blocks(array, size) for size in sizes]
     values = [of_window(each) for each in blocks]
@@ -105,7 +107,7 @@ def rev_analysis(
     upper = np.where(resolved, sd * limit, np.inf)
     deviation = np.abs(mean / mean[resolved][-1] - 1) if resolved.any() else np.full(mean.shape, np.nan)
     within = (upper <= tolerance) & (deviation <= tolerance)
-    length = sizes * float(voxel_size)
+    length = sizes * voxel_size
     interval = _interval(length, within, resolved)
     trend, trend_p = _trend(values[0], [n // sizes[0] for n in array.shape], scale[0])
     decay = _decay(length, sd, resolved)

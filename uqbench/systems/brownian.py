@@ -52,7 +52,8 @@ class WienerPath(diffrax.AbstractBrownianPath):
         first, inner = jax.random.split(key)
         steps = jnp.sqrt(cell) * jax.random.normal(first, (CELLS, sources))
         ends = jnp.concatenate([jnp.zeros((1, sources)), jnp.cumsum(steps, axis=0)])
-        return cls(t0=t0, t1=t1, ends=ends, key=inner, halvings=jnp.clip(halvings, HALVINGS, MOST).astype(int))
+        halvings = jnp.clip(halvings, HALVINGS, MOST).astype(int)
+        return cls(t0=t0, t1=t1, ends=ends, key=inner, halvings=halvings)  # type: ignore[call-arg]
 
     def evaluate(self, t0, t1=None, left: bool = True, use_levy: bool = False):
         value = self._at(t0) if t1 is None else self._at(t1) - self._at(t0)
