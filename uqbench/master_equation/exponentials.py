@@ -13,11 +13,14 @@ from jaxtyping import Array, Float
 
 from ..native import foreign_call
 from ..native.library import Library, PackedRecord, pack
-from . import stencil_code
+from . import exponential_code
 from .box import Box
+from .stencil_code import Stencil
 from .uniformisation import Sum, exponential, exponential_adjoint, exponential_tangents
 
-CODE = {each.__name__: each for each in (stencil_code.exponentials, stencil_code.tangents, stencil_code.adjoint)}
+CODE = {
+    each.__name__: each for each in (exponential_code.exponentials, exponential_code.tangents, exponential_code.adjoint)
+}
 
 
 class Generators(NamedTuple):
@@ -155,7 +158,7 @@ def _target(code: str, box: Box) -> str:
     name = f"uqbench_{code}_{digest}"
     if name not in _records:
         _records[name] = pack(
-            stencil_code.Stencil,
+            Stencil,
             **foreign_call.bare_model(settings=2),
             states=box.states,
             groups=groups,

@@ -9,7 +9,7 @@ absolute differences) from the true distribution, up to rounding.
 
 L and the weights are constants of the derivatives, since exp(h A) does not depend on L.
 
-This is the form for any accelerator; on processors the same is done by `stencil_code`, see `exponentials`.
+This is the form for any accelerator; on processors the same is done by `exponential_code`, see `exponentials`.
 """
 
 import math
