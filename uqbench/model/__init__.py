@@ -12,6 +12,7 @@ from .measurements import noise_values_of as noise_values_of
 from .running import evaluate as evaluate
 from .running import evaluate_many as evaluate_many
 from .running import method_for as method_for
+from .running import over_cores as over_cores
 from .running import over_time as over_time
 from .running import simulate as simulate
 from .running import simulate_stacked as simulate_stacked

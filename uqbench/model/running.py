@@ -6,7 +6,7 @@ bands trace `simulate`.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Hashable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING
@@ -287,15 +287,11 @@ def evaluate_many(
         return run if used == size else jax.tree.map(lambda leaf: leaf[:used], run)
 
     starts = range(0, n, size)
-    # the first one compiles for the others
-    known = _compiled(model, method, size, shared, constants)
-    runs = [] if shared_out and known else [part(starts[0])]
     if shared_out:
-        known.append(True)
-        with ThreadPoolExecutor(CORES) as pool:
-            runs += pool.map(lambda start: jax.block_until_ready(part(start)), starts[len(runs) :])
+        compiled = model, method, size, shared, constants
+        runs = over_cores(lambda start: jax.block_until_ready(part(start)), starts, compiled)
     else:
-        runs += map(part, starts[1:])
+        runs = [part(start) for start in starts]
     run = runs[0] if len(runs) == 1 else jax.tree.map(lambda *leaves: jnp.concatenate(leaves), *runs)
     if any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(run)):
         return Run(from_columns(model, design, run[0]), *run[1])
@@ -308,8 +304,21 @@ def _constants(model: "Model", values: np.ndarray) -> tuple[str, ...]:
     return tuple(name for k, name in fixed if np.all(values[:, k] == float(model.space[name].dist)))
 
 
+def over_cores(part: Callable, starts: Sequence[int], compiled: Hashable) -> list:
+    """`part(start)` of each, on all cores at once; but the first alone where nothing is compiled for them yet.
+
+    Args:
+        compiled: for what `part` is compiled.
+    """
+    begun = _begun(compiled)
+    runs = [] if begun else [part(starts[0])]
+    begun.append(True)
+    with ThreadPoolExecutor(CORES) as pool:
+        return [*runs, *pool.map(part, starts[len(runs) :])]
+
+
 @lru_cache(maxsize=256)
-def _compiled(*key) -> list[bool]:
+def _begun(compiled: Hashable) -> list[bool]:
     """Not empty where a batch of this kind has been run."""
     return []
 

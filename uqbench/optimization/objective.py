@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Hashable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from typing import NamedTuple
@@ -14,13 +13,13 @@ from jaxtyping import Array, Float
 
 from ..errors import InputError
 from ..likelihoods import Likelihood, Marginal, Scores, likelihood_of
+from ..model import over_cores
 from ..study import Study
 from .coordinates import Coordinates
 
-CORES = os.cpu_count() or 1
 # Points that are solved together: every batch is padded to as many, so that no other size is ever compiled. A few for
 # each core, because a search alone pays for all of them.
-TOGETHER = max(4, CORES)
+TOGETHER = max(4, os.cpu_count() or 1)
 
 # The largest root of an information: its fourth power is still a number.
 LARGEST_ROOT = 1e75
@@ -141,20 +140,8 @@ def in_batches(
         return [np.asarray(each)[: len(rows)] for each in solve(padded)]
 
     starts = range(0, len(points), size)
-    if one_by_one and _begun(compiled):
-        with ThreadPoolExecutor(CORES) as pool:
-            found = list(pool.map(of, starts))
-    else:
-        # the first one compiles for the others
-        found = [of(start) for start in starts]
-        _begun(compiled).append(True)
+    found = over_cores(of, starts, compiled) if one_by_one else [of(start) for start in starts]
     return [np.concatenate(parts) for parts in zip(*found, strict=True)]
-
-
-@lru_cache(maxsize=64)
-def _begun(compiled: Hashable) -> list[bool]:
-    """Not empty where something has been solved with what was compiled for this."""
-    return []
 
 
 @partial(jax.jit, static_argnames="target")
