@@ -3,16 +3,21 @@
 from .brackets import Bracket, effective_bounds, hashin_shtrikman, voigt_reuss
 from .codes import SENTENCES, Ending
 from .effective import EffectiveTensor, effective_tensor
+from .membranes import MembraneTensor, membrane_tensor
 from .percolation import percolates
+from .steps import at_fraction
 
 __all__ = [
     "SENTENCES",
     "Bracket",
     "EffectiveTensor",
     "Ending",
+    "MembraneTensor",
+    "at_fraction",
     "effective_bounds",
     "effective_tensor",
     "hashin_shtrikman",
+    "membrane_tensor",
     "percolates",
     "voigt_reuss",
 ]

@@ -17,6 +17,11 @@ class Ending(Code):
         "the conjugate gradients did not reach the tolerance: their number grows with the square root of the contrast "
         "of the coefficient. Give more `max_iterations`, a looser `tolerance`, or a lower contrast.",
     )
+    MEMBRANES_CLOSE = (
+        FIRST_OWN + 43,
+        "two membranes are less than two and a half voxels apart, so that the grid does not tell the cells from one "
+        "another. Give more voxels, or a smaller volume fraction of the cells.",
+    )
 
 
 SENTENCES = {int(ending): ending.sentence for ending in Ending if ending}

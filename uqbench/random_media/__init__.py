@@ -25,3 +25,4 @@ from .media import two_phase as two_phase
 from .statistics import two_point as two_point
 from .statistics import variogram as variogram
 from .statistics import window_means as window_means
+from .tessellation import distance_to_walls as distance_to_walls

@@ -97,7 +97,7 @@ def distance_to_balls(
     Args:
         places: centres. shape: cells of the grid along each axis. extent: of the periodic cell, in the unit of places.
     """
-    _raise(_shape_findings(places, places, shape, extent))
+    checked_shapes(places, places, shape, extent)
     return _distance(places, jnp.zeros_like(places), 0.0, shape, extent, np.zeros((1, len(shape))))
 
 
@@ -218,6 +218,11 @@ def _shape_findings(places: Array, directions: Array, shape: Sequence[int], exte
         f"the grid has {axes} axes, the extent {len(extent)}, places the shape {places.shape}, directions "
         f"{directions.shape}; give one number for each axis."
     ]
+
+
+def checked_shapes(places: Array, directions: Array, shape: Sequence[int], extent: Sequence[float]) -> None:
+    """Raises an `InputError` where places, directions, grid and extent do not have the same axes."""
+    _raise(_shape_findings(places, directions, shape, extent))
 
 
 def _place_findings(count: int, extent: Sequence[float], fraction: float | None) -> list[str]:
