@@ -174,6 +174,11 @@ class Result(Code):
         "to 1, or its background is negative, or so large that counts matter which are above any in the data and the "
         "prior. Check the priors of both.",
     )
+    CLOSURE_NOT_FINITE = (
+        23,
+        "a parameter that the closure gives is not finite. Check the closure at these values, or return a code of its "
+        "own with `(parameters, code)`.",
+    )
 
 
 # code -> sentence. Numbers from `FIRST_OWN` on are for systems that have codes of their own.

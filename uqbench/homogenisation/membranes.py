@@ -262,14 +262,14 @@ def _checked(distance, inside, outside, permeability, spacing) -> tuple[Array, t
         if bad := int(np.sum(~np.isfinite(values))):
             findings.append(f"{bad} of {values.size} distances are not finite (NaN or infinite).")
     for name, value in (("inside", inside), ("outside", outside)):
-        if not isinstance(value, jax.core.Tracer) and not (np.isfinite(value) and value > 0):
+        if not isinstance(value, jax.core.Tracer) and not 0 < float(value) < np.inf:
             findings.append(
-                f"the diffusivity {name} is {value!r}; give a positive number, a small one such as 1e-6 of the other "
+                f"the diffusivity {name} is {float(value)!r}; give a positive number, a small one such as 1e-6 of the other "
                 "for a phase that does not conduct."
             )
-    if not isinstance(permeability, jax.core.Tracer) and not (np.isfinite(permeability) and permeability >= 0):
+    if not isinstance(permeability, jax.core.Tracer) and not 0 <= float(permeability) < np.inf:
         findings.append(
-            f"the permeability is {permeability!r}; give 0 or a positive number, and `effective_tensor` a medium "
+            f"the permeability is {float(permeability)!r}; give 0 or a positive number, and `effective_tensor` a medium "
             "without membranes."
         )
     edges = np.ravel(np.asarray(spacing, float)) * np.ones(array.ndim if np.ndim(spacing) == 0 else 1)

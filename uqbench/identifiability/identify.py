@@ -5,7 +5,7 @@ import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import sympy
@@ -25,6 +25,7 @@ from ..study import Study
 from ..symbols import NoFormula, read
 from ..time_scales.study_separation import with_separation
 from .budget import Budget
+from .closures import through_closure
 from .coefficient_map import CoefficientMap
 from .experiment_design import prescribe
 from .experiment_design.prescription import profiled
@@ -204,7 +205,9 @@ def _structure(study: Study, limit: Budget, seed: int) -> xr.Dataset:
     model, space, design = as_measured(study.model, as_written=True), study.model.space, first_design(study)
     equations, outputs = _equations(model, design, study.model.increments)
     transfer = {} if only_at_rest(study.experiments) else _transfer(model, design)
-    if "symbolic" not in model.dynamics.capabilities:
+    if "closure" in model.dynamics.capabilities:
+        dataset = _by_closure(study, limit, seed)
+    elif "symbolic" not in model.dynamics.capabilities:
         dataset = undecided(space, model.dynamics.lacks("symbolic"))
     elif is_implicit(model, design):
         dataset = undecided(space, "the quasi-steady state of these fast equations has no closed form to read")
@@ -235,6 +238,16 @@ def _structure(study: Study, limit: Budget, seed: int) -> xr.Dataset:
             "units": json.dumps({**model.units, **({"time": model.time_unit} if model.time_unit else {})}),
         }
     )
+
+
+def _by_closure(study: Study, limit: Budget, seed: int) -> xr.Dataset:
+    dynamics: Any = study.model.dynamics
+    if "symbolic" not in dynamics.model.dynamics.capabilities:
+        return undecided(study.model.space, dynamics.model.dynamics.lacks("symbolic"))
+    try:
+        return through_closure(study, limit, seed)
+    except NoFormula as problem:
+        return undecided(study.model.space, f"no formula to look at: {' '.join(problem.findings)}")
 
 
 def _equations(model: Model, design: Design, rates: Sequence[str] = ()) -> tuple[list[str], list[str]]:

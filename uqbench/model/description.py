@@ -19,6 +19,7 @@ from ..names import BAND, DRAWS, MEASUREMENT, variable_findings
 from ..space import Space
 from ..system import Ode
 from ..systems import Run, Simulator, System, in_scalars, system_of
+from ..systems.closure import closed
 from ..systems.reduced import quasi_steady_state, split_states
 from ..units import unit_finding
 from .axes import SERIES, coords_findings, dataset, dims_findings
@@ -158,6 +159,56 @@ class Model:
         from .reparametrisation import reparametrised
 
         return reparametrised(self, combinations, **settings)
+
+    def closed_by(
+        self,
+        space: Space,
+        closure: Callable,
+        *,
+        stochastic: bool = False,
+        results: Mapping[int, str] = MappingProxyType({}),
+        name: str | None = None,
+        gradient: str | None = None,
+    ) -> "Model":
+        """The same outputs with some parameters given by a closure: functions of parameters at a finer scale.
+
+        So a diffusivity of a tissue is made of those of its cells, and what is measured in the tissue speaks of them.
+        The closure is evaluated once for each run, whatever it costs and however many steps the run takes.
+
+        Args:
+            space: parameters of the finer scale, and those of this model that the closure does not give. Fixed
+                parameters of this model keep their values where the space has none.
+            closure: `closure(p)` -> dict of parameters of this model, in JAX; or `(dict, code)` where it can fail.
+            stochastic: whether the closure is `closure(p, key)`, with a fine scale that differs from run to run.
+            results: code -> sentence, of codes of the closure's own (from 100 on).
+            name: default this model's own with " closed". gradient: default that of this model.
+
+        Raises:
+            InputError: parameters of both scales whose units differ, codes that are not the closure's own; at the
+                first run, parameters that are missing or unknown.
+
+        Example:
+            >>> from uqbench import LogNormal, Normal, Space, epistemic
+            >>> from forward_models.secretion import steady
+            >>> fine = Space(
+            ...     s=epistemic(LogNormal(0.0, 0.3), steady.space["s"].unit),
+            ...     copies=epistemic(Normal(100.0, 20.0)),
+            ...     k=steady.space["k"],
+            ... )
+            >>> steady.closed_by(fine, lambda p: {"q": p["copies"] / 10.0}).outputs
+            ('C',)
+        """
+        system = closed(self, space, closure, stochastic=stochastic, results=results)
+        left = {each: value for each, value in self.nominal.items() if each in space.free}
+        return replace(
+            self,
+            space=space,
+            system=system,
+            observe=None,
+            name=f"{self.name} closed".strip() if name is None else name,
+            gradient=self.gradient if gradient is None else gradient,
+            nominal=left,
+        )
 
     def reduced(self, fast: Sequence[str], *, space: Space | None = None, name: str | None = None) -> "Model":
         """The same outputs with the fast states in their quasi-steady state, see `time_scales.slow_fast`.

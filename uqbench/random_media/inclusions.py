@@ -35,7 +35,7 @@ def random_places(
         attempts: places that are tried before it is given up.
 
     Returns:
-        the places, from 0 to the extent.
+        the places, from 0 to the extent; NaN where a traced key finds no room.
 
     Raises:
         InputError: numbers that are not positive; a fraction at which no room was found (random sequential addition
@@ -65,7 +65,7 @@ def random_places(
 
     start = (jnp.zeros((count, len(extent))), jnp.zeros((), int), jnp.zeros((), int))
     places, placed, _ = jax.lax.while_loop(unfinished, attempt, start)
-    if int(placed) < count:
+    if is_known(placed) and int(placed) < count:
         raise InputError(
             "inclusions",
             [
@@ -73,7 +73,7 @@ def random_places(
                 f"{attempts} attempts; give a smaller fraction, or None, which lets them overlap."
             ],
         )
-    return places
+    return jnp.where(placed == count, places, jnp.nan)
 
 
 def random_directions(key: PRNGKeyArray, count: int, axes: int) -> Float[Array, "count axes"]:

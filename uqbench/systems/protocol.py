@@ -27,6 +27,7 @@ CAPABILITIES = {
     "states": ("states to reduce", "describe its dynamics as an Ode with states by name"),
     "tolerance": ("tolerance", "its outputs are taken as exact to rounding"),
     "quasi_steady": ("fast states in a quasi-steady state", "`Model.reduced` makes such a model"),
+    "closure": ("parameters from a finer scale", "`Model.closed_by` makes such a model"),
     "schedule": ("doses at known times", "give every experiment inputs of the same shape"),
     "stochastic": ("random outputs", "its runs need no key"),
     "density": (

@@ -32,11 +32,7 @@ class Simulator(System):
     kind = "a simulator without a system"
 
     def __post_init__(self):
-        wrong = [code for code in self.results if type(code) is not int or code < FIRST_OWN]
-        if wrong:
-            raise InputError(
-                "results", [f"{code!r} is no code of one's own; give integers from {FIRST_OWN} on." for code in wrong]
-            )
+        check_codes(self.results)
 
     @property
     def capabilities(self) -> frozenset[str]:
@@ -78,6 +74,15 @@ class Simulator(System):
             given = f"`simulate` returns a code of type {code.dtype} and shape {code.shape}"
             raise InputError(f"model {model.name!r}", [f"{given}; give one integer, 0 for success."])
         return outputs if model.observe is None else model.observe(outputs, theta), code.astype(int)
+
+
+def check_codes(results: Mapping[int, str]) -> None:
+    """Raises an `InputError` for codes that are not one's own."""
+    wrong = [code for code in results if type(code) is not int or code < FIRST_OWN]
+    if wrong:
+        raise InputError(
+            "results", [f"{code!r} is no code of one's own; give integers from {FIRST_OWN} on." for code in wrong]
+        )
 
 
 def _is_pair(returned) -> bool:
