@@ -1,9 +1,10 @@
 """Effective properties of periodic media: the cell problem by FFT, with correctors, gradients and guaranteed bounds."""
 
-from .brackets import Bracket, effective_bounds, hashin_shtrikman, voigt_reuss
+from .brackets import Bracket, effective_bounds
 from .codes import SENTENCES, Ending
 from .effective import EffectiveTensor, effective_tensor
 from .percolation import percolates
+from .phase_bounds import hashin_shtrikman, trace_bounds, voigt_reuss
 
 __all__ = [
     "SENTENCES",
@@ -14,5 +15,6 @@ __all__ = [
     "effective_tensor",
     "hashin_shtrikman",
     "percolates",
+    "trace_bounds",
     "voigt_reuss",
 ]
