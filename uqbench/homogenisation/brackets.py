@@ -83,9 +83,10 @@ def effective_bounds(
         coefficient, spacing: as in `effective_tensor`.
         refine: elements along each edge of a voxel; 2 halves the grid and brings the bounds closer.
         corner_degree: of elements in the plane that are made for corners of any contrast. Each degree more brings the
-            bounds about ten times closer, and an element has 4 degree - 1 unknowns and a matrix of (8 degree - 1)^2
-            numbers. 0 stands for bilinear elements and Raviart-Thomas fluxes, which are all there is in space. Default
-            4 for a plane of at most 64 x 64 elements, 0 for a larger one.
+            bounds about ten times closer, down to what rounding is allowed (1e-9, and some percent at a contrast of
+            1e6). An element has 4 degree - 1 unknowns and a matrix of (8 degree - 1)^2 numbers. 0 stands for bilinear
+            elements and Raviart-Thomas fluxes, which are all there is in space. Default 4 for a plane of at most
+            64 x 64 elements, 0 for a larger one.
         tolerance: of the energies, relative to the harmonic mean of the coefficient; without elements for corners, of
             the squared residuals, relative to those at the start. Bounds hold whatever it is.
         max_iterations: of each of the conjugate gradients.

@@ -24,6 +24,8 @@ BATCH = 16
 # What joining rings may change in the matrix of an element by rounding, relative to its norm and to the root of the
 # contrast between its voxels. Against forty digits it is at most an eighth of this, at contrasts up to 3e7.
 ROUNDING = 5e-13
+# Squared residuals below this, relative to those at the start, are rounding: nothing is left to be minimised.
+NEGLIGIBLE = 1e-24
 
 
 class Corners(NamedTuple):
@@ -110,11 +112,12 @@ def least_energies(elements: Elements, labels: Array, degree: int, tolerance, ma
             return _assembled(element, jnp.einsum("xyij,xyj->xyi", matrices, differences))
 
         def solve(slope, scale):
+            right = -load(jnp.broadcast_to(slope, matrices.shape[:-1]))
             end = conjugate_gradients(
                 lambda values: load(_differences(element, values)),
                 precondition,
-                -load(jnp.broadcast_to(slope, matrices.shape[:-1])),
-                limit=tolerance * scale * labels.size,
+                right,
+                limit=jnp.maximum(tolerance * scale * labels.size, NEGLIGIBLE * jnp.vdot(right, precondition(right))),
                 max_iterations=max_iterations,
             )
             return slope + _differences(element, end.solution), end.steps
