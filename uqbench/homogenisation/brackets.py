@@ -87,8 +87,7 @@ def effective_bounds(
             1e6). An element has 4 degree - 1 unknowns and a matrix of (8 degree - 1)^2 numbers. 0 stands for bilinear
             elements and Raviart-Thomas fluxes, which are all there is in space. Default 4 for a plane of at most
             64 x 64 elements, 0 for a larger one.
-        tolerance: of the energies, relative to the harmonic mean of the coefficient; without elements for corners, of
-            the squared residuals, relative to those at the start. Bounds hold whatever it is.
+        tolerance: of the squared residuals, relative to those at the start. Bounds hold whatever it is.
         max_iterations: of each of the conjugate gradients.
 
     Raises:

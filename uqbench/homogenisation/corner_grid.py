@@ -14,7 +14,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from .coefficients import least_ratio
 from .conjugate_gradients import conjugate_gradients
 from .corner_elements import CornerElement, corner_element, element_stiffness
 from .elements import frequencies
@@ -61,13 +60,11 @@ class Elements(NamedTuple):
     Args:
         matrices: `(kinds, m - 1, m - 1)`. rounding: `(kinds,)`, by how much their eigenvalues may be off.
         reference: `(m - 1, m - 1)`, for the mean coefficient.
-        scale: `(2,)`, the harmonic mean along each axis times the least ratio of an energy to that of the reference.
     """
 
     matrices: Array
     rounding: Array
     reference: Array
-    scale: Array
 
 
 @partial(jax.jit, static_argnames="degree")
@@ -80,17 +77,15 @@ def prepared(kinds: Array, share: Array, degree: int) -> Elements:
 
     def prepare(kinds):
         # each voxel is the first one of a corner
-        voxels, count = kinds[:, 0, 0], len(kinds)
-        mean, resistivity = (jnp.tensordot(share, each, 1) for each in (voxels, jnp.linalg.inv(voxels)))
+        mean, count = jnp.tensordot(share, kinds[:, 0, 0], 1), len(kinds)
         batches = jnp.concatenate([kinds, jnp.broadcast_to(mean, (BATCH - count % BATCH, 2, 2, 2, 2))])
         batches = batches.reshape(-1, BATCH, 2, 2, 2, 2)
         found = jax.lax.map(jax.vmap(lambda kind: element_stiffness(kind, ring)), batches)
         found = found.reshape(-1, *found.shape[2:])
-        scale = jnp.diag(jnp.linalg.inv(resistivity)) * least_ratio(voxels[:, None], mean)
         values = jnp.linalg.eigvalsh(kinds).reshape(count, -1)
         contrast = jnp.max(values, axis=1) / jnp.min(values, axis=1)
         rounding = ROUNDING * jnp.sqrt(contrast) * jnp.linalg.norm(found[:count], axis=(1, 2))
-        return Elements(found[:count], rounding, found[count], scale)
+        return Elements(found[:count], rounding, found[count])
 
     return jax.lax.map(prepare, kinds)
 
@@ -100,7 +95,7 @@ def least_energies(elements: Elements, labels: Array, degree: int, tolerance, ma
     """Upper bounds `(media, 2, 2)` of effective tensors, and the iterations `(media, 2)` of each direction.
 
     Args:
-        tolerance: how far the energy may be above the least one, relative to the harmonic mean of the coefficient.
+        tolerance: of the squared residuals, relative to those at the start.
     """
     element = corner_element(degree)
 
@@ -111,18 +106,18 @@ def least_energies(elements: Elements, labels: Array, degree: int, tolerance, ma
         def load(differences):
             return _assembled(element, jnp.einsum("xyij,xyj->xyi", matrices, differences))
 
-        def solve(slope, scale):
+        def solve(slope):
             right = -load(jnp.broadcast_to(slope, matrices.shape[:-1]))
             end = conjugate_gradients(
                 lambda values: load(_differences(element, values)),
                 precondition,
                 right,
-                limit=jnp.maximum(tolerance * scale * labels.size, NEGLIGIBLE * jnp.vdot(right, precondition(right))),
+                limit=jnp.maximum(tolerance, NEGLIGIBLE) * jnp.vdot(right, precondition(right)),
                 max_iterations=max_iterations,
             )
             return slope + _differences(element, end.solution), end.steps
 
-        fields, steps = jax.vmap(solve)(jnp.asarray(element.slopes.T), elements.scale)
+        fields, steps = jax.vmap(solve)(jnp.asarray(element.slopes.T))
         return _energies(matrices, elements.rounding[labels], fields), steps
 
     return jax.lax.map(medium, elements)
