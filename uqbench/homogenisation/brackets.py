@@ -151,7 +151,7 @@ def _dual(matrix: Array) -> Array:
     """A quarter turn of the inverse of a symmetric matrix of the plane.
 
     A flux is a turned gradient of a stream function, whose medium has this coefficient and this effective tensor
-    (Keller 1964, doi:10.1063/1.1704146; Mendelson 1975, doi:10.1063/1.321615).
+    (Keller 1964, J. Math. Phys. 5, 548; Mendelson 1975, J. Appl. Phys. 46, 917).
     """
     return matrix / jnp.linalg.det(matrix)[..., None, None]
 

@@ -52,7 +52,7 @@ def trace_bounds(first: float, second: float, fraction: float, d: int) -> tuple[
 
     Returns:
         The greatest values of tr (D_hom - low I)^-1 and of tr (high I - D_hom)^-1, with the lower and the higher of the
-        coefficients (Lurie & Cherkaev 1984, doi:10.1017/S0308210500025464; Milton & Kohn 1988,
+        coefficients (Lurie & Cherkaev 1984, Proc. R. Soc. Edinb. A 99, 71; Milton & Kohn 1988,
         doi:10.1016/0022-5096(88)90001-4). Layers attain both. For an isotropic tensor they are the bounds of Hashin and
         Shtrikman.
 
