@@ -93,7 +93,7 @@ def test_random_media_are_inside_their_bounds():
     for seed in range(100):
         contrast = [10.0, 100.0, 1000.0][seed % 3]
         cell = two_phases(seed, (32, 32), contrast)
-        bracket, finer = effective_bounds(cell), effective_bounds(cell, refine=4)
+        bracket, finer = (effective_bounds(cell, refine=refine, corner_degree=0) for refine in (1, 4))
         gaps = [finer.estimate - bracket.lower, bracket.upper - finer.estimate]
         inside += all(np.linalg.eigvalsh(np.asarray(gap)).min() > 0 for gap in gaps)
         distance = abs(float(bracket.estimate[0, 0] / finer.estimate[0, 0]) - 1)
@@ -114,10 +114,38 @@ def test_widths_on_the_checkerboard(contrast):
     print(f"\ncheckerboard, contrast {contrast:g}: n, lower, discrete, upper, estimate relative to the truth")
     for n in (64, 256, 1024):
         cell = checkerboard(n, contrast)
-        bracket, found = effective_bounds(cell), effective_tensor(cell)
+        bracket, found = effective_bounds(cell, corner_degree=0), effective_tensor(cell)
         entries = [each[0, 0] / truth - 1 for each in (bracket.lower, found.tensor, bracket.upper, bracket.estimate)]
         print(n, " ".join(f"{float(entry):+.2e}" for entry in entries))
         assert entries[0] < 0 < entries[2]
+
+
+def cell_of_corners(contrast):
+    """Two phases on 32 x 32 voxels, with hundreds of corners."""
+    return two_phases(0, (32, 32), contrast)
+
+
+@pytest.mark.parametrize("contrast", [10.0, 100.0, 1000.0])
+@pytest.mark.parametrize("medium, n", [(lambda contrast: checkerboard(2, contrast), 512), (cell_of_corners, 32)])
+def test_narrow_bounds_against_a_fine_uniform_grid(medium, n, contrast):
+    """Elements for corners, one to a voxel, against bilinear ones on 1024 x 1024."""
+    cell = medium(contrast)
+
+    def narrow():
+        return jax.block_until_ready(effective_bounds(cell))
+
+    def wide():
+        return jax.block_until_ready(effective_bounds(cell, refine=n, corner_degree=0))
+
+    found, plain = narrow(), wide()
+    own, other = fastest(narrow), fastest(wide, 1)
+    print(f"\n{len(cell)}^2 voxels, contrast {contrast:g}: width {float(jnp.max(found.width)):.1e} in {own:.2f} s;")
+    print(
+        f"1024^2 bilinear: {float(jnp.max(plain.width)):.1e} in {other:.2f} s, which is {other / own:.1f} times as long"
+    )
+    for inner, outer in [(found.upper, plain.upper), (plain.lower, found.lower)]:
+        assert np.linalg.eigvalsh(np.asarray(outer - inner)).min() > 0
+    assert np.all(found.width < 1e-4) and own < other
 
 
 MEMORY = """

@@ -39,6 +39,11 @@ def matrices(seed: int, shape: tuple[int, ...]) -> np.ndarray:
     return factors @ np.swapaxes(factors, -1, -2) + 0.3 * np.eye(len(shape))
 
 
+def is_below(lower, upper, slack=1e-10):
+    """lower <= upper as quadratic forms, to rounding."""
+    return np.linalg.eigvalsh(np.asarray(upper - lower)).min() > -slack * np.linalg.norm(upper)
+
+
 # A few shapes only, since each is compiled; an odd one too.
 shapes = st.sampled_from([(8, 8), (7, 6), (4, 5, 4)])
 seeds = st.integers(0, 10_000)

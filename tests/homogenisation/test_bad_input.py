@@ -4,7 +4,14 @@ import numpy as np
 import pytest
 
 import uqbench as uq
-from uqbench.homogenisation import effective_bounds, effective_tensor, hashin_shtrikman, percolates, voigt_reuss
+from uqbench.homogenisation import (
+    effective_bounds,
+    effective_tensor,
+    hashin_shtrikman,
+    percolates,
+    trace_bounds,
+    voigt_reuss,
+)
 
 
 def findings(cell, **settings):
@@ -52,6 +59,19 @@ def test_spacings_that_are_no_edges(spacing):
 def test_refinements_are_whole(refine):
     with pytest.raises(uq.InputError, match="whole number"):
         effective_bounds(np.ones((4, 4)), refine=refine)
+
+
+def test_degrees_of_corners_are_whole_and_of_the_plane():
+    with pytest.raises(uq.InputError) as caught:
+        effective_bounds(np.ones((4, 4)), refine=0, corner_degree=-1)
+    assert len(caught.value.findings) == 2
+    with pytest.raises(uq.InputError, match="of the plane"):
+        effective_bounds(np.ones((4, 4, 4)), corner_degree=4)
+
+
+def test_trace_bounds_need_two_phases():
+    with pytest.raises(uq.InputError, match="one phase"):
+        trace_bounds(2.0, 2.0, 0.5, 2)
 
 
 def test_bounds_of_phases_are_refused_with_every_finding():

@@ -1,5 +1,7 @@
 """Bounds that hold for the continuum, whatever the grid: where the effective tensor is known and where a finer grid
-tells."""
+tells. Elements for corners, which the plane has by default, have tests of their own beside these."""
+
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -11,7 +13,6 @@ from uqbench.homogenisation import (
     Ending,
     effective_bounds,
     effective_tensor,
-    hashin_shtrikman,
     voigt_reuss,
 )
 from uqbench.homogenisation.fluxes import solve_fluxes
@@ -20,6 +21,7 @@ from .media import (
     checkerboard,
     contrasts,
     fractions,
+    is_below,
     layers,
     matrices,
     obnosov,
@@ -30,16 +32,11 @@ from .media import (
 )
 
 
-def is_below(lower, upper, slack=1e-10):
-    """lower <= upper as quadratic forms, to rounding."""
-    return np.linalg.eigvalsh(np.asarray(upper - lower)).min() > -slack * np.linalg.norm(upper)
-
-
 @pytest.mark.parametrize("contrast", [10.0, 100.0, 1000.0])
 @pytest.mark.parametrize("n", [8, 64])
 def test_checkerboards_of_any_contrast_are_inside(contrast, n):
     """Dykhne's sqrt(D1 D2), from which the discrete tensor of the same grid is up to several times away."""
-    bracket = effective_bounds(checkerboard(n, contrast))
+    bracket = effective_bounds(checkerboard(n, contrast), corner_degree=0)
     truth = np.sqrt(contrast) * np.eye(2)
     assert is_below(bracket.lower, truth, 0.0) and is_below(truth, bracket.upper, 0.0)
     np.testing.assert_allclose(bracket.estimate, truth, rtol=1e-7, atol=1e-7 * np.sqrt(contrast))
@@ -50,12 +47,12 @@ def test_the_residual_alone_does_not_tell():
     found = effective_tensor(checkerboard(64, 1000.0))
     assert np.all(found.error < 1e-9)
     assert float(found.tensor[0, 0]) > 2 * np.sqrt(1000.0)
-    assert np.all(effective_bounds(checkerboard(64, 1000.0)).width > 1.0)
+    assert np.all(effective_bounds(checkerboard(64, 1000.0), corner_degree=0).width > 1.0)
 
 
 @pytest.mark.parametrize("contrast", [0.1, 10.0, 100.0])
 def test_square_inclusions_are_inside(contrast):
-    bracket = effective_bounds(square_inclusion(32, contrast))
+    bracket = effective_bounds(square_inclusion(32, contrast), corner_degree=0)
     truth = obnosov(contrast) * np.eye(2)
     assert is_below(bracket.lower, truth, 0.0) and is_below(truth, bracket.upper, 0.0)
     np.testing.assert_allclose(bracket.estimate, truth, rtol=1e-7, atol=1e-7)
@@ -69,7 +66,7 @@ def test_random_layers_leave_no_width(shape):
     cell = np.broadcast_to(layer.reshape([-1 if a == axis else 1 for a in range(len(shape))]), shape)
     exact = np.full(len(shape), layer.mean())
     exact[axis] = 1 / np.mean(1 / layer)
-    bracket = effective_bounds(cell)
+    bracket = effective_bounds(cell, corner_degree=0)
     for bound in (bracket.lower, bracket.upper, bracket.estimate):
         np.testing.assert_allclose(bound, np.diag(exact), rtol=1e-11, atol=1e-11)
     assert is_below(bracket.lower, np.diag(exact), 0.0) and is_below(np.diag(exact), bracket.upper, 0.0)
@@ -84,7 +81,7 @@ def test_fluxes_have_no_divergence_and_their_mean():
 
 
 def test_layers_leave_no_width():
-    bracket = effective_bounds(layers(8, 1.0, 10.0))
+    bracket = effective_bounds(layers(8, 1.0, 10.0), corner_degree=0)
     np.testing.assert_allclose(bracket.width, 0.0, atol=1e-10)
     lower, upper = bracket.entries
     exact = np.diag([20 / 11, 5.5])
@@ -95,7 +92,7 @@ def test_layers_leave_no_width():
 def test_random_media_are_inside(seed):
     """100 such media, printed with their widths, are in the benchmark."""
     cell = two_phases(seed, (16, 16), [10.0, 100.0][seed % 2])
-    bracket, finer = effective_bounds(cell), effective_bounds(cell, refine=4)
+    bracket, finer = (effective_bounds(cell, refine=refine, corner_degree=0) for refine in (1, 4))
     assert is_below(bracket.lower, finer.lower) and is_below(finer.upper, bracket.upper)
     assert is_below(bracket.lower, finer.estimate) and is_below(finer.estimate, bracket.upper)
     assert np.all(finer.width < 0.7 * bracket.width)
@@ -142,41 +139,28 @@ def test_duality_in_the_plane(seed, contrast, fraction):
     """D_hom(D) = R^T D_hom(1/D)^-1 R with a quarter turn R; upper bounds of one are lower ones of the other."""
     cell = two_phases(seed, (8, 8), contrast, fraction)
     turn = np.array([[0.0, -1.0], [1.0, 0.0]])
-    bracket, dual = effective_bounds(cell), effective_bounds(1 / cell)
+    bracket, dual = (effective_bounds(each, corner_degree=0) for each in (cell, 1 / cell))
     np.testing.assert_allclose(turn.T @ np.linalg.inv(dual.upper) @ turn, bracket.lower, rtol=1e-6, atol=1e-8)
     np.testing.assert_allclose(turn.T @ np.linalg.inv(dual.estimate) @ turn, bracket.estimate, rtol=1e-6, atol=1e-8)
-
-
-@given(seeds, contrasts, fractions)
-@settings(max_examples=15)
-def test_isotropic_media_are_within_hashin_and_shtrikman(seed, contrast, fraction):
-    """A cell with the symmetry of the square is isotropic."""
-    quarter = two_phases(seed, (6, 6), contrast, fraction)
-    quarter = np.where(np.arange(6)[:, None] > np.arange(6), quarter, quarter.T)
-    cell = np.block([[quarter, quarter[:, ::-1]], [quarter[::-1], quarter[::-1, ::-1]]])
-    lower, upper = hashin_shtrikman(1.0, contrast, float(np.mean(cell == contrast)), 2)
-    bracket = effective_bounds(cell)
-    np.testing.assert_allclose(bracket.upper, bracket.upper[0, 0] * np.eye(2), rtol=1e-7, atol=1e-7)
-    assert lower <= bracket.upper[0, 0] * (1 + 1e-10) and bracket.lower[0, 0] * (1 - 1e-10) <= upper
 
 
 @given(seeds)
 @settings(max_examples=10)
 def test_bounds_hold_before_the_iteration_has_converged(seed):
     cell = two_phases(seed, (8, 8), 100.0)
-    early, late = effective_bounds(cell, max_iterations=2), effective_bounds(cell)
+    early, late = (effective_bounds(cell, corner_degree=0, max_iterations=count) for count in (2, 2000))
     assert int(early.result) == Ending.ITERATIONS
     assert is_below(early.lower, late.lower) and is_below(late.upper, early.upper)
 
 
 def test_entries_hold_what_quadratic_forms_say():
-    bracket = effective_bounds(matrices(1, (7, 6)))
-    lower, upper = bracket.entries
-    inside = effective_bounds(matrices(1, (7, 6)), refine=4)
+    lower, upper = effective_bounds(matrices(1, (7, 6)), corner_degree=0).entries
+    inside = effective_bounds(matrices(1, (7, 6)))
     assert np.all(lower <= inside.estimate) and np.all(inside.estimate <= upper)
 
 
-def test_bad_coefficients_that_are_traced_have_a_code():
-    bracket = jax.jit(effective_bounds)(np.full((4, 4), -1.0))
+@pytest.mark.parametrize("degree", [0, 1])
+def test_bad_coefficients_that_are_traced_have_a_code(degree):
+    bracket = jax.jit(partial(effective_bounds, corner_degree=degree))(np.full((4, 4), -1.0))
     assert int(bracket.result) == Ending.BAD_COEFFICIENT
     assert np.all(np.isnan(bracket.lower)) and np.all(np.isnan(bracket.upper))

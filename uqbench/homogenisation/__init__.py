@@ -1,10 +1,11 @@
 """Effective properties of periodic media: the cell problem by FFT, with correctors, gradients and guaranteed bounds."""
 
-from .brackets import Bracket, effective_bounds, hashin_shtrikman, voigt_reuss
+from .brackets import Bracket, effective_bounds
 from .codes import SENTENCES, Ending
 from .effective import EffectiveTensor, effective_tensor
 from .membranes import MembraneTensor, membrane_tensor
 from .percolation import percolates
+from .phase_bounds import hashin_shtrikman, trace_bounds, voigt_reuss
 from .steps import at_fraction
 
 __all__ = [
@@ -19,5 +20,6 @@ __all__ = [
     "hashin_shtrikman",
     "membrane_tensor",
     "percolates",
+    "trace_bounds",
     "voigt_reuss",
 ]
