@@ -35,7 +35,7 @@ def random_places(
         attempts: places that are tried before it is given up.
 
     Returns:
-        the places, from 0 to the extent.
+        the places, from 0 to the extent; NaN where the key is traced and no room was found.
 
     Raises:
         InputError: numbers that are not positive; a fraction at which no room was found (random sequential addition
@@ -65,6 +65,8 @@ def random_places(
 
     start = (jnp.zeros((count, len(extent))), jnp.zeros((), int), jnp.zeros((), int))
     places, placed, _ = jax.lax.while_loop(unfinished, attempt, start)
+    if not is_known(placed):
+        return jnp.where(placed < count, jnp.nan, places)
     if int(placed) < count:
         raise InputError(
             "inclusions",
@@ -98,7 +100,17 @@ def distance_to_balls(
         places: centres. shape: cells of the grid along each axis. extent: of the periodic cell, in the unit of places.
     """
     _raise(_shape_findings(places, places, shape, extent))
-    return _distance(places, jnp.zeros_like(places), 0.0, shape, extent, np.zeros((1, len(shape))))
+
+    def nearer(least, place):
+        # a square for each axis: the grid is gone through once for each centre, to add and compare
+        parts = [
+            _nearest_image(middles - here, size) ** 2
+            for middles, here, size in zip(_middles(shape, extent), place, extent, strict=True)
+        ]
+        return jnp.minimum(least, sum(jnp.ix_(*parts))), None
+
+    far = jnp.full(tuple(shape), float(np.sum(np.square(extent))))
+    return jnp.sqrt(jax.lax.scan(nearer, far, places)[0])
 
 
 def distance_to_fibres(
@@ -131,11 +143,15 @@ def distance_to_fibres(
     return _distance(places, directions, length, shape, extent, images)
 
 
+def _middles(shape: Sequence[int], extent: Sequence[float]) -> list[np.ndarray]:
+    """Of the cells, along each axis."""
+    return [(np.arange(cells) + 0.5) / cells * size for cells, size in zip(shape, extent, strict=True)]
+
+
 def _distance(places, directions, length, shape, extent, images) -> Array:
     """Distance of each cell to the nearest axis, seen through each of the images of the nearest middle."""
     sizes = jnp.asarray(extent, float)
-    middles = [(np.arange(cells) + 0.5) / cells * size for cells, size in zip(shape, extent, strict=True)]
-    grid = jnp.stack(jnp.meshgrid(*middles, indexing="ij"), axis=-1)
+    grid = jnp.stack(jnp.meshgrid(*_middles(shape, extent), indexing="ij"), axis=-1)
 
     def nearer(least, fibre):
         place, direction = fibre
