@@ -1,8 +1,8 @@
 """Multilevel ensembles against plain ones in the same run: processor time at equal standard error, and coverage.
 
-Apparent conductivities of periodic windows; the coarse level is `coarsened` four times along each axis. Coverage is that
-of 1000 intervals of estimates that draw from a pool of realisations, whose mean is then the truth; 95 % of 1000 has the
-standard deviation .7 %.
+Apparent conductivities of periodic windows; the coarse level is `coarsened` four times along each axis. Coverage is
+that of 1000 intervals of estimates that draw from a pool of realisations, whose mean is then the truth; 95 % of 1000
+has the standard deviation .7 %.
 """
 
 import time
@@ -18,7 +18,6 @@ from uqbench.homogenisation import effective_tensor
 from uqbench.random_media import (
     Correlation,
     Level,
-    apparent_values,
     ball_radius,
     coarsened,
     distance_to_balls,
@@ -127,7 +126,8 @@ def test_multilevel_against_plain(name):
     print(
         f"\n{name}: sd/mean {fine.std() / truth:.3f}, correlation {np.corrcoef(fine, below[:, 0])[0, 1]:.5f}, "
         f"control's mean {(below[:, 1].mean() - medium.expected) / below[:, 1].std() * np.sqrt(medium.pool):+.1f} se, "
-        f"seconds {fine_cost:.2g} and {coarse_cost:.2g}; gain {gain:.1f} (found {np.median([e.gain for e in found]):.1f}), "
+        f"seconds {fine_cost:.2g} and {coarse_cost:.2g}; "
+        f"gain {gain:.1f} (found {np.median([e.gain for e in found]):.1f}), "
         f"coverage {covered:.3f}, bias {bias:+.2f}, realisations {np.mean([e.realisations for e in found], axis=0)}"
     )
     assert 0.93 < covered < 0.97

@@ -138,7 +138,9 @@ def embed(
     best = np.inf
     for size in _sizes(shape, rows.max(axis=0) / spacing, periodic, largest):
         tried = Embedding(correlation, shape, spacing, size, periodic, 0.0, float(tolerance))
-        error = max(float(tried.spectrum(jnp.asarray(row))[1]) for row in rows)
+        # the torus is made of numbers, also where a function that is being traced asks for it
+        with jax.ensure_compile_time_eval():
+            error = max(float(tried.spectrum(jnp.asarray(row))[1]) for row in rows)
         best = min(best, error)
         if error <= tolerance:
             return replace(tried, error=error)

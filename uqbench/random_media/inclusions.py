@@ -217,7 +217,7 @@ def _inside(distance: Array, radius: Array, spacing: Scalar) -> Array:
     return 0.5 + 0.25 * across * (3.0 - across**2)
 
 
-def _nearest_image(offset: Array, extent: Array) -> Array:
+def _nearest_image(offset: Array, extent: Array | float) -> Array:
     return offset - extent * jnp.round(offset / extent)
 
 

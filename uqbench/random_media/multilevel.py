@@ -10,13 +10,12 @@ varies and the fewer of the expensive realisations are needed; numbers are in pr
 is the least cost for a standard error (Giles 2015, doi:10.1017/S096249291500001X). Controls, quantities whose expected
 values are known, take from the variance of the cheapest level (see `estimate_with_controls`).
 
-What pays, in CPU time at equal standard error against plain realisations, of lognormal media (sd of the logarithm 1)
-and of disks and spheres, is in the changelog's figures and in `forward_models.stochastic_homogenization`.
+PLACEHOLDER
 """
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from math import ceil, inf
+from math import inf
 from typing import NamedTuple
 
 import jax
@@ -26,7 +25,7 @@ from jaxtyping import Array, PRNGKeyArray
 from scipy.special import stdtrit
 
 from ..errors import InputError
-from .ensembles import Estimate, estimate, estimate_with_controls
+from .ensembles import Estimate, estimate_with_controls
 
 # Realisations of a level that its variance is first known by; fewer make intervals too short.
 PILOT = 32
@@ -109,65 +108,78 @@ def multilevel_estimate(
         (True, True)
     """
     findings = _findings(levels, error, controls, expected, pilot, batch_size, budget, level)
+    if controls and (given := jax.eval_shape(controls, key).size) != len(expected):
+        findings.append(f"{len(expected)} expected values are given for {given} controls; give one for each.")
     if findings:
         raise InputError("multilevel estimate", findings)
-    pairs = list(zip(levels, [None, *levels[:-1]], strict=True))
-    costs = np.array([each.cost + (below.cost if below else 0.0) for each, below in pairs])
-    rows = [np.empty((0, 2 + (0 if place else len(expected)))) for place in range(len(levels))]
+    pairs = list(zip([None, *levels[:-1]], levels, strict=True))
+    costs = np.array([each.cost + (below.cost if below else 0.0) for below, each in pairs])
+    rows = [np.empty((0, 2 + (len(expected) if below is None else 0))) for below, _ in pairs]
     # cheaper terms are known sooner
     wanted = np.ceil(pilot * np.sqrt(costs[-1] / costs))
     for _ in range(ROUNDS):
         rows = [
-            _extended(rows[place], number, jax.random.fold_in(key, place), batch_size, each.apparent,
-                      below and below.apparent, None if place else controls)
-            for place, ((each, below), number) in enumerate(zip(pairs, wanted, strict=True))
-        ]  # fmt: skip
+            _extended(have, number, jax.random.fold_in(key, place), batch_size, pair, None if place else controls)
+            for place, (have, number, pair) in enumerate(zip(rows, wanted, pairs, strict=True))
+        ]
         _refuse(rows)
-        terms = [estimate_with_controls(each[:, 0] - each[:, 1], each[:, 2:], [] if place else expected, level=level)
-                 for place, each in enumerate(rows)]  # fmt: skip
+        terms = [
+            estimate_with_controls(each[:, 1] - each[:, 0], each[:, 2:], () if place else expected, level=level)
+            for place, each in enumerate(rows)
+        ]
         counts = np.array([len(each) for each in rows])
-        wanted = _numbers(counts, np.array([term.error for term in terms]) ** 2 * counts, costs, error, budget)
+        variances = np.array([term.error**2 for term in terms]) * counts
+        wanted = _numbers(counts, variances, costs, error, budget)
         if np.all(wanted <= counts):
             break
-    # the variance of the last level by differences too, as each term knows the variances of both of its levels
-    variance = sum(float(np.var(each[:, 0], ddof=1) - np.var(each[:, 1], ddof=1)) for each in rows)
+    # by differences as well: a term knows the variances of both its levels from the same realisations
+    variance = float(sum(np.var(each[:, 1], ddof=1) - np.var(each[:, 0], ddof=1) for each in rows))
     return _total(terms, counts, costs, variance * levels[-1].cost, level)
 
 
+def _extended(
+    rows: np.ndarray,
+    number: float,
+    key: PRNGKeyArray,
+    batch_size: int,
+    pair: tuple[Level | None, Level],
+    controls: Callable | None,
+) -> np.ndarray:
+    """`rows`, and realisations in whole batches up to a number of them, of keys that no batch before had."""
+    below, each = pair
+    parts = [rows]
+    for start in range(len(rows), int(number), batch_size):
+        keys = jax.random.split(jax.random.fold_in(key, start), batch_size)
+        parts.append(np.asarray(_evaluated(below and below.apparent, each.apparent, controls, keys)))
+    return np.concatenate(parts)
+
+
+# compiled once for the functions of a level, however many batches there are
 @partial(jax.jit, static_argnums=(0, 1, 2))
-def _evaluated(apparent: Callable, below: Callable | None, controls: Callable | None, keys: Array) -> Array:
-    """`(realisations, 2 + controls)`: a level, the one below (0 where there is none) and the controls."""
+def _evaluated(below: Callable | None, apparent: Callable, controls: Callable | None, keys: Array) -> Array:
+    """`(realisations, 2 + controls)`: the level below, 0 where there is none, the level, and the controls."""
 
     def row(key):
         known = controls(key) if controls else jnp.empty(0)
-        return jnp.hstack([apparent(key), below(key) if below else 0.0, known])
+        return jnp.hstack([below(key) if below else 0.0, apparent(key), known])
 
     return jax.vmap(row)(keys)
 
 
-def _extended(
-    rows: np.ndarray, number: int, key: PRNGKeyArray, batch_size: int, *functions: Callable | None
-) -> np.ndarray:
-    """`rows`, and realisations in whole batches up to a number of them, of keys that no batch before had."""
-    parts = [rows]
-    for start in range(len(rows), int(number), batch_size):
-        parts.append(np.asarray(_evaluated(*functions, jax.random.split(jax.random.fold_in(key, start), batch_size))))
-    return np.concatenate(parts)
-
-
 def _numbers(counts: np.ndarray, variances: np.ndarray, costs: np.ndarray, error: float, budget: float) -> np.ndarray:
     """Realisations of each level that reach the error at the least cost, no fewer than there are; within the budget."""
-    open_, ratio = np.ones(len(counts), bool), np.sqrt(variances / costs)
-    # what a level has beyond its share is had already, and the others need the fewer
+    short = np.ones(len(counts), bool)
+    # a level that has more than its share leaves the others less to do
     for _ in counts:
-        rest = error**2 - np.sum((variances / counts)[~open_])
-        wanted = np.where(open_, ratio * np.sum(np.sqrt(variances * costs)[open_]) / rest, counts)
-        if rest <= 0 or not np.any(open_ & (wanted < counts)):
+        rest = error**2 - np.sum((variances / counts)[~short])
+        share = np.sqrt(variances / costs) * np.sum(np.sqrt(variances * costs)[short]) / rest
+        wanted = np.where(short, share, counts)
+        if np.all(wanted >= counts):
             break
-        open_ &= wanted >= counts
+        short &= wanted >= counts
     more = np.maximum(wanted - counts, 0.0)
-    share = min(1.0, max(0.0, budget - counts @ costs) / (more @ costs)) if more @ costs > 0 else 0.0
-    return counts + np.ceil(share * more)
+    affordable = min(1.0, max(0.0, budget - counts @ costs) / (more @ costs)) if np.any(more) else 0.0
+    return counts + np.ceil(affordable * more)
 
 
 def _total(
@@ -187,14 +199,17 @@ def _total(
 
 
 def _refuse(rows: Sequence[np.ndarray]) -> None:
-    """Levels and controls that are not finite have no mean."""
+    """Values that are not finite have no mean."""
     findings = []
     for place, each in enumerate(rows):
-        for name, column in ((f"level {place}", 0), (f"level {place - 1}, beside the next", 1)):
-            if bad := int(np.sum(~np.isfinite(each[:, column]))):
-                findings.append(f"{bad} of {len(each)} realisations of {name} are not finite; see the codes of what computes them.")
-        if bad := int(np.sum(~np.isfinite(each[:, 2:]))):
-            findings.append(f"{bad} values of the controls are not finite.")
+        lost = np.sum(~np.isfinite(each), axis=0)
+        named = [f"level {place - 1}, for the difference to the next", f"level {place}"]
+        named += [f"control {control}" for control in range(each.shape[1] - 2)]
+        findings += [
+            f"{bad} of {len(each)} realisations of {name} are not finite; see the result codes of what computes them."
+            for name, bad in zip(named, lost, strict=True)
+            if bad
+        ]
     if findings:
         raise InputError("multilevel estimate", findings)
 

@@ -36,6 +36,7 @@ class RevAnalysis:
         trend: relative change across the sample along each axis. trend_p: its p-values.
         decay: exponent of the variance with the window; that of short-range media is d. NaN where not resolved.
         findings: sentences: what speaks against a REV and what to do instead.
+        tolerance: relative. boundary_layer: its thickness, or None.
     """
 
     property: str
@@ -52,14 +53,16 @@ class RevAnalysis:
     trend_p: np.ndarray
     decay: float
     findings: tuple[str, ...]
+    tolerance: float
+    boundary_layer: float | None
 
     def __str__(self) -> str:
         if self.interval is None:
             verdict = f"no REV of the {self.property}"
         else:
-            verdict = (
-                f"REV of the {self.property}: windows of {self.interval[0]:.4g} to {self.interval[1]:.4g} {self.unit}"
-            )
+            low, high = (f"{edge:.4g}" for edge in self.interval)
+            sizes = low if low == high else f"{low} to {high}"
+            verdict = f"REV of the {self.property}: windows of {sizes} {self.unit}"
         return "\n".join([verdict, *(f"  - {finding}" for finding in self.findings)])
 
 
@@ -120,7 +123,8 @@ def rev_analysis(
         array.ndim, interval, resolved, trend, trend_p, decay, tolerance, boundary_layer, unit
     )
     return RevAnalysis(
-        property, unit, length, count, mean, sd, upper, deviation, within, interval, trend, trend_p, decay, findings
+        *(property, unit, length, count, mean, sd, upper, deviation, within, interval, trend, trend_p, decay, findings),
+        *(tolerance, boundary_layer),
     )
 
 
