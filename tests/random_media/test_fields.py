@@ -238,3 +238,37 @@ def test_a_fraction_outside_its_range():
     with pytest.raises(uq.InputError, match="between 0 and 1"):
         level_cut(jnp.zeros(3), 1.2)
     assert bool(jnp.all(jnp.isnan(jax.jit(lambda f: level_cut(jnp.zeros(3), f))(1.2))))
+
+
+def test_numbers_that_make_no_medium():
+    for wrong in (
+        lambda: lognormal(jnp.zeros(2), -1.0, -0.5),
+        lambda: two_phase(jnp.ones(2), -1.0, -2.0),
+    ):
+        with pytest.raises(uq.InputError) as raised:
+            wrong()
+        assert len(raised.value.findings) == 2
+    with pytest.raises(uq.InputError, match="width is 0"):
+        smooth_cut(jnp.zeros(2), 0.3, 0.0)
+    traced = jax.jit(lambda x: (lognormal(jnp.zeros(2), x, 0.5), two_phase(jnp.ones(2), x, 1.0)))
+    assert all(bool(jnp.all(jnp.isnan(each))) for each in traced(-1.0))
+    assert all(bool(jnp.all(jnp.isfinite(each))) for each in traced(1.0))
+
+
+def test_fields_of_another_shape():
+    embedding = embed((32,), (1.0,), Correlation("exponential"), (8.0,))
+    with pytest.raises(uq.InputError, match=r"noise has the shape \(32,\).*give \(64,\)"):
+        embedding.field(jnp.zeros(32), jnp.array([8.0]))
+    assert bool(jnp.all(jnp.isnan(embedding.field(embedding.noise(jax.random.key(0)), jnp.array([-8.0])))))
+    with pytest.raises(uq.InputError, match="a number for each axis"):
+        embed((8, 8), 1.0, Correlation("exponential"), (4.0, 4.0))
+    with pytest.raises(uq.InputError, match="give a Correlation"):
+        embed((8,), (1.0,), "exponential", (4.0,))
+
+
+def test_an_embedding_is_made_of_numbers_while_another_function_is_traced():
+    def first(key):
+        embedding = embed((16,), (1.0,), Correlation("gaussian"), (4.0,))
+        return embedding.field(embedding.noise(key), jnp.array([4.0]))[0]
+
+    assert float(jax.jit(first)(jax.random.key(0))) == pytest.approx(float(first(jax.random.key(0))))

@@ -129,8 +129,14 @@ def test_what_is_wrong_with_levels():
     with pytest.raises(uq.InputError) as raised:
         multilevel_estimate(LEVELS[::-1], key, error=-1.0, expected=[0.0], pilot=2, batch_size=0, budget=0.0, level=1.0)
     assert len(raised.value.findings) == 7
-    with pytest.raises(uq.InputError, match="no levels"):
-        multilevel_estimate([], key, error=1.0)
+    for levels, finding in (
+        ([], "no levels"),
+        ([normals], "give Level"),
+        ([Level(normals, 1.0)], r"returns the shapes \(3,\)"),
+        ([Level(LEVELS[0].apparent, -1.0)], "costs"),
+    ):
+        with pytest.raises(uq.InputError, match=finding):
+            multilevel_estimate(levels, key, error=1.0)
     broken = [LEVELS[0], Level(lambda key: jnp.where(normals(key)[0] > 0, jnp.nan, 1.0), 2.0)]
     with pytest.raises(uq.InputError, match=r"\d+ of 32 realisations of level 1 are not finite"):
         multilevel_estimate(broken, key, error=1.0)
@@ -163,6 +169,8 @@ def test_laminates_stay_exact_on_a_coarse_grid(direction):
 def test_what_is_wrong_with_a_coarse_grid():
     with pytest.raises(uq.InputError, match="do not divide"):
         coarsened(jnp.ones((8, 6)), 4)
+    with pytest.raises(uq.InputError, match="4 of 16 voxels are not positive"):
+        coarsened(1.0 - jnp.eye(4), 2)
     with pytest.raises(uq.InputError) as raised:
         coarsened(jnp.ones(8), 0)
     assert len(raised.value.findings) == 2

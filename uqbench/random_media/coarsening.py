@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..errors import InputError
+from .fractions import is_known
 
 
 def coarsened(coefficient: Float[Array, "*grid"], factor: int) -> Float[Array, "*coarse axes axes"]:
@@ -22,7 +23,7 @@ def coarsened(coefficient: Float[Array, "*grid"], factor: int) -> Float[Array, "
         coefficient: positive, in each voxel of two or three axes. factor: voxels along each edge of a coarse cell.
 
     Raises:
-        InputError: one axis or more than three, or cells that do not divide the grid.
+        InputError: one axis or more than three, cells that do not divide the grid, voxels that are not positive.
 
     Example:
         >>> layers = jnp.array([[1.0, 1.0], [4.0, 4.0]])
@@ -37,8 +38,13 @@ def coarsened(coefficient: Float[Array, "*grid"], factor: int) -> Float[Array, "
         findings.append(f"factor is {factor!r}; give a whole number of voxels, 1 or more.")
     elif any(cells % factor for cells in shape):
         findings.append(f"cells of {factor} voxels do not divide the grid {shape}; give a divisor of all its edges.")
+    if is_known(coefficient) and (bad := int(jnp.sum(~(coefficient > 0)))):
+        findings.append(
+            f"{bad} of {coefficient.size} voxels are not positive; give those that do not conduct a small coefficient."
+        )
     if findings:
         raise InputError("coarse grid", findings)
+    coefficient = jnp.where(coefficient > 0, coefficient, jnp.nan)
     inner = tuple(range(1, 2 * axes, 2))
     cells = coefficient.reshape([part for edge in shape for part in (edge // factor, factor)])
     along, across = jnp.mean(cells, inner), 1.0 / jnp.mean(1.0 / cells, inner)

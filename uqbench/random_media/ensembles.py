@@ -74,7 +74,14 @@ def apparent_values(
     Args:
         apparent: of one realisation, by its key. key: of the ensemble. realisations: their number.
         batch_size: how many are computed side by side.
+
+    Raises:
+        InputError: no realisation, or no batch.
     """
+    if realisations < 1 or batch_size < 1:
+        raise InputError(
+            "ensemble", [f"realisations is {realisations} and batch_size {batch_size}; give 1 or more of each."]
+        )
     return jax.lax.map(apparent, jax.random.split(key, realisations), batch_size=min(batch_size, realisations))
 
 
@@ -215,6 +222,8 @@ def cheapest_ensemble(
     if not 0 < accuracy < np.inf:
         findings.append(f"accuracy is {accuracy!r}; give a positive number.")
     lengths = np.asarray(candidates, float)
+    if lengths.ndim != 1 or lengths.size == 0 or not np.all((lengths > 0) & (lengths < np.inf)):
+        raise InputError("ensemble", [*findings, f"the candidates are {candidates!r}; give positive lengths."])
     worst = (abs(errors.systematic) + 2 * errors.systematic_error) * lengths**-errors.order
     if not findings and not np.any(worst < accuracy):
         findings.append(

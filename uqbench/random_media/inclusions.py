@@ -85,10 +85,15 @@ def random_directions(key: PRNGKeyArray, count: int, axes: int) -> Float[Array, 
 
 
 def ball_radius(fraction: Scalar, count: int, extent: Sequence[float]) -> Array:
-    """Radius of `count` equal disks or spheres (in one dimension half lengths) that do not overlap."""
+    """Radius of `count` equal disks or spheres (in one dimension half lengths) that do not overlap.
+
+    Raises:
+        InputError: a fraction outside 0 to 1, no disk, an extent that is not positive.
+    """
+    _raise(_place_findings(count, extent, None))
     axes = len(extent)
     unit = pi ** (axes / 2) / gamma(axes / 2 + 1)
-    return (jnp.asarray(fraction, float) * float(np.prod(extent)) / (count * unit)) ** (1.0 / axes)
+    return (volume_fraction(fraction, "inclusions") * float(np.prod(extent)) / (count * unit)) ** (1.0 / axes)
 
 
 def distance_to_balls(

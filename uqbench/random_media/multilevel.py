@@ -107,9 +107,8 @@ def multilevel_estimate(
         >>> found.error <= 0.05, found.gain > 3
         (True, True)
     """
-    findings = _findings(levels, error, controls, expected, pilot, batch_size, budget, level)
-    if controls and (given := jax.eval_shape(controls, key).size) != len(expected):
-        findings.append(f"{len(expected)} expected values are given for {given} controls; give one for each.")
+    findings = _level_findings(levels, key) + _control_findings(controls, expected, key)
+    findings += _setting_findings(error, pilot, len(expected), batch_size, budget, level)
     if findings:
         raise InputError("multilevel estimate", findings)
     pairs = list(zip([None, *levels[:-1]], levels, strict=True))
@@ -214,21 +213,42 @@ def _refuse(rows: Sequence[np.ndarray]) -> None:
         raise InputError("multilevel estimate", findings)
 
 
-def _findings(levels, error, controls, expected, pilot, batch_size, budget, level) -> list[str]:
-    findings = []
+def _level_findings(levels: Sequence[Level], key: PRNGKeyArray) -> list[str]:
     if not levels:
-        findings.append("there are no levels; give one or more, from the cheapest on.")
+        return ["there are no levels; give one or more, from the cheapest on."]
+    if others := [type(each).__name__ for each in levels if not isinstance(each, Level)]:
+        return [f"the levels are {', '.join(others)}; give Level(apparent, cost), from the cheapest on."]
+    findings = []
     costs = [each.cost for each in levels]
     if not all(0 < cost < inf for cost in costs):
         findings.append(f"the costs are {costs}; give positive numbers.")
     elif costs != sorted(costs):
         findings.append(f"the costs are {costs}; give the levels from the cheapest to the one that is wanted.")
+    for place, each in enumerate(levels):
+        given = jax.eval_shape(each.apparent, key)
+        if jax.tree.structure(given) != jax.tree.structure(0) or jnp.shape(given):
+            shapes = ", ".join(str(jnp.shape(leaf)) for leaf in jax.tree.leaves(given))
+            findings.append(
+                f"level {place} returns the shapes {shapes}; give one number, such as an entry of a tensor."
+            )
+    return findings
+
+
+def _control_findings(controls: Callable | None, expected: Sequence[float], key: PRNGKeyArray) -> list[str]:
+    given = jax.eval_shape(controls, key).size if controls else 0
+    if given == len(expected):
+        return []
+    return [f"{len(expected)} expected values are given for {given} controls; give one for each."]
+
+
+def _setting_findings(
+    error: float, pilot: int, controls: int, batch_size: int, budget: float, level: float
+) -> list[str]:
+    findings = []
     if not 0 < error < inf:
         findings.append(f"error is {error!r}; give a positive standard error.")
-    if (controls is None) != (len(expected) == 0):
-        findings.append("give controls and their expected values, or neither.")
-    if pilot < len(expected) + 8:
-        findings.append(f"pilot is {pilot}; give {len(expected) + 8} or more, for variances to be known.")
+    if pilot < controls + 8:
+        findings.append(f"pilot is {pilot}; give {controls + 8} or more, for variances to be known.")
     if batch_size < 1:
         findings.append(f"batch_size is {batch_size}; give 1 or more.")
     if not budget > 0:
