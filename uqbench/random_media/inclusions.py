@@ -19,8 +19,9 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from ..errors import InputError
 from .fractions import Scalar, is_known, volume_fraction
 
-# Bisections of the radius, to the rounding of a double.
-BISECTIONS = 60
+# Most steps to the radius, enough for bisections alone, and the change of it, in cells, whose square is rounding: it is
+# followed by another step.
+STEPS, RADIUS_TOLERANCE = 60, 1e-8
 
 
 def random_places(
@@ -193,17 +194,9 @@ def grown(
     target = volume_fraction(fraction, "inclusions")
     still = jax.lax.stop_gradient(distance)
 
-    def halve(_, bracket):
-        low, high = bracket
-        middle = 0.5 * (low + high)
-        more = jnp.mean(_inside(still, middle, spacing)) < jax.lax.stop_gradient(target)
-        return jnp.where(more, middle, low), jnp.where(more, high, middle)
-
-    ends = (jnp.min(still) - spacing, jnp.max(still) + spacing)
-    low, high = jax.lax.fori_loop(0, BISECTIONS, halve, ends)
-    root = 0.5 * (low + high)
-    # Newton's step from the root changes nothing but the derivative
-    surface = jax.grad(lambda radius: jnp.mean(_inside(still, radius, spacing)))(root)
+    root = _radius(still, jax.lax.stop_gradient(target), spacing)
+    # Newton's step carries the derivative, and the last digits
+    surface = jnp.mean(_surface(still, root, spacing))
     radius = root + (target - jnp.mean(_inside(distance, root, spacing))) / surface
     if is_known(radius) and float(radius) < float(spacing):
         raise InputError(
@@ -216,10 +209,37 @@ def grown(
     return _inside(distance, radius, spacing), radius
 
 
+def _radius(distance: Array, target: Array, spacing: Scalar) -> Array:
+    """Where the mean of `_inside` is the target: Newton's steps, and halves of the bracket where they leave it."""
+
+    def unfinished(state):
+        step, _, _, radius, last = state
+        # NaN, of a target that is none, ends it too
+        return (step < STEPS) & (jnp.abs(radius - last) > RADIUS_TOLERANCE * spacing)
+
+    def improve(state):
+        step, low, high, radius, _ = state
+        excess = jnp.mean(_inside(distance, radius, spacing)) - target
+        low, high = jnp.where(excess < 0, radius, low), jnp.where(excess < 0, high, radius)
+        newton = radius - excess / jnp.mean(_surface(distance, radius, spacing))
+        # not finite where no interface is near
+        better = jnp.where((newton > low) & (newton < high), newton, 0.5 * (low + high))
+        return step + 1, low, high, better + 0.0 * target, radius
+
+    low, high = jnp.min(distance) - spacing, jnp.max(distance) + spacing
+    return jax.lax.while_loop(unfinished, improve, (0, low, high, 0.5 * (low + high), high))[3]
+
+
 def _inside(distance: Array, radius: Array, spacing: Scalar) -> Array:
     # a cubic from 0 to 1 across two cells, whose slope has no jumps as the radius grows
     across = jnp.clip((radius - distance) / spacing, -1.0, 1.0)
     return 0.5 + 0.25 * across * (3.0 - across**2)
+
+
+def _surface(distance: Array, radius: Array, spacing: Scalar) -> Array:
+    """The derivative of `_inside` by the radius."""
+    across = jnp.clip((radius - distance) / spacing, -1.0, 1.0)
+    return 0.75 * (1.0 - across**2) / spacing
 
 
 def _nearest_image(offset: Array, extent: Array | float) -> Array:

@@ -20,13 +20,15 @@ covered 95 to 96 %; tests/benchmarks/test_ensembles.py):
     disks apart at volume fraction .3, contrast 10 and 100        3.2 and 1.2 on 128^2
 
 At a high contrast the gaps between inclusions decide, which a coarse grid has not; the finer the voxels are, the more
-is gained. Of disks apart the volume fraction is fixed, and little varies. What else was tried, in solves: controls alone
-30 to 44 for the lognormal media, 4 for disks of contrast 10; antithetic fields (g and -g) 33 in two dimensions and 16
-in three, no more than the control; means over the four quarters of a window as the lower level 1 at most, as they cost
-what the window costs. Quasi-random structures (Le Bris, Legoll & Minvielle 2016, doi:10.1515/mcma-2016-0101), 10 of 100
-realisations whose statistics are closest to their expected values, 9 to 23 for lognormal media where controls made of
-the same statistics had 27 to 68, and 0.5 to 4 for disks; they are biased by up to .9 of their error, and of the naive
-intervals of 95 % as few as 52 % covered. They are left out.
+is gained. Of disks apart the volume fraction is fixed, and little varies. What else was tried, in numbers of solves:
+controls alone 30 to 44 for the lognormal media, 4 for disks of contrast 10; antithetic fields (g and -g) 33 in two
+dimensions and 16 in three, no more than the control; means over the four quarters of a window as the lower level 1 at
+most, as they cost what the window costs.
+
+Quasi-random structures (Le Bris, Legoll & Minvielle 2016, doi:10.1515/mcma-2016-0101), 10 of 100 realisations whose
+statistics are closest to their expected values, are worth 9 to 23 times their solves for lognormal media, where
+controls made of the same statistics have 27 to 68, and 0.5 to 4 for disks. They are biased by up to .9 of their error,
+and of the naive intervals of 95 % as few as 52 % covered. They are left out.
 """
 
 from collections.abc import Callable, Sequence
@@ -103,8 +105,11 @@ def multilevel_estimate(
         error: standard error that is wanted, in the unit of the property.
         controls: `(controls,)`, of the realisation of a key, as quickly had as the first level. expected: their
             expected values.
-        pilot: realisations of each level, at first. batch_size: how many are computed side by side, and added at least.
-        budget: most that may be spent, in the unit of the costs; the error may then be larger than wanted.
+        pilot: realisations of the last level at first; the others begin with more, by the root of what they cost less.
+            They count for the estimate, and an error that they have already costs no less than they do.
+        batch_size: how many are computed side by side, and added at least.
+        budget: most that may be spent beyond the pilot, to within a batch, in the unit of the costs; the error may then
+            be larger than wanted.
         level: of the interval, by Student's distribution with the degrees of freedom of Welch and Satterthwaite.
 
     Returns:
@@ -242,7 +247,7 @@ def _level_findings(levels: Sequence[Level], key: PRNGKeyArray) -> list[str]:
         findings.append(f"the costs are {costs}; give the levels from the cheapest to the one that is wanted.")
     for place, each in enumerate(levels):
         given = jax.eval_shape(each.apparent, key)
-        if jax.tree.structure(given) != jax.tree.structure(0) or jnp.shape(given):
+        if not isinstance(given, jax.ShapeDtypeStruct) or given.shape:
             shapes = ", ".join(str(jnp.shape(leaf)) for leaf in jax.tree.leaves(given))
             findings.append(
                 f"level {place} returns the shapes {shapes}; give one number, such as an entry of a tensor."
