@@ -26,9 +26,9 @@ def coarsened(coefficient: Float[Array, "*grid"], factor: int) -> Float[Array, "
         InputError: one axis or more than three, cells that do not divide the grid, voxels that are not positive.
 
     Example:
-        >>> layers = jnp.array([[1.0, 1.0], [4.0, 4.0]])
+        >>> layers = jnp.array([[1.0, 1.0], [3.0, 3.0]])
         >>> coarsened(layers, 2).round(6).tolist()
-        [[[[1.6, 0.0], [0.0, 2.5]]]]
+        [[[[1.5, 0.0], [0.0, 2.0]]]]
     """
     axes, shape = coefficient.ndim, coefficient.shape
     findings = []

@@ -11,13 +11,15 @@ is the least cost for a standard error (Giles 2015, doi:10.1017/S096249291500001
 values are known, take from the variance of the cheapest level (see `estimate_with_controls`).
 
 What pays depends on the medium. Processor time of a plain ensemble over that of two levels, voxels and `coarsened` four
-times, with the mean of the medium as control, at equal standard error (1000 estimates each, whose intervals of 95 %
-covered 95 to 96 %; tests/benchmarks/test_ensembles.py):
+times, with the mean of the medium as control, at equal standard error (the first two lines by 1000 estimates each, whose
+intervals of 95 % covered 95 to 96 %, see tests/benchmarks/test_ensembles.py; the others, but for 128^2 where 94 % were
+covered, by variances of 80 to 300 realisations):
 
     lognormal, sd of ln D 1, 4 voxels in a correlation length     83 to 169 on 64^2, 185 on 32^3
     disks, spheres that overlap, contrast 10                      7.5 on 128^2, 11 on 48^3
     disks that overlap, contrast 100                              1.3 on 128^2, 3.1 on 256^2
-    disks apart at volume fraction .3, contrast 10 and 100        3.2 and 1.2 on 128^2
+    disks apart at volume fraction .3, contrast 10 and 100        2.2 and 2.6 on 256^2
+    spheres apart at volume fraction .25, contrast 10             1.2 on 48^3
 
 At a high contrast the gaps between inclusions decide, which a coarse grid has not; the finer the voxels are, the more
 is gained. Of disks apart the volume fraction is fixed, and little varies. What else was tried, in numbers of solves:
@@ -25,10 +27,11 @@ controls alone 30 to 44 for the lognormal media, 4 for disks of contrast 10; ant
 dimensions and 16 in three, no more than the control; means over the four quarters of a window as the lower level 1 at
 most, as they cost what the window costs.
 
-Quasi-random structures (Le Bris, Legoll & Minvielle 2016, doi:10.1515/mcma-2016-0101), 10 of 100 realisations whose
-statistics are closest to their expected values, are worth 9 to 23 times their solves for lognormal media, where
-controls made of the same statistics have 27 to 68, and 0.5 to 4 for disks. They are biased by up to .9 of their error,
-and of the naive intervals of 95 % as few as 52 % covered. They are left out.
+Quasi-random structures (Le Bris, Legoll & Minvielle 2016, doi:10.1515/mcma-2016-0101), the 10 of 100 realisations whose
+statistics are closest to their expected values, are worth 5 to 27 times their solves for lognormal media, where 20
+realisations with controls of the same statistics have 27 to 300, and 0.5 to 5 for disks and spheres, as controls have.
+They are biased by up to .9 of their error, and of the naive intervals of 95 % from 52 to 99 % covered. They are left
+out.
 """
 
 from collections.abc import Callable, Sequence
