@@ -11,9 +11,9 @@ is the least cost for a standard error (Giles 2015, doi:10.1017/S096249291500001
 values are known, take from the variance of the cheapest level (see `estimate_with_controls`).
 
 What pays depends on the medium. Processor time of a plain ensemble over that of two levels, voxels and `coarsened` four
-times, with the mean of the medium as control, at equal standard error (the first two lines by 1000 estimates each, whose
-intervals of 95 % covered 95 to 96 %, see tests/benchmarks/test_ensembles.py; the others, but for 128^2 where 94 % were
-covered, by variances of 80 to 300 realisations):
+times, with the mean of the medium as control, at equal standard error. The first two lines are by 1000 estimates each,
+whose intervals of 95 % covered 95 to 96 % (tests/benchmarks/test_ensembles.py), 128^2 of the third too (94 %); the rest
+by the variances of 80 to 300 realisations:
 
     lognormal, sd of ln D 1, 4 voxels in a correlation length     83 to 169 on 64^2, 185 on 32^3
     disks, spheres that overlap, contrast 10                      7.5 on 128^2, 11 on 48^3
