@@ -123,6 +123,10 @@ def test_no_plan_without_a_law_or_a_window_that_is_large_enough(errors):
     with pytest.raises(uq.InputError) as raised:
         cheapest_ensemble(errors._replace(probability=1e-6), -1.0, float, (64.0,))
     assert len(raised.value.findings) == 2
+    with pytest.raises(uq.InputError, match="candidates are"):
+        cheapest_ensemble(errors, 0.1, float, ())
+    with pytest.raises(uq.InputError, match="realisations is 0"):
+        apparent_values(apparent_of(32), jax.random.key(0), 0)
 
 
 def test_what_is_wrong_with_ensembles():

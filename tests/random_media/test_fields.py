@@ -9,7 +9,10 @@ from scipy.special import gamma, kv
 import uqbench as uq
 from uqbench.random_media import Correlation, embed, level_cut, lognormal, smooth_cut, two_phase, two_point, variogram
 
-FAMILIES = [Correlation("exponential"), Correlation("gaussian"), Correlation("matern", 1.5), Correlation("matern", 2.5)]
+FAMILIES = [
+    *(Correlation("exponential"), Correlation("gaussian")),
+    *(Correlation("matern", nu) for nu in (1.5, 2.5, 1.2)),
+]
 # the plain name of a family, for the titles of tests
 named = pytest.mark.parametrize("correlation", FAMILIES, ids=lambda each: f"{each.family}{each.smoothness or ''}")
 
@@ -19,10 +22,23 @@ def matern(r, nu):
     return 2 ** (1 - nu) / gamma(nu) * z**nu * kv(nu, z)
 
 
-@pytest.mark.parametrize("nu", [0.5, 1.5, 2.5, 7.5])
+@pytest.mark.parametrize("nu", [0.5, 1.5, 2.5, 7.5, 0.05, 0.3, 1.0, 2.2, 10.7, 20.4])
 def test_matern_is_that_of_the_bessel_function(nu):
-    r = np.array([0.01, 0.3, 1.0, 2.5, 6.0])
+    r = np.array([1e-6, 0.01, 0.3, 1.0, 2.5, 6.0, 30.0])
     np.testing.assert_allclose(Correlation("matern", nu)(jnp.array(r)), matern(r, nu), rtol=1e-11)
+    assert float(Correlation("matern", nu)(jnp.array(0.0))) == 1.0
+
+
+@pytest.mark.parametrize("nu", [0.3, 1.0, 2.2, 10.7])
+def test_derivatives_of_a_matern_are_those_of_the_bessel_function(nu):
+    """d/dz z^nu K_nu(z) = -z^nu K_(nu-1)(z) (DLMF 10.29.4), and once more."""
+    r, scale = np.array([0.01, 0.3, 2.5]), np.sqrt(2 * nu)
+    first = jax.grad(lambda x: Correlation("matern", nu)(x))
+    z = scale * r
+    front = -(2 ** (1 - nu)) / gamma(nu)
+    np.testing.assert_allclose(jax.vmap(first)(jnp.array(r)), scale * front * z**nu * kv(nu - 1, z), rtol=1e-10)
+    bend = z ** (nu - 1) * kv(nu - 1, z) - z**nu * kv(nu - 2, z)
+    np.testing.assert_allclose(jax.vmap(jax.grad(first))(jnp.array(r)), scale**2 * front * bend, rtol=1e-9)
 
 
 def test_a_smooth_matern_comes_near_the_gaussian():
@@ -86,11 +102,12 @@ def test_variogram_agrees_with_gstools():
     models = {
         "exponential": gstools.Exponential(dim=1, var=1.0, len_scale=5.0, rescale=1.0),
         "gaussian": gstools.Gaussian(dim=1, var=1.0, len_scale=5.0, rescale=np.sqrt(0.5)),
-        "matern": gstools.Matern(dim=1, var=1.0, len_scale=5.0, nu=1.5, rescale=np.sqrt(2.0)),
+        1.5: gstools.Matern(dim=1, var=1.0, len_scale=5.0, nu=1.5, rescale=np.sqrt(2.0)),
+        1.2: gstools.Matern(dim=1, var=1.0, len_scale=5.0, nu=1.2, rescale=np.sqrt(2.0)),
     }
     lags = np.arange(1, 20)
-    for correlation in FAMILIES[:3]:
-        expected = models[correlation.family].variogram(lags.astype(float))
+    for correlation in (FAMILIES[0], FAMILIES[1], FAMILIES[2], FAMILIES[4]):
+        expected = models[correlation.smoothness or correlation.family].variogram(lags.astype(float))
         np.testing.assert_allclose(1.0 - correlation(jnp.array(lags) / 5.0), expected, atol=1e-10)
         embedding = embed((256,), (1.0,), correlation, (5.0,))
         field = embedding.field(embedding.noise(jax.random.key(1)), jnp.array([5.0]))
@@ -143,8 +160,9 @@ def test_every_finding_of_a_field_is_named_at_once():
 @pytest.mark.parametrize(
     "family, smoothness, finding",
     [
-        ("matern", 1.3, "Bessel"),
-        ("matern", None, "Bessel"),
+        ("matern", 0.0, "from 0.05 to 20.5"),
+        ("matern", 50.0, "take 'gaussian'"),
+        ("matern", None, "is None"),
         ("gaussian", 1.5, "does not have"),
         ("gausian", None, "did you mean 'gaussian'"),
     ],
@@ -220,3 +238,37 @@ def test_a_fraction_outside_its_range():
     with pytest.raises(uq.InputError, match="between 0 and 1"):
         level_cut(jnp.zeros(3), 1.2)
     assert bool(jnp.all(jnp.isnan(jax.jit(lambda f: level_cut(jnp.zeros(3), f))(1.2))))
+
+
+def test_numbers_that_make_no_medium():
+    for wrong in (
+        lambda: lognormal(jnp.zeros(2), -1.0, -0.5),
+        lambda: two_phase(jnp.ones(2), -1.0, -2.0),
+    ):
+        with pytest.raises(uq.InputError) as raised:
+            wrong()
+        assert len(raised.value.findings) == 2
+    with pytest.raises(uq.InputError, match="width is 0"):
+        smooth_cut(jnp.zeros(2), 0.3, 0.0)
+    traced = jax.jit(lambda x: (lognormal(jnp.zeros(2), x, 0.5), two_phase(jnp.ones(2), x, 1.0)))
+    assert all(bool(jnp.all(jnp.isnan(each))) for each in traced(-1.0))
+    assert all(bool(jnp.all(jnp.isfinite(each))) for each in traced(1.0))
+
+
+def test_fields_of_another_shape():
+    embedding = embed((32,), (1.0,), Correlation("exponential"), (8.0,))
+    with pytest.raises(uq.InputError, match=r"noise has the shape \(32,\).*give \(64,\)"):
+        embedding.field(jnp.zeros(32), jnp.array([8.0]))
+    assert bool(jnp.all(jnp.isnan(embedding.field(embedding.noise(jax.random.key(0)), jnp.array([-8.0])))))
+    with pytest.raises(uq.InputError, match="a number for each axis"):
+        embed((8, 8), 1.0, Correlation("exponential"), (4.0, 4.0))
+    with pytest.raises(uq.InputError, match="give a Correlation"):
+        embed((8,), (1.0,), "exponential", (4.0,))
+
+
+def test_an_embedding_is_made_of_numbers_while_another_function_is_traced():
+    def first(key):
+        embedding = embed((16,), (1.0,), Correlation("gaussian"), (4.0,))
+        return embedding.field(embedding.noise(key), jnp.array([4.0]))[0]
+
+    assert float(jax.jit(first)(jax.random.key(0))) == pytest.approx(float(first(jax.random.key(0))))

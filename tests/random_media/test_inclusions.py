@@ -105,9 +105,22 @@ def test_what_is_wrong_with_inclusions():
         distance_to_balls(places, (4, 4, 4), (1.0, 1.0, 1.0))
 
 
+def test_places_that_are_not_found_while_traced_are_no_numbers():
+    def places(count):
+        return jax.jit(lambda key: random_places(key, count, (1.0, 1.0), fraction=0.7, attempts=500))(jax.random.key(0))
+
+    assert bool(jnp.all(jnp.isnan(places(30))))
+    with pytest.raises(uq.InputError, match=r"the volume fraction is 1\.5"):
+        ball_radius(1.5, 3, (1.0, 1.0))
+
+
 def test_windows_and_lags_stay_within_the_sample():
     field = jnp.arange(24.0).reshape(4, 6)
     np.testing.assert_allclose(window_means(field, (2, 4)), [[4.5], [16.5]])
+    with pytest.raises(uq.InputError, match="a size for each"):
+        window_means(field, 2)
+    with pytest.raises(uq.InputError, match="the axis is 2"):
+        variogram(field, 2, [1])
     with pytest.raises(uq.InputError) as raised:
         window_means(field, (5, 7))
     assert len(raised.value.findings) == 2

@@ -121,9 +121,20 @@ def test_all_findings_at_once():
         (np.ones(5), {}, "two or three axes"),
         (np.array([["a"]]), {}, "real numbers"),
         (np.arange(16.0).reshape(4, 4), {}, "more than two values"),
-        (np.zeros((4, 4)), {"property": "effective coefficient"}, "not positive"),
+        (
+            np.eye(4),
+            {"property": "effective coefficient"},
+            "12 of 16 voxels do not conduct.* small positive coefficient",
+        ),
+        (-np.ones((4, 4)), {"property": "effective coefficient"}, "16 of 16 voxels"),
+        (np.zeros((4, 4)), {}, "there are no pores"),
+        (np.indices((4, 4))[0] - 1.5, {"property": "mean"}, "mean of the sample is zero"),
+        (np.ones((8, 8, 3)), {"windows": [4]}, "colours"),
+        (np.ones((4, 4)), {"tolerance": "5%"}, "tolerance is '5%'"),
+        (np.ones((4, 4)), {"boundary_layer": "thin"}, "boundary_layer is 'thin'"),
+        (np.ones((4, 4)), {"voxel_size": [1.0, 2.0]}, "the same along all axes"),
         (np.ones((4, 4)), {"windows": [1.5]}, "whole voxels"),
-        (np.ones((4, 4)), {"boundary_layer": -1.0}, "boundary_layer"),
+        (np.ones((4, 4)), {"boundary_layer": -1.0}, "boundary_layer is -1.0"),
         (np.ones((4, 4)), {"voxel_size": 0.0}, "positive length"),
         (np.ones((4, 4)), {"unit": "smoot2x"}, "does not parse"),
     ],
@@ -131,3 +142,12 @@ def test_all_findings_at_once():
 def test_what_is_refused(sample, settings, text):
     with pytest.raises(uq.InputError, match=text):
         rev_analysis(sample, **(GIVEN | settings))
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.tif"])
+def test_files_that_are_something_else(tmp_path, name):
+    (tmp_path / name).write_text("no image")
+    with pytest.raises(uq.InputError) as caught:
+        rev_analysis(tmp_path / name, tolerance=-1.0, **GIVEN)
+    first, second = caught.value.findings
+    assert "does not hold" in first and "tolerance" in second

@@ -264,13 +264,13 @@ def _checked(distance, inside, outside, permeability, spacing) -> tuple[Array, t
     for name, value in (("inside", inside), ("outside", outside)):
         if not isinstance(value, jax.core.Tracer) and not 0 < float(value) < np.inf:
             findings.append(
-                f"the diffusivity {name} is {float(value)!r}; give a positive number, a small one such as 1e-6 of the other "
-                "for a phase that does not conduct."
+                f"the diffusivity {name} is {float(value)!r}; give a positive number, a small one such as 1e-6 of the "
+                "other for a phase that does not conduct."
             )
     if not isinstance(permeability, jax.core.Tracer) and not 0 <= float(permeability) < np.inf:
         findings.append(
-            f"the permeability is {float(permeability)!r}; give 0 or a positive number, and `effective_tensor` a medium "
-            "without membranes."
+            f"the permeability is {float(permeability)!r}; give 0 or a positive number, and `effective_tensor` a "
+            "medium without membranes."
         )
     edges = np.ravel(np.asarray(spacing, float)) * np.ones(array.ndim if np.ndim(spacing) == 0 else 1)
     if len(edges) != array.ndim or not np.all(np.isfinite(edges) & (edges > 0)):

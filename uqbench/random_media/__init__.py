@@ -1,5 +1,6 @@
 """Random media: stationary Gaussian fields, what is cut or raised from them, inclusions, and their statistics."""
 
+from .coarsening import coarsened as coarsened
 from .covariance import Correlation as Correlation
 from .embedding import Embedding as Embedding
 from .embedding import embed as embed
@@ -22,6 +23,9 @@ from .media import level_cut as level_cut
 from .media import lognormal as lognormal
 from .media import smooth_cut as smooth_cut
 from .media import two_phase as two_phase
+from .multilevel import Level as Level
+from .multilevel import MultilevelEstimate as MultilevelEstimate
+from .multilevel import multilevel_estimate as multilevel_estimate
 from .statistics import two_point as two_point
 from .statistics import variogram as variogram
 from .statistics import window_means as window_means

@@ -7,14 +7,20 @@ All are functions of the scaled distance r = sqrt(sum_i (h_i / l_i)^2) with one 
     Matern       2^(1-nu) / Gamma(nu) (sqrt(2 nu) r)^nu K_nu(sqrt(2 nu) r),  which is the exponential for nu = 1/2 and
                  the Gaussian for nu -> infinity
 
-The smoothness nu is 1/2, 3/2, 5/2, ..., where the Bessel function is a polynomial times an exponential (Rasmussen &
-Williams 2006, Gaussian Processes for Machine Learning, eq. 4.16), so that derivatives by the lengths are exact.
+For a smoothness nu of 1/2, 3/2, 5/2, ... the Bessel function is a polynomial times an exponential (Rasmussen &
+Williams 2006, Gaussian Processes for Machine Learning, eq. 4.16); for others it is an integral (DLMF 10.32.9),
+
+    K_nu(z) = int_0^inf exp(-z cosh t) cosh(nu t) dt,
+
+which the trapezoidal rule has to rounding, as the integrand is analytic and falls faster than exponentially.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from math import factorial, sqrt
+from functools import partial
+from math import factorial, gamma, sqrt
 
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
@@ -22,8 +28,10 @@ from ..annotations import AnyArray
 from ..errors import InputError, nearest
 
 FAMILIES = ("exponential", "gaussian", "matern")
-# Far beyond, a polynomial of this degree loses its digits.
-SMOOTHEST = 20.5
+# Far beyond, a polynomial of this degree loses its digits; far below, neighbours have nothing in common.
+SMOOTHEST, ROUGHEST = 20.5, 0.05
+# Nodes of the integral, and the exponent from which on its integrand is zero.
+NODES, DECAY = 160, 740.0
 
 
 @dataclass(frozen=True)
@@ -32,7 +40,7 @@ class Correlation:
 
     Args:
         family: "exponential", "gaussian" or "matern".
-        smoothness: nu of "matern", half of an odd number up to 20.5; not given for the others.
+        smoothness: nu of "matern", .05 to 20.5; not given for the others. Half of an odd number is the quickest.
 
     Raises:
         InputError: family unknown, smoothness missing, superfluous, or of another kind.
@@ -49,10 +57,10 @@ class Correlation:
         findings = []
         if self.family not in FAMILIES:
             findings.append(f"the family is {self.family!r}; {nearest(self.family, FAMILIES)}")
-        elif self.family == "matern" and not _is_half_odd(self.smoothness):
+        elif self.family == "matern" and not (self.smoothness is not None and ROUGHEST <= self.smoothness <= SMOOTHEST):
             findings.append(
-                f"the smoothness of 'matern' is {self.smoothness!r}; give .5, 1.5, 2.5, ... up to {SMOOTHEST}, where "
-                "its Bessel function is elementary."
+                f"the smoothness of 'matern' is {self.smoothness!r}; give a number from {ROUGHEST} to {SMOOTHEST}, or "
+                "take 'gaussian', which is smoother than all."
             )
         elif self.family != "matern" and self.smoothness is not None:
             findings.append(f"smoothness is {self.smoothness!r}, which the family {self.family!r} does not have.")
@@ -63,8 +71,12 @@ class Correlation:
         """Correlation at the scaled distances `r`, 1 at zero."""
         if self.family == "gaussian":
             return jnp.exp(-0.5 * r**2)
-        order = round((self.smoothness or 0.5) - 0.5)
-        return _half_integer_matern(order, sqrt(2 * order + 1) * r)
+        nu = 0.5 if self.smoothness is None else float(self.smoothness)
+        z = sqrt(2 * nu) * r
+        if (2 * nu) % 2 == 1:
+            return _half_integer_matern(round(nu - 0.5), z)
+        away = z > 0
+        return jnp.where(away, 2 ** (1 - nu) / gamma(nu) * _power_bessel(jnp.where(away, z, 1.0), nu, nu), 1.0)
 
 
 def scaled_distance(lags: Sequence[AnyArray], lengths: Float[Array, " axes"]) -> Array:
@@ -84,5 +96,27 @@ def _half_integer_matern(order: int, z: Array) -> Array:
     return jnp.exp(-z) * total
 
 
-def _is_half_odd(smoothness: float | None) -> bool:
-    return smoothness is not None and 0 < smoothness <= SMOOTHEST and (2 * smoothness) % 2 == 1
+@partial(jax.custom_jvp, nondiff_argnums=(1, 2))
+def _power_bessel(z: Array, power: float, order: float) -> Array:
+    """z^power K_order(z) for z > 0."""
+    # beyond, z cosh t is so large that the integrand is zero
+    end = jnp.arccosh(1.0 + DECAY / z)
+    step, rise = end / NODES, power * jnp.log(z)
+
+    def node(index):
+        t = index * step
+        grow = abs(order) * t
+        # cosh(order t), whose second exponential matters near 0 only
+        return 0.5 * (1.0 + jnp.exp(-2.0 * grow)) * jnp.exp(grow + rise - z * jnp.cosh(t))
+
+    return step * jax.lax.fori_loop(1, NODES, lambda index, total: total + node(index), 0.5 * node(0))
+
+
+@_power_bessel.defjvp
+def _power_bessel_slope(power, order, primals, tangents):
+    # K_order' = -K_(order-1) - order/z K_order
+    (z,), (change,) = primals, tangents
+    slope = -_power_bessel(z, power, order - 1)
+    if power != order:
+        slope = slope + (power - order) * _power_bessel(z, power - 1, order)
+    return _power_bessel(z, power, order), slope * change

@@ -72,14 +72,26 @@ class Embedding:
 
         Returns:
             the field on the grid, differentiable by `lengths` and `noise`; all NaN where at these lengths the
-            correlation would err by more than `tolerance`.
+            correlation would err by more than `tolerance`, or where a length is not positive.
+
+        Raises:
+            InputError: noise or lengths of another shape.
         """
-        values, error = self.spectrum(jnp.asarray(lengths, float))
+        lengths = jnp.asarray(lengths, float)
+        if noise.shape != self.noise_shape or lengths.shape != (len(self.shape),):
+            raise InputError(
+                "Gaussian field",
+                [
+                    f"the noise has the shape {noise.shape} and the lengths {lengths.shape}; give {self.noise_shape}, "
+                    f"as `noise(key)` does, and {(len(self.shape),)}."
+                ],
+            )
+        values, error = self.spectrum(lengths)
         kept = values > ROUNDING * jnp.max(values)
         root = jnp.where(kept, jnp.sqrt(jnp.where(kept, values, 1.0)), 0.0)
         whole = jnp.fft.irfftn(root * jnp.fft.rfftn(noise), s=self.noise_shape)
         field = whole[tuple(slice(cells) for cells in self.shape)]
-        return jnp.where(error <= self.tolerance, field, jnp.nan)
+        return jnp.where((error <= self.tolerance) & jnp.all(lengths > 0), field, jnp.nan)
 
     def spectrum(self, lengths: Float[Array, " axes"]) -> tuple[Float[Array, "*half"], Float[Array, ""]]:
         """Eigenvalues of the torus (the last axis has one half of them), and the error of leaving out those below 0."""
@@ -130,15 +142,23 @@ def embed(
         >>> embedding.field(embedding.noise(jax.random.key(0)), jnp.array([200.0])).shape
         (64,)
     """
+    if np.ndim(shape) != 1 or np.ndim(spacing) != 1:
+        raise InputError(
+            "Gaussian field", [f"the shape is {shape!r} and the spacing {spacing!r}; give a number for each axis."]
+        )
     rows = np.atleast_2d(np.asarray(lengths, float))
     findings = _findings(shape, spacing, rows, tolerance, largest)
+    if not isinstance(correlation, Correlation):
+        findings.append(f"the correlation is {correlation!r}; give a Correlation(family).")
     if findings:
         raise InputError("Gaussian field", findings)
     shape, spacing = tuple(int(cells) for cells in shape), tuple(float(size) for size in spacing)
     best = np.inf
     for size in _sizes(shape, rows.max(axis=0) / spacing, periodic, largest):
         tried = Embedding(correlation, shape, spacing, size, periodic, 0.0, float(tolerance))
-        error = max(float(tried.spectrum(jnp.asarray(row))[1]) for row in rows)
+        # the torus is made of numbers, also where a function that is being traced asks for it
+        with jax.ensure_compile_time_eval():
+            error = max(float(tried.spectrum(jnp.asarray(row))[1]) for row in rows)
         best = min(best, error)
         if error <= tolerance:
             return replace(tried, error=error)

@@ -19,8 +19,9 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from ..errors import InputError
 from .fractions import Scalar, is_known, volume_fraction
 
-# Bisections of the radius, to the rounding of a double.
-BISECTIONS = 60
+# Most steps to the radius, enough for bisections alone, and the change of it, in cells, whose square is rounding: it is
+# followed by another step.
+STEPS, RADIUS_TOLERANCE = 60, 1e-8
 
 
 def random_places(
@@ -35,7 +36,7 @@ def random_places(
         attempts: places that are tried before it is given up.
 
     Returns:
-        the places, from 0 to the extent; NaN where a traced key finds no room.
+        the places, from 0 to the extent; NaN where the key is traced and no room was found.
 
     Raises:
         InputError: numbers that are not positive; a fraction at which no room was found (random sequential addition
@@ -65,7 +66,9 @@ def random_places(
 
     start = (jnp.zeros((count, len(extent))), jnp.zeros((), int), jnp.zeros((), int))
     places, placed, _ = jax.lax.while_loop(unfinished, attempt, start)
-    if is_known(placed) and int(placed) < count:
+    if not is_known(placed):
+        return jnp.where(placed < count, jnp.nan, places)
+    if int(placed) < count:
         raise InputError(
             "inclusions",
             [
@@ -83,10 +86,15 @@ def random_directions(key: PRNGKeyArray, count: int, axes: int) -> Float[Array, 
 
 
 def ball_radius(fraction: Scalar, count: int, extent: Sequence[float]) -> Array:
-    """Radius of `count` equal disks or spheres (in one dimension half lengths) that do not overlap."""
+    """Radius of `count` equal disks or spheres (in one dimension half lengths) that do not overlap.
+
+    Raises:
+        InputError: a fraction outside 0 to 1, no disk, an extent that is not positive.
+    """
+    _raise(_place_findings(count, extent, None))
     axes = len(extent)
     unit = pi ** (axes / 2) / gamma(axes / 2 + 1)
-    return (jnp.asarray(fraction, float) * float(np.prod(extent)) / (count * unit)) ** (1.0 / axes)
+    return (volume_fraction(fraction, "inclusions") * float(np.prod(extent)) / (count * unit)) ** (1.0 / axes)
 
 
 def distance_to_balls(
@@ -98,7 +106,17 @@ def distance_to_balls(
         places: centres. shape: cells of the grid along each axis. extent: of the periodic cell, in the unit of places.
     """
     checked_shapes(places, places, shape, extent)
-    return _distance(places, jnp.zeros_like(places), 0.0, shape, extent, np.zeros((1, len(shape))))
+
+    def nearer(least, place):
+        # a square for each axis: the grid is gone through once for each centre, to add and compare
+        parts = [
+            _nearest_image(middles - here, size) ** 2
+            for middles, here, size in zip(_middles(shape, extent), place, extent, strict=True)
+        ]
+        return jnp.minimum(least, sum(jnp.ix_(*parts))), None
+
+    far = jnp.full(tuple(shape), float(np.sum(np.square(extent))))
+    return jnp.sqrt(jax.lax.scan(nearer, far, places)[0])
 
 
 def distance_to_fibres(
@@ -131,11 +149,15 @@ def distance_to_fibres(
     return _distance(places, directions, length, shape, extent, images)
 
 
+def _middles(shape: Sequence[int], extent: Sequence[float]) -> list[np.ndarray]:
+    """Of the cells, along each axis."""
+    return [(np.arange(cells) + 0.5) / cells * size for cells, size in zip(shape, extent, strict=True)]
+
+
 def _distance(places, directions, length, shape, extent, images) -> Array:
     """Distance of each cell to the nearest axis, seen through each of the images of the nearest middle."""
     sizes = jnp.asarray(extent, float)
-    middles = [(np.arange(cells) + 0.5) / cells * size for cells, size in zip(shape, extent, strict=True)]
-    grid = jnp.stack(jnp.meshgrid(*middles, indexing="ij"), axis=-1)
+    grid = jnp.stack(jnp.meshgrid(*_middles(shape, extent), indexing="ij"), axis=-1)
 
     def nearer(least, fibre):
         place, direction = fibre
@@ -172,17 +194,9 @@ def grown(
     target = volume_fraction(fraction, "inclusions")
     still = jax.lax.stop_gradient(distance)
 
-    def halve(_, bracket):
-        low, high = bracket
-        middle = 0.5 * (low + high)
-        more = jnp.mean(_inside(still, middle, spacing)) < jax.lax.stop_gradient(target)
-        return jnp.where(more, middle, low), jnp.where(more, high, middle)
-
-    ends = (jnp.min(still) - spacing, jnp.max(still) + spacing)
-    low, high = jax.lax.fori_loop(0, BISECTIONS, halve, ends)
-    root = 0.5 * (low + high)
-    # Newton's step from the root changes nothing but the derivative
-    surface = jax.grad(lambda radius: jnp.mean(_inside(still, radius, spacing)))(root)
+    root = _radius(still, jax.lax.stop_gradient(target), spacing)
+    # Newton's step carries the derivative, and the last digits
+    surface = jnp.mean(_surface(still, root, spacing))
     radius = root + (target - jnp.mean(_inside(distance, root, spacing))) / surface
     if is_known(radius) and float(radius) < float(spacing):
         raise InputError(
@@ -195,13 +209,40 @@ def grown(
     return _inside(distance, radius, spacing), radius
 
 
+def _radius(distance: Array, target: Array, spacing: Scalar) -> Array:
+    """Where the mean of `_inside` is the target: Newton's steps, and halves of the bracket where they leave it."""
+
+    def unfinished(state):
+        step, _, _, radius, last = state
+        # NaN, of a target that is none, ends it too
+        return (step < STEPS) & (jnp.abs(radius - last) > RADIUS_TOLERANCE * spacing)
+
+    def improve(state):
+        step, low, high, radius, _ = state
+        excess = jnp.mean(_inside(distance, radius, spacing)) - target
+        low, high = jnp.where(excess < 0, radius, low), jnp.where(excess < 0, high, radius)
+        newton = radius - excess / jnp.mean(_surface(distance, radius, spacing))
+        # not finite where no interface is near
+        better = jnp.where((newton > low) & (newton < high), newton, 0.5 * (low + high))
+        return step + 1, low, high, better + 0.0 * target, radius
+
+    low, high = jnp.min(distance) - spacing, jnp.max(distance) + spacing
+    return jax.lax.while_loop(unfinished, improve, (0, low, high, 0.5 * (low + high), high))[3]
+
+
 def _inside(distance: Array, radius: Array, spacing: Scalar) -> Array:
     # a cubic from 0 to 1 across two cells, whose slope has no jumps as the radius grows
     across = jnp.clip((radius - distance) / spacing, -1.0, 1.0)
     return 0.5 + 0.25 * across * (3.0 - across**2)
 
 
-def _nearest_image(offset: Array, extent: Array) -> Array:
+def _surface(distance: Array, radius: Array, spacing: Scalar) -> Array:
+    """The derivative of `_inside` by the radius."""
+    across = jnp.clip((radius - distance) / spacing, -1.0, 1.0)
+    return 0.75 * (1.0 - across**2) / spacing
+
+
+def _nearest_image(offset: Array, extent: Array | float) -> Array:
     return offset - extent * jnp.round(offset / extent)
 
 

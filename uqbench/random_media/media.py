@@ -13,17 +13,23 @@ from jax.scipy.stats import norm
 from jaxtyping import Array, Float
 
 from ..errors import InputError
-from .fractions import Scalar, volume_fraction
+from .fractions import Scalar, is_known, volume_fraction
 
 
 def lognormal(field: Float[Array, "*grid"], median: Scalar, sd: Scalar) -> Float[Array, "*grid"]:
     """median * exp(sd * field): positive, with sd the standard deviation of its logarithm.
 
+    Raises:
+        InputError: a median that is not positive, a negative sd. NaN where they are traced.
+
     Example:
         >>> lognormal(jnp.zeros(2), 3.0, 0.5).tolist()
         [3.0, 3.0]
     """
-    return median * jnp.exp(sd * field)
+    findings = _below(median, "median", "positive", strictly=True) + _below(sd, "sd", "zero or positive")
+    if findings:
+        raise InputError("lognormal medium", findings)
+    return jnp.where((median > 0) & (sd >= 0), median, jnp.nan) * jnp.exp(sd * field)
 
 
 def level_cut(field: Float[Array, "*grid"], fraction: Scalar, *, exact: bool = False) -> Float[Array, "*grid"]:
@@ -57,17 +63,40 @@ def smooth_cut(field: Float[Array, "*grid"], fraction: Scalar, width: Scalar) ->
     Args:
         field: mean 0 and variance 1. fraction: mean volume fraction. width: in standard deviations of the field.
 
+    Raises:
+        InputError: a fraction outside 0 to 1, a width that is not positive. NaN where they are traced.
+
     Example:
         >>> smooth_cut(jnp.zeros(1), 0.5, 0.1).tolist()
         [0.5]
     """
+    if findings := _below(width, "width", "positive", strictly=True):
+        raise InputError("smooth cut", findings)
+    width = jnp.where(jnp.asarray(width) > 0, width, jnp.nan)
     level = jnp.sqrt(1.0 + jnp.square(width)) * ndtri(1.0 - volume_fraction(fraction, "smooth cut"))
     return norm.cdf((field - level) / width)
 
 
 def two_phase(phase: Float[Array, "*grid"], inside: Scalar, outside: Scalar) -> Float[Array, "*grid"]:
-    """The coefficient that is `inside` where the phase is 1 and `outside` where it is 0, linear between."""
+    """The coefficient that is `inside` where the phase is 1 and `outside` where it is 0, linear between.
+
+    A phase of 0 does not conduct; cell problems ask for a small positive number instead.
+
+    Raises:
+        InputError: with each coefficient that is negative. NaN where one is traced.
+    """
+    findings = _below(inside, "inside", "zero or positive") + _below(outside, "outside", "zero or positive")
+    if findings:
+        raise InputError("two phases", findings)
+    inside, outside = (jnp.where(jnp.asarray(each) >= 0, each, jnp.nan) for each in (inside, outside))
     return outside + (inside - outside) * phase
+
+
+def _below(value: Scalar, name: str, allowed: str, *, strictly: bool = False) -> list[str]:
+    """A finding where a number that is known is negative, or zero where it has to be positive."""
+    if not is_known(value) or float(value) > 0 or (float(value) == 0 and not strictly):
+        return []
+    return [f"{name} is {value}; give a number that is {allowed}."]
 
 
 @jax.custom_jvp

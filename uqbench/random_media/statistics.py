@@ -54,6 +54,8 @@ def variogram(field: Float[Array, "*grid"], axis: int, lags: Sequence[int]) -> F
         >>> variogram(jnp.array([0.0, 1.0, 2.0]), 0, [1, 2]).tolist()
         [0.5, 2.0]
     """
+    if not -field.ndim <= axis < field.ndim:
+        raise InputError("variogram", [f"the axis is {axis} of a field of the shape {field.shape}."])
     cells = field.shape[axis]
     if wrong := [f"the lag {lag} is outside a grid of {cells} cells along axis {axis}; give 0 to {cells - 1}."
                  for lag in lags if not 0 <= lag < cells]:  # fmt: skip
@@ -76,8 +78,8 @@ def window_means(field: Float[Array, "*grid"], cells: Sequence[int]) -> Float[Ar
         [0.5, 2.5]
     """
     findings = []
-    if len(cells) != field.ndim:
-        findings.append(f"the window has {len(cells)} axes and the field {field.ndim}; give one size for each.")
+    if np.shape(cells) != (field.ndim,):
+        findings.append(f"the window is {cells!r} and the field has {field.ndim} axes; give a size for each.")
     else:
         findings += [
             f"the window is larger than the sample along axis {axis}: {window} cells of {whole}; give 1 to {whole}."

@@ -10,6 +10,7 @@ from scipy import stats
 
 from ..errors import InputError
 from ..homogenisation import effective_tensor
+from ..homogenisation.coefficients import value_findings as coefficient_findings
 from ..units import unit_finding
 from .images import read_sample
 
@@ -36,6 +37,7 @@ class RevAnalysis:
         trend: relative change across the sample along each axis. trend_p: its p-values.
         decay: exponent of the variance with the window; that of short-range media is d. NaN where not resolved.
         findings: sentences: what speaks against a REV and what to do instead.
+        tolerance: relative. boundary_layer: its thickness, or None.
     """
 
     property: str
@@ -52,14 +54,16 @@ class RevAnalysis:
     trend_p: np.ndarray
     decay: float
     findings: tuple[str, ...]
+    tolerance: float
+    boundary_layer: float | None
 
     def __str__(self) -> str:
         if self.interval is None:
             verdict = f"no REV of the {self.property}"
         else:
-            verdict = (
-                f"REV of the {self.property}: windows of {self.interval[0]:.4g} to {self.interval[1]:.4g} {self.unit}"
-            )
+            low, high = (f"{edge:.4g}" for edge in self.interval)
+            sizes = low if low == high else f"{low} to {high}"
+            verdict = f"REV of the {self.property}: windows of {sizes} {self.unit}"
         return "\n".join([verdict, *(f"  - {finding}" for finding in self.findings)])
 
 
@@ -120,7 +124,8 @@ def rev_analysis(
         array.ndim, interval, resolved, trend, trend_p, decay, tolerance, boundary_layer, unit
     )
     return RevAnalysis(
-        property, unit, length, count, mean, sd, upper, deviation, within, interval, trend, trend_p, decay, findings
+        *(property, unit, length, count, mean, sd, upper, deviation, within, interval, trend, trend_p, decay, findings),
+        *(tolerance, boundary_layer),
     )
 
 
@@ -223,26 +228,21 @@ def _checked(sample, voxel_size, unit, property, tolerance, windows, boundary_la
     findings = [problem] if problem else []
     if voxel_size is None:
         findings.append("the sample has no voxel size; give voxel_size=, the edge of a voxel, and its unit=.")
-    elif not (np.isreal(voxel_size) and np.isfinite(voxel_size) and voxel_size > 0):
-        findings.append(f"voxel_size is {voxel_size!r}; give a positive length.")
+    elif not _is_positive(voxel_size):
+        findings.append(f"voxel_size is {voxel_size!r}; give a positive length, the same along all axes.")
     if unit is None:
         findings.append("the voxel size has no unit; give unit=, such as 'um'.")
     elif trouble := unit_finding(unit):
         findings.append(trouble)
     if property not in PROPERTIES:
         findings.append(f"the property is {property!r}; known are {', '.join(PROPERTIES)}.")
-    if not 0 < tolerance < 1:
+    if not (_is_positive(tolerance) and tolerance < 1):
         findings.append(f"tolerance is {tolerance!r}; give a number between 0 and 1.")
-    if boundary_layer is not None and not boundary_layer > 0:
-        findings.append(f"boundary_layer is {boundary_layer!r}; give a positive length.")
+    if boundary_layer is not None and not _is_positive(boundary_layer):
+        findings.append(f"boundary_layer is {boundary_layer!r}; give a positive length, in the unit of the voxels.")
     if array is None:
         raise InputError("REV analysis", findings)
-    if bad := int(np.sum(~np.isfinite(array))):
-        findings.append(f"{bad} of {array.size} voxels are not finite (NaN or infinite).")
-    elif property == "porosity" and np.unique(array).size > 2:
-        findings.append("the sample has more than two values; segment it, or ask for the property 'mean'.")
-    elif property == "effective coefficient" and np.any(array <= 0):
-        findings.append(f"{int(np.sum(array <= 0))} of {array.size} voxels are not positive; see effective_tensor.")
+    findings += _value_findings(array, property)
     shortest = min(array.shape)
     default = [2**power for power in range(1, 30) if 2**power <= shortest]
     sizes = np.unique(np.asarray(default if windows is None else windows))
@@ -251,9 +251,30 @@ def _checked(sample, voxel_size, unit, property, tolerance, windows, boundary_la
             f"windows are {windows!r}; give edges in whole voxels, of a sample of at least 2 along each axis."
         )
     elif sizes[-1] > shortest:
+        colours = " (Are these colours? Give one of them.)" if array.ndim == 3 and array.shape[-1] in (3, 4) else ""
         findings.append(
-            f"a window of {sizes[-1]} voxels is larger than the sample, {shortest} along its shortest axis."
+            f"a window of {sizes[-1]} voxels is larger than the sample, {shortest} along its shortest axis.{colours}"
         )
     if findings:
         raise InputError("REV analysis", findings)
     return array, sizes
+
+
+def _value_findings(array: np.ndarray, property: str) -> list[str]:
+    """Values of which there is no such property, or none that a relative tolerance fits."""
+    if property == "effective coefficient":
+        return coefficient_findings(array)
+    if bad := int(np.sum(~np.isfinite(array))):
+        return [f"{bad} of {array.size} voxels are not finite (NaN or infinite)."]
+    if property == "porosity" and np.unique(array).size > 2:
+        return ["the sample has more than two values; segment it, or ask for the property 'mean'."]
+    if property == "porosity" and not array.any():
+        return ["all voxels are zero, which is solid: there are no pores. Give another number to what is a pore."]
+    if property == "mean" and np.abs(array.mean(dtype=float)) <= 1e-12 * np.abs(array).max():
+        return ["the mean of the sample is zero, and no spread is small beside it. Give the field without its offset."]
+    return []
+
+
+def _is_positive(value) -> bool:
+    """Whether it is one positive finite number."""
+    return np.ndim(value) == 0 and np.asarray(value).dtype.kind in "iuf" and 0 < value < np.inf

@@ -13,17 +13,26 @@ def read_sample(sample) -> tuple[np.ndarray | None, str | None]:
         path = Path(sample)
         if not path.is_file():
             return None, f"there is no file {str(path)!r}."
-        if path.suffix == ".npy":
-            array = np.load(path, allow_pickle=False)
-        elif path.suffix in (".tif", ".tiff"):
-            array = _pages(path)
-        else:
+        readers = {".npy": _stored, ".tif": _pages, ".tiff": _pages}
+        if path.suffix not in readers:
             return None, f"{path.name!r} is neither .npy nor .tif; give one of these, or an array."
+        try:
+            array = readers[path.suffix](path)
+        # what a reader raises of a file that is something else, or has pages of several sizes
+        except (OSError, ValueError):
+            return (
+                None,
+                f"{path.name!r} does not hold an array of numbers, or an image; give another file, or an array.",
+            )
     if array.dtype.kind not in "biuf":
         return None, f"the sample holds {array.dtype}; give real numbers."
     if array.ndim not in (2, 3):
         return None, f"the sample has the shape {array.shape}; give two or three axes, without one of colours."
     return array, None
+
+
+def _stored(path: Path) -> np.ndarray:
+    return np.load(path, allow_pickle=False)
 
 
 def _pages(path: Path) -> np.ndarray:
