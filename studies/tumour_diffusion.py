@@ -1,7 +1,7 @@
 """Profiles of a drug in layers of tumour tissue: which properties of the cells a measurement at their scale tells of.
 
 Simulated (nothing was measured): four samples of irregular cells, each with a volume fraction and a microstructure of
-its own, `truth`; concentrations at five depths and four times with 8 % of noise and .02 c0. `study` reads them by
+its own; concentrations at five depths and four times with 8 % of noise and .02 c0. `study` reads them as one tissue of
 regular cells. The tissue tells D_eff and k_eff, two numbers, and they are made of four: permeability, volume fraction
 and extracellular diffusivity are known as far as they make D_eff, each by itself hardly better than beforehand.
 
@@ -35,7 +35,7 @@ def simulated(seed: int) -> pd.DataFrame:
             exact = np.asarray(run.outputs[output])
             noisy = exact + (truth["cv"] * exact + 0.2) * rng.standard_normal(len(times))
             rows += [
-                {"experiment": f"sample {number}", "output": output, "time": time, "value": round(float(value), 3)}
+                {"experiment": "layer", "output": output, "time": time, "value": round(float(value), 3)}
                 for time, value in zip(times, noisy, strict=True)
             ]
     return pd.DataFrame(rows)
@@ -62,7 +62,7 @@ def samples(window: int) -> Study:
 study = Study(
     name="tumour_diffusion",
     model=model,
-    experiments={f"sample {number}": Design() for number, _ in enumerate(volume_fractions, start=1)},
+    experiments={"layer": Design()},
     data=Path(__file__).with_suffix(".csv"),
     quantities={
         "D_eff": Quantity(diffusivity, later, "um^2/s", "effective diffusivity of the tissue"),

@@ -38,7 +38,8 @@ class Coarse:
         returned = self.closure(theta, key) if self.stochastic else self.closure(theta)
         found, code = returned if isinstance(returned, tuple) else (returned, Result.SUCCESS)
         found = {name: jnp.asarray(value, float) for name, value in found.items()}
-        return {**dict(self.kept), **{name: theta[name] for name in self.shared}, **found}, jnp.asarray(code, int)
+        kept = {name: jnp.asarray(value) for name, value in self.kept}
+        return {**kept, **{name: theta[name] for name in self.shared}, **found}, jnp.asarray(code, int)
 
 
 @dataclass(frozen=True)
