@@ -74,6 +74,7 @@ ALLOWED = {
     # arrays and callables only
     "coarse_graining": {"annotations", "errors"},
     "homogenisation": {"annotations", "errors"},
+    "macroscopic": {"annotations", "errors", "homogenisation"},
     "representative_volume": {"annotations", "errors", "homogenisation", "units"},
     "systems": {
         "annotations",
@@ -135,6 +136,7 @@ PUBLIC_ROOMS = (
             "coarse_graining",
             "dynamics",
             "homogenisation",
+            "macroscopic",
             "random_media",
             "representative_volume",
             "time_scales",

@@ -82,7 +82,7 @@ def cells_finding(cells, least: int = 1) -> str | None:
 
 def wave_numbers_finding(wave_numbers, edge: float | None) -> str | None:
     """`edge` of a voxel along the waves; None where it is not known."""
-    shape = jnp.shape(wave_numbers)
+    shape = np.shape(wave_numbers)
     finding = numbers_finding("wave_numbers", wave_numbers, [shape if len(shape) == 1 else (1,)], "a list of numbers")
     values = None if finding else _values(wave_numbers)
     if values is None or edge is None:
@@ -98,7 +98,7 @@ def wave_numbers_finding(wave_numbers, edge: float | None) -> str | None:
 
 def source_finding(source, coefficient, cells) -> str | None:
     """Of a source at the nodes of a slab; where the cell or their number is no sound one, others say so."""
-    shape = jnp.shape(coefficient)
+    shape = np.shape(coefficient)
     if cells_finding(cells) or len(shape) not in (2, 3, 4, 5):
         return None
     nodes = cells * shape[0] + 1

@@ -59,4 +59,4 @@ def _reaching(layer: Array, nodes: int) -> Array:
 def scaled(law: WallLaw, factor) -> WallLaw:
     """The same medium with lengths times a factor."""
     lengths = ("corrector", "shifts", "layers", "error", "length")
-    return law._replace(**{name: factor * getattr(law, name) for name in lengths}, second=factor**2 * law.second)
+    return law._replace(**{name: factor * getattr(law, name) for name in lengths}, second=factor**4 * law.second)

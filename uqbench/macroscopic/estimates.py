@@ -71,6 +71,6 @@ def _estimate(law: WallLaw, decay_length: Array) -> HomogenisationError:
     near = jnp.sum(weights.at[0].divide(2) * excess)
     squares = jnp.maximum(oscillation + shift**2 + near, 0.0)
     parts = jnp.sqrt(squares), -shift, jnp.sqrt(oscillation)
-    error = (oscillation + shift**2 + law.second) / decay_length**2
+    error = (oscillation + shift**2 + jnp.sqrt(law.second)) / decay_length**2
     profile, mean, within = (part / decay_length for part in parts)
     return HomogenisationError(profile, mean, within, error)

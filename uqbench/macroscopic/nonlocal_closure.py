@@ -32,7 +32,7 @@ from .checks import (
     wave_numbers_finding,
 )
 from .codes import solution_result
-from .waves import grid_wave_number, modulated_corrector, modulated_energy
+from .waves import Modulated, grid_wave_number, modulated_corrector, modulated_energy
 
 
 class NonlocalDiffusivity(NamedTuple):
@@ -111,8 +111,9 @@ def _nonlocal_diffusivity(coefficient, wave_numbers, consumption, tolerance, edg
     sound = is_sound(value)
 
     def closure(wave_number):
-        found = modulated_corrector(coefficient, edges, consumption, wave_number, tolerance, max_iterations)
-        energy = _stationary(coefficient, consumption, wave_number, found.values, edges)
+        given = Modulated(coefficient, consumption, wave_number)
+        found = modulated_corrector(given, edges, tolerance, max_iterations)
+        energy = _stationary(given, found.values, edges)
         finite = jnp.isfinite(wave_number) & (consumption >= 0) & (consumption < jnp.inf)
         result = solution_result(sound, finite, found.converged)
         error = found.residual / (least * voxels)
@@ -121,18 +122,17 @@ def _nonlocal_diffusivity(coefficient, wave_numbers, consumption, tolerance, edg
     return jax.lax.map(closure, wave_numbers)
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(4,))
-def _stationary(coefficient, consumption, wave_number, corrector, edges) -> Array:
+@partial(jax.custom_jvp, nondiff_argnums=(2,))
+def _stationary(given: Modulated, corrector: Array, edges) -> Array:
     """The energy of a corrector that makes it stationary, so that a change of this changes nothing."""
-    return modulated_energy(coefficient, consumption, wave_number, corrector, edges)
+    return modulated_energy(given, corrector, edges)
 
 
 @_stationary.defjvp
 def _stationary_tangent(edges, primals, tangents):
-    *given, corrector = primals
-    energy = partial(modulated_energy, corrector=corrector, edges=edges)
-    _, tangent = jax.jvp(energy, tuple(given), tuple(tangents[:-1]))
-    return _stationary(*primals, edges), tangent
+    given, corrector = primals
+    _, tangent = jax.jvp(lambda each: modulated_energy(each, corrector, edges), (given,), (tangents[0],))
+    return _stationary(given, corrector, edges), tangent
 
 
 class NonlocalKernel(NamedTuple):

@@ -80,12 +80,8 @@ def resolved_problem(
 
 @partial(jax.jit, static_argnames=("cells", "edges", "max_iterations"))
 def _resolved(cell, source, consumption, walls, tolerance, cells, edges, max_iterations) -> ResolvedProblem:
-    d, voxels = dimension(cell), cells * cell.shape[0]
-    line = walls[0] + (walls[1] - walls[0]) * jnp.linspace(0.0, 1.0, voxels + 1)
-    lift = along(line, d) * jnp.ones((voxels + 1, *cell.shape[1:d]))
-    source = along(source, d)
-    inner = source[1:-1] if source.ndim else source
-    nodes, solution = solve_slab(repeated(cell, cells), lift, inner, edges, consumption, tolerance, max_iterations)
+    inner = along(source[1:-1] if source.ndim else source, dimension(cell))
+    nodes, solution = solve_slab(repeated(cell, cells), walls, inner, edges, consumption, tolerance, max_iterations)
     finite = jnp.all(jnp.isfinite(source)) & jnp.all(jnp.isfinite(walls)) & (consumption >= 0) & (consumption < jnp.inf)
     result = solution_result(is_sound(cell), finite, solution.converged)
     return ResolvedProblem(jnp.where(result == 0, nodes, jnp.nan), solution.iterations, result)

@@ -43,34 +43,38 @@ def _with_walls(inner: Array) -> Array:
 
 
 def solve_slab(
-    coefficient: Array, lift: Array, source: Array, edges, consumption: Array, tolerance: Array, max_iterations: int
+    coefficient: Array, walls: Array, source: Array, edges, consumption: Array, tolerance: Array, max_iterations: int
 ) -> tuple[Array, Solution]:
-    """The nodes of -div(D grad c) + k c = f with the wall values of `lift`, and how the solve for c - lift ended.
+    """The nodes of -div(D grad c) + k c = f, and how the solve for c less a line between the walls ended.
 
     Args:
-        coefficient: `(voxels, *across[, d, d])`. lift: `(nodes, *across)`. source: broadcasts to the inner nodes.
+        coefficient: `(voxels, *across[, d, d])`. walls: concentrations `(2,)`. source: broadcasts to the inner nodes.
     """
-    d = len(edges)
-    first = extended(matrices_first(coefficient), d - 1, before=True)
-
-    def inner_loads(nodes: Array) -> Array:
-        padded = extended(nodes, d - 1, before=True, after=True)
-        return forces(first, padded, edges, EXACT) + consumption * nodes[1:-1]
-
-    right = source - inner_loads(lift)
+    d, parameters = len(edges), (coefficient, consumption)
+    line = walls[0] + (walls[1] - walls[0]) * jnp.linspace(0.0, 1.0, coefficient.shape[0] + 1)
+    lift = along(line, d) * jnp.ones((line.size, *coefficient.shape[1:d]))
     solution = linear_solve(
-        lambda inner: inner_loads(_with_walls(inner)),
-        _odd_inverse(coefficient, edges, consumption),
-        right,
+        lambda given, inner: _inner_loads(given, _with_walls(inner), edges),
+        lambda given: _odd_inverse(given, edges),
+        parameters,
+        source - _inner_loads(parameters, lift, edges),
         tolerance,
         max_iterations,
     )
     return lift + _with_walls(solution.values), solution
 
 
-def _odd_inverse(coefficient: Array, edges, consumption: Array):
+def _inner_loads(parameters: tuple[Array, Array], nodes: Array, edges) -> Array:
+    """-div(D grad c) + k c at the nodes between the walls."""
+    (coefficient, consumption), across = parameters, len(edges) - 1
+    first = extended(matrices_first(coefficient), across, before=True)
+    padded = extended(nodes, across, before=True, after=True)
+    return forces(first, padded, edges, EXACT) + consumption * nodes[1:-1]
+
+
+def _odd_inverse(parameters: tuple[Array, Array], edges):
     """The exact inverse for the mean coefficient, without coupling of normal and tangential directions."""
-    d = len(edges)
+    (coefficient, consumption), d = parameters, len(edges)
     normal = jnp.arange(d) == 0
     mean = jnp.where(normal[:, None] == normal, mean_matrix(coefficient), 0.0)
     voxels, across = coefficient.shape[0], coefficient.shape[1:d]

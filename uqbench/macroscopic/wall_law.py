@@ -43,7 +43,7 @@ class WallLaw(NamedTuple):
             layer adds to x + chi + shift.
         error: `(2,)`, of the shifts: the largest value of the layers in the last cell. It knows nothing of the error
             of the grid.
-        second: root mean square of the corrector of second order, which goes with c'', in the square of that unit.
+        second: mean square of the corrector of second order, which goes with c'' and the square of that unit.
         length: of a cell along the first axis.
         result: 0, or a code of `SENTENCES`.
     """
@@ -111,12 +111,11 @@ def _wall_law(cell, tolerance, cells, edges, max_iterations) -> WallLaw:
     found = solve_correctors(cell, edges, tolerance**2, max_iterations, EXACT, relative=True)
     diffusivity = stationary_energy(cell, found.values, edges, EXACT)[0, 0]
     corrector, length = found.values[0], count * edges[0]
-    strip, line = repeated(cell, cells), jnp.linspace(0.0, 1.0, cells * count + 1)
-    lift = along(line, d) * jnp.ones((line.size, *cell.shape[1:d]))
-    nodes, solution = solve_slab(strip, lift, jnp.zeros(()), edges, jnp.zeros(()), tolerance, max_iterations)
+    strip, walls, none = repeated(cell, cells), jnp.array([0.0, 1.0]), jnp.zeros(())
+    nodes, solution = solve_slab(strip, walls, none, edges, none, tolerance, max_iterations)
     # the profile of unit mean gradient, whose value at the second wall is the length that the slab seems to have
     seeming = diffusivity / mean_flux(strip, nodes, edges)
-    layer = nodes * seeming - along(line * cells * length, d) - repeated_nodes(corrector, cells)
+    layer = nodes * seeming - along(edges[0] * jnp.arange(cells * count + 1), d) - repeated_nodes(corrector, cells)
     middle = cells // 2 * count
     inwards = jnp.stack([layer[: middle + 1], (layer - seeming + cells * length)[middle:][::-1]])
     over_cell = tuple(range(1, d + 1))
@@ -129,8 +128,7 @@ def _wall_law(cell, tolerance, cells, edges, max_iterations) -> WallLaw:
         (converged, CellEnding.ITERATIONS),
         (jnp.all(error <= UNDECAYED * length), Ending.BOUNDARY_LAYERS),
     )
-    second = second_corrector(cell, edges, tolerance, max_iterations)
-    second = jnp.sqrt(jnp.mean(second_corrector(cell, edges, tolerance, max_iterations) ** 2))
+    second = jnp.mean(second_corrector(cell, edges, tolerance, max_iterations) ** 2)
     shifts = limits * jnp.array([1.0, -1.0])
     law = WallLaw(diffusivity, corrector, shifts, layers, error, second, jnp.asarray(length), result)
     sound = jax.tree.map(lambda each: jnp.where(result == 0, each, jnp.nan), law)
