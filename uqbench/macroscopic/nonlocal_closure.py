@@ -84,8 +84,9 @@ def nonlocal_diffusivity(
 
     Example:
         >>> layers = jnp.where(jnp.arange(8)[:, None] < 4, 1.0, 10.0) * jnp.ones((8, 1))
-        >>> nonlocal_diffusivity(layers, jnp.array([0.0, jnp.pi / 4])).diffusivity.round(6).tolist()
-        [1.818182, 1.859877]
+        >>> waves = jnp.array([0.0, 0.4])
+        >>> [round(float(each), 4) for each in nonlocal_diffusivity(layers, waves, consumption=0.1).diffusivity]
+        [1.9151, 2.0021]
     """
     edge = _edge(spacing)
     findings = [wave_numbers_finding(wave_numbers, edge), consumption_finding(consumption)]
