@@ -69,8 +69,9 @@ def _load(given: Modulated, edges) -> Array:
     first = _first(given)
     shape = first.shape[-len(edges) :]
     gradient = [middles * jnp.ones(shape)] + [jnp.zeros(shape, complex)] * (len(edges) - 1)
-    fluxes = {(i,): flux / edges[i] for i, flux in enumerate(times(first, gradient))}
-    return -_free_of_mean(_pair(jnp.conj(phases[1:-1]) * differences_transposed(fluxes)))
+    fluxes = times(first, gradient)
+    loads = differences_transposed({(i,): flux / edges[i] for i, flux in enumerate(fluxes)})
+    return -_free_of_mean(_pair(jnp.conj(phases[1:-1]) * loads))
 
 
 def _inverse(given: Modulated, edges):
