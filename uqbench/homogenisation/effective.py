@@ -195,13 +195,14 @@ def energies(coefficient: Array, correctors: Array, edges, weight: float) -> Arr
     return symmetric / correctors[0].size
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(2,))
-def stationary_energy(coefficient: Array, correctors: Array, edges) -> Array:
+@partial(jax.custom_jvp, nondiff_argnums=(2, 3))
+def stationary_energy(coefficient: Array, correctors: Array, edges, weight: float = ONE_POINT) -> Array:
     """The energies of correctors that make them stationary, so that a change of these changes nothing."""
-    return energies(coefficient, correctors, edges, ONE_POINT)
+    return energies(coefficient, correctors, edges, weight)
 
 
 @stationary_energy.defjvp
-def _stationary_energy_tangent(edges, primals, tangents):
+def _stationary_energy_tangent(edges, weight, primals, tangents):
     coefficient, correctors = primals
-    return stationary_energy(coefficient, correctors, edges), energies(tangents[0], correctors, edges, ONE_POINT)
+    at = stationary_energy(coefficient, correctors, edges, weight)
+    return at, energies(tangents[0], correctors, edges, weight)

@@ -118,8 +118,16 @@ def stiffness(coefficient: Array, values: Array, edges: tuple[float, ...], weigh
 
     The coefficient has its matrices first and is extended `before`.
     """
+    return forces(coefficient, extended(values, values.ndim, before=True, after=True), edges, weight)
+
+
+def forces(coefficient: Array, values: Array, edges: tuple[float, ...], weight: float) -> Array:
+    """The operator of the elements on the inner corners, from values at all corners of the voxels given.
+
+    The coefficient has its matrices first.
+    """
     d = values.ndim
-    parts = gradients(extended(values, d, before=True, after=True), edges, weight)
+    parts = gradients(values, edges, weight)
     fluxes = [times(block(coefficient, rest, d), gradient) for _, rest, gradient in parts]
     return divergence(fluxes, edges, weight, d)
 
@@ -135,27 +143,31 @@ def frequencies(shape: tuple[int, ...]) -> list[Array]:
     return factors
 
 
-def reference_inverse(coefficient: Array, edges: tuple[float, ...], weight: float):
-    """The inverse of the operator for the mean of a coefficient `(*grid[, d, d])`, on loads without a mean.
-
-    Modes that the operator does not feel (the constant; with one point of integration those that alternate from corner
-    to corner along two axes) are left out.
-    """
-    mean = mean_matrix(coefficient)
-    d, shape = len(edges), coefficient.shape[: len(edges)]
-    steps = frequencies(shape)
-    symbol = jnp.zeros(())
-    for R, rest, power in _counted(d, weight):
+def symbol(mean: Array, steps: list[Array], edges: tuple[float, ...], weight: float) -> Array:
+    """What the operator for a constant matrix multiplies each wave with, whose steps exp(i q) - 1 are given by axis."""
+    total = jnp.zeros(())
+    for R, rest, power in _counted(len(edges), weight):
         hat = []
         for i in rest:
             factor = jnp.asarray(1 / edges[i])
             for axis, step in enumerate(steps):
                 factor = factor * (step if axis in R or axis == i else (step + 2) / 2)
             hat.append(factor)
-        symbol = symbol + power * sum(
+        total = total + power * sum(
             mean[i, j] * jnp.real(jnp.conj(hat[a]) * hat[b]) for a, i in enumerate(rest) for b, j in enumerate(rest)
         )
-    inverse = jnp.where(symbol > 0, 1 / jnp.where(symbol > 0, symbol, 1.0), 0.0)
+    return total
+
+
+def reference_inverse(coefficient: Array, edges: tuple[float, ...], weight: float):
+    """The inverse of the operator for the mean of a coefficient `(*grid[, d, d])`, on loads without a mean.
+
+    Modes that the operator does not feel (the constant; with one point of integration those that alternate from corner
+    to corner along two axes) are left out.
+    """
+    d, shape = len(edges), coefficient.shape[: len(edges)]
+    feels = symbol(mean_matrix(coefficient), frequencies(shape), edges, weight)
+    inverse = jnp.where(feels > 0, 1 / jnp.where(feels > 0, feels, 1.0), 0.0)
     axes = tuple(range(d))
 
     def precondition(load: Array) -> Array:
