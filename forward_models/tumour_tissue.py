@@ -24,7 +24,7 @@ from uqbench.homogenisation import SENTENCES, at_fraction, membrane_tensor
 from uqbench.random_media import distance_to_walls, random_places
 
 # Voxels along the diameter of a cell, of hexagons and of the many irregular ones, and layers of the tissue.
-HEXAGON_VOXELS, VOXELS, LAYERS = 24, 16, 40
+HEXAGON_VOXELS, VOXELS, LAYERS = 24, 16, 25
 # Depths of the measured outputs, um.
 DEPTHS = (10.0, 40.0, 80.0, 130.0, 180.0)
 # Volume fraction of the disks that irregular cells are grown around: the higher, the more alike cells are.
@@ -86,7 +86,7 @@ def _between(values, places, depth):
 measured_outputs = tuple(f"c_{depth:g}um" for depth in DEPTHS)
 tissue = Model(
     tissue_space,
-    Ode(initial, rhs),
+    Ode(initial, rhs, rtol=1e-6, atol=1e-7),
     observe,
     {**dict.fromkeys(measured_outputs, "uM"), "c": "uM"},
     {name: Normal(name, f"cv*{name} + 0.02*c0") for name in measured_outputs},

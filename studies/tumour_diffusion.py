@@ -21,7 +21,7 @@ from uqbench import Design, Quantity, Study, evaluate
 truth = {"P": 0.7, "D_ext": 330.0, "k": 5e-3, "cv": 0.08}
 volume_fractions = (0.52, 0.55, 0.57, 0.54)
 times = (30.0, 120.0, 400.0, 1500.0)
-later = Design([600.0])
+later = Design([120.0])
 CELLS = 8
 
 
@@ -55,7 +55,7 @@ def samples(window: int) -> Study:
         name=f"tumour_diffusion of {window} x {window} cells",
         model=sample(window),
         experiments={"sample": later},
-        quantities={"c at 180 um": Quantity(deepest, later, "uM", "concentration at a depth of 180 um after 10 min")},
+        quantities={"c at 180 um": Quantity(deepest, later, "uM", "concentration at a depth of 180 um after 2 min")},
     )
 
 
@@ -66,6 +66,6 @@ study = Study(
     data=Path(__file__).with_suffix(".csv"),
     quantities={
         "D_eff": Quantity(diffusivity, later, "um^2/s", "effective diffusivity of the tissue"),
-        "c at 180 um": Quantity(deepest, later, "uM", "concentration at a depth of 180 um after 10 min"),
+        "c at 180 um": Quantity(deepest, later, "uM", "concentration at a depth of 180 um after 2 min"),
     },
 )
