@@ -13,9 +13,6 @@ problem is two-dimensional. Inside and outside share one concentration at the sc
 within seconds, (phi/P) (area of membrane per volume)^-1.
 """
 
-from functools import lru_cache, partial
-
-import jax
 import jax.numpy as jnp
 import numpy as np
 
@@ -97,15 +94,16 @@ tissue = Model(
 )
 
 
-@lru_cache
-def hexagons() -> tuple[np.ndarray, tuple[float, float]]:
+def hexagons():
     """Distance to walls of hexagons of diameter 1 in a rectangle of two of them, and the edges of its voxels."""
     extent = (1.0, np.sqrt(3.0))
     shape = (HEXAGON_VOXELS, round(HEXAGON_VOXELS * extent[1]))
-    places = np.array([[0.0, 0.0], [0.5, extent[1] / 2]])
+    places = jnp.array([[0.0, 0.0], [0.5, extent[1] / 2]])
     edges = tuple(length / count for length, count in zip(extent, shape, strict=True))
-    with jax.ensure_compile_time_eval():
-        return np.asarray(distance_to_walls(places, shape, extent)), edges
+    return np.asarray(distance_to_walls(places, shape, extent)), edges
+
+
+WALLS, EDGES = hexagons()
 
 
 def effective(p, walls, edges):
@@ -117,16 +115,22 @@ def effective(p, walls, edges):
 
 
 def regular(p):
-    walls, edges = hexagons()
-    D_eff, code = effective(p, walls, edges)
+    D_eff, code = effective(p, WALLS, EDGES)
     return {"D_eff": D_eff, "k_eff": p["k"] * p["phi"]}, code
 
 
-def irregular(p, key, *, window: int):
-    places = random_places(key, window**2, (window, window), fraction=REGULARITY)
-    shape = (window * VOXELS,) * 2
-    D_eff, code = effective(p, distance_to_walls(places, shape, (window, window)), (1 / VOXELS,) * 2)
-    return {"D_eff": D_eff, "k_eff": p["k"] * p["phi"]}, code
+class Irregular:
+    """Cells of a sample, `window` times `window` of them."""
+
+    def __init__(self, window: int):
+        self.window = window
+
+    def __call__(self, p, key):
+        extent = (self.window, self.window)
+        places = random_places(key, self.window**2, extent, fraction=REGULARITY)
+        walls = distance_to_walls(places, (self.window * VOXELS,) * 2, extent)
+        D_eff, code = effective(p, walls, (1 / VOXELS,) * 2)
+        return {"D_eff": D_eff, "k_eff": p["k"] * p["phi"]}, code
 
 
 model = tissue.closed_by(cell_space, regular, results=SENTENCES, name="tumour_tissue")
@@ -136,7 +140,7 @@ def sample(window: int) -> Model:
     """Tissue of irregular cells, of which each sample has `window` times `window` that matter for its D_eff."""
     return tissue.closed_by(
         sample_space,
-        partial(irregular, window=window),
+        Irregular(window),
         stochastic=True,
         results=SENTENCES,
         name=f"tumour_tissue of {window} x {window} cells",

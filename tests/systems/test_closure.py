@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 import uqbench as uq
-from uqbench.identifiability import fisher_information, identify
+from uqbench.identifiability import fisher_information, structural_identifiability
 from uqbench.likelihoods import simulate_data
 from uqbench.model import digest
 
@@ -132,7 +132,7 @@ def test_codes_of_the_closure_are_data():
 
 
 def test_a_product_is_known_and_its_factors_are_not():
-    found = identify(planned(), budget=20.0, starts=4)["structure"].to_dataset()
+    found = structural_identifiability(closed, design=design, budget=20.0)
     assert found.verdict.sel(parameter=["a", "b"]).values.tolist() == ["none", "none"]
     assert found.verdict.sel(parameter="k").item() == "global"
     assert found.combination.sel(parameter="a").item() == "D"
@@ -141,9 +141,8 @@ def test_a_product_is_known_and_its_factors_are_not():
 
 def test_what_the_closure_can_tell_apart_is_locally_known():
     two = coarse.closed_by(fine, lambda p: {"D": p["a"] * p["b"], "k": p["k"] * p["b"] ** 2})
-    data = planned().data.assign(experiment="e")
-    with_a = replace(two, space=uq.Space(a=fine["a"], b=fine["b"], k=uq.fixed(0.5, "1/h"), sigma=fine["sigma"]))
-    found = identify(uq.Study("two", with_a, {"e": uq.Design()}, data), budget=20.0, starts=4)["structure"].to_dataset()
+    kept = uq.Space(a=fine["a"], b=fine["b"], k=uq.fixed(0.5, "1/h"), sigma=fine["sigma"])
+    found = structural_identifiability(replace(two, space=kept), design=design, budget=20.0)
     assert found.locally.sel(parameter=["a", "b"]).all()
     assert found.verdict.sel(parameter="a").item() == "undecided"
 

@@ -5,7 +5,6 @@ formula to read. How the former change with the parameters of the finer scale is
 random points of the prior: what changes none of them cannot be known, whatever the data.
 """
 
-from dataclasses import replace
 from typing import Any
 
 import jax
@@ -13,13 +12,10 @@ import numpy as np
 import xarray as xr
 
 from ..model import Model
-from ..study import Study
-from .budget import Budget
-from .questions import structure_of_study
-from .structural import MEANING, UNSEEN, Finding
+from .findings import MEANING, UNSEEN, Finding, undecided
 
 METHOD = "rank of the closure's derivatives at random points of the prior"
-POINTS = 5
+POINTS, ATTEMPTS = 5, 50
 # Quantiles of the prior between which the points lie.
 INNER = (0.1, 0.9)
 # Changes of logarithms below this, relative to the largest, are taken as none: derivatives of a cell problem are known
@@ -28,21 +24,19 @@ NO_CHANGE = 1e-4
 FIELDS = ("verdict", "reason", "combination", "method", "locally")
 
 
-def through_closure(study: Study, limit: Budget, seed: int) -> xr.Dataset:
+def through_closure(model: Model, coarse: xr.Dataset, seed: int) -> xr.Dataset:
     """Verdicts on the parameters of the finer scale, as those of `structural_identifiability`.
 
     Args:
-        study: of a model made by `Model.closed_by`. limit: of the questions about the coarse model. seed: of points.
-
-    Raises:
-        NoFormula: a coarse model whose equations cannot be read.
+        model: made by `Model.closed_by`. coarse: verdicts on the parameters of the coarse model. seed: of the points.
     """
     # what only a system with this capability has
-    dynamics: Any = study.model.dynamics
-    coarse = structure_of_study(replace(study, model=dynamics.model, quantities={}), limit, seed)
-    changes = _changes(study.model, seed)
+    dynamics: Any = model.dynamics
+    changes = _changes(model, seed)
+    if not len(changes):
+        return undecided(model.space, "the closure fails at random points of the prior")
     known, sure = _known(coarse)
-    names, rows = list(study.model.space.free), list(dynamics.model.space.free)
+    names, rows = list(model.space.free), list(dynamics.model.space.free)
     findings = {name: _finding(k, name, names, rows, changes, known, coarse) for k, name in enumerate(names)}
     if not sure:
         findings = {name: _unsure(each) for name, each in findings.items()}
@@ -57,28 +51,32 @@ def through_closure(study: Study, limit: Budget, seed: int) -> xr.Dataset:
 
 
 def _changes(model: Model, seed: int) -> np.ndarray:
-    """`(points, coarse, fine)`: relative changes of the coarse free parameters by relative ones of the free ones."""
-    space, coarse = model.space, model.dynamics.model.space
+    """`(points, coarse, fine)`: relative changes of the coarse free parameters by relative ones of the free ones.
+
+    There are fewer points, or none, where the closure fails at most of them.
+    """
+    # what only a system with this capability has
+    dynamics: Any = model.dynamics
+    space, rows = model.space, dynamics.model.space.free
     rng = np.random.default_rng(seed)
     held = {name: space.nominal()[name] for name in space.fixed}
 
     @jax.jit
     def derivatives(free, key):
-        found = jax.jacfwd(lambda free: model.dynamics.coarse({**free, **held}, key)[0])(free)
-        values, code = model.dynamics.coarse({**free, **held}, key)
-        return found, values, code
+        slopes = jax.jacfwd(lambda free: dynamics.coarse({**free, **held}, key)[0])(free)
+        return slopes, *dynamics.coarse({**free, **held}, key)
 
     points: list[np.ndarray] = []
-    while len(points) < POINTS:
-        cube = rng.uniform(*INNER, len(space.free))
-        point = {name: value for name, value in space.from_cube(cube).items() if name in space.free}
+    for _ in range(ATTEMPTS):
+        drawn = space.from_cube(rng.uniform(*INNER, len(space.free)))
+        point = {name: drawn[name] for name in space.free}
         slopes, values, code = derivatives(point, jax.random.key(int(rng.integers(2**31))))
         if int(code) == 0:
-            points.append(
-                np.array([[float(slopes[row][name] * point[name] / values[row]) for name in space.free]
-                          for row in coarse.free])
-            )  # fmt: skip
-    return np.stack(points)
+            change = [[float(slopes[row][name] * point[name] / values[row]) for name in space.free] for row in rows]
+            points.append(np.array(change))
+        if len(points) == POINTS:
+            break
+    return np.reshape(points, (len(points), len(rows), len(space.free)))
 
 
 def _known(coarse: xr.Dataset) -> tuple[np.ndarray, bool]:

@@ -30,12 +30,13 @@ from .coefficient_map import CoefficientMap
 from .experiment_design import prescribe
 from .experiment_design.prescription import profiled
 from .experiments import only_at_rest
+from .findings import undecided
 from .fisher import SCALES, fisher_information
 from .linear import transfer_function
 from .profiles import profile_likelihood, profile_quantities
 from .profiles.beginning import LEVEL
 from .profiles.quantities import with_profiles
-from .questions import first_design, is_implicit, structure_of_study, undecided
+from .questions import first_design, is_implicit, structure_of_study
 from .structural import BUDGET
 
 # Transfer functions of larger systems are longer than a page, and their fibres slow.
@@ -245,9 +246,10 @@ def _by_closure(study: Study, limit: Budget, seed: int) -> xr.Dataset:
     if "symbolic" not in dynamics.model.dynamics.capabilities:
         return undecided(study.model.space, dynamics.model.dynamics.lacks("symbolic"))
     try:
-        return through_closure(study, limit, seed)
+        coarse = structure_of_study(replace(study, model=dynamics.model, quantities={}), limit, seed)
     except NoFormula as problem:
         return undecided(study.model.space, f"no formula to look at: {' '.join(problem.findings)}")
+    return through_closure(study.model, coarse, seed)
 
 
 def _equations(model: Model, design: Design, rates: Sequence[str] = ()) -> tuple[list[str], list[str]]:

@@ -14,10 +14,10 @@ import xarray as xr
 
 from ..design import Design
 from ..model import Model, as_measured
-from ..space import Space
 from ..study import Study
 from .budget import Budget
 from .experiments import at_rest, only_at_rest, settings, together
+from .findings import undecided
 from .structural import SingularStart, structural_identifiability, within
 
 AT_REST = "at the steady state only, under all settings of the inputs"
@@ -116,11 +116,3 @@ def is_implicit(model: Model, design: Design) -> bool:
     # what only a system with this capability has
     dynamics: Any = model.dynamics
     return "quasi_steady" in dynamics.capabilities and dynamics.is_implicit(model, design)
-
-
-def undecided(space: Space, reason: str) -> xr.Dataset:
-    """Every parameter undecided, for this reason."""
-    names = list(space.free)
-    texts = {"verdict": "undecided", "reason": reason, "combination": "", "method": ""}
-    columns = {name: ("parameter", [text] * len(names)) for name, text in texts.items()}
-    return xr.Dataset({**columns, "locally": ("parameter", [False] * len(names))}, coords={"parameter": names})

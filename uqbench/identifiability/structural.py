@@ -26,7 +26,9 @@ from ..errors import InputError
 from ..model import Model, as_measured
 from ..symbols import DivisionByZero, NoFormula, Program, Recorder, Stretch, exact, trace, trace_stretches
 from .budget import Budget
+from .closures import through_closure
 from .field import Elementary, NotAnalytic
+from .findings import MEANING, UNSEEN, Finding
 from .known_functions import as_inputs
 from .portfolio import RANK, SOURCES, Decision, decide
 from .rank import Rank, rank_test
@@ -51,10 +53,6 @@ LOCAL = "finitely many values give the same outputs"
 GLOBAL = "one value gives these outputs"
 USUAL = {"global": GLOBAL, "local": LOCAL, "undecided": "no method decided it"}
 THIS_LOCAL = "as far as the Taylor coefficients were followed from this initial state"
-MEANING = (
-    "global: one value gives these outputs; local: finitely many do, complex ones counted; none: a continuum does; "
-    "undecided: the reason says why. `locally` says whether at most finitely many do."
-)
 SUPPOSITION = "supposes that special points are zeros of a polynomial of the degree of the equations times the fibre"
 POPULATION = "population: known from many units if the individual parameter is identifiable"
 SINGULAR = (
@@ -70,28 +68,6 @@ class SingularStart(InputError):
     """The equations have no Taylor series at the given start; another start (initial="shifted") may have one."""
 
 
-@dataclass(frozen=True)
-class Finding:
-    """What was found of one unknown.
-
-    Args:
-        verdict, reason, combination, method: as in the result.
-        locally: whether at most finitely many values are possible.
-        this_start: whether it holds only because the states start where they do.
-    """
-
-    verdict: str
-    reason: str
-    combination: str = ""
-    method: str = RANK
-    locally: bool = True
-    this_start: bool = False
-
-
-# of what no equation of measured outputs contains
-UNSEEN = Finding("none", "never seen: no measured output depends on it", locally=False)
-
-
 def structural_identifiability(
     model: Model, *, design: Design | None = None, initial: str = "given", inputs: str = "constant",
     level: str = "global", budget: float = BUDGET, seed: int = 0
@@ -99,7 +75,8 @@ def structural_identifiability(
     """Which parameters the measured outputs determine, and which combinations of the others.
 
     Args:
-        model: a model with an `Ode` system; the outputs with noise count as measured (all, if none has any).
+        model: a model with an `Ode` system; the outputs with noise count as measured (all, if none has any). Of one
+            made by `Model.closed_by` the coarse model is asked, and what its closure makes of it, see `closures`.
         design: shapes of the inputs and the start time; not needed where inputs are single numbers. Where equations
             jump (`where`, `max`, `abs`, `interp` of time and inputs), its inputs and times say which formulas hold one
             after another: each stretch between jumps is asked by itself, the later ones from unknown states.
@@ -152,6 +129,9 @@ def within(
 ) -> xr.Dataset:  # fmt: skip
     """`structural_identifiability` as a part of something longer, with the time limit that this has."""
     began, subject = time.monotonic(), _subject(model)
+    if "closure" in model.dynamics.capabilities:
+        given = {"design": design, "initial": initial, "inputs": inputs, "level": level, "seed": seed}
+        return through_closure(model, within(limit, model.dynamics.model, **given), seed)
     model = as_measured(model)
     has_events = bool(model.dynamics.scheduled_events)
     smooth = after_first_dose(model, design) if has_events else model

@@ -47,32 +47,30 @@ class Closed(System):
     """The dynamics of a coarse model with parameters from a closure.
 
     Args:
-        model: the coarse `Model`. coarse: its parameters. results: code -> sentence, of the closure's own codes.
+        model: the coarse `Model`. coarse: its parameters and a code, of the parameters of the finer scale and a key.
+        closure: what the modeller wrote. stochastic: whether it is random.
+        own_results: code -> sentence, of the closure's own codes.
     """
 
     model: Any
-    coarse: Coarse
+    coarse: Callable[..., tuple[Values, Array]]
+    closure: Callable
+    stochastic: bool
     own_results: Mapping[int, str] = field(default_factory=dict, hash=False)
 
     kind = "a model closed by a finer scale"
     one_by_one = True
 
-    @property
-    def results(self) -> Mapping[int, str]:
-        return {**self.model.dynamics.results, **self.own_results}
-
-    @property
-    def gradient(self) -> str:
-        return self.model.gradient
-
-    @property
-    def rtol(self) -> float:
-        return self.model.dynamics.rtol
-
-    @property
-    def capabilities(self) -> frozenset[str]:
-        own = {"closure", "stochastic"} if self.coarse.stochastic else {"closure"}
-        return frozenset((self.model.dynamics.capabilities - NOT_CLOSED) | own)
+    def __post_init__(self):
+        dynamics, random = self.model.dynamics, {"stochastic"} if self.stochastic else set()
+        own = {
+            "results": {**dynamics.results, **self.own_results},
+            "gradient": self.model.gradient,
+            "rtol": dynamics.rtol,
+            "capabilities": frozenset((dynamics.capabilities - NOT_CLOSED) | {"closure"} | random),
+        }
+        for name, value in own.items():
+            object.__setattr__(self, name, value)
 
     @property
     def expectation_gradients(self) -> Mapping[str, Estimate]:
@@ -89,7 +87,7 @@ class Closed(System):
             return lambda theta, *more: function(self._values(theta), *more)
 
         calls = {name: (composed(function), more) for name, (function, more) in inner.calls.items()}
-        return Functions({**inner.written, "closure": self.coarse.closure}, calls, (*inner.settings, "closure"))
+        return Functions({**inner.written, "closure": self.closure}, calls, (*inner.settings, "closure"))
 
     def output_shapes(self, model, theta: ValuesOrShapes, design: Design) -> tuple[dict, list[str]]:
         shapes = jax.eval_shape(self._values, theta)
@@ -131,21 +129,22 @@ class Closed(System):
         return Run(outputs, jnp.where(code == 0, run.result, code), run.steps, run.implicit_steps)
 
     def stacked(self, model, theta: Values, design: Design, plan: str) -> tuple[Array, Outcome] | None:
-        if self.coarse.stochastic:
+        if self.stochastic:
             return None
         values, code, _ = self._sound(theta, None)
         found = self.model.dynamics.stacked(self.model, values, design, plan)
-        return None if found is None else _with_code(*found, code)
+        return None if found is None else _with_code(found, code)
 
     def run_many(self, model, thetas: Values, designs: Design, keys, plan: str, shared: bool):
         def one(given):
             return self._sound(*given)
 
         values, codes, keys = jax.lax.map(one, (thetas, keys), batch_size=SIDE_BY_SIDE)
-        return _with_code(*self.model.dynamics.run_many(self.model, values, designs, keys, plan, shared), codes)
+        found = self.model.dynamics.run_many(self.model, values, designs, keys, plan, shared)
+        return _with_code(found, codes)
 
     def random_outputs(self, model) -> tuple[str, ...]:
-        return () if self.coarse.stochastic else self.model.dynamics.random_outputs(self.model)
+        return () if self.stochastic else self.model.dynamics.random_outputs(self.model)
 
     def density(self, model, theta: Values, design: Design, plan: str) -> tuple[dict[str, Density], Outcome]:
         values, code, _ = self._sound(theta, None)
@@ -170,7 +169,7 @@ class Closed(System):
 
         Where there is a code the parameters are medians, so that nothing is solved with what are no numbers.
         """
-        if self.coarse.stochastic:
+        if self.stochastic:
             own, key = jax.random.split(key)
         else:
             own = None
@@ -181,7 +180,8 @@ class Closed(System):
         return {name: jnp.where(code == 0, value, medians[name]) for name, value in found.items()}, code, key
 
 
-def _with_code(columns: Array, outcome: Outcome, code: Array) -> tuple[Array, Outcome]:
+def _with_code(found: tuple[Array, Outcome], code: Array) -> tuple[Array, Outcome]:
+    columns, outcome = found
     failed = (code != 0)[(...,) + (None,) * (columns.ndim - code.ndim)]
     return jnp.where(failed, jnp.nan, columns), outcome._replace(result=jnp.where(code == 0, outcome.result, code))
 
@@ -203,4 +203,4 @@ def closed(model, space, closure: Callable, *, stochastic: bool = False, results
         raise InputError(f"model {model.name!r}: closed_by", findings)
     check_codes(results)
     kept = tuple((name, float(coarse[name].dist)) for name in coarse.fixed if name not in space)
-    return Closed(model.accumulated, Coarse(closure, shared, kept, stochastic), dict(results))
+    return Closed(model.accumulated, Coarse(closure, shared, kept, stochastic), closure, stochastic, dict(results))
