@@ -127,6 +127,17 @@ def test_close_membranes_have_a_code():
     assert int(membrane_tensor(at_fraction(-disks(96), 0.7, spacing=1 / 96), 1.0, 1.0, 1.0, spacing=1 / 96).result) == 0
 
 
+def test_inclusions_that_overlap_may_meet_and_converge():
+    places = jnp.array([[0.35, 0.5], [0.6, 0.55]])
+    found = []
+    for voxels in (24, 48, 96):
+        distance = 0.2 - distance_to_balls(places, (voxels, voxels), (1.0, 1.0))
+        assert int(membrane_tensor(distance, 5.0, 1.0, 2.0, spacing=1 / voxels).result) in (0, Ending.MEMBRANES_CLOSE)
+        found.append(float(membrane_tensor(distance, 5.0, 1.0, 2.0, spacing=1 / voxels, apart=False).tensor[0, 0]))
+    assert abs(found[2] - found[1]) < 0.6 * abs(found[1] - found[0])
+    assert found[2] == pytest.approx(found[1], rel=0.01)
+
+
 def test_what_is_traced_and_wrong_has_a_code():
     found = jax.jit(lambda D: membrane_tensor(0.3 - disks(16), D, 1.0, 1.0, spacing=1 / 16))(-1.0)
     assert int(found.result) == Ending.BAD_COEFFICIENT

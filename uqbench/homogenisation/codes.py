@@ -20,7 +20,7 @@ class Ending(Code):
     MEMBRANES_CLOSE = (
         FIRST_OWN + 43,
         "two membranes are less than two and a half voxels apart, so that the grid does not tell the cells from one "
-        "another. Give more voxels, or a smaller volume fraction of the cells.",
+        "another. Give more voxels, a smaller volume fraction of the cells, or apart=False where cells overlap.",
     )
 
 

@@ -76,6 +76,7 @@ def membrane_tensor(
     permeability: Scalar,
     *,
     spacing: float | Sequence[float] = 1.0,
+    apart: bool = True,
     tolerance: float = 1e-10,
     max_iterations: int = 2000,
 ) -> MembraneTensor:
@@ -87,6 +88,8 @@ def membrane_tensor(
         inside, outside: diffusivities of the two phases.
         permeability: of the membrane, a diffusivity per length; 0 for cells that nothing enters.
         spacing: edges `(d,)` of a voxel, or one for all.
+        apart: whether membranes less than two and a half voxels apart are refused, as they are where cells must not
+            leak into one another. Inclusions that overlap are one cell, with corners where its membranes meet.
         tolerance: of the squared residual, relative to that of the start.
         max_iterations: of the conjugate gradients, for each direction.
 
@@ -105,16 +108,17 @@ def membrane_tensor(
     """
     array, edges = _checked(distance, inside, outside, permeability, spacing)
     values = jnp.stack([jnp.asarray(each, float) for each in (inside, outside, permeability)])
-    return _membrane_tensor(array, values, edges, tolerance, max_iterations)
+    return _membrane_tensor(array, values, edges, apart, tolerance, max_iterations)
 
 
-@partial(jax.jit, static_argnames=("edges", "max_iterations"))
-def _membrane_tensor(distance, values, edges, tolerance, max_iterations) -> MembraneTensor:
+@partial(jax.jit, static_argnames=("edges", "apart", "max_iterations"))
+def _membrane_tensor(distance, values, edges, apart, tolerance, max_iterations) -> MembraneTensor:
     links = _links(distance, values, edges)
     correctors, iterations, residual = _solve_correctors(links, edges, tolerance, max_iterations)
     sound = jnp.all(jnp.isfinite(distance)) & jnp.all(values[:2] > 0) & (values[2] >= 0) & jnp.isfinite(values[2])
     result = jnp.where(jnp.all(residual <= tolerance), Ending.SUCCESS, Ending.ITERATIONS)
-    result = jnp.where(_are_close(distance, edges), Ending.MEMBRANES_CLOSE, result)
+    if apart:
+        result = jnp.where(_are_close(distance, edges), Ending.MEMBRANES_CLOSE, result)
     result = jnp.where(sound, result, Ending.BAD_COEFFICIENT)
     tensor = jnp.where(result == 0, _stationary_energies(links, correctors, edges), jnp.nan)
     return MembraneTensor(tensor, correctors, iterations, residual, result)
