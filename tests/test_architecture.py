@@ -72,6 +72,7 @@ ALLOWED = {
     # arrays and callables only
     "random_media": {"annotations", "errors"},
     # arrays and callables only
+    "agents": {"errors"},
     "coarse_graining": {"annotations", "errors"},
     "homogenisation": {"annotations", "errors"},
     "macroscopic": {"annotations", "errors", "homogenisation"},
@@ -134,6 +135,7 @@ PUBLIC_ROOMS = (
     *(
         [name]
         for name in (
+            "agents",
             "coarse_graining",
             "dynamics",
             "homogenisation",

@@ -1,0 +1,110 @@
+"""Agents in arrays of a fixed capacity: where they are, what is in them, and which of the slots are alive."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
+
+from ..errors import InputError
+from .kernel import inside, reflected, scatter
+
+
+class Population(NamedTuple):
+    """Agents; slots that are not alive have no content.
+
+    Args:
+        places: `(capacity, axes)`. content: `(capacity,)`, amount in each. alive: `(capacity,)`.
+        refused: divisions for which there was no slot.
+    """
+
+    places: Float[Array, "capacity axes"]
+    content: Float[Array, " capacity"]
+    alive: Bool[Array, " capacity"]
+    refused: Array
+
+    @property
+    def count(self) -> Array:
+        """How many are alive."""
+        return jnp.sum(self.alive)
+
+
+def placed(
+    places: Float[Array, "agents axes"], capacity: int, extent: Sequence[float], content: float | Array = 0.0
+) -> Population:
+    """A population that starts at these places.
+
+    Args:
+        places: in the box. capacity: slots, at least as many. extent: of the box. content: of each agent.
+
+    Raises:
+        InputError: with every finding: more agents than slots, places outside of the box.
+
+    Example:
+        >>> int(placed(jnp.array([[0.2], [0.4]]), 8, (1.0,)).count)
+        2
+    """
+    findings = []
+    if len(places) > capacity:
+        findings.append(f"{len(places)} agents are more than the capacity of {capacity}; give a larger one.")
+    if not isinstance(places, jax.core.Tracer) and (outside := int(jnp.sum(~inside(places, extent)))):
+        findings.append(f"{outside} of {len(places)} agents are outside of the box of {tuple(extent)}.")
+    if findings:
+        raise InputError("agents", findings)
+    free = capacity - len(places)
+    amounts = jnp.broadcast_to(jnp.asarray(content, float), (len(places),))
+    return Population(
+        jnp.pad(places, [(0, free), (0, 0)]),
+        jnp.pad(amounts, (0, free)),
+        jnp.arange(capacity) < len(places),
+        jnp.zeros((), int),
+    )
+
+
+def moved(
+    agents: Population, key: PRNGKeyArray, diffusivity: float | Array, time: float | Array, extent: Sequence[float]
+) -> Population:
+    """Brownian motion over a time, reflected at the walls; exact in law away from them, whatever the time."""
+    steps = jnp.sqrt(2 * diffusivity * time) * jax.random.normal(key, agents.places.shape)
+    return agents._replace(
+        places=jnp.where(agents.alive[:, None], reflected(agents.places + steps, extent), agents.places)
+    )
+
+
+def divided(agents: Population, key: PRNGKeyArray, probability: float | Float[Array, " capacity"]) -> Population:
+    """Each living agent divides with a probability; a daughter takes half of the content and starts at the same place.
+
+    Where slots run out the agents that come last do not divide, which is counted in `refused`: nothing is lost.
+    """
+    wants = agents.alive & (jax.random.uniform(key, agents.alive.shape) < probability)
+    # the n-th that divides puts its daughter into the n-th free slot
+    turn = jnp.cumsum(wants) - 1
+    slots = jnp.nonzero(~agents.alive, size=agents.alive.size, fill_value=agents.alive.size)[0]
+    slot = jnp.where(wants, slots[jnp.clip(turn, 0)], agents.alive.size)
+    has_slot = slot < agents.alive.size
+    content = jnp.where(has_slot, agents.content / 2, agents.content)
+    return Population(
+        agents.places.at[slot].set(agents.places, mode="drop"),
+        content.at[slot].set(content, mode="drop"),
+        agents.alive.at[slot].set(has_slot, mode="drop"),
+        agents.refused + jnp.sum(wants & ~has_slot),
+    )
+
+
+def died(
+    agents: Population,
+    field: Float[Array, "*grid"],
+    key: PRNGKeyArray,
+    probability: float | Float[Array, " capacity"],
+    extent: Sequence[float],
+) -> tuple[Population, Float[Array, "*grid"]]:
+    """Each living agent dies with a probability, and what was in it is released into the field where it was.
+
+    Args:
+        field: amounts in the cells of the grid, not concentrations.
+    """
+    dies = agents.alive & (jax.random.uniform(key, agents.alive.shape) < probability)
+    released = jnp.where(dies, agents.content, 0.0)
+    left = agents._replace(content=agents.content - released, alive=agents.alive & ~dies)
+    return left, field + scatter(released, agents.places, field.shape, extent)
