@@ -24,9 +24,10 @@ from jax import Array
 
 from ..annotations import Numbers
 from ..errors import InputError
+from .block_levels import Levels, levels_of, solve, times
+from .checks import check_signs
 from .codes import Ending
 from .grids import Rectangle, touching_findings
-from .levels import Levels, levels_of, solve, times
 from .traces import Multipliers, Pairings
 
 
@@ -40,7 +41,7 @@ class MortarSolution(NamedTuple):
         inflow, outflow: integrated over the outer sides, into the first and out of the second.
         mismatch: what leaves the first side less what enters the second, as each side's own equations have it,
             relative to the size of the flux.
-        balance: inflow - outflow + sources - decay, relative to the largest of them.
+        balance: inflow - outflow + sources - decay, relative to the sum of what flows, and is produced, at all points.
         residual: of the equations. result: 0, or a code of `SENTENCES`.
     """
 
@@ -81,7 +82,9 @@ class MortarInterface:
     def __post_init__(self):
         findings = touching_findings(self.first, self.second, axis=0)
         if self.multipliers not in [*Multipliers]:
-            findings.append(f"multipliers {self.multipliers!r}; known are {', '.join(map(repr, map(str, Multipliers)))}.")
+            findings.append(
+                f"multipliers {self.multipliers!r}; known are {', '.join(map(repr, map(str, Multipliers)))}."
+            )
         if findings:
             raise InputError("mortar interface", findings)
         object.__setattr__(self, "multipliers", Multipliers(self.multipliers))
@@ -107,7 +110,12 @@ class MortarInterface:
             diffusivity: D. outer: concentration at the outer ends along x, a number or `(ny + 1,)`.
             source: q by volume and time, a number or values at the points `(nx + 1, ny + 1)`. decay: k.
             partition: K = c_1 / c_2 in equilibrium. permeability: P; infinite where nothing resists.
+
+        Raises:
+            InputError: numbers that are known before the run and have a sign that they cannot have.
         """
+        positive = {"diffusivity": diffusivity, "partition": partition, "permeability": permeability}
+        check_signs("mortar interface", positive=positive, nonnegative={"decay": decay})
         scalars = jnp.stack([jnp.asarray(each, float) for each in (*diffusivity, *decay, partition, permeability)])
         return _steady(self, scalars, outer, source)
 
@@ -219,6 +227,5 @@ def _budget(grid: _Discretised, coefficients: Array, values: Array, loads: Array
     inflow, outflow = -jnp.sum(own[: shapes[0][1]]), jnp.sum(own[ends[1] - shapes[1][1] : ends[1]])
     produced = jnp.sum(loads)
     decayed = sum(jnp.sum(coefficients[i] * times(grid.terms[i], values)) for i in (2, 3))
-    largest = jnp.max(jnp.abs(jnp.stack([inflow, outflow, produced, decayed])))
-    balance = (inflow - outflow + produced - decayed) / largest
+    balance = (inflow - outflow + produced - decayed) / (jnp.sum(jnp.abs(own)) + jnp.sum(jnp.abs(loads)))
     return grid.pairings.lengths @ flux, inflow, outflow, (leaving - entering) / size, balance

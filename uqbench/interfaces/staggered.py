@@ -18,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse as sparse
 
-from .levels import Levels, levels_of
+from .block_levels import Levels, levels_of
 
 
 class Places(NamedTuple):
@@ -100,7 +100,9 @@ def _channel(at: Places, hx: float, hy: float) -> sparse.csr_array:
     # from the slip on the interface to the wall, and from end to end
     u = np.concatenate([at.slip[:, None], at.u, at.wall[:, None]], axis=1)
     v = np.concatenate([at.v_left[None], at.v, at.v_right[None]])
-    shear = _functional(n, (u[:, 1:], 1 / wy), (u[:, :-1], -1 / wy), (v[1:], 1 / wx[:, None]), (v[:-1], -1 / wx[:, None]))
+    shear = _functional(
+        n, (u[:, 1:], 1 / wy), (u[:, :-1], -1 / wy), (v[1:], 1 / wx[:, None]), (v[:-1], -1 / wx[:, None])
+    )
     pressure = hx * hy * _functional(n, (at.p, 1.0)).T @ (e_xx + e_yy)
     viscous = 2 * hx * hy * (e_xx.T @ e_xx + e_yy.T @ e_yy) + _squares(shear, wx[:, None] * wy)
     return viscous - pressure - pressure.T

@@ -20,9 +20,10 @@ from jax import Array
 
 from ..annotations import Numbers
 from ..errors import InputError
+from .block_levels import solve, times
+from .checks import check_signs
 from .codes import Ending
 from .grids import Rectangle, touching_findings
-from .levels import solve, times
 from .staggered import Staggered, halved_ends, staggered
 
 
@@ -64,7 +65,8 @@ class ChannelFlow(NamedTuple):
         normal_residual: of the normal velocities of both sides on the interface, relative to the largest velocity.
         traction_residual: of the normal stress that the fluid's values in the two rows above extrapolate to, and the
             pressure in the pores, relative to the largest pressure. An error of the grid, which falls with its square.
-        balance: what flows into the channel and the tissue less what flows out, relative to the first.
+        balance: what flows into the channel and the tissue and is made there, less what flows out, relative to the sum
+            of their sizes.
         residual: of the equations. result: 0, or a code of `SENTENCES`.
     """
 
@@ -130,7 +132,12 @@ class ChannelOverTissue:
         Args:
             permeability: of the tissue, a length squared. slip: alpha. viscosity: pressure times time.
             relative_to_pores: the condition of Beavers and Joseph instead of Saffman's.
+
+        Raises:
+            InputError: numbers that are known before the run and are not positive.
         """
+        given = {"permeability": permeability, "slip": slip, "viscosity": viscosity}
+        check_signs("channel over tissue", positive=given, nonnegative={})
         numbers = jnp.asarray(permeability, float), jnp.asarray(slip, float), jnp.asarray(viscosity, float)
         return _flow(self, *numbers, Boundary() if boundary is None else boundary, relative_to_pores)
 
@@ -147,7 +154,8 @@ class ChannelOverTissue:
 @partial(jax.jit, static_argnames=("domain", "relative_to_pores"))
 def _flow(domain: ChannelOverTissue, permeability, alpha, viscosity, boundary: Boundary, relative_to_pores: bool):
     grid, h = domain.grid(), domain.height
-    at, unit = grid.places, viscosity / h
+    at, unit, (hx, _, hd) = grid.places, viscosity / h, grid.spacing
+    nx, nd = at.pores.shape
     slip, scaled = alpha * h / jnp.sqrt(permeability), permeability / h**2
     coefficients = jnp.stack([jnp.ones(()), slip, scaled, slip * scaled * relative_to_pores])
     positive = (permeability > 0) & (alpha > 0) & (viscosity > 0)
@@ -159,7 +167,9 @@ def _flow(domain: ChannelOverTissue, permeability, alpha, viscosity, boundary: B
     found = solve(grid.levels, coefficients, _loads(grid, boundary, unit, h) - outside)
     values = jnp.zeros(at.count).at[grid.free].set(found.values).at[grid.given].set(given)
     result = jnp.where(positive, jnp.where(found.sound, Ending.SUCCESS, Ending.SINGULAR), Ending.BAD_COEFFICIENT)
-    return _read(grid, values, scaled, unit, found.residual, result)
+    added = hx * jnp.sum(jnp.broadcast_to(boundary.base, nx)) - hx * jnp.sum(jnp.broadcast_to(boundary.wall_v, nx))
+    added += hx * hd * h * jnp.sum(jnp.broadcast_to(boundary.source, (nx, nd)))
+    return _read(grid, values, scaled, unit, added, found.residual, result)
 
 
 def _given(grid: Staggered, boundary: Boundary, unit: Array) -> Array:
@@ -182,7 +192,8 @@ def _loads(grid: Staggered, boundary: Boundary, unit: Array, h: float) -> Array:
     return loads.at[at.pores[:, -1]].add(-hx * jnp.asarray(boundary.base))[grid.free]
 
 
-def _read(grid: Staggered, values: Array, scaled: Array, unit: Array, residual: Array, result: Array) -> ChannelFlow:
+def _read(grid: Staggered, values: Array, scaled, unit, added, residual, result) -> ChannelFlow:
+    """Fields and checks, pressures back in their own unit; `added` is the inflow by base, wall and sources."""
     at, (hx, hy, hd) = grid.places, grid.spacing
     u, v, p, pores, on = (values[each] for each in (at.u, at.v, at.p, at.pores, at.at_interface))
     along = jnp.concatenate([values[at.pores_left[None, 1:]], pores, values[at.pores_right[None, 1:]]])
@@ -199,7 +210,7 @@ def _read(grid: Staggered, values: Array, scaled: Array, unit: Array, residual: 
         *(sound(each) for each in (u, v, unit * p, values[at.slip], v[:, 0], unit * pores, unit * on, pores_u)),
         sound(jnp.max(jnp.abs(v[:, 0] - below)) / fastest),
         sound(jnp.max(jnp.abs((3 * stress[:, 0] - stress[:, 1]) / 2 + on)) / largest),
-        sound((into - out) / jnp.abs(into)),
+        sound((into - out + added) / (jnp.abs(into) + jnp.abs(out) + jnp.abs(added))),
         residual,
         result,
     )

@@ -114,7 +114,10 @@ def solve(system: Levels, coefficients: Array, right: Array) -> Solution:
         return solver
 
     x = jax.lax.custom_linear_solve(
-        product, right, refined(_substitute, product), transpose_solve=refined(_substitute_transposed, transposed_product)
+        product,
+        right,
+        refined(_substitute, product),
+        transpose_solve=refined(_substitute_transposed, transposed_product),
     )
     size = product(jnp.abs(x), jnp.abs(entries)) + jnp.abs(right)
     residual = jnp.max(jnp.abs(product(x) - right)) / jnp.max(size)
