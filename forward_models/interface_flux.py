@@ -7,9 +7,9 @@ start, the integral of R = dM/dt - (J_in - J_out + S), relative to the content M
 spurious flux `bias` into the tissue that has not left the gel has R = bias, and the content of closed layers that both
 consume at the rate k drifts by bias/k (1 - exp(-k t)), `uqbench.interfaces.spurious_drift`.
 
-`joined(Exchange.INTERPOLATED)` takes the concentration from grid to grid by interpolation instead. There the concentration
-is continuous and the balance is not closed: R is a large part of the fluxes where diffusivities differ, however fine
-the grids.
+`joined(Exchange.INTERPOLATED)` takes the concentration from grid to grid by interpolation instead. There the
+concentration is continuous and the balance is not closed: R is a large part of the fluxes where diffusivities differ,
+however fine the grids.
 """
 
 from functools import partial

@@ -12,8 +12,10 @@ Phi = 3 (s + 2 alpha)/(s (1 + alpha s)).
 
 `model` is this profile at some heights. G is the reading of a gauge times its gain: velocities in the channel, a
 parabola that vanishes at the wall, tell mu/gain and one combination of alpha and k, about alpha/sqrt(k); the velocity
-in the tissue tells k too, the stress on the wall the gain. `plane` is the flow in two dimensions, of which fluid drains through the interface and the
-base of the tissue, so that the flow in the channel declines on its way.
+in the tissue tells k too, the stress on the wall the gain.
+
+`plane` is the flow in two dimensions, of which fluid drains through the interface and the base of the tissue, so that
+the flow in the channel declines on its way.
 """
 
 import jax.numpy as jnp

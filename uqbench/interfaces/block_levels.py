@@ -2,7 +2,8 @@
 
 Columns of a grid are such levels, and so is an interface between two grids with what lives on it. With m unknowns in
 the largest of L levels a block factorisation takes some 3 L m^3 operations and 3 L m^2 numbers, where a dense one takes
-(L m)^3 and (L m)^2. Pivots are sought within a level, and one step of iterative refinement follows.
+(L m)^3 and (L m)^2. Pivots are sought within a level, and one step of iterative refinement follows. Rows are scaled
+to the same size first.
 
 The matrix is a sum of constant sparse matrices with coefficients, A = sum_k c_k A_k, so that assembly happens once on
 the host. Derivatives by coefficients and right sides follow from A dx = db - dA x with the same factors.
@@ -10,6 +11,7 @@ the host. Derivatives by coefficients and right sides follow from A dx = db - dA
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -76,11 +78,10 @@ def levels_of(terms: Sequence[sparse.sparray], level: np.ndarray) -> Levels:
 
 
 class _Factors(NamedTuple):
-    """Of each level: entries towards the level before, LU factors of what is left, and this solved for the next."""
+    """Of each level: entries towards the level before, the inverse of what is left, its product with those after."""
 
     before: Array
-    lu: Array
-    pivots: Array
+    inverse: Array
     after: Array
     sound: Array
 
@@ -98,6 +99,9 @@ def solve(system: Levels, coefficients: Array, right: Array) -> Solution:
         coefficients: `(terms,)`. right: `(unknowns,)`.
     """
     entries = coefficients @ system.data
+    # rows of equal size, so that pivots of equations of different scale can be compared
+    largest = jnp.zeros_like(right).at[system.rows].max(jnp.abs(jax.lax.stop_gradient(entries)))
+    entries, right = entries / largest[system.rows], right / largest
     factors = _factors(system, jax.lax.stop_gradient(entries))
 
     def product(x, values=entries):
@@ -107,9 +111,12 @@ def solve(system: Levels, coefficients: Array, right: Array) -> Solution:
         return jnp.zeros_like(x).at[system.columns].add(jax.lax.stop_gradient(entries) * x[system.rows])
 
     def refined(substitute, matrix):
+        def refine(_, x, b):
+            return x + _by_level(system, factors, b - matrix(x), substitute)
+
         def solver(_, b):
-            first = _by_level(system, factors, b, substitute)
-            return first + _by_level(system, factors, b - matrix(first), substitute)
+            # in a loop, so that it is compiled once
+            return jax.lax.fori_loop(0, 2, partial(refine, b=b), jnp.zeros_like(b))
 
         return solver
 
@@ -143,13 +150,14 @@ def _factors(system: Levels, entries: Array) -> _Factors:
     def eliminate(carried, blocks):
         before, here, after = blocks
         lu, pivots = lu_factor(here - before @ carried)
-        solved = lu_solve((lu, pivots), after)
-        size = jnp.abs(jnp.diag(lu))
-        return solved, (lu, pivots, solved, jnp.min(size) > SMALLEST_PIVOT * jnp.max(size))
+        inverse = lu_solve((lu, pivots), jnp.eye(size))
+        pivots = jnp.abs(jnp.diag(lu))
+        solved = inverse @ after
+        return solved, (inverse, solved, jnp.min(pivots) > SMALLEST_PIVOT * jnp.max(pivots))
 
     start = jnp.zeros((size, size))
-    _, (lu, pivots, solved, sound) = jax.lax.scan(eliminate, start, (before, here, after))
-    return _Factors(before, lu, pivots, solved, jnp.all(sound))
+    _, (inverse, solved, sound) = jax.lax.scan(eliminate, start, (before, here, after))
+    return _Factors(before, inverse, solved, jnp.all(sound))
 
 
 def _by_level(system: Levels, factors: _Factors, b: Array, substitute) -> Array:
@@ -160,8 +168,8 @@ def _by_level(system: Levels, factors: _Factors, b: Array, substitute) -> Array:
 
 def _substitute(factors: _Factors, b: Array) -> Array:
     def forward(previous, level):
-        before, lu, pivots, right = level
-        solved = lu_solve((lu, pivots), right - before @ previous)
+        before, inverse, right = level
+        solved = inverse @ (right - before @ previous)
         return solved, solved
 
     def backward(following, level):
@@ -170,7 +178,7 @@ def _substitute(factors: _Factors, b: Array) -> Array:
         return solved, solved
 
     start = jnp.zeros(b.shape[1])
-    _, partly = jax.lax.scan(forward, start, (factors.before, factors.lu, factors.pivots, b))
+    _, partly = jax.lax.scan(forward, start, (factors.before, factors.inverse, b))
     return jax.lax.scan(backward, start, (factors.after, partly), reverse=True)[1]
 
 
@@ -181,10 +189,10 @@ def _substitute_transposed(factors: _Factors, b: Array) -> Array:
         return after.T @ solved, solved
 
     def backward(passed, level):
-        before, lu, pivots, right = level
-        solved = lu_solve((lu, pivots), right - passed, trans=1)
+        before, inverse, right = level
+        solved = inverse.T @ (right - passed)
         return before.T @ solved, solved
 
     start = jnp.zeros(b.shape[1])
     _, partly = jax.lax.scan(forward, start, (factors.after, b))
-    return jax.lax.scan(backward, start, (factors.before, factors.lu, factors.pivots, partly), reverse=True)[1]
+    return jax.lax.scan(backward, start, (factors.before, factors.inverse, partly), reverse=True)[1]

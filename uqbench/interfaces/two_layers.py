@@ -165,7 +165,8 @@ class TwoLayers:
 
         Args:
             times: `(times,)`, not falling, after 0, when the run starts. steps: of equal length between two of them.
-            diffusivity: D of both layers, as all pairs are. partition: K. permeability: P; infinite where nothing resists.
+            diffusivity: D of both layers; all pairs are of both. partition: K.
+            permeability: P; infinite where nothing resists.
             start: concentrations at 0, numbers or `(cells,)`. decay: k. source: q, numbers or `(cells,)`.
             transfer, outside: permeability of the outer ends, 0 where they are closed, and the concentrations beyond.
             inflow: a flux into the first layer at its outer end, besides.
