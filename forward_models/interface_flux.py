@@ -12,8 +12,6 @@ concentration is continuous and the balance is not closed: R is a large part of 
 however fine the grids.
 """
 
-from functools import partial
-
 import jax.numpy as jnp
 
 from uqbench import LogNormal, Model, Normal, Space, epistemic, fixed
@@ -38,7 +36,15 @@ space = Space(
 )
 
 
-def simulate(theta, design, key, *, exchange):
+def conservative(theta, design, key):
+    return release(theta, design, Exchange.CONSERVATIVE)
+
+
+def interpolated(theta, design, key):
+    return release(theta, design, Exchange.INTERPOLATED)
+
+
+def release(theta, design, exchange):
     run = TwoLayers(GEL, TISSUE, exchange).run(
         design.times,
         diffusivity=(theta["D_gel"], theta["D_tissue"]),
@@ -63,9 +69,10 @@ def simulate(theta, design, key, *, exchange):
 
 def joined(exchange: Exchange) -> Model:
     """The same layers and measurements with another exchange."""
+    conserves = exchange is Exchange.CONSERVATIVE
     return Model.from_function(
         space,
-        partial(simulate, exchange=exchange),
+        conservative if conserves else interpolated,
         units={
             **dict.fromkeys(("c_gel", "c_tissue"), "uM"),
             "flux": "uM*um/s",
@@ -74,7 +81,7 @@ def joined(exchange: Exchange) -> Model:
         },
         # what is measured: the amounts in both, against a floor of one part in a thousand of the dose
         noise={each: Normal(each, f"cv*{each} + 0.1*c0") for each in ("gel_content", "tissue_content")},
-        name="interface_flux" if exchange is Exchange.CONSERVATIVE else f"interface_flux, {exchange}",
+        name="interface_flux" if conserves else f"interface_flux, {exchange}",
         time_unit="s",
         results=SENTENCES,
         dims={"c_gel": ("time", "x_gel"), "c_tissue": ("time", "x_tissue")},

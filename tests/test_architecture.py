@@ -74,6 +74,7 @@ ALLOWED = {
     # arrays and callables only
     "coarse_graining": {"annotations", "errors"},
     "homogenisation": {"annotations", "errors"},
+    "interfaces": {"annotations", "errors", "units"},
     # reporting only for how figures look
     "representative_volume": {"annotations", "errors", "homogenisation", "reporting", "units"},
     "systems": {
@@ -136,6 +137,7 @@ PUBLIC_ROOMS = (
             "coarse_graining",
             "dynamics",
             "homogenisation",
+            "interfaces",
             "random_media",
             "representative_volume",
             "time_scales",
