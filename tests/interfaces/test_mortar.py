@@ -147,10 +147,22 @@ def test_derivatives():
     assert max(relative_errors(crossing, at).values()) < 1e-6
 
 
+def test_nothing_given_is_nothing_found():
+    found = grids(3, 2).steady(diffusivity=(1.0, 1.0), outer=(0.0, 0.0))
+    assert int(found.result) == 0
+    assert not np.any(found.first) and float(found.balance) == float(found.mismatch) == float(found.residual) == 0.0
+
+
 def test_traced_numbers_that_cannot_be_have_a_code():
     found = jax.jit(lambda D: grids(3, 2).steady(diffusivity=(D, 1.0), outer=(1.0, 0.0)))(-1.0)
     assert int(found.result) == Ending.BAD_COEFFICIENT
     assert np.all(np.isnan(found.flux))
+
+
+def test_what_has_no_solution_in_doubles_has_a_code():
+    found = grids(3, 2).steady(diffusivity=(1.0, 1.0), outer=(np.inf, 0.0))
+    assert int(found.result) == Ending.SINGULAR
+    assert np.all(np.isnan(found.first))
 
 
 def test_what_is_known_beforehand_is_refused_with_every_finding():

@@ -21,6 +21,8 @@ import scipy.sparse as sparse
 from jax import Array
 from jax.scipy.linalg import lu_factor, lu_solve
 
+from .checks import relative
+
 # Pivots that are smaller than this, relative to the largest of their level, are zeros that rounding has hidden.
 SMALLEST_PIVOT = 1e-14
 # Residual to which a solution counts as one, relative to |A| |x| + |b|; rounding leaves 1e-16 to 1e-14.
@@ -127,11 +129,9 @@ def solve(system: Levels, coefficients: Array, right: Array) -> Solution:
         transpose_solve=refined(_substitute_transposed, transposed_product),
     )
     size = product(jnp.abs(x), jnp.abs(entries)) + jnp.abs(right)
-    residual = jnp.max(jnp.abs(product(x) - right)) / jnp.max(size)
-    residual = jax.lax.stop_gradient(residual)
-    sound = factors.sound & (residual <= LARGEST_RESIDUAL)
-    # nothing on the right is solved by zeros, whose relative residual is not a number
-    return Solution(x, residual, sound | (factors.sound & jnp.all(right == 0)))
+    residual = jax.lax.stop_gradient(relative(jnp.max(jnp.abs(product(x) - right)), jnp.max(size)))
+    # false of what is not a number
+    return Solution(x, residual, factors.sound & (residual <= LARGEST_RESIDUAL))
 
 
 def _factors(system: Levels, entries: Array) -> _Factors:

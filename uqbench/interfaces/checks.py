@@ -46,6 +46,11 @@ def check_signs(subject: str, *, positive: Mapping, nonnegative: Mapping) -> Non
 CLOSED = 1e-12
 
 
+def relative(residual: Array, size: Array) -> Array:
+    """residual / size; as it is where there is nothing to compare, so that zero of zero is zero."""
+    return residual / jnp.where(size == 0, 1.0, size)
+
+
 def imbalance(residual: Numbers, size: Numbers) -> Array:
     """How far a balance is from being closed, |residual| / size, as an output of a model.
 

@@ -25,7 +25,7 @@ from jax import Array
 from ..annotations import Numbers
 from ..errors import InputError
 from .block_levels import Levels, levels_of, solve, times
-from .checks import check_signs
+from .checks import check_signs, relative
 from .codes import Ending
 from .grids import Rectangle, touching_findings
 from .traces import Multipliers, Pairings
@@ -207,12 +207,12 @@ def _steady(domain: MortarInterface, scalars: Array, outer, source) -> MortarSol
     result = jnp.where(positive, jnp.where(found.sound, Ending.SUCCESS, Ending.SINGULAR), Ending.BAD_COEFFICIENT)
     budget = _budget(grid, coefficients, values, loads, shapes, ends)
     fields = values[: ends[0]].reshape(shapes[0]), values[ends[0] : ends[1]].reshape(shapes[1]), values[ends[1] :]
-    read = (jnp.where(result == 0, each, jnp.nan) for each in (*fields, *budget))
-    return MortarSolution(*read, found.residual, result)
+    read = [jnp.where(result == 0, each, jnp.nan) for each in (*fields, *budget)]
+    return MortarSolution._make([*read, found.residual, result])
 
 
 def _applied(grid: _Discretised, coefficients: Array, values: Array) -> Array:
-    return sum(c * times(term, values) for c, term in zip(coefficients, grid.terms, strict=True))
+    return jnp.stack([c * times(term, values) for c, term in zip(coefficients, grid.terms, strict=True)]).sum(axis=0)
 
 
 def _budget(grid: _Discretised, coefficients: Array, values: Array, loads: Array, shapes, ends) -> tuple[Array, ...]:
@@ -227,5 +227,5 @@ def _budget(grid: _Discretised, coefficients: Array, values: Array, loads: Array
     inflow, outflow = -jnp.sum(own[: shapes[0][1]]), jnp.sum(own[ends[1] - shapes[1][1] : ends[1]])
     produced = jnp.sum(loads)
     decayed = sum(jnp.sum(coefficients[i] * times(grid.terms[i], values)) for i in (2, 3))
-    balance = (inflow - outflow + produced - decayed) / (jnp.sum(jnp.abs(own)) + jnp.sum(jnp.abs(loads)))
-    return grid.pairings.lengths @ flux, inflow, outflow, (leaving - entering) / size, balance
+    balance = relative(inflow - outflow + produced - decayed, jnp.sum(jnp.abs(own)) + jnp.sum(jnp.abs(loads)))
+    return grid.pairings.lengths @ flux, inflow, outflow, relative(leaving - entering, size), balance

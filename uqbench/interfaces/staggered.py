@@ -44,7 +44,7 @@ class Places(NamedTuple):
     pores_right: np.ndarray
 
     @property
-    def count(self) -> int:
+    def total(self) -> int:
         return 1 + max(int(each.max()) for each in self)
 
 
@@ -65,13 +65,14 @@ class Staggered(NamedTuple):
 
 
 def _places(nx: int, ny: int, nd: int) -> Places:
-    shapes = Places(
-        u=(nx + 1, ny), v=(nx, ny + 1), p=(nx, ny), slip=(nx + 1,), pores=(nx, nd), at_interface=(nx,),
-        wall=(nx + 1,), v_left=(ny + 1,), v_right=(ny + 1,), pores_left=(nd + 1,), pores_right=(nd + 1,),
-    )  # fmt: skip
-    ends = np.cumsum([int(np.prod(shape)) for shape in shapes])
-    starts = [0, *ends[:-1]]
-    return Places(*(np.arange(a, b).reshape(shape) for a, b, shape in zip(starts, ends, shapes, strict=True)))
+    shapes = {
+        "u": (nx + 1, ny), "v": (nx, ny + 1), "p": (nx, ny), "slip": (nx + 1,), "pores": (nx, nd),
+        "at_interface": (nx,), "wall": (nx + 1,), "v_left": (ny + 1,), "v_right": (ny + 1,),
+        "pores_left": (nd + 1,), "pores_right": (nd + 1,),
+    }  # fmt: skip
+    ends = np.cumsum([int(np.prod(shape)) for shape in shapes.values()])
+    parts = np.split(np.arange(ends[-1]), ends[:-1])
+    return Places(**{name: part.reshape(shape) for part, (name, shape) in zip(parts, shapes.items(), strict=True)})
 
 
 def _functional(count: int, *parts) -> sparse.csr_array:
@@ -93,7 +94,7 @@ def halved_ends(n: int, h: float) -> np.ndarray:
 
 def _channel(at: Places, hx: float, hy: float) -> sparse.csr_array:
     """Viscous stresses and pressure in the channel."""
-    (nx, ny), n = at.p.shape, at.count
+    (nx, ny), n = at.p.shape, at.total
     wx, wy = halved_ends(nx, hx), halved_ends(ny, hy)
     e_xx = _functional(n, (at.u[1:], 1 / hx), (at.u[:-1], -1 / hx))
     e_yy = _functional(n, (at.v[:, 1:], 1 / hy), (at.v[:, :-1], -1 / hy))
@@ -110,7 +111,7 @@ def _channel(at: Places, hx: float, hy: float) -> sparse.csr_array:
 
 def _tissue(at: Places, hx: float, hd: float) -> sparse.csr_array:
     """Minus the energy of the pressure in the pores."""
-    (nx, nd), n = at.pores.shape, at.count
+    (nx, nd), n = at.pores.shape, at.total
     wx = halved_ends(nx, hx)[:, None]
     along = np.concatenate([at.pores_left[None, 1:], at.pores, at.pores_right[None, 1:]])
     down = np.concatenate([at.at_interface[:, None], at.pores], axis=1)
@@ -132,7 +133,7 @@ def staggered(cells: tuple[int, int, int], length: float, depth: float) -> Stagg
     nx, ny, nd = cells
     hx, hy, hd = length / nx, 1 / ny, depth / nd
     at = _places(nx, ny, nd)
-    n, wx = at.count, halved_ends(nx, hx)
+    n, wx = at.total, halved_ends(nx, hx)
     exchange = hx * _functional(n, (at.at_interface, 1.0)).T @ _functional(n, (at.v[:, 0], 1.0))
     slip = _functional(n, (at.slip, 1.0))
     ends = np.concatenate([at.pores_left[:1], at.at_interface, at.pores_right[:1]])
@@ -153,7 +154,7 @@ def staggered(cells: tuple[int, int, int], length: float, depth: float) -> Stagg
 
 def _levels(at: Places) -> np.ndarray:
     """Rows from the wall down; three rows of the tissue are about as many unknowns as one of the channel."""
-    (_, ny), (_, nd), level = at.p.shape, at.pores.shape, np.full(at.count, -1)
+    (_, ny), (_, nd), level = at.p.shape, at.pores.shape, np.full(at.total, -1)
     rows = np.arange(ny)[::-1]
     level[at.u], level[at.p], level[at.v[:, :-1]] = rows, rows, rows
     level[at.slip], level[at.at_interface] = ny, ny

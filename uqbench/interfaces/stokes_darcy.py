@@ -21,7 +21,7 @@ from jax import Array
 from ..annotations import Numbers
 from ..errors import InputError
 from .block_levels import solve, times
-from .checks import check_signs
+from .checks import check_signs, relative
 from .codes import Ending
 from .grids import Rectangle, touching_findings
 from .staggered import Staggered, halved_ends, staggered
@@ -165,7 +165,7 @@ def _flow(domain: ChannelOverTissue, permeability, alpha, viscosity, boundary: B
     given = _given(grid, boundary, unit)
     outside = sum(c * times(term, given) for c, term in zip(coefficients, grid.outside, strict=True))
     found = solve(grid.levels, coefficients, _loads(grid, boundary, unit, h) - outside)
-    values = jnp.zeros(at.count).at[grid.free].set(found.values).at[grid.given].set(given)
+    values = jnp.zeros(at.total).at[grid.free].set(found.values).at[grid.given].set(given)
     result = jnp.where(positive, jnp.where(found.sound, Ending.SUCCESS, Ending.SINGULAR), Ending.BAD_COEFFICIENT)
     added = hx * jnp.sum(jnp.broadcast_to(boundary.base, nx)) - hx * jnp.sum(jnp.broadcast_to(boundary.wall_v, nx))
     added += hx * hd * h * jnp.sum(jnp.broadcast_to(boundary.source, (nx, nd)))
@@ -175,7 +175,7 @@ def _flow(domain: ChannelOverTissue, permeability, alpha, viscosity, boundary: B
 def _given(grid: Staggered, boundary: Boundary, unit: Array) -> Array:
     """Values of what is given, pressures in the unit of velocities."""
     at = grid.places
-    values = jnp.zeros(at.count).at[at.wall].set(boundary.wall_u).at[at.v[:, -1]].set(boundary.wall_v)
+    values = jnp.zeros(at.total).at[at.wall].set(boundary.wall_u).at[at.v[:, -1]].set(boundary.wall_v)
     values = values.at[at.v_left].set(boundary.inlet_v).at[at.v_right].set(boundary.outlet_v)
     values = values.at[at.pores_left].set(boundary.tissue_inlet / unit)
     return values.at[at.pores_right].set(boundary.tissue_outlet / unit)[grid.given]
@@ -185,7 +185,7 @@ def _loads(grid: Staggered, boundary: Boundary, unit: Array, h: float) -> Array:
     at, (hx, hy, hd) = grid.places, grid.spacing
     nx, ny = at.p.shape
     wx, wy = halved_ends(nx, hx)[:, None], halved_ends(ny, hy)[:-1]
-    loads = jnp.zeros(at.count).at[at.u].set(boundary.force_x * h / unit * wx * hy)
+    loads = jnp.zeros(at.total).at[at.u].set(boundary.force_x * h / unit * wx * hy)
     loads = loads.at[at.v[:, :-1]].set(boundary.force_y * h / unit * hx * wy)
     loads = loads.at[at.u[0]].add(-hy * boundary.inlet / unit).at[at.u[-1]].add(hy * boundary.outlet / unit)
     loads = loads.at[at.pores].set(-hx * hd * h * jnp.asarray(boundary.source))
@@ -202,15 +202,9 @@ def _read(grid: Staggered, values: Array, scaled, unit, added, residual, result)
     stress = -p[:, :2] + 2 * jnp.diff(v[:, :3], axis=1) / hy
     fastest, largest = jnp.max(jnp.abs(u)) + jnp.max(jnp.abs(v)), jnp.max(jnp.abs(p)) + jnp.max(jnp.abs(on))
     into, out = hy * jnp.sum(u[0]) + hd * jnp.sum(pores_u[0]), hy * jnp.sum(u[-1]) + hd * jnp.sum(pores_u[-1])
-
-    def sound(each):
-        return jnp.where(result == 0, each, jnp.nan)
-
-    return ChannelFlow(
-        *(sound(each) for each in (u, v, unit * p, values[at.slip], v[:, 0], unit * pores, unit * on, pores_u)),
-        sound(jnp.max(jnp.abs(v[:, 0] - below)) / fastest),
-        sound(jnp.max(jnp.abs((3 * stress[:, 0] - stress[:, 1]) / 2 + on)) / largest),
-        sound((into - out + added) / (jnp.abs(into) + jnp.abs(out) + jnp.abs(added))),
-        residual,
-        result,
-    )
+    normal_residual = relative(jnp.max(jnp.abs(v[:, 0] - below)), fastest)
+    traction_residual = relative(jnp.max(jnp.abs((3 * stress[:, 0] - stress[:, 1]) / 2 + on)), largest)
+    balance = relative(into - out + added, jnp.abs(into) + jnp.abs(out) + jnp.abs(added))
+    fields = u, v, unit * p, values[at.slip], v[:, 0], unit * pores, unit * on, pores_u
+    read = [jnp.where(result == 0, each, jnp.nan) for each in (*fields, normal_residual, traction_residual, balance)]
+    return ChannelFlow._make([*read, residual, result])

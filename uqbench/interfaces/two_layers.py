@@ -28,7 +28,7 @@ from jax import Array
 from ..annotations import Numbers
 from ..errors import InputError
 from ..units import unit_finding
-from .checks import check_signs
+from .checks import relative, sign_findings
 from .codes import Ending
 from .grids import gap_findings, side_findings, unit_findings
 
@@ -177,25 +177,21 @@ class TwoLayers:
         """
         steady = {"permeability": permeability, "partition": partition, "diffusivity": diffusivity}
         spacing = {} if isinstance(times, jax.core.Tracer) else {"a step of time": np.diff(times, prepend=0.0)}
-        check_signs(
-            "two layers",
-            positive={"steps": steps, **steady},
-            nonnegative={"decay": decay, "transfer": transfer, **spacing},
-        )
-        pairs = [
-            jnp.stack([jnp.asarray(each, float) for each in pair]) for pair in (diffusivity, decay, transfer, outside)
-        ]
-        singles = [jnp.asarray(each, float) for each in (partition, permeability, inflow, bias)]
-        diffusivity, decay, transfer, outside = pairs
+        findings = sign_findings(steady, {"decay": decay, "transfer": transfer, **spacing})
+        if not (isinstance(steps, int | np.integer) and steps >= 1):
+            findings.append(f"{steps!r} steps between two times; give a whole number from 1 on.")
+        if findings:
+            raise InputError("two layers", findings)
         numbers = _Numbers(
-            diffusivity,
-            singles[0],
-            singles[1],
-            self._cells(decay),
-            self._cells(source),
-            transfer,
-            outside,
-            *singles[2:],
+            diffusivity=_pair(diffusivity),
+            partition=jnp.asarray(partition, float),
+            permeability=jnp.asarray(permeability, float),
+            decay=self._cells(decay),
+            source=self._cells(source),
+            transfer=_pair(transfer),
+            outside=_pair(outside),
+            inflow=jnp.asarray(inflow, float),
+            bias=jnp.asarray(bias, float),
         )
         return _run(self, jnp.asarray(times, float), numbers, self._cells(start), steps)
 
@@ -203,6 +199,10 @@ class TwoLayers:
         """One array over the cells of both layers."""
         counts = self.first.cells, self.second.cells
         return jnp.concatenate([jnp.broadcast_to(jnp.asarray(v, float), n) for v, n in zip(pair, counts, strict=True)])
+
+
+def _pair(values: tuple[Numbers, Numbers]) -> Array:
+    return jnp.stack([jnp.asarray(each, float) for each in values])
 
 
 def spurious_drift(bias: Numbers, decay: Numbers, time: Numbers) -> Array:
@@ -215,6 +215,7 @@ def spurious_drift(bias: Numbers, decay: Numbers, time: Numbers) -> Array:
         >>> print(f"{spurious_drift(0.05, 0.1, 10.0):.10f} {spurious_drift(0.05, 0.1, jnp.inf):.1f}")
         0.3160602794 0.5
     """
+    bias, decay, time = (jnp.asarray(each, float) for each in (bias, decay, time))
     return -bias / decay * jnp.expm1(-decay * time)
 
 
@@ -298,7 +299,7 @@ def _read(layers: TwoLayers, numbers: _Numbers, states: _State, start: Array, le
     first, second = jax.vmap(partial(_fluxes, layers, numbers))(states.cells)
     leak = jnp.sum(content, axis=1) - jnp.sum(_amounts(layers, start)) - states.accounted
     made = jnp.diff(leak, prepend=0.0)
-    residual = jnp.where(lengths > 0, made / jnp.where(lengths > 0, lengths, 1.0), 0.0)
+    residual = relative(made, lengths)
     positive = jnp.all(numbers.diffusivity > 0) & (numbers.partition > 0) & (numbers.permeability > 0)
     positive &= jnp.all(numbers.decay >= 0) & jnp.all(numbers.transfer >= 0) & jnp.all(lengths >= 0)
     positive &= jnp.all(jnp.isfinite(states.cells))
@@ -308,4 +309,4 @@ def _read(layers: TwoLayers, numbers: _Numbers, states: _State, start: Array, le
         states.cells[:, :n], states.cells[:, n:], content, first[:, -1], second[:, 0], first[:, 0], second[:, -1], leak,
         residual,
     )  # fmt: skip
-    return LayersRun(*(jnp.where(result == 0, each, jnp.nan) for each in outputs), result)
+    return LayersRun._make([*(jnp.where(result == 0, each, jnp.nan) for each in outputs), result])
