@@ -8,8 +8,8 @@ coefficient, P the permeability. In bilinear elements this is the saddle point
     D_2 (grad c_2, grad w) + k_2 (c_2, w) - (m, w) = (q_2, w)
     (n, c_1 - K c_2) - (n, m) / P = 0,
 
-so that what leaves one side enters the other whatever the grids (Bernardi, Maday & Patera 1994; `traces` says which
-multipliers are stable). Concentrations are given where the rectangles end along x, no flux passes along y.
+so that what leaves one side enters the other whatever the grids (Ben Belgacem 1999, Numer. Math. 84, 173; `traces` says
+which multipliers are stable). Concentrations are given where the rectangles end along x, no flux passes along y.
 """
 
 from dataclasses import dataclass

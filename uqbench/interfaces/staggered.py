@@ -9,7 +9,8 @@ velocity, which is one unknown for both sides, and the pressure in the pores. Wh
         - permeability/2 int |grad p_pores|^2,
 
 the second and fourth integral over the interface. Varied by v on the interface it gives the balance of normal
-stresses, by p_pores there the continuity of the normal velocity, by u the slip condition.
+stresses, by p_pores there the continuity of the normal velocity, by u Saffman's slip condition. That of Beavers and
+Joseph has the velocity in the pores besides, a term that is no variation of anything.
 """
 
 from functools import lru_cache

@@ -35,8 +35,8 @@ class Boundary(NamedTuple):
         inlet_v, outlet_v: transverse velocity there, `(ny + 1,)`. wall_u, wall_v: of the wall, `(nx + 1,)`, `(nx,)`.
         tissue_inlet, tissue_outlet: pressure at the ends of the tissue, `(nd + 1,)`, on the interface first, then at
             the middles of the rows below. base: velocity upwards through the base, `(nx,)`.
-        force_x, force_y: on the fluid by volume, at the places of u and v, `(nx + 1, ny)`, `(nx, ny)`, the second
-            without the wall and on the interface a quarter of a row above it.
+        force_x, force_y: on the fluid by volume, means over the volumes around u, `(nx + 1, ny)`, and v, `(nx, ny)`
+            without the wall; these are halved at the ends of the channel and on the interface.
         source: of fluid in the tissue by volume and time, `(nx, nd)`.
     """
 

@@ -1,7 +1,7 @@
 """Functions on an interface between two grids: traces of both sides, multipliers, and whether these fit the traces.
 
 Multipliers carry what flows through. Those that are the traces of one side, continuous and linear between its points,
-are stable however fine the other side is (Wohlmuth 2000, doi:10.1137/S0036142999350929). One constant for each cell of
+are stable however fine the other side is (Ben Belgacem 1999, Numer. Math. 84, 173). One constant for each cell of
 a side, or functions of the points of both sides, are not: fluxes that alternate from cell to cell are nearly unseen by
 the first, unless the other side is finer, and the second force both traces to be one function that is straight wherever
 their points differ.
