@@ -75,6 +75,7 @@ ALLOWED = {
     "agents": {"errors"},
     "coarse_graining": {"annotations", "errors"},
     "homogenisation": {"annotations", "errors"},
+    "interfaces": {"annotations", "errors", "units"},
     "macroscopic": {"annotations", "errors", "homogenisation"},
     # reporting only for how figures look
     "representative_volume": {"annotations", "errors", "homogenisation", "reporting", "units"},
@@ -139,6 +140,7 @@ PUBLIC_ROOMS = (
             "coarse_graining",
             "dynamics",
             "homogenisation",
+            "interfaces",
             "macroscopic",
             "random_media",
             "representative_volume",

@@ -1,0 +1,80 @@
+"""Rectangles with grids of equal cells, and whether two of them touch."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import InputError
+from ..units import unit_finding
+
+# Gap between two sides that counts as none, relative to the longer of both.
+SAME_PLACE = 1e-12
+
+
+@dataclass(frozen=True)
+class Rectangle:
+    """A rectangle of nx times ny equal cells.
+
+    Args:
+        x, y: from and to. cells: nx, ny. unit: of lengths.
+
+    Raises:
+        InputError: with everything that is wrong: sides without length, no cells, a unit that does not parse.
+    """
+
+    x: tuple[float, float]
+    y: tuple[float, float]
+    cells: tuple[int, int]
+    unit: str = ""
+
+    def __post_init__(self):
+        findings = [
+            finding
+            for name, side, count in zip("xy", (self.x, self.y), self.cells, strict=True)
+            for finding in side_findings(name, side, count)
+        ]
+        findings += list(filter(None, [unit_finding(self.unit)]))
+        if findings:
+            raise InputError("rectangle", findings)
+
+    def points(self, axis: int) -> np.ndarray:
+        """Ends of the cells along an axis, `(cells + 1,)`."""
+        return np.linspace(*(self.x, self.y)[axis], self.cells[axis] + 1)
+
+
+def side_findings(name: str, side: tuple[float, float], count: int) -> list[str]:
+    """What is wrong with an interval and its cells."""
+    findings = []
+    if not (np.all(np.isfinite(side)) and side[0] < side[1]):
+        findings.append(f"{name} goes from {side[0]:g} to {side[1]:g}; give finite numbers, the smaller one first.")
+    if not (isinstance(count, int | np.integer) and count >= 1):
+        findings.append(f"{count!r} cells along {name}; give a whole number from 1 on.")
+    return findings
+
+
+def gap_findings(end: float, start: float, length: float) -> list[str]:
+    """Whether what ends and what starts are at one place, to rounding."""
+    if abs(start - end) <= SAME_PLACE * length:
+        return []
+    how = "do not touch: there is a gap of" if start > end else "overlap by"
+    return [f"the two sides {how} {abs(start - end):g}; one has to start at {end:g} where the other ends."]
+
+
+def unit_findings(first: str, second: str) -> list[str]:
+    """Whether lengths of both sides are in one unit."""
+    if first == second:
+        return []
+    return [f"lengths of the two sides are in {first!r} and in {second!r}; give both in one unit."]
+
+
+def touching_findings(first: Rectangle, second: Rectangle, axis: int) -> list[str]:
+    """What keeps the end of one rectangle along an axis from being the start of another."""
+    sides = [(each.x, each.y) for each in (first, second)]
+    (own, along), (other, beside) = [(side[axis], side[1 - axis]) for side in sides]
+    findings = gap_findings(own[1], other[0], max(own[1] - own[0], other[1] - other[0]))
+    if not np.allclose(along, beside, rtol=0, atol=SAME_PLACE * (along[1] - along[0])):
+        findings.append(
+            f"along the interface one side goes from {along[0]:g} to {along[1]:g} and the other from {beside[0]:g} to "
+            f"{beside[1]:g}; they have to cover each other."
+        )
+    return findings + unit_findings(first.unit, second.unit)
