@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .calibration import calibrate as calibrate
     from .check import check_model as check_model
+    from .coupling import Coupled as Coupled
+    from .coupling import Exchange as Exchange
+    from .coupling import Part as Part
     from .decomposition import decompose as decompose
     from .design import Design as Design
     from .distributions import Beta as Beta
@@ -64,6 +67,7 @@ if TYPE_CHECKING:
 _ROOMS = {
     "calibration": ("calibrate",),
     "check": ("check_model",),
+    "coupling": ("Coupled", "Exchange", "Part"),
     "decomposition": ("decompose",),
     "design": ("Design",),
     "distributions": (
