@@ -133,7 +133,7 @@ def fixed_point(
         solve: `(n,)` -> `(n,)`.
         x: where to begin; entries of one size, so that they may be compared with one another.
         memory: `how.memory(n)`, or that of an earlier fixed point.
-        tolerance: of the largest entry of the residual. limit: of the solves.
+        tolerance: of each entry of the residual, relative to 1 and to the entry. limit: of the solves.
 
     Example:
         >>> import jax
@@ -143,15 +143,14 @@ def fixed_point(
     """
 
     def body(state):
-        x, g_before, r_before, memory, count, _ = state
+        x, g_before, r_before, memory, count, *_ = state
         g = solve(x)
         r = g - x
-        worst = jnp.max(jnp.abs(r))
+        worst = jnp.max(jnp.abs(r) / jnp.maximum(jnp.abs(g), 1.0))
         move, memory = how.move(memory, r, g - g_before, r - r_before, count)
         last = (worst <= tolerance) | ~jnp.isfinite(worst)
-        return jnp.where(last, x, x + move), g, r, memory, count + 1, last
+        return jnp.where(last, x, x + move), g, r, memory, count + 1, worst, last
 
-    start = (x, jnp.zeros_like(x), jnp.zeros_like(x), memory, jnp.asarray(0), jnp.asarray(False))
-    x, _, r, memory, count, _ = lax.while_loop(lambda state: ~state[5] & (state[4] < limit), body, start)
-    worst = jnp.max(jnp.abs(r))
+    start = (x, jnp.zeros_like(x), jnp.zeros_like(x), memory, jnp.asarray(0), jnp.asarray(jnp.inf), jnp.asarray(False))
+    x, _, _, memory, count, worst, _ = lax.while_loop(lambda state: ~state[-1] & (state[4] < limit), body, start)
     return FixedPoint(x, worst <= tolerance, count, worst, memory)

@@ -18,7 +18,7 @@ from ..errors import InputError, Result
 from ..solvers.implicit import moving
 from ..systems.protocol import Functions, Outcome, Run, System, finished
 from .balance import accounts
-from .equations import Coupling, Equations, Given, flattened
+from .equations import Coupling, Equations, Given, added, flattened
 from .findings import description_findings, function_findings
 from .parts import Exchange, Part
 from .schedules import CODES, Schedule
@@ -210,28 +210,31 @@ def _run_through(system: Coupled, known) -> tuple[Array, Array, Array]:
     equations, schedule = system.equations(given, start), system.schedule
     z = equations.start(given, start)
     flat, unravel = ravel_pytree(z)
-    memory = schedule.memory(equations, start, z, given)
 
     def onward(state, until):
-        begin, flat, memory, code, solves = state
+        begin, flat, lost, memory, code, solves = state
         gap = until - begin
+        # a quotient of 10.000000000000002 is ten windows
         count = jnp.ceil(gap / schedule.step - 1e-9)
         code = jnp.where((code == 0) & (count > MOST_WINDOWS), Result.STEP_LIMIT, code)
         h = gap / jnp.maximum(count, 1)
 
         def window(carried):
-            number, flat, memory, code, solves, _ = carried
-            after = schedule.advance(equations, begin + number * h, h, unravel(flat), memory, given)
-            flat = ravel_pytree(after.state)[0]
+            number, flat, lost, memory, code, solves, _ = carried
+            z = unravel(flat)
+            after = schedule.advance(equations, begin + number * h, h, z, memory, given)
+            z, lost = added(z, after.change, unravel(lost))
+            flat, lost = ravel_pytree(z)[0], ravel_pytree(lost)[0]
             code = jnp.where(after.code == 0, jnp.where(jnp.all(jnp.isfinite(flat)), 0, Result.BLOW_UP), after.code)
             more = (number + 1 < count) & (code == 0)
-            return number + 1, flat, after.memory, code, solves + after.solves, more
+            return number + 1, flat, lost, after.memory, code, solves + after.solves, more
 
-        first = (jnp.zeros(()), flat, memory, code, solves, (count > 0) & (code == 0))
-        _, flat, memory, code, solves, _ = lax.while_loop(lambda carried: carried[-1], window, first)
-        return (until, flat, memory, code, solves), flat
+        first = (jnp.zeros(()), flat, lost, memory, code, solves, (count > 0) & (code == 0))
+        _, flat, lost, memory, code, solves, _ = lax.while_loop(lambda carried: carried[-1], window, first)
+        return (until, flat, lost, memory, code, solves), flat
 
     code = jnp.where(jnp.all(jnp.isfinite(flat)), Result.SUCCESS, Result.BAD_START)
-    carried = (start, flat, memory, code, jnp.asarray(0))
-    (_, _, _, code, solves), rows = lax.scan(onward, carried, times)
+    memory = schedule.memory(equations, start, z, given)
+    carried = (start, flat, jnp.zeros_like(flat), memory, code, jnp.asarray(0))
+    (*_, code, solves), rows = lax.scan(onward, carried, times)
     return rows, code, solves

@@ -2,7 +2,8 @@
 
 The state of a coupled run is a dict: "states" of each part; "crossed", the amount of each exchange so far; "supplied",
 what the declared sources of each part have made so far. Amounts are integrated beside the states by the same steps, so
-that what one part loses is what the other gains, to rounding.
+that what one part loses is what the other gains, to rounding. A window gives the change of all of that, which is added
+without loss.
 
 In a window a part is solved with what it needs of the others: their states, piecewise linear between the nodes of the
 window, and the amounts that come through its exchanges. An exchange is evaluated by one of its parts, along the steps
@@ -54,9 +55,9 @@ class Layout(NamedTuple):
 
 
 class Window(NamedTuple):
-    """One part after the other, or all at once, through a window: the state after it, what was found, and whether."""
+    """Parts through a window: the change of the state, what parts show of themselves, and whether all were solved."""
 
-    state: Coupling
+    change: Coupling
     found: Interface
     solved: Array
 
@@ -151,14 +152,16 @@ class Equations:
         return field
 
     def flow(self, field, integrator: str, t, z: Coupling, h, count: int, given: Given) -> tuple[Coupling, Array]:
-        """The state after a time h under a field of the whole state."""
+        """The change of the state in a time h under a field of the whole state, and whether its steps were solved."""
         flat, unravel = ravel_pytree(z)
 
-        def rates(t, flat, given):
-            return ravel_pytree(field(t, unravel(flat), given))[0]
+        def rates(t, change, known):
+            flat, given = known
+            return ravel_pytree(field(t, unravel(flat + change), given))[0]
 
-        after, solved = integrate(integrator, rates, t, flat, h, count, given)
-        return unravel(after), solved
+        nothing, size = jnp.zeros_like(flat), _sizes(z, "states")
+        change, solved = integrate(integrator, rates, t, nothing, h, count, (flat, given), size)
+        return unravel(change), solved
 
     # --- windows of parts that are solved by themselves
 
@@ -185,6 +188,26 @@ class Equations:
             amounts = {n: _repeated(h / nodes * self.rate(n, t, z["states"], given), nodes) for n in self.exchanges}
         return Interface(seen, amounts)
 
+    def sizes(self, z: Coupling, given: Given, interface: Interface) -> Interface:
+        """What each kind of number of an interface is small against: the states, and the contents that exchange."""
+
+        def content(name: str, quantity: str):
+            content = self.parts[name].content
+            assert content is not None
+            return jnp.abs(content(z["states"][name], given.p)[quantity])
+
+        def largest(value):
+            return jnp.max(jnp.abs(value))
+
+        seen = {state: largest(value) for state, value in interface.seen.items()}
+        amounts = {}
+        for each, value in interface.amounts.items():
+            exchange = self.exchanges[each]
+            sides = [content(name, exchange.quantity) for name in exchange.parts]
+            amounts[each] = jnp.max(jnp.stack([largest(value), *sides]))
+        sizes = Interface(seen, amounts)
+        return jax.tree.map(lambda size, value: jnp.broadcast_to(size, jnp.shape(value)), sizes, interface)
+
     def window(
         self, interface: Interface, t, z: Coupling, h, given: Given, count: Mapping[str, int], layout: Layout
     ) -> Window:
@@ -192,62 +215,59 @@ class Equations:
         flat = flattened(z["states"])
         known = {state: jnp.concatenate([flat[state][None], after]) for state, after in interface.seen.items()}
         amounts, found_amounts, found, states = dict(interface.amounts), {}, {}, {}
-        supplied, solved = dict(z["supplied"]), jnp.asarray(True)
+        supplied, solved = {}, jnp.asarray(True)
         for name in self.parts:
-            after, made, own, sound = self._part(name, t, z, h, layout.nodes, count[name], known, amounts, given)
-            states[name] = {state: path[-1] for state, path in after.items()}
-            found |= after
+            path, change, own, sound = self._part(name, t, z, h, layout.nodes, count[name], known, amounts, given)
+            found |= path
             found_amounts |= own
-            if made:
-                supplied[name] = made
+            states[name], made = change["y"], change["supplied"]
+            supplied |= {name: made} if made else {}
             if not layout.concurrent:
-                known |= after
+                known |= path
                 amounts |= own
             solved = solved & sound
-        crossed = {name: z["crossed"][name] + jnp.sum(each, axis=0) for name, each in amounts.items()}
+        crossed = {name: jnp.sum(each, axis=0) for name, each in amounts.items()}
         ahead = {state: found[state][1:] for state in interface.seen}
         again = Interface(ahead, {name: found_amounts[name] for name in interface.amounts})
         return Window({"states": states, "crossed": crossed, "supplied": supplied}, again, solved)
 
     def _part(self, name: str, t, z: Coupling, h, nodes: int, count: int, known, amounts, given: Given):
-        """Paths `(nodes + 1, ...)` of the states of a part, what it made, amounts of the exchanges it evaluates."""
-        length = h / nodes
+        """Paths `(nodes + 1, ...)` of the states of a part, changes, amounts of the exchanges it evaluates."""
+        length, y, at_start = h / nodes, z["states"][name], flattened(z["states"])
         evaluated = [each for each in self.exchanges if self.evaluator(each) == name]
         through = {each: amounts[each] for each, e in self.exchanges.items() if name in e.parts and each in amounts}
         sides = {state: (known[state][:-1], known[state][1:]) for state in self.needed(name)}
         nothing = {each: jnp.zeros_like(z["crossed"][each]) for each in evaluated}
-        start = {"y": z["states"][name], "supplied": z["supplied"].get(name, {})}
-        # what a rate asks for and does not depend on
-        at_start = flattened(z["states"])
+        start = {"y": jax.tree.map(jnp.zeros_like, y), "supplied": z["supplied"].get(name, {})}
+        start["supplied"] = jax.tree.map(jnp.zeros_like, start["supplied"])
+        unravel = ravel_pytree({**start, "crossed": nothing})[1]
+        size = _sizes({**start, "y": y, "crossed": nothing}, "y")
 
-        def field(t, local, data):
-            begin, sides, flows, given = data
+        def rates(t, change, data):
+            begin, length, sides, flows, at_start, given = data
             share = (t - begin) / length
             others = {state: before + share * (after - before) for state, (before, after) in sides.items()}
-            own, made = self.own_rates(name, t, local["y"], others, given)
-            visible = {**at_start, **others, **local["y"]}
+            own = {state: at_start[state] + moved for state, moved in unravel(change)["y"].items()}
+            rates, made = self.own_rates(name, t, own, others, given)
+            # a rate may ask for states that it does not depend on
+            visible = {**at_start, **others, **own}
             live = {each: jnp.asarray(self.exchanges[each].rate(t, visible, *given), float) for each in evaluated}
-            rates = self.with_flows(name, own, local["y"], {**live, **flows}, given)
-            return {"y": rates, "supplied": made, "crossed": live}
+            rates = self.with_flows(name, rates, own, {**live, **flows}, given)
+            return ravel_pytree({"y": rates, "supplied": made, "crossed": live})[0]
 
-        def interval(local, row):
+        def interval(change, row):
             number, sides, crossing = row
             begin = t + number * length
             flows = {each: amount / length for each, amount in crossing.items()}
-            data = (begin, sides, flows, given)
-            flat, unravel = ravel_pytree({**local, "crossed": nothing})
-
-            def rates(t, flat, data):
-                return ravel_pytree(field(t, unravel(flat), data))[0]
-
-            after, sound = integrate(self.parts[name].integrator, rates, begin, flat, length, count, data)
+            data, flat = (begin, length, sides, flows, at_start, given), ravel_pytree({**change, "crossed": nothing})[0]
+            after, sound = integrate(self.parts[name].integrator, rates, begin, flat, length, count, data, size)
             after = unravel(after)
-            left = {"y": after["y"], "supplied": after["supplied"]}
-            return left, (after["y"], after["crossed"], sound)
+            crossed = after.pop("crossed")
+            return after, (after["y"], crossed, sound)
 
-        last, (path, crossed, sound) = lax.scan(interval, start, (jnp.arange(nodes), sides, through))
-        path = {state: jnp.concatenate([start["y"][state][None], after]) for state, after in path.items()}
-        return path, last["supplied"], crossed, jnp.all(sound)
+        change, (moved, crossed, sound) = lax.scan(interval, start, (jnp.arange(nodes), sides, through))
+        path = {state: y[state] + jnp.concatenate([start["y"][state][None], after]) for state, after in moved.items()}
+        return path, change, crossed, jnp.all(sound)
 
 
 def start_of(part: Part, given: Given) -> dict[str, Array]:
@@ -258,6 +278,23 @@ def start_of(part: Part, given: Given) -> dict[str, Array]:
 def flattened(states: Mapping[str, Values]) -> dict[str, Array]:
     """The states of all parts by their own names."""
     return {state: value for y in states.values() for state, value in y.items()}
+
+
+def added(z: Coupling, change: Coupling, lost: Coupling) -> tuple[Coupling, Coupling]:
+    """The state after a change, and what rounding has lost of that, to be added with the next.
+
+    Over many windows plain sums would lose more than the balance may (compensated summation: Kahan 1965,
+    doi:10.1145/363707.363723).
+    """
+    step = jax.tree.map(jnp.add, change, lost)
+    after = jax.tree.map(jnp.add, z, step)
+    return after, jax.tree.map(lambda step, after, before: step - (after - before), step, after, z)
+
+
+def _sizes(tree: dict, states: str) -> Array:
+    """Sizes of states, in one array with what is only counted."""
+    counted = jax.tree.map(lambda value: jnp.full(jnp.shape(value), jnp.inf), tree)
+    return ravel_pytree({**counted, states: jax.tree.map(jnp.abs, tree[states])})[0]
 
 
 def _repeated(value, count: int) -> Array:

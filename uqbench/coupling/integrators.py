@@ -26,6 +26,8 @@ Field = Callable[[Array, Array, Any], Array]
 GAMMA = 1 - 1 / math.sqrt(2)
 # Newton's steps of a stage, and the step after which the next is rounding.
 MAX_STEPS, LAST_STEP = 20, 1e-9
+# Entries below this share of the largest count as that much.
+LEAST_SIZE = 1e-6
 # unknowns up to which elimination is written out
 WRITTEN_OUT = 3
 
@@ -55,31 +57,32 @@ INTEGRATORS = (*TABLEAUS, EXPONENTIAL)
 
 
 def integrate(
-    name: str, field: Field, t, y: Float[Array, " n"], h, count: int, given
+    name: str, field: Field, t, y: Float[Array, " n"], h, count: int, given, size=None
 ) -> tuple[Float[Array, " n"], Bool[Array, ""]]:
     """The state after `count` equal steps over the time h, and whether every stage was solved; traceable.
 
     Args:
         name: one of `INTEGRATORS`. field: `field(t, y, given)`.
+        size: `(n,)`, what errors of each entry are small against; default |y|. Infinite for what is only counted.
 
     Example:
         >>> y, solved = integrate("implicit_euler", lambda t, y, k: -k * y, 0.0, jnp.ones(1), 0.1, 1, 1.0)
         >>> round(float(y[0]), 7)
         0.9090909
     """
-    step = h / count
+    step, size = h / count, lax.stop_gradient(jnp.abs(y) if size is None else size)
 
     def one(state, number):
         y, solved = state
-        y, sound = _step(name, field, t + number * step, y, step, given)
+        y, sound = _step(name, field, t + number * step, y, step, given, size)
         return (y, solved & sound), None
 
     if count == 1:
-        return _step(name, field, t, y, step, given)
+        return _step(name, field, t, y, step, given, size)
     return lax.scan(one, (y, jnp.asarray(True)), jnp.arange(count))[0]
 
 
-def _step(name: str, field: Field, t, y, h, given):
+def _step(name: str, field: Field, t, y, h, given, size):
     if name == EXPONENTIAL:
         return y + _exponential(field, t, y, h, given), jnp.asarray(True)
     tableau, rates, solved = TABLEAUS[name], [], jnp.asarray(True)
@@ -87,7 +90,7 @@ def _step(name: str, field: Field, t, y, h, given):
         base = y + h * sum(a * rate for a, rate in zip(row, rates, strict=False) if a)
         stage = base
         if row[-1]:
-            stage, sound = _stage(field, t + node * h, base, row[-1] * h, given)
+            stage, sound = _stage(field, t + node * h, base, row[-1] * h, given, size)
             solved = solved & sound
         rates.append(field(t + node * h, stage, given))
     return y + h * sum(b * rate for b, rate in zip(tableau.b, rates, strict=True)), solved
@@ -101,7 +104,7 @@ def _exponential(field: Field, t, y, h, given):
     return expm(matrix)[:count, count]
 
 
-def _stage(field: Field, t, base, length, given):
+def _stage(field: Field, t, base, length, given, size):
     """The stage Y = base + length field(t, Y), by Newton's method, and whether its steps converged."""
 
     def residual(stage, known):
@@ -110,17 +113,18 @@ def _stage(field: Field, t, base, length, given):
 
     known = (t, base, length, given)
     still = lax.stop_gradient(known)
-    stage, solved = find_root(residual, still[1], still)
+    stage, solved = find_root(residual, still[1], still, size)
     return implicit(by_jvp(residual), linear_solve, known, stage), solved
 
 
-def find_root(residual, guess, given) -> tuple[Float[Array, " n"], Bool[Array, ""]]:
+def find_root(residual, guess, given, size) -> tuple[Float[Array, " n"], Bool[Array, ""]]:
     """A root by full Newton steps, and whether they converged; nothing of it is differentiated."""
+    counted = jnp.isfinite(size)
+    least = LEAST_SIZE * jnp.max(jnp.where(counted, size, 0.0))
 
     def step(x, _, count):
         move = -linear_solve(jax.jacfwd(residual)(x, given), residual(x, given))
-        size = jnp.abs(x) + jnp.abs(guess)
-        small = jnp.all(jnp.abs(move) <= LAST_STEP * (size + 1e-6 * jnp.max(size)))
+        small = jnp.all(jnp.abs(move) <= LAST_STEP * (jnp.abs(x) + size + least))
         lost = ~jnp.all(jnp.isfinite(move))
         return move, small | lost, small
 

@@ -35,13 +35,13 @@ CODES = {
     "part or of the schedule, or check its rates at these values.",
 }
 # Entries of an interface below this share of the largest of its kind count as that much.
-LEAST_SHARE = 1e-8
+LEAST_SHARE = 1e-4
 
 
 class Advanced(NamedTuple):
-    """The state after a window, what the schedule remembers, the code, and how often the parts were solved."""
+    """The change in a window, what the schedule remembers, the code, and how often the parts were solved."""
 
-    state: Coupling
+    change: Coupling
     memory: Any
     code: Array
     solves: Array
@@ -104,7 +104,7 @@ class Weak(Schedule):
     def advance(self, equations: Equations, t, h, z: Coupling, memory, given: Given) -> Advanced:
         interface = equations.frozen(t, z, h, given, self.layout())
         window = equations.window(interface, t, z, h, given, self.counts(equations), self.layout())
-        return Advanced(window.state, memory, _solved(window.solved), jnp.asarray(1))
+        return Advanced(window.change, memory, _solved(window.solved), jnp.asarray(1))
 
 
 @dataclass(frozen=True)
@@ -147,24 +147,25 @@ class Strong(Schedule):
 
     def advance(self, equations: Equations, t, h, z: Coupling, memory, given: Given) -> Advanced:
         known, counts = (t, z, h, given), self.counts(equations)
-        first, unravel = ravel_pytree(equations.frozen(t, z, h, given, self.layout()))
+        interface = equations.frozen(t, z, h, given, self.layout())
+        first, unravel = ravel_pytree(interface)
         if not first.size:
-            window = equations.window(unravel(first), *known, counts, self.layout())
-            return Advanced(window.state, memory, _solved(window.solved), jnp.asarray(1))
+            window = equations.window(interface, *known, counts, self.layout())
+            return Advanced(window.change, memory, _solved(window.solved), jnp.asarray(1))
 
         def again(x, known):
             return ravel_pytree(equations.window(unravel(x), *known, counts, self.layout()).found)[0]
 
         still = lax.stop_gradient(known)
-        reached = self.fixed_point(partial(again, known=still), lax.stop_gradient(first), unravel, memory)
+        scale = _scale(ravel_pytree(equations.sizes(still[1], still[3], interface))[0])
+        reached = self.fixed_point(partial(again, known=still), lax.stop_gradient(first), scale, memory)
         x = implicit(by_jvp(lambda x, known: x - again(x, known)), linear_solve, known, reached.x)
         window = equations.window(unravel(x), *known, counts, self.layout())
         code = jnp.where(reached.converged, _solved(window.solved), NOT_COUPLED)
-        return Advanced(window.state, reached.memory, code, reached.solves)
+        return Advanced(window.change, reached.memory, code, reached.solves)
 
-    def fixed_point(self, again, x, unravel, memory) -> FixedPoint:
+    def fixed_point(self, again, x, scale, memory) -> FixedPoint:
         """What is seen, from `x` on, iterated in units of its size."""
-        scale = _scale(unravel(x), unravel(again(x)))
         memory = jax.tree.map(lambda rows: rows / scale if jnp.ndim(rows) else rows, memory)
         found = fixed_point(
             lambda x: again(scale * x) / scale, x / scale, self.acceleration, memory, self.tolerance,
@@ -174,16 +175,9 @@ class Strong(Schedule):
         return found._replace(x=scale * found.x, memory=memory)
 
 
-def _scale(first: Interface, second: Interface) -> Array:
-    """The largest size of each kind that is seen, for each of its entries."""
-
-    def size(one, other):
-        largest = jnp.maximum(jnp.max(jnp.abs(one)), jnp.max(jnp.abs(other)))
-        return jnp.broadcast_to(largest, one.shape)
-
-    scale = ravel_pytree(jax.tree.map(size, first, second))[0]
-    scale = jnp.maximum(scale, LEAST_SHARE * jnp.max(scale))
-    return jnp.where((scale > 0) & jnp.isfinite(scale), scale, 1.0)
+def _scale(sizes) -> Array:
+    sizes = jnp.maximum(lax.stop_gradient(sizes), LEAST_SHARE * jnp.max(sizes))
+    return jnp.where((sizes > 0) & jnp.isfinite(sizes), sizes, 1.0)
 
 
 @dataclass(frozen=True)
@@ -213,8 +207,8 @@ class Monolithic(Schedule):
 
     def advance(self, equations: Equations, t, h, z: Coupling, memory, given: Given) -> Advanced:
         field = equations.joint((*equations.parts,), (*equations.exchanges,))
-        z, solved = equations.flow(field, self.integrator, t, z, h, 1, given)
-        return Advanced(z, memory, _solved(solved), jnp.asarray(1))
+        change, solved = equations.flow(field, self.integrator, t, z, h, 1, given)
+        return Advanced(change, memory, _solved(solved), jnp.asarray(1))
 
 
 @dataclass(frozen=True)
@@ -237,13 +231,14 @@ class Splitting(Schedule):
         turns = [(name, t, h) for name in forward]
         if self.order == 2:
             turns = [(name, t, h / 2) for name in forward] + [(name, t + h / 2, h / 2) for name in reversed(forward)]
-        sound = jnp.asarray(True)
+        change, sound = jax.tree.map(jnp.zeros_like, z), jnp.asarray(True)
         for name, begin, length in turns:
             leaving = [each for each, e in equations.exchanges.items() if e.source.part == name]
             field, method = equations.joint((name,), leaving), equations.parts[name].integrator
-            z, solved = equations.flow(field, method, begin, z, length, counts[name], given)
-            sound = sound & solved
-        return Advanced(z, memory, _solved(sound), jnp.asarray(len(turns)))
+            now = jax.tree.map(jnp.add, z, change)
+            more, solved = equations.flow(field, method, begin, now, length, counts[name], given)
+            change, sound = jax.tree.map(jnp.add, change, more), sound & solved
+        return Advanced(change, memory, _solved(sound), jnp.asarray(len(turns)))
 
 
 def standard_schedules(step: float, integrator: str = "implicit_euler") -> Mapping[str, Schedule]:
