@@ -17,8 +17,12 @@ from jaxtyping import Array, Float
 
 from ..errors import InputError
 
-# Singular values of differences below this share of the largest are rounding.
-LEAST_SINGULAR = 1e-11
+# Singular values of differences, each of the length 1, below this share of the largest are not told from dependence.
+LEAST_SINGULAR = 1e-6
+# Differences of residuals below this size, relative to what is solved for, hold too much rounding to be remembered.
+LEAST_DIFFERENCE = 1e-9
+# The longest move, in sizes of what is solved for: memories of other windows may lead far away.
+LONGEST_MOVE = 10.0
 # Aitken's factors are kept to this size.
 LARGEST_FACTOR = 10.0
 
@@ -46,7 +50,7 @@ class Relaxation:
     def memory(self, size: int) -> tuple:
         return ()
 
-    def move(self, memory, r, g_change, r_change, count):
+    def move(self, memory, r, g_change, r_change, count, scale):
         return self.factor * r, memory
 
 
@@ -67,10 +71,11 @@ class Aitken:
     def memory(self, size: int):
         return jnp.asarray(self.first, float)
 
-    def move(self, memory, r, g_change, r_change, count):
+    def move(self, memory, r, g_change, r_change, count, scale):
+        r_change = r_change / scale
         square = jnp.sum(jnp.square(r_change))
-        # r_change is r less the residual before it
-        factor = -memory * jnp.dot(r - r_change, r_change) / jnp.where(square > 0, square, 1.0)
+        # the change is r less the residual before it
+        factor = -memory * jnp.dot(r / scale - r_change, r_change) / jnp.where(square > 0, square, 1.0)
         factor = jnp.clip(factor, -LARGEST_FACTOR, LARGEST_FACTOR)
         factor = jnp.where((count == 0) | (square == 0), self.first, factor)
         return factor * r, factor
@@ -98,18 +103,19 @@ class Anderson:
     def memory(self, size: int):
         return jnp.zeros((self.depth, size)), jnp.zeros((self.depth, size))
 
-    def move(self, memory, r, g_change, r_change, count):
-        known = jnp.where(count == 0, 0, 1)
+    def move(self, memory, r, g_change, r_change, count, scale):
+        telling = (count > 0) & (jnp.max(jnp.abs(r_change / scale)) > LEAST_DIFFERENCE)
 
         def remember(rows, new):
-            return jnp.where(known, jnp.concatenate([new[None], rows[:-1]]), rows)
+            return jnp.where(telling, jnp.concatenate([new[None], rows[:-1]]), rows)
 
         g_rows, r_rows = remember(memory[0], g_change), remember(memory[1], r_change)
-        size = jnp.sqrt(jnp.sum(jnp.square(r_rows), axis=1))
-        size = jnp.where(size > 0, size, 1.0)
-        weights = jnp.linalg.lstsq((r_rows / size[:, None]).T, r, rcond=LEAST_SINGULAR)[0] / size
-        move = r - weights @ g_rows
-        return jnp.where(jnp.any(r_rows != 0), move, self.first * r), (g_rows, r_rows)
+        columns = (r_rows / scale).T
+        length = jnp.sqrt(jnp.sum(jnp.square(columns), axis=0))
+        length = jnp.where(length > 0, length, 1.0)
+        weights = jnp.linalg.lstsq(columns / length, r / scale, rcond=LEAST_SINGULAR)[0] / length
+        move = jnp.where(jnp.any(r_rows != 0), r - weights @ g_rows, self.first * r)
+        return move * jnp.minimum(1.0, LONGEST_MOVE / jnp.max(jnp.abs(move / scale))), (g_rows, r_rows)
 
 
 @dataclass(frozen=True)
@@ -125,32 +131,39 @@ Acceleration = Relaxation | Aitken | Anderson
 
 
 def fixed_point(
-    solve: Callable[[Array], Array], x: Float[Array, " n"], how: Acceleration, memory, tolerance, limit: int
+    solve: Callable[[Array], Array],
+    x: Float[Array, " n"],
+    how: Acceleration,
+    memory,
+    tolerance,
+    limit: int,
+    sizes: Callable[[Array], Array] = jnp.ones_like,
 ) -> FixedPoint:
     """Iterates x -> solve(x) to a fixed point; traceable, not differentiated.
 
     Args:
         solve: `(n,)` -> `(n,)`.
-        x: where to begin; entries of one size, so that they may be compared with one another.
-        memory: `how.memory(n)`, or that of an earlier fixed point.
-        tolerance: of each entry of the residual, relative to 1 and to the entry. limit: of the solves.
+        x: where to begin. memory: `how.memory(n)`, or that of an earlier fixed point.
+        tolerance: of each entry of the residual, relative to its size. limit: of the solves.
+        sizes: `sizes(x)`: `(n,)`, positive, what entries are measured by; of the first solution.
 
     Example:
-        >>> import jax
         >>> found = fixed_point(lambda x: 1.0 - 3.3 * x, jnp.zeros(1), Aitken(), Aitken().memory(1), 1e-10, 20)
         >>> bool(found.converged), round(float(found.x[0]), 6)
         (True, 0.232558)
     """
 
     def body(state):
-        x, g_before, r_before, memory, count, *_ = state
+        x, g_before, r_before, memory, count, scale, *_ = state
         g = solve(x)
         r = g - x
-        worst = jnp.max(jnp.abs(r) / jnp.maximum(jnp.abs(g), 1.0))
-        move, memory = how.move(memory, r, g - g_before, r - r_before, count)
+        scale = jnp.where(count == 0, sizes(g), scale)
+        worst = jnp.max(jnp.abs(r) / jnp.maximum(jnp.abs(g), scale))
+        move, memory = how.move(memory, r, g - g_before, r - r_before, count, scale)
         last = (worst <= tolerance) | ~jnp.isfinite(worst)
-        return jnp.where(last, x, x + move), g, r, memory, count + 1, worst, last
+        return jnp.where(last, x, x + move), g, r, memory, count + 1, scale, worst, last
 
-    start = (x, jnp.zeros_like(x), jnp.zeros_like(x), memory, jnp.asarray(0), jnp.asarray(jnp.inf), jnp.asarray(False))
-    x, _, _, memory, count, worst, _ = lax.while_loop(lambda state: ~state[-1] & (state[4] < limit), body, start)
+    nothing, none = jnp.zeros_like(x), jnp.asarray(False)
+    start = (x, nothing, nothing, memory, jnp.asarray(0), jnp.ones_like(x), jnp.asarray(jnp.inf), none)
+    x, _, _, memory, count, _, worst, _ = lax.while_loop(lambda state: ~state[-1] & (state[4] < limit), body, start)
     return FixedPoint(x, worst <= tolerance, count, worst, memory)

@@ -188,25 +188,23 @@ class Equations:
             amounts = {n: _repeated(h / nodes * self.rate(n, t, z["states"], given), nodes) for n in self.exchanges}
         return Interface(seen, amounts)
 
-    def sizes(self, z: Coupling, given: Given, interface: Interface) -> Interface:
-        """What each kind of number of an interface is small against: the states, and the contents that exchange."""
+    def sizes(self, z: Coupling, given: Given, before: Interface, after: Interface) -> Interface:
+        """What each kind of number of an interface is small against: states, and the contents that exchange."""
 
         def content(name: str, quantity: str):
             content = self.parts[name].content
             assert content is not None
             return jnp.abs(content(z["states"][name], given.p)[quantity])
 
-        def largest(value):
-            return jnp.max(jnp.abs(value))
+        def largest(one, other):
+            return jnp.maximum(jnp.max(jnp.abs(one)), jnp.max(jnp.abs(other)))
 
-        seen = {state: largest(value) for state, value in interface.seen.items()}
-        amounts = {}
-        for each, value in interface.amounts.items():
-            exchange = self.exchanges[each]
-            sides = [content(name, exchange.quantity) for name in exchange.parts]
-            amounts[each] = jnp.max(jnp.stack([largest(value), *sides]))
-        sizes = Interface(seen, amounts)
-        return jax.tree.map(lambda size, value: jnp.broadcast_to(size, jnp.shape(value)), sizes, interface)
+        sizes = jax.tree.map(largest, before, after)
+        for each, exchange in self.exchanges.items():
+            if each in sizes.amounts:
+                sides = [content(name, exchange.quantity) for name in exchange.parts]
+                sizes.amounts[each] = jnp.max(jnp.stack([sizes.amounts[each], *sides]))
+        return jax.tree.map(lambda size, value: jnp.broadcast_to(size, jnp.shape(value)), sizes, after)
 
     def window(
         self, interface: Interface, t, z: Coupling, h, given: Given, count: Mapping[str, int], layout: Layout

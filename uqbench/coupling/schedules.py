@@ -20,7 +20,7 @@ from jaxtyping import Array
 
 from ..errors import FIRST_OWN, InputError, Result
 from ..solvers.implicit import by_jvp, implicit
-from .acceleration import Acceleration, Aitken, Anderson, FixedPoint, QuasiNewton, Relaxation, fixed_point
+from .acceleration import Acceleration, Aitken, Anderson, QuasiNewton, Relaxation, fixed_point
 from .equations import Coupling, Equations, Given, Interface, Layout
 from .integrators import INTEGRATORS, linear_solve
 from .parts import step_findings
@@ -157,27 +157,19 @@ class Strong(Schedule):
             return ravel_pytree(equations.window(unravel(x), *known, counts, self.layout()).found)[0]
 
         still = lax.stop_gradient(known)
-        scale = _scale(ravel_pytree(equations.sizes(still[1], still[3], interface))[0])
-        reached = self.fixed_point(partial(again, known=still), lax.stop_gradient(first), scale, memory)
+
+        def sizes(x):
+            sizes = ravel_pytree(equations.sizes(still[1], given, interface, unravel(x)))[0]
+            sizes = jnp.maximum(lax.stop_gradient(sizes), LEAST_SHARE * jnp.max(sizes))
+            return jnp.where((sizes > 0) & jnp.isfinite(sizes), sizes, 1.0)
+
+        limits = self.tolerance, self.max_iterations
+        first = lax.stop_gradient(first)
+        reached = fixed_point(partial(again, known=still), first, self.acceleration, memory, *limits, sizes)
         x = implicit(by_jvp(lambda x, known: x - again(x, known)), linear_solve, known, reached.x)
         window = equations.window(unravel(x), *known, counts, self.layout())
         code = jnp.where(reached.converged, _solved(window.solved), NOT_COUPLED)
         return Advanced(window.change, reached.memory, code, reached.solves)
-
-    def fixed_point(self, again, x, scale, memory) -> FixedPoint:
-        """What is seen, from `x` on, iterated in units of its size."""
-        memory = jax.tree.map(lambda rows: rows / scale if jnp.ndim(rows) else rows, memory)
-        found = fixed_point(
-            lambda x: again(scale * x) / scale, x / scale, self.acceleration, memory, self.tolerance,
-            self.max_iterations,
-        )  # fmt: skip
-        memory = jax.tree.map(lambda rows: rows * scale if jnp.ndim(rows) else rows, found.memory)
-        return found._replace(x=scale * found.x, memory=memory)
-
-
-def _scale(sizes) -> Array:
-    sizes = jnp.maximum(lax.stop_gradient(sizes), LEAST_SHARE * jnp.max(sizes))
-    return jnp.where((sizes > 0) & jnp.isfinite(sizes), sizes, 1.0)
 
 
 @dataclass(frozen=True)
