@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from .distributions import Uniform as Uniform
     from .dosing_records import read_dosing_records as read_dosing_records
     from .errors import RESULTS as RESULTS
+    from .errors import CouplingWarning as CouplingWarning
     from .errors import InputError as InputError
     from .errors import Result as Result
     from .errors import SeparationWarning as SeparationWarning
@@ -75,7 +76,7 @@ _ROOMS = {
         *("LogNormal", "LogUniform", "NegativeBinomial", "Normal", "Poisson", "StudentT", "TruncatedNormal", "Uniform"),
     ),
     "dosing_records": ("read_dosing_records",),
-    "errors": ("RESULTS", "InputError", "Result", "SeparationWarning"),
+    "errors": ("RESULTS", "CouplingWarning", "InputError", "Result", "SeparationWarning"),
     "identifiability": ("identify",),
     "interpolation": ("interpolate",),
     "model": ("Model", "Run", "evaluate", "evaluate_many"),

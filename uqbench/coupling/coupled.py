@@ -1,9 +1,12 @@
 """Coupled models as a kind of dynamics: parts, exchanges between them, and a schedule."""
 
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from types import MappingProxyType
+from typing import Any
+from weakref import WeakKeyDictionary
 
 import jax
 import jax.numpy as jnp
@@ -14,17 +17,24 @@ from jaxtyping import Array
 
 from ..annotations import Values, ValuesOrShapes
 from ..design import Design
-from ..errors import InputError, Result
+from ..errors import CouplingWarning, InputError, Result
 from ..solvers.implicit import moving
 from ..systems.protocol import Functions, Outcome, Run, System, finished
 from .balance import accounts
 from .equations import Coupling, Equations, Given, added, flattened
 from .findings import description_findings, function_findings
+from .linearisation import Prediction, at_point
 from .parts import Exchange, Part
-from .schedules import CODES, Schedule
+from .schedules import CODES, Monolithic, Schedule
 
 # Windows between two observations after which a run is given up.
 MOST_WINDOWS = 10_000_000
+# Points of a reference solution at which schedules are looked at.
+POINTS = 4
+# Growth of errors, beyond that of the equations, after which a solution is hidden by them.
+GARBAGE = 1e6
+# Predictions by shapes of inputs; they go when their model does.
+_known: WeakKeyDictionary[Any, dict[tuple, Prediction]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,14 +160,67 @@ class Coupled(System):
         outputs, code, solves = self._outputs(model, theta, design)
         return finished(model, outputs, Outcome(code, solves, jnp.zeros((), int)), design, Result.OUTPUT_NOT_FINITE)
 
+    def plan(self, model, design: Design) -> str:
+        """Nothing is decided; where the schedule is known to diverge that is said, see `CouplingWarning`.
+
+        Raises:
+            InputError: errors would outgrow the solution in this design.
+        """
+        if not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(design)):
+            self._warn(model, design if design.times.ndim == 1 else jax.tree.map(lambda leaf: leaf[0], design))
+        return ""
+
+    def _warn(self, model, design: Design) -> None:
+        found = self._at_start(model, design)
+        if found is None or found.stable:
+            return
+        sentence = f"at the medians of the parameters {found.sentence}; `uqbench.coupling.stability` names others"
+        if found.converges:
+            each = [at_point(self, self.schedule, given, t, z) for given, t, z in self._each_point(model, design)]
+            windows = float(design.times[-1] - design.start) / self.schedule.step
+            excess = windows * np.mean([np.log(max(one.growth, 1e-300) / max(one.exact_growth, 1.0)) for one in each])
+            if excess > np.log(GARBAGE):
+                more = f"over {windows:.0f} windows errors would be {np.exp(min(excess, 700.0)):.1g} times as large"
+                raise InputError(f"schedule {type(self.schedule).__name__}", [f"{sentence}; {more}."])
+        warnings.warn(f"{type(self.schedule).__name__}: {sentence}.", CouplingWarning, stacklevel=4)
+
+    def _at_start(self, model, design: Design) -> Prediction | None:
+        """What is predicted of the schedule at the start, once for each model and shape of a design.
+
+        None where the functions are wrong, which is said elsewhere.
+        """
+        known = _known.setdefault(model, {})
+        shapes = tuple((name, value.shape) for name, value in design.inputs.items())
+        if shapes not in known:
+            if function_findings(self.parts, self.exchanges, model.space.nominal(), design):
+                return None
+            given = Given(_arrays(model.space.nominal()), design.inputs)
+            z = self.equations(given, design.start).start(given, design.start)
+            known[shapes] = at_point(self, self.schedule, given, design.start, ravel_pytree(z)[0])
+        return known[shapes]
+
+    def points(self, model, design: Design, theta: Values | None = None) -> tuple[Given, tuple[Array, Array]]:
+        """Times and states `(points, n)` of a reference solution, in which all parts are stepped as one."""
+        values = model.space.nominal() if theta is None else model.space.complete(theta)
+        given = Given(_arrays(values), dict(design.inputs))
+        chosen = np.unique(np.linspace(0, len(design.times) - 1, POINTS - 1).astype(int))
+        times = jnp.concatenate([design.start[None], design.times[chosen]])
+        rows, code, _ = _reference(self, Monolithic(self.schedule.step), (given, design.start, times))
+        sound = np.all(np.isfinite(np.asarray(rows)), axis=1) & (int(code) == 0)
+        sound[0] = True
+        return given, (times[sound], rows[sound])
+
+    def _each_point(self, model, design: Design):
+        given, (times, rows) = self.points(model, design)
+        return [(given, t, z) for t, z in zip(times, rows, strict=True)]
+
     def equations(self, given: Given, t) -> Equations:
         return Equations.of(self.parts, self.exchanges, given, t)
 
     def _outputs(self, model, theta: Values, design: Design) -> tuple[dict, Array, Array]:
         """Outputs at the times of the design, the code, and how often the parts were solved."""
-        p = {name: jnp.asarray(value, float) for name, value in theta.items()}
-        rows, code, solves = trajectory(self, (Given(p, design.inputs), design.start, design.times))
-        given = Given(p, design.inputs)
+        given = Given(_arrays(theta), design.inputs)
+        rows, code, solves = trajectory(self, (given, design.start, design.times))
         equations = self.equations(given, design.start)
         start = equations.start(given, design.start)
         unravel = ravel_pytree(start)[1]
@@ -174,6 +237,15 @@ class Coupled(System):
         else:
             found = model.observed(t, y, *given)
         return {name: jnp.asarray(value, float) for name, value in found.items()}
+
+
+@partial(jax.jit, static_argnames=("system", "schedule"))
+def _reference(system: Coupled, schedule: Schedule, known):
+    return trajectory(system.with_schedule(schedule), known)
+
+
+def _arrays(values: Values) -> dict[str, Array]:
+    return {name: jnp.asarray(value, float) for name, value in values.items()}
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))

@@ -7,9 +7,8 @@ parts have seen of one another is what they are; `WaveformRelaxation` does so wi
 What a strong coupling converges to is differentiated by the implicit function theorem, not through its iterations.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, NamedTuple
 
 import jax
@@ -20,7 +19,7 @@ from jaxtyping import Array
 
 from ..errors import FIRST_OWN, InputError, Result
 from ..solvers.implicit import by_jvp, implicit
-from .acceleration import Acceleration, Aitken, Anderson, QuasiNewton, Relaxation, fixed_point
+from .acceleration import Acceleration, Aitken, Anderson, FixedPoint, QuasiNewton, Relaxation, fixed_point
 from .equations import Coupling, Equations, Given, Interface, Layout
 from .integrators import INTEGRATORS, linear_solve
 from .parts import step_findings
@@ -147,29 +146,44 @@ class Strong(Schedule):
 
     def advance(self, equations: Equations, t, h, z: Coupling, memory, given: Given) -> Advanced:
         known, counts = (t, z, h, given), self.counts(equations)
-        interface = equations.frozen(t, z, h, given, self.layout())
-        first, unravel = ravel_pytree(interface)
-        if not first.size:
-            window = equations.window(interface, *known, counts, self.layout())
+        seen = self.seen(equations, t, h, z, memory, given)
+        if not seen.first.size:
+            window = equations.window(seen.unravel(seen.first), *known, counts, self.layout())
             return Advanced(window.change, memory, _solved(window.solved), jnp.asarray(1))
+        residual = by_jvp(lambda x, known: x - seen.again(x, known))
+        x = implicit(residual, linear_solve, known, seen.reached.x)
+        window = equations.window(seen.unravel(x), *known, counts, self.layout())
+        code = jnp.where(seen.reached.converged, _solved(window.solved), NOT_COUPLED)
+        return Advanced(window.change, seen.reached.memory, code, seen.reached.solves)
 
-        def again(x, known):
+    def seen(self, equations: Equations, t, h, z: Coupling, memory, given: Given) -> "Seen":
+        """What parts see of one another in a window, iterated to its fixed point, without derivatives."""
+        counts, still = self.counts(equations), lax.stop_gradient((t, z, h, given))
+        interface = lax.stop_gradient(equations.frozen(t, z, h, given, self.layout()))
+        first, unravel = ravel_pytree(interface)
+
+        def again(x, known=still):
             return ravel_pytree(equations.window(unravel(x), *known, counts, self.layout()).found)[0]
 
-        still = lax.stop_gradient(known)
-
         def sizes(x):
-            sizes = ravel_pytree(equations.sizes(still[1], given, interface, unravel(x)))[0]
-            sizes = jnp.maximum(lax.stop_gradient(sizes), LEAST_SHARE * jnp.max(sizes))
+            sizes = ravel_pytree(equations.sizes(still[1], still[3], interface, unravel(x)))[0]
+            sizes = jnp.maximum(sizes, LEAST_SHARE * jnp.max(sizes))
             return jnp.where((sizes > 0) & jnp.isfinite(sizes), sizes, 1.0)
 
         limits = self.tolerance, self.max_iterations
-        first = lax.stop_gradient(first)
-        reached = fixed_point(partial(again, known=still), first, self.acceleration, memory, *limits, sizes)
-        x = implicit(by_jvp(lambda x, known: x - again(x, known)), linear_solve, known, reached.x)
-        window = equations.window(unravel(x), *known, counts, self.layout())
-        code = jnp.where(reached.converged, _solved(window.solved), NOT_COUPLED)
-        return Advanced(window.change, reached.memory, code, reached.solves)
+        if not first.size:
+            nothing = jnp.asarray(0)
+            return Seen(first, FixedPoint(first, jnp.asarray(True), nothing, jnp.zeros(()), memory), again, unravel)
+        return Seen(first, fixed_point(again, first, self.acceleration, memory, *limits, sizes), again, unravel)
+
+
+class Seen(NamedTuple):
+    """What parts see at first `(n,)` and in the end, as a function of what they have seen, and as an `Interface`."""
+
+    first: Array
+    reached: FixedPoint
+    again: Callable[..., Array]
+    unravel: Callable[[Array], Interface]
 
 
 @dataclass(frozen=True)
