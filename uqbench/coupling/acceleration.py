@@ -23,17 +23,22 @@ LEAST_SINGULAR = 1e-6
 LEAST_DIFFERENCE = 1e-9
 # The longest move, in sizes of what is solved for: memories of other windows may lead far away.
 LONGEST_MOVE = 10.0
+# Where there is no residual left.
+TINY = 1e-300
 # Aitken's factors are kept to this size.
 LARGEST_FACTOR = 10.0
 
 
 class FixedPoint(NamedTuple):
-    """What an iteration reached: x `(n,)`, whether it converged, solves, the last residual, and what is remembered."""
+    """What an iteration reached: x `(n,)`, whether it converged, solves, and what is remembered.
+
+    `rate` is the mean factor of the residual in a solve.
+    """
 
     x: Array
     converged: Array
     solves: Array
-    residual: Array
+    rate: Array
     memory: Any
 
 
@@ -154,16 +159,19 @@ def fixed_point(
     """
 
     def body(state):
-        x, g_before, r_before, memory, count, scale, *_ = state
+        x, g_before, r_before, memory, count, scale, begun, *_ = state
         g = solve(x)
         r = g - x
         scale = jnp.where(count == 0, sizes(g), scale)
         worst = jnp.max(jnp.abs(r) / jnp.maximum(jnp.abs(g), scale))
         move, memory = how.move(memory, r, g - g_before, r - r_before, count, scale)
         last = (worst <= tolerance) | ~jnp.isfinite(worst)
-        return jnp.where(last, x, x + move), g, r, memory, count + 1, scale, worst, last
+        begun = jnp.where(count == 0, worst, begun)
+        return jnp.where(last, x, x + move), g, r, memory, count + 1, scale, begun, worst, last
 
-    nothing, none = jnp.zeros_like(x), jnp.asarray(False)
-    start = (x, nothing, nothing, memory, jnp.asarray(0), jnp.ones_like(x), jnp.asarray(jnp.inf), none)
-    x, _, _, memory, count, _, worst, _ = lax.while_loop(lambda state: ~state[-1] & (state[4] < limit), body, start)
-    return FixedPoint(x, worst <= tolerance, count, worst, memory)
+    nothing, none, far = jnp.zeros_like(x), jnp.asarray(False), jnp.asarray(jnp.inf)
+    start = (x, nothing, nothing, memory, jnp.asarray(0), jnp.ones_like(x), far, far, none)
+    found = lax.while_loop(lambda state: ~state[-1] & (state[4] < limit), body, start)
+    (x, _, _, memory, count, _), (begun, worst, _) = found[:6], found[6:]
+    shrunk = jnp.maximum(worst, TINY) / jnp.maximum(begun, TINY)
+    return FixedPoint(x, worst <= tolerance, count, shrunk ** (1 / jnp.maximum(count - 1, 1)), memory)

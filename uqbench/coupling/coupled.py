@@ -23,14 +23,14 @@ from ..systems.protocol import Functions, Outcome, Run, System, finished
 from .balance import accounts
 from .equations import Coupling, Equations, Given, added, flattened
 from .findings import description_findings, function_findings
-from .linearisation import Prediction, at_point
+from .linearisation import Prediction, predict, predictions
 from .parts import Exchange, Part
 from .schedules import CODES, Monolithic, Schedule
 
 # Windows between two observations after which a run is given up.
 MOST_WINDOWS = 10_000_000
 # Points of a reference solution at which schedules are looked at.
-POINTS = 4
+POINTS = 24
 # Growth of errors, beyond that of the equations, after which a solution is hidden by them.
 GARBAGE = 1e6
 # Predictions by shapes of inputs; they go when their model does.
@@ -176,7 +176,7 @@ class Coupled(System):
             return
         sentence = f"at the medians of the parameters {found.sentence}; `uqbench.coupling.stability` names others"
         if found.converges:
-            each = [at_point(self, self.schedule, given, t, z) for given, t, z in self._each_point(model, design)]
+            each = predictions(self, self.schedule, *self.points(model, design))
             windows = float(design.times[-1] - design.start) / self.schedule.step
             excess = windows * np.mean([np.log(max(one.growth, 1e-300) / max(one.exact_growth, 1.0)) for one in each])
             if excess > np.log(GARBAGE):
@@ -196,23 +196,19 @@ class Coupled(System):
                 return None
             given = Given(_arrays(model.space.nominal()), design.inputs)
             z = self.equations(given, design.start).start(given, design.start)
-            known[shapes] = at_point(self, self.schedule, given, design.start, ravel_pytree(z)[0])
+            known[shapes] = predict(self, self.schedule, given, design.start[None], ravel_pytree(z)[0][None])
         return known[shapes]
 
-    def points(self, model, design: Design, theta: Values | None = None) -> tuple[Given, tuple[Array, Array]]:
-        """Times and states `(points, n)` of a reference solution, in which all parts are stepped as one."""
+    def points(self, model, design: Design, theta: Values | None = None) -> tuple[Given, Array, Array]:
+        """What rates are given, times `(points,)` and states `(points, n)` of a solution with all parts as one."""
         values = model.space.nominal() if theta is None else model.space.complete(theta)
         given = Given(_arrays(values), dict(design.inputs))
-        chosen = np.unique(np.linspace(0, len(design.times) - 1, POINTS - 1).astype(int))
-        times = jnp.concatenate([design.start[None], design.times[chosen]])
+        times = jnp.linspace(design.start, design.times[-1], POINTS)
         rows, code, _ = _reference(self, Monolithic(self.schedule.step), (given, design.start, times))
         sound = np.all(np.isfinite(np.asarray(rows)), axis=1) & (int(code) == 0)
-        sound[0] = True
-        return given, (times[sound], rows[sound])
-
-    def _each_point(self, model, design: Design):
-        given, (times, rows) = self.points(model, design)
-        return [(given, t, z) for t, z in zip(times, rows, strict=True)]
+        # of a solution that is lost, the start
+        kept = np.where(sound, np.arange(POINTS), 0)
+        return given, times[kept], rows[kept]
 
     def equations(self, given: Given, t) -> Equations:
         return Equations.of(self.parts, self.exchanges, given, t)

@@ -14,15 +14,15 @@ import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
 
-from .acceleration import QuasiNewton, Relaxation, fixed_point
+from .acceleration import QuasiNewton, Relaxation
 from .equations import Equations, Given
 from .parts import Exchange, Part
 from .schedules import Schedule, Strong
 
 # Growth by rounding, and of the equations' own growth how much more a step may have.
 NEUTRAL, OF_ITS_OWN = 1e-6, 1.5
-# Solves after which an accelerated iteration counts as one that does not converge.
-MOST_SOLVES = 50
+# Growth in a window that is no longer followed.
+MOST_GROWTH = 2.0
 GOLDEN = (np.sqrt(5.0) - 1) / 2
 
 
@@ -44,28 +44,35 @@ class Prediction:
         rate: factor by which the error of a strong iteration shrinks in a solve; 0 where nothing is iterated.
         plain_rate: that without acceleration, the Gauss-Seidel or Jacobi factor.
         relaxation: constant factor that makes relaxation converge fastest, and `relaxed_rate`, how fast.
+        solves: of a window, at most; 0 where it does not converge within those that the schedule allows.
     """
 
     schedule: Schedule
     growth: float
     exact_growth: float
-    rate: float
-    plain_rate: float
-    relaxation: float
-    relaxed_rate: float
+    rate: float = 0.0
+    plain_rate: float = 0.0
+    relaxation: float = 1.0
+    relaxed_rate: float = 0.0
+    solves: int = 1
 
     @property
     def converges(self) -> bool:
-        return self.rate < 1
+        return self.solves > 0
 
     @property
     def stable(self) -> bool:
-        """Whether the iteration converges and errors grow no faster than the equations let them."""
-        own = OF_ITS_OWN * np.log(max(self.exact_growth, 1.0))
+        """Whether the iteration converges and errors grow no faster than the equations let them.
+
+        Equations whose own errors grow manyfold in a window are not followed by any schedule of that step.
+        """
+        own = min(OF_ITS_OWN * np.log(max(self.exact_growth, 1.0)), np.log(MOST_GROWTH))
         return bool(self.converges and np.isfinite(self.growth) and np.log(max(self.growth, 1e-300)) <= own + NEUTRAL)
 
     @property
     def sentence(self) -> str:
+        if not self.converges and self.rate < 1:
+            return f"its iteration multiplies errors by {self.rate:.4g} in each solve, and is given up before it converges"
         if not self.converges:
             return f"its iteration multiplies errors by {self.rate:.4g} in each solve, so that it does not converge"
         if not self.stable:
@@ -73,34 +80,47 @@ class Prediction:
         return f"it is stable: errors are multiplied by {self.growth:.4g} in each window, by {self.rate:.4g} in a solve"
 
 
-def predict(system: Described, schedule: Schedule, given: Given, points) -> Prediction:
-    """What becomes of a schedule, the worst of several points (times and flat states) of a solution."""
-    each = [at_point(system, schedule, given, t, flat) for t, flat in zip(*points, strict=True)]
+def predict(system: Described, schedule: Schedule, given: Given, times, states) -> Prediction:
+    """What becomes of a schedule, the worst of what is predicted at several points.
+
+    Args:
+        times: `(points,)`. states: `(points, n)`, of a solution.
+    """
+    each = predictions(system, schedule, given, times, states)
     worst = max(each, key=lambda one: one.plain_rate)
-    growth, exact = max((one.growth / max(one.exact_growth, 1.0), one.growth, one.exact_growth) for one in each)[1:]
-    return replace(worst, growth=growth, exact_growth=exact, rate=max(one.rate for one in each))
+    excess = max(each, key=lambda one: one.growth / max(one.exact_growth, 1.0))
+    solves = max(one.solves for one in each) if all(one.solves for one in each) else 0
+    rate = max(one.rate for one in each)
+    return replace(worst, growth=excess.growth, exact_growth=excess.exact_growth, rate=rate, solves=solves)
 
 
-def at_point(system: Described, schedule: Schedule, given: Given, t, flat) -> Prediction:
-    step, rates, iteration, first, reached = _linearised(system, _robust(schedule), given, t, flat)
-    growth = _radius(np.asarray(step))
-    with np.errstate(over="ignore"):
-        exact = float(np.exp(schedule.step * np.max(np.linalg.eigvals(np.asarray(rates)).real, initial=-np.inf)))
-    if not isinstance(schedule, Strong) or not iteration.size:
-        return Prediction(schedule, growth, exact, 0.0, 0.0, 1.0, 0.0)
-    if not np.all(np.isfinite(np.asarray(iteration))):
-        return Prediction(schedule, growth, exact, np.inf, np.inf, np.nan, np.inf)
-    factors = np.linalg.eigvals(np.asarray(iteration))
+def predictions(system: Described, schedule: Schedule, given: Given, times, states) -> list[Prediction]:
+    """What is predicted at each point; arguments as of `predict`."""
+    steps, rates, iterations = map(np.asarray, _linearised_at(system, _robust(schedule), given, times, states))
+    found = []
+    for step, slopes in zip(steps, rates, strict=True):
+        with np.errstate(over="ignore"):
+            exact = float(np.exp(schedule.step * np.max(np.linalg.eigvals(slopes).real, initial=-np.inf)))
+        found.append(Prediction(schedule, _radius(step), exact))
+    if not isinstance(schedule, Strong) or not iterations.size:
+        return found
+    reached = _iterated_at(system, schedule, given, times, states)
+    rows = zip(found, iterations, *map(np.asarray, reached), strict=True)
+    return [_iterating(*row) for row in rows]
+
+
+def _iterating(found: Prediction, iteration, converged, solves, rate) -> Prediction:
+    """The same with what its iteration does."""
+    if not np.all(np.isfinite(iteration)):
+        return replace(found, rate=np.inf, plain_rate=np.inf, relaxation=np.nan, relaxed_rate=np.inf, solves=0)
+    factors, how = np.linalg.eigvals(iteration), found.schedule.acceleration
     relaxation, relaxed = best_relaxation(factors)
-    how = schedule.acceleration
-    if isinstance(how, Relaxation):
-        rate = _relaxed(factors, how.factor)
-    else:
-        found, begun = _accelerated(how, iteration, reached, first - reached, schedule.tolerance)
-        shrunk = float(found.residual) / max(float(begun), 1e-300)
-        rate = shrunk ** (1 / max(int(found.solves) - 1, 1)) if found.converged else np.inf
-        rate = min(rate, 1 - 1e-12) if found.converged else rate
-    return Prediction(schedule, growth, exact, rate, _radius(np.asarray(iteration)), relaxation, relaxed)
+    rate = _relaxed(factors, how.factor) if isinstance(how, Relaxation) else float(rate)
+    converges = bool(converged) and rate < 1
+    return replace(
+        found, rate=rate, plain_rate=_radius(iteration), relaxation=relaxation, relaxed_rate=relaxed,
+        solves=int(solves) if converges else 0,
+    )  # fmt: skip
 
 
 def _robust(schedule: Schedule) -> Schedule:
@@ -108,13 +128,22 @@ def _robust(schedule: Schedule) -> Schedule:
     return replace(schedule, acceleration=QuasiNewton()) if isinstance(schedule, Strong) else schedule
 
 
+def _at(system: Described, schedule: Schedule, given: Given, t, flat):
+    """The equations, the state at a point, and what the first window remembers."""
+    equations = Equations.of(system.parts, system.exchanges, given, t)
+    z = ravel_pytree(equations.start(given, t))[1](flat)
+    return equations, z, schedule.memory(equations, t, z, given)
+
+
 @partial(jax.jit, static_argnames=("system", "schedule"))
+def _linearised_at(system: Described, schedule: Schedule, given: Given, times, states):
+    return jax.vmap(partial(_linearised, system, schedule, given))(times, states)
+
+
 def _linearised(system: Described, schedule: Schedule, given: Given, t, flat):
-    """Derivatives of a window by the states, of the rates, and of what is seen; what is seen first and in the end."""
-    equations, h = Equations.of(system.parts, system.exchanges, given, t), jnp.asarray(schedule.step, float)
-    z = equations.start(given, t)
-    z, unravel = ravel_pytree(z)[1](flat), ravel_pytree(z["states"])[1]
-    memory, states = schedule.memory(equations, t, z, given), ravel_pytree(z["states"])[0]
+    """Derivatives of a window by the states, of the rates by the states, and of what is seen by what was."""
+    (equations, z, memory), h = _at(system, schedule, given, t, flat), jnp.asarray(schedule.step, float)
+    states, unravel = ravel_pytree(z["states"])
 
     def after(states):
         change = schedule.advance(equations, t, h, {**z, "states": unravel(states)}, memory, given).change
@@ -126,22 +155,21 @@ def _linearised(system: Described, schedule: Schedule, given: Given, t, flat):
 
     step, slopes = jax.jacfwd(after)(states), jax.jacfwd(rates)(states)
     if not isinstance(schedule, Strong):
-        nothing = jnp.zeros(0)
-        return step, slopes, jnp.zeros((0, 0)), nothing, nothing
+        return step, slopes, jnp.zeros((0, 0))
     seen = schedule.seen(equations, t, h, z, memory, given)
-    return step, slopes, jax.jacfwd(seen.again)(seen.reached.x), seen.first, seen.reached.x
+    return step, slopes, jax.jacfwd(seen.again)(seen.reached.x)
 
 
-@partial(jax.jit, static_argnames=("how",))
-def _accelerated(how, matrix, reached, error, tolerance):
-    """An accelerated iteration on the linearised window, and the size of its first residual."""
-    sizes = jnp.broadcast_to(jnp.maximum(jnp.max(jnp.abs(reached)), jnp.max(jnp.abs(error))), reached.shape)
-    # where the start is the answer any error shows how others would shrink
-    sizes = jnp.where(sizes > 0, sizes, 1.0)
-    error = jnp.where(jnp.any(error != 0), error, jnp.ones_like(error))
-    memory = how.memory(reached.size)
-    found = fixed_point(lambda x: matrix @ x, error, how, memory, tolerance, MOST_SOLVES, lambda x: sizes)
-    return found, jnp.max(jnp.abs(matrix @ error - error) / sizes)
+@partial(jax.jit, static_argnames=("system", "schedule"))
+def _iterated_at(system: Described, schedule: Strong, given: Given, times, states):
+    """Whether the iteration of the schedule itself converges, after how many solves, and its mean rate."""
+
+    def one(t, flat):
+        equations, z, memory = _at(system, schedule, given, t, flat)
+        reached = schedule.seen(equations, t, jnp.asarray(schedule.step, float), z, memory, given).reached
+        return reached.converged, reached.solves, reached.rate
+
+    return jax.vmap(one)(times, states)
 
 
 def best_relaxation(factors) -> tuple[float, float]:
