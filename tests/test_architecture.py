@@ -74,6 +74,7 @@ ALLOWED = {
     # arrays and callables only
     "coarse_graining": {"annotations", "errors"},
     "homogenisation": {"annotations", "errors"},
+    "coupling": {"annotations", "design", "errors", "solvers", "system", "systems", "units"},
     # reporting only for how figures look
     "representative_volume": {"annotations", "errors", "homogenisation", "reporting", "units"},
     "systems": {
@@ -134,6 +135,7 @@ PUBLIC_ROOMS = (
         [name]
         for name in (
             "coarse_graining",
+            "coupling",
             "dynamics",
             "homogenisation",
             "random_media",

@@ -18,9 +18,9 @@ from jaxtyping import Array, Float
 from ..errors import InputError
 
 # Singular values of differences, each of the length 1, below this share of the largest are not told from dependence.
-LEAST_SINGULAR = 1e-6
+LEAST_SINGULAR = 1e-8
 # Differences of residuals below this size, relative to what is solved for, hold too much rounding to be remembered.
-LEAST_DIFFERENCE = 1e-9
+LEAST_DIFFERENCE = 1e-12
 # The longest move, in sizes of what is solved for: memories of other windows may lead far away.
 LONGEST_MOVE = 10.0
 # Where there is no residual left.
