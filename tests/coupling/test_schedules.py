@@ -16,7 +16,6 @@ from uqbench.coupling import (
     Splitting,
     Strong,
     WaveformRelaxation,
-    Weak,
     stability,
 )
 
@@ -49,7 +48,8 @@ def test_factors_of_the_pair_are_the_closed_forms():
 def test_one_window_of_each_schedule():
     x, y = ends(schedules["staggered"], time=STEP)[0]
     assert (x, y) == pytest.approx((1 / 1.1, 2 / 1.1**2), rel=1e-12)
-    assert ends(schedules["concurrent"], time=STEP)[0] == pytest.approx((1 / 1.1, 2 / 1.1), rel=1e-12)
+    with pytest.warns(uq.CouplingWarning, match=r"2\.033 in each window, the equations by 0\.9048"):
+        assert ends(schedules["concurrent"], time=STEP)[0] == pytest.approx((1 / 1.1, 2 / 1.1), rel=1e-12)
     assert np.hypot(*ends(schedules["monolithic"], time=STEP)[0]) == pytest.approx(MONOLITHIC, rel=1e-12)
 
 
@@ -57,8 +57,8 @@ def test_one_window_of_each_schedule():
 def test_strong_coupling_converges_where_plain_iterations_do_not(acceleration):
     found, _ = ends(Strong(STEP, acceleration))
     assert found == pytest.approx(ends(Monolithic(STEP))[0], rel=1e-9, abs=1e-13)
-    # a Gauss-Seidel factor of 10
-    turn = np.sqrt(10 * 1.1**2) / STEP
+    # a Gauss-Seidel factor of 10, of which a relaxation for another one makes nothing
+    turn = np.sqrt(10) * 1.1 / STEP
     if not isinstance(acceleration, Relaxation):
         strongly = {"c": -turn, "d": turn}
         found, _ = ends(Strong(STEP, acceleration), **strongly)
@@ -76,14 +76,10 @@ def test_plain_iterations_have_a_code():
 @pytest.mark.parametrize(
     "schedule, integrator, order",
     [
-        (Weak, "rk4", 1),
         (lambda step: Splitting(step, order=1), "rk4", 1),
-        (lambda step: Splitting(step, order=2), "rk4", 2),
         (lambda step: Splitting(step, order=2), "exponential", 2),
-        (lambda step: Strong(step), "implicit_euler", 1),
-        (lambda step: Strong(step), "trapezoidal", 2),
-        (lambda step: Strong(step, concurrent=True), "trapezoidal", 2),
-        (lambda step: WaveformRelaxation(4 * step, nodes=4), "trapezoidal", 2),
+        (lambda step: Strong(step, Aitken(), concurrent=True), "trapezoidal", 2),
+        (lambda step: WaveformRelaxation(4 * step, Anderson(), nodes=4), "heun", 2),
         (lambda step: Monolithic(step, "rk4"), "rk4", 4),
         (lambda step: Monolithic(step, "sdirk2"), "rk4", 2),
     ],
@@ -151,20 +147,14 @@ def test_quasi_newton_takes_at_most_half_the_solves_of_aitken():
     assert 2 * int(runs[QuasiNewton].steps) <= int(runs[Aitken].steps)
 
 
-@pytest.mark.parametrize("schedule", [Strong(0.5), Monolithic(0.5)])
-def test_gradients_of_both_modes_are_those_of_differences(schedule):
-    model, design = stiff_pair(schedule), uq.Design([1.0])
+def test_gradients_are_those_of_differences():
+    model, design = stiff_pair(Strong(0.5)), uq.Design([1.0])
 
     def mean(k, mode="value"):
         return jnp.mean(uq.evaluate(model, {"k": k}, design, mode=mode).outputs["thin"])
 
-    step = 1e-4
-    ahead, behind, at = (mean(jnp.asarray(1.0 + n * step)) for n in (1, -1, 0))
-    # Richardson: the error of central differences is of the fourth order in the step
-    far = [mean(jnp.asarray(1.0 + n * step)) for n in (2, -2)]
-    difference = (8 * (ahead - behind) - (far[0] - far[1])) / (12 * step)
-    assert float(at) > 0
-    slopes = [jax.grad(lambda k, m=m: mean(k, m))(jnp.asarray(1.0)) for m in ("forward", "reverse")]
-    slopes.append(jax.jacfwd(mean)(jnp.asarray(1.0)))
-    for slope in slopes:
-        assert float(slope) == pytest.approx(float(difference), rel=1e-6)
+    # Richardson: the error of these differences is of the fourth order in the step
+    near, far = ([float(mean(jnp.asarray(1.0 + n * 1e-3))) for n in (size, -size)] for size in (1, 2))
+    difference = (8 * (near[0] - near[1]) - (far[0] - far[1])) / (12 * 1e-3)
+    assert float(jax.grad(lambda k: mean(k, "reverse"))(jnp.asarray(1.0))) == pytest.approx(difference, rel=1e-6)
+    assert float(jax.jacfwd(mean)(jnp.asarray(1.0))) == pytest.approx(difference, rel=1e-6)

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.flatten_util import ravel_pytree
+from jaxtyping import Array
 
 from .acceleration import QuasiNewton, Relaxation
 from .equations import Equations, Given
@@ -96,17 +97,15 @@ def predict(system: Described, schedule: Schedule, given: Given, times, states) 
 
 def predictions(system: Described, schedule: Schedule, given: Given, times, states) -> list[Prediction]:
     """What is predicted at each point; arguments as of `predict`."""
-    steps, rates, iterations = map(np.asarray, _linearised_at(system, _robust(schedule), given, times, states))
+    rates, steps, iterations, *reached = map(np.asarray, _linearised(system, schedule, given, times, states))
     found = []
     for step, slopes in zip(steps, rates, strict=True):
         with np.errstate(over="ignore"):
             exact = float(np.exp(schedule.step * np.max(np.linalg.eigvals(slopes).real, initial=-np.inf)))
         found.append(Prediction(schedule, _radius(step), exact))
-    if not isinstance(schedule, Strong) or not iterations.size:
+    if not iterations.size:
         return found
-    reached = _iterated_at(system, schedule, given, times, states)
-    rows = zip(found, iterations, *map(np.asarray, reached), strict=True)
-    return [_iterating(*row) for row in rows]
+    return [_iterating(*row) for row in zip(found, iterations, *reached, strict=True)]
 
 
 def _iterating(found: Prediction, iteration, converged, solves, rate) -> Prediction:
@@ -123,53 +122,69 @@ def _iterating(found: Prediction, iteration, converged, solves, rate) -> Predict
     )  # fmt: skip
 
 
-def _robust(schedule: Schedule) -> Schedule:
-    """The same schedule with an iteration that reaches its fixed point where the own one may not."""
-    return replace(schedule, acceleration=QuasiNewton()) if isinstance(schedule, Strong) else schedule
-
-
-def _at(system: Described, schedule: Schedule, given: Given, t, flat):
-    """The equations, the state at a point, and what the first window remembers."""
-    equations = Equations.of(system.parts, system.exchanges, given, t)
-    z = ravel_pytree(equations.start(given, t))[1](flat)
-    return equations, z, schedule.memory(equations, t, z, given)
-
-
 @partial(jax.jit, static_argnames=("system", "schedule"))
-def _linearised_at(system: Described, schedule: Schedule, given: Given, times, states):
-    return jax.vmap(partial(_linearised, system, schedule, given))(times, states)
+def _linearised(system: Described, schedule: Schedule, given: Given, times, states):
+    """At each point the derivatives of the rates and of a window by the states, and of what is seen by what was.
 
-
-def _linearised(system: Described, schedule: Schedule, given: Given, t, flat):
-    """Derivatives of a window by the states, of the rates by the states, and of what is seen by what was."""
-    (equations, z, memory), h = _at(system, schedule, given, t, flat), jnp.asarray(schedule.step, float)
-    states, unravel = ravel_pytree(z["states"])
-
-    def after(states):
-        change = schedule.advance(equations, t, h, {**z, "states": unravel(states)}, memory, given).change
-        return states + ravel_pytree(change["states"])[0]
-
-    def rates(states):
-        field = equations.joint((*equations.parts,), (*equations.exchanges,))
-        return ravel_pytree(field(t, {**z, "states": unravel(states)}, given)["states"])[0]
-
-    step, slopes = jax.jacfwd(after)(states), jax.jacfwd(rates)(states)
-    if not isinstance(schedule, Strong):
-        return step, slopes, jnp.zeros((0, 0))
-    seen = schedule.seen(equations, t, h, z, memory, given)
-    return step, slopes, jax.jacfwd(seen.again)(seen.reached.x)
-
-
-@partial(jax.jit, static_argnames=("system", "schedule"))
-def _iterated_at(system: Described, schedule: Strong, given: Given, times, states):
-    """Whether the iteration of the schedule itself converges, after how many solves, and its mean rate."""
+    Also, of the iteration of the schedule itself, whether it converges, after how many solves, and its mean rate.
+    """
 
     def one(t, flat):
-        equations, z, memory = _at(system, schedule, given, t, flat)
-        reached = schedule.seen(equations, t, jnp.asarray(schedule.step, float), z, memory, given).reached
-        return reached.converged, reached.solves, reached.rate
+        equations = Equations.of(system.parts, system.exchanges, given, t)
+        z = ravel_pytree(equations.start(given, t))[1](flat)
+        states, unravel = ravel_pytree(z["states"])
+
+        def at(states):
+            return {**z, "states": unravel(states)}
+
+        def rates(states):
+            field = equations.joint((*equations.parts,), (*equations.exchanges,))
+            return ravel_pytree(field(t, at(states), given)["states"])[0]
+
+        point = (equations, t, jnp.asarray(schedule.step, float), z, given)
+        if isinstance(schedule, Strong):
+            return jax.jacfwd(rates)(states), *_iterated_window(schedule, point, states, at)
+        return jax.jacfwd(rates)(states), *_plain_window(schedule, point, states, at)
 
     return jax.vmap(one)(times, states)
+
+
+def _change(change) -> Array:
+    return ravel_pytree(change["states"])[0]
+
+
+def _plain_window(schedule: Schedule, point, states, at):
+    equations, t, h, z, given = point
+    memory = schedule.memory(equations, t, z, given)
+
+    def after(states):
+        return states + _change(schedule.advance(equations, t, h, at(states), memory, given).change)
+
+    return jax.jacfwd(after)(states), jnp.zeros((0, 0)), jnp.asarray(True), jnp.asarray(1), jnp.zeros(())
+
+
+def _iterated_window(schedule: Strong, point, states, at):
+    """The same of a window that is iterated, by the implicit function theorem from one derivative of a plain window."""
+    equations, t, h, z, given = point
+    # a fixed point is looked at where the own iteration may not reach it
+    robust = replace(schedule, acceleration=QuasiNewton())
+    seen = robust.seen(equations, t, h, z, robust.memory(equations, t, z, given), given)
+    own = seen
+    if schedule != robust:
+        own = schedule.seen(equations, t, h, z, schedule.memory(equations, t, z, given), given)
+    x, size = seen.reached.x, len(seen.reached.x)
+
+    def window(both):
+        x, states = both[:size], both[size:]
+        found = equations.window(
+            seen.unravel(x), t, at(states), h, given, schedule.counts(equations), schedule.layout()
+        )
+        return ravel_pytree(found.found)[0], states + _change(found.change)
+
+    again, after = jax.jacfwd(window)(jnp.concatenate([x, states]))
+    moved = jnp.linalg.solve(jnp.eye(size) - again[:, :size], again[:, size:]) if size else again[:, size:]
+    reached = own.reached
+    return after[:, size:] + after[:, :size] @ moved, again[:, :size], reached.converged, reached.solves, reached.rate
 
 
 def best_relaxation(factors) -> tuple[float, float]:

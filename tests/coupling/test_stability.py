@@ -1,0 +1,109 @@
+"""Predictions of schedules against what the schedules do."""
+
+import warnings
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import uqbench as uq
+from forward_models.coupling_schedules import model_of, schedules
+from forward_models.secretion import model as secretion
+from uqbench.coupling import Aitken, Relaxation, Splitting, Strong, Weak, best_relaxation, stability
+from uqbench.coupling.equations import Equations, Given
+
+from .random_systems import model, random_inputs, system
+
+STEP = 0.1
+
+
+@jax.jit
+def residuals(inputs):
+    """Residuals of plain Gauss-Seidel rounds in the first window."""
+    pair, given, t = system(Strong(STEP)), Given({"unit": jnp.asarray(1.0)}, inputs), jnp.asarray(0.0)
+    equations = Equations.of(pair.parts, pair.exchanges, given, t)
+    z, schedule = equations.start(given, t), pair.schedule
+    seen = schedule.seen(equations, t, jnp.asarray(STEP), z, schedule.memory(equations, t, z, given), given)
+
+    def again(x, _):
+        found = seen.again(x)
+        return found, jnp.linalg.norm(found - x)
+
+    return jax.lax.scan(again, seen.first, None, length=60)[1]
+
+
+def test_rates_of_linear_pairs_are_those_measured():
+    rng, plain, checked = np.random.default_rng(1), {"plain": Strong(STEP, Relaxation())}, 0
+    base = model(Strong(STEP))
+    for _ in range(25):
+        inputs = random_inputs(rng, 0.0, rng.choice([1.0, 5.0, 20.0]))
+        found = stability(base, uq.Design([1.0], inputs=inputs), schedules=plain).predictions["plain"]
+        rounds = np.asarray(residuals(jax.tree.map(jnp.asarray, inputs)))
+        last = np.flatnonzero(rounds > 1e-9 * rounds[0])[-1]
+        # two factors of one size turn the error about: averages over many rounds tell their size
+        measured = (rounds[last] / rounds[last // 2]) ** (1 / (last - last // 2))
+        if last > 20:
+            checked += 1
+            assert measured == pytest.approx(found.plain_rate, rel=0.05)
+    assert checked >= 10
+
+
+CHOSEN = {
+    "concurrent": Weak(STEP, concurrent=True),
+    "sequential": Weak(STEP),
+    "Strang": Splitting(STEP),
+    "Aitken": Strong(STEP, Aitken()),
+}
+
+
+def test_no_schedule_that_is_called_stable_diverges():
+    rng, stable = np.random.default_rng(0), dict.fromkeys(CHOSEN, 0)
+    models, count = {name: model(schedule) for name, schedule in CHOSEN.items()}, 12
+    for number in range(count):
+        inputs = random_inputs(rng, float(number % 2), rng.choice([1.0, 5.0, 20.0, 60.0]))
+        design = uq.Design([5.0, 20.0], inputs=inputs)
+        advice = stability(models["sequential"], design, schedules=CHOSEN)
+        for name, each in models.items():
+            if advice.predictions[name].stable:
+                stable[name] += 1
+                run = uq.evaluate(each, {}, design)
+                assert int(run.result) == 0
+                assert max(float(jnp.max(jnp.abs(run.outputs[state]))) for state in "xy") < 100.0
+        assert advice.recommended == next((n for n in CHOSEN if advice.predictions[n].stable), "")
+    # it neither calls all of them stable nor none
+    assert all(0 < number <= count for number in stable.values())
+    assert min(stable.values()) < count
+
+
+@settings(max_examples=100)
+@given(st.lists(st.floats(-50.0, 0.9), min_size=1, max_size=5))
+def test_best_relaxation_of_real_factors_is_the_closed_form(factors):
+    low, high = 1 - max(factors), 1 - min(factors)
+    relaxation, rate = best_relaxation(factors)
+    assert rate == pytest.approx((high - low) / (high + low), abs=1e-6)
+    assert relaxation == pytest.approx(2 / (high + low), rel=1e-4)
+
+
+@given(st.floats(0.01, 100.0))
+def test_relaxation_of_dirichlet_neumann_coupling(ratio):
+    assert best_relaxation([-ratio]) == pytest.approx((1 / (1 + ratio), 0.0))
+
+
+def test_schedules_that_diverge_are_warned_of_and_garbage_is_refused():
+    concurrent = model_of(schedules["concurrent"])
+    with pytest.warns(uq.CouplingWarning, match=r"2\.033"):
+        uq.evaluate(concurrent, concurrent.space.nominal(), uq.Design([0.5]))
+    with pytest.raises(uq.InputError, match="over 50 windows errors would be"):
+        uq.evaluate(concurrent, concurrent.space.nominal(), uq.Design([5.0]))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        staggered = model_of(schedules["staggered"])
+        uq.evaluate(staggered, staggered.space.nominal(), uq.Design([5.0]))
+
+
+def test_what_is_not_coupled_has_no_schedules():
+    with pytest.raises(uq.InputError, match="no parts"):
+        stability(secretion, uq.Design([1.0]))
