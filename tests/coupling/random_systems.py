@@ -19,7 +19,8 @@ def start_y(p, inputs):
 
 def rate_x(t, y, p, inputs):
     bent = inputs["bent"]
-    return {"x": inputs["A"] @ y["x"] + inputs["C"] @ ((1 - bent) * y["y"] + bent * jnp.sin(y["y"])) - bent * y["x"] ** 3}
+    driven = inputs["C"] @ ((1 - bent) * y["y"] + bent * jnp.sin(y["y"]))
+    return {"x": inputs["A"] @ y["x"] + driven - bent * y["x"] ** 3}
 
 
 def rate_y(t, y, p, inputs):

@@ -6,7 +6,7 @@ import pytest
 
 import uqbench as uq
 from forward_models.secretion import model as secretion
-from uqbench.coupling import Monolithic, Splitting, Strong, Weak, spurious_flux
+from uqbench.coupling import Aitken, Splitting, Strong, Weak, spurious_flux
 
 from . import cell_and_tissue
 from .cell_and_tissue import PARTITION, space
@@ -15,13 +15,14 @@ RESIDUALS = ("residual_drug", "residual_cell_drug", "residual_tissue_drug")
 
 
 @pytest.mark.parametrize(
-    "schedule", [Weak(0.1), Weak(0.1, concurrent=True), Strong(0.1, concurrent=True), Monolithic(0.1), Splitting(0.1)]
+    "schedule, windows",
+    [(Weak(0.1), 10_000), (Strong(0.1, Aitken(), concurrent=True), 1000), (Splitting(0.1, order=1), 1000)],
 )
-def test_balances_hold_to_rounding_over_ten_thousand_windows(schedule):
+def test_balances_hold_to_rounding(schedule, windows):
     # the cell takes ten steps in each window, the tissue two
-    design = uq.Design([1.0, 10.0, 1000.0])
+    design = uq.Design([1.0, 10.0, 0.1 * windows])
     run = uq.evaluate(cell_and_tissue.model(schedule), space.nominal(), design)
-    assert int(run.result) == 0 and int(run.steps) >= 10_000
+    assert int(run.result) == 0 and int(run.steps) >= windows
     for name in RESIDUALS:
         assert np.all(np.abs(run.outputs[name]) <= 1e-12 * run.outputs["content_drug"])
     assert float(run.outputs["crossed_uptake"][-1]) > 1.0
@@ -87,14 +88,13 @@ def secreting(schedule) -> uq.Model:
     return uq.Model(secretion.space, uq.Coupled(parts, exchanges, schedule, "h"), units=outputs, time_unit="h")
 
 
-@pytest.mark.parametrize("schedule", [Weak(0.2), Strong(0.2)])
-def test_secretion_reaches_its_steady_state_with_the_total_variance(schedule):
+def test_secretion_reaches_its_steady_state_with_the_total_variance():
     space, design = secretion.space, uq.Design([60.0])
     rng = np.random.default_rng(0)
     # draws of both kinds of uncertainty; the law of total variance has a closed form
     s = rng.lognormal(0.0, 0.3, 400)
     q = rng.normal(10.0, 2.0, 400)
-    run = uq.evaluate_many(secreting(schedule), {"s": s, "q": q}, design)
+    run = uq.evaluate_many(secreting(Strong(0.5)), {"s": s, "q": q}, design)
     assert np.all(run.result == 0)
     values = np.asarray(run.outputs["C"][:, 0])
     assert values == pytest.approx(s * q / 0.5, rel=1e-8)
@@ -107,7 +107,7 @@ def test_secretion_reaches_its_steady_state_with_the_total_variance(schedule):
 
 
 TIMES, DECAY = np.linspace(0.0, 20.0, 81), 0.1
-CONTENT_SD, RATE_SD = 0.09, 0.02
+CONTENT_SD, RATE_SD = 0.05, 0.017
 
 
 def inflow(t):

@@ -3,8 +3,8 @@
 All take the residual r = g(x) - x of one more solve of the parts and say where to go. Aitken's relaxation: Irons & Tuck
 1969, doi:10.1002/nme.1620010306, and Kuettler & Wall 2008, doi:10.1007/s00466-008-0255-5. Anderson's mixing: Anderson
 1965, doi:10.1145/321296.321305; Walker & Ni 2011, doi:10.1137/10078356X. IQN-ILS: Degroote, Bathe & Vierendeels 2009,
-doi:10.1016/j.compstruc.2008.11.013. Within a window IQN-ILS is Anderson's method of unlimited depth; it also begins with
-the differences that earlier windows have left.
+doi:10.1016/j.compstruc.2008.11.013. Within a window IQN-ILS is Anderson's method of unlimited depth; it also begins
+with the differences that earlier windows have left.
 """
 
 from collections.abc import Callable

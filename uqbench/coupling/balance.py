@@ -117,7 +117,8 @@ def spurious_flux(
     if np.any(np.diff(times) <= 0):
         findings.append("times do not rise.")
     sizes = (("content_sd", content_sd), ("rate_sd", rate_sd))
-    findings += [f"{name} is {value!r}; it must not be negative." for name, value in sizes if np.any(np.asarray(value) < 0)]  # fmt: skip
+    negative = [(name, value) for name, value in sizes if np.any(np.asarray(value) < 0)]
+    findings += [f"{name} is {value!r}; it must not be negative." for name, value in negative]
     if not np.all(np.asarray(content_sd) > 0):
         findings.append("content_sd must be positive: contents without errors need no test.")
     if not 0 < level < 1:

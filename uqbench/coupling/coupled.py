@@ -251,8 +251,8 @@ def trajectory(system: Coupled, known) -> tuple[Array, Array, Array]:
     Args:
         known: what it depends on: parameters and inputs, the start, the times.
 
-    Sensitivities are carried forward, one for each number that moves, so that derivatives exist in both modes though the
-    number of windows depends on values.
+    Sensitivities are carried forward, one for each number that moves, so that derivatives exist in both modes though
+    the number of windows depends on values.
     """
     return _run_through(system, known)
 

@@ -26,17 +26,27 @@ def description_findings(
 ) -> list[str]:
     """What can be said without calling a function."""
     findings = [] if parts else ["no parts; give at least one."]
-    findings += [f"the part {name!r} is {part!r}; give a Part." for name, part in parts.items() if not isinstance(part, Part)]  # fmt: skip
-    findings += [f"the exchange {name!r} is {each!r}; give an Exchange." for name, each in exchanges.items() if not isinstance(each, Exchange)]  # fmt: skip
+    findings += [
+        f"the part {name!r} is {part!r}; give a Part." for name, part in parts.items() if not isinstance(part, Part)
+    ]
+    findings += [
+        f"the exchange {name!r} is {each!r}; give an Exchange."
+        for name, each in exchanges.items()
+        if not isinstance(each, Exchange)
+    ]
     if not isinstance(schedule, Schedule):
         findings.append(f"the schedule is {schedule!r}; give one of `uqbench.coupling`, such as Strong(step=0.1).")
-    findings += [f"the name {name!r} is no identifier." for name in (*parts, *exchanges) if not str(name).isidentifier()]  # fmt: skip
+    findings += [
+        f"the name {name!r} is no identifier." for name in (*parts, *exchanges) if not str(name).isidentifier()
+    ]
     findings += [f"{name!r} is both a part and an exchange." for name in parts if name in exchanges]
     findings += [f"time: {text}" for text in [unit_finding(time_unit)] if text]
     if findings:
         return findings
     for name, part in parts.items():
-        findings += [f"{name}: {quantity}: {text}" for quantity, unit in part.units.items() if (text := unit_finding(unit))]  # fmt: skip
+        findings += [
+            f"{name}: {quantity}: {text}" for quantity, unit in part.units.items() if (text := unit_finding(unit))
+        ]
     for name, exchange in exchanges.items():
         findings += [f"exchange {name!r}: {text}" for text in _exchange_findings(exchange, parts, time_unit)]
     return findings + _unused_findings(parts, exchanges)
@@ -62,7 +72,9 @@ def _exchange_findings(exchange: Exchange, parts: Mapping[str, Part], time_unit:
         factor = unit_factor(rate, unit or "dimensionless") if not unit_finding(unit) else 1.0
         if factor is None or abs(factor - 1) > 1e-12:
             apart = "of another dimension" if factor is None else f"{factor:g} times as much"
-            findings.append(f"its rate {exchange.unit!r} over {time_unit!r} is {apart}, in the part {name!r} {unit!r} is counted.")  # fmt: skip
+            findings.append(
+                f"its rate {exchange.unit!r} over {time_unit!r} is {apart}, in the part {name!r} {unit!r} is counted."
+            )
     if exchange.kind in UNITS_OF_KINDS and not _is_of_kind(rate, UNITS_OF_KINDS[exchange.kind]):
         findings.append(f"its unit {exchange.unit!r} is not that of {exchange.kind} by time.")
     return findings
@@ -132,7 +144,9 @@ def _place_findings(exchanges: Mapping[str, Exchange], starts) -> list[str]:
             elif place.entry is not None:
                 shape = starts[place.part][place.state].shape
                 if len(shape) != 1 or not -shape[0] <= place.entry < shape[0]:
-                    findings.append(f"exchange {name!r}: {place.state!r} of the shape {shape} has no entry {place.entry}.")  # fmt: skip
+                    findings.append(
+                        f"exchange {name!r}: {place.state!r} of the shape {shape} has no entry {place.entry}."
+                    )
     return findings
 
 
@@ -142,18 +156,33 @@ def _part_findings(name: str, part: Part, starts, t, given: Given) -> list[str]:
     visible = {**{state: flat[state] for state in part.reads}, **y}
     rates = part.rhs(t, visible, *given)
     findings = [f"`rhs` of {name!r} has no rate for {state!r}." for state in y if state not in rates]
-    findings += [f"`rhs` of {name!r} has a rate for {state!r}, which is not its own." for state in rates if state not in y]  # fmt: skip
+    findings += [
+        f"`rhs` of {name!r} has a rate for {state!r}, which is not its own." for state in rates if state not in y
+    ]
     findings += [
         f"`rhs` of {name!r} has the shape {jnp.shape(rates[state])} for {state!r}, which has {y[state].shape}."
         for state in y
         if state in rates and jnp.shape(rates[state]) not in ((), y[state].shape)
     ]
-    for role, found in (("content", part.content and part.content(y, given.p)), ("sources", part.sources and part.sources(t, visible, *given))):  # fmt: skip
+    for role, found in (
+        ("content", part.content and part.content(y, given.p)),
+        ("sources", part.sources and part.sources(t, visible, *given)),
+    ):
         if found is not None:
-            findings += [f"`{role}` of {name!r} has {quantity!r}, which has no unit." for quantity in found if quantity not in part.units]  # fmt: skip
-            findings += [f"`{role}` of {name!r} has the shape {jnp.shape(value)} for {quantity!r}; give one number." for quantity, value in found.items() if jnp.shape(value)]  # fmt: skip
+            findings += [
+                f"`{role}` of {name!r} has {quantity!r}, which has no unit."
+                for quantity in found
+                if quantity not in part.units
+            ]
+            findings += [
+                f"`{role}` of {name!r} has the shape {jnp.shape(value)} for {quantity!r}; give one number."
+                for quantity, value in found.items()
+                if jnp.shape(value)
+            ]
             if role == "content":
-                findings += [f"`content` of {name!r} lacks {quantity!r}." for quantity in part.units if quantity not in found]  # fmt: skip
+                findings += [
+                    f"`content` of {name!r} lacks {quantity!r}." for quantity in part.units if quantity not in found
+                ]
     return findings
 
 
@@ -164,10 +193,13 @@ def _capacity_findings(exchange: Exchange, parts: Mapping[str, Part], starts, gi
         moved = {state: value + 0.5 * jnp.abs(value) + 1.0 for state, value in y.items()}
         slopes = [np.asarray(part.capacity(exchange.quantity, place, at, given.p)) for at in (y, moved)]
         what = f"the content of {exchange.quantity!r} in the part {place.part!r}"
-        if not np.all(slopes[0]):
+        sizes = np.maximum(np.abs(slopes[0]), np.abs(slopes[1]))
+        if not np.all(sizes):
             findings.append(f"{what} does not depend on {place.state!r}, through which it would change.")
-        elif np.any(np.abs(slopes[1] - slopes[0]) > NOT_LINEAR * np.abs(slopes[0])):
-            findings.append(f"{what} is not linear in the states, so that no step would keep it; take {exchange.quantity!r} itself as the state {place.state!r}.")  # fmt: skip
+        elif np.any(np.abs(slopes[1] - slopes[0]) > NOT_LINEAR * sizes):
+            findings.append(
+                f"{what} is not linear in the states, so that no step would keep it; take {exchange.quantity!r} itself as the state {place.state!r}."
+            )
     return findings
 
 
@@ -178,5 +210,7 @@ def _rate_findings(equations: Equations, starts, t, given: Given) -> list[str]:
         for place in (exchange.source, exchange.target):
             there = place.of(starts[place.part][place.state]).shape
             if shape != there:
-                findings.append(f"exchange {name!r}: its rate has the shape {shape}, {place.state!r} has {there} where it goes.")  # fmt: skip
+                findings.append(
+                    f"exchange {name!r}: its rate has the shape {shape}, {place.state!r} has {there} where it goes."
+                )
     return findings

@@ -73,7 +73,9 @@ class Prediction:
     @property
     def sentence(self) -> str:
         if not self.converges and self.rate < 1:
-            return f"its iteration multiplies errors by {self.rate:.4g} in each solve, and is given up before it converges"
+            return (
+                f"its iteration multiplies errors by {self.rate:.4g} in each solve, and is given up before it converges"
+            )
         if not self.converges:
             return f"its iteration multiplies errors by {self.rate:.4g} in each solve, so that it does not converge"
         if not self.stable:

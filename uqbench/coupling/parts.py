@@ -43,8 +43,8 @@ class Part:
 
     Args:
         initial: `initial(p, inputs)`: state -> scalar or array, at the start.
-        rhs: `rhs(t, y, p, inputs)`: state -> rate of change, without what is exchanged. `y` holds the states of the part
-            and those that it `reads`.
+        rhs: `rhs(t, y, p, inputs)`: state -> rate of change, without what is exchanged. `y` holds the states of the
+            part and those that it `reads`.
         reads: names of states of other parts that the rates depend on, with nothing given or taken by that.
         content: `content(y, p)`: conserved quantity -> how much of it is in the part; linear in the states that are
             exchanged, which enter and leave by its derivative (a volume, a mass, a heat capacity).

@@ -1,14 +1,14 @@
 """In which order parts are solved, and how often: the schedules of coupled models.
 
-A schedule advances the state of all parts by one window. `Weak` solves every part once; `Strong` repeats that until what
-parts have seen of one another is what they are; `WaveformRelaxation` does so with whole paths over long windows;
+A schedule advances the state of all parts by one window. `Weak` solves every part once; `Strong` repeats that until
+what parts have seen of one another is what they are; `WaveformRelaxation` does so with whole paths over long windows;
 `Monolithic` solves all parts as one system; `Splitting` lets parts flow in turn.
 
 What a strong coupling converges to is differentiated by the implicit function theorem, not through its iterations.
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import jax
@@ -118,7 +118,7 @@ class Strong(Schedule):
         nodes: intervals of a window between which what parts see is linear in time.
     """
 
-    acceleration: Acceleration = QuasiNewton()
+    acceleration: Acceleration = field(default_factory=QuasiNewton)
     concurrent: bool = False
     tolerance: float = 1e-11
     max_iterations: int = 50

@@ -58,7 +58,8 @@ def stability(
     Example:
         >>> import uqbench as uq
         >>> from forward_models.coupling_schedules import model, schedules
-        >>> advice = stability(model, uq.Design([1.0]), schedules={name: schedules[name] for name in ("plain", "Aitken")})
+        >>> some = {name: schedules[name] for name in ("plain", "Aitken")}
+        >>> advice = stability(model, uq.Design([1.0]), schedules=some)
         >>> round(advice.predictions["plain"].rate, 7), advice.recommended
         (3.3057851, 'Aitken')
     """
