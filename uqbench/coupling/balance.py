@@ -14,7 +14,8 @@ from .equations import Coupling, Equations, Given
 
 def accounts(equations: Equations, z: Coupling, start: Coupling, given: Given) -> dict[str, Array]:
     """Contents, what has crossed, and residuals of the balance since the start, by the names that `Coupled` says."""
-    found, totals = {}, {}
+    found: dict[str, Array] = {}
+    totals: dict[str, tuple] = {}
     for name, part in equations.parts.items():
         contents, before = _content(part, z["states"][name], given), _content(part, start["states"][name], given)
         for quantity in part.units:

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -125,15 +125,7 @@ class Coupled(System):
         return Functions(written, {"equations": (everything, (design,))}, tuple(settings))
 
     def translated(self, translate: Callable[[Callable, int], Callable]) -> "Coupled":
-        places = {"initial": 0, "rhs": 2, "content": 1, "sources": 2}
-        parts = {
-            name: replace(part, **{
-                role: translate(function, place)
-                for role, place in places.items()
-                if (function := getattr(part, role)) is not None
-            })
-            for name, part in self.parts.items()
-        }  # fmt: skip
+        parts = {name: part.translated(translate) for name, part in self.parts.items()}
         exchanges = {name: exchange.with_rate(translate(exchange.rate, 2)) for name, exchange in self.exchanges.items()}
         return Coupled(parts, exchanges, self.schedule, self.time_unit)
 

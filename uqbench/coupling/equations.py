@@ -89,7 +89,7 @@ class Equations:
         """The state at the start."""
         states = {name: start_of(part, given) for name, part in self.parts.items()}
         crossed = {
-            name: jnp.zeros(jax.eval_shape(lambda n=name: self.rate(n, t, states, given)).shape)
+            name: jnp.zeros(jnp.shape(jax.eval_shape(lambda n=name: self.rate(n, t, states, given))))
             for name in self.exchanges
         }
         supplied = {
@@ -111,7 +111,9 @@ class Equations:
         part = self.parts[name]
         visible = {**{state: others[state] for state in part.reads}, **y}
         rates = part.rhs(t, visible, *given)
-        rates = {state: jnp.broadcast_to(jnp.asarray(rates[state], float), value.shape) for state, value in y.items()}
+        rates = {
+            state: jnp.broadcast_to(jnp.asarray(rates[state], float), jnp.shape(value)) for state, value in y.items()
+        }
         if part.sources is None:
             return rates, {}
         made = part.sources(t, visible, *given)
@@ -134,7 +136,8 @@ class Equations:
             states = z["states"]
             flat = flattened(states)
             flows = {name: self.rate(name, t, states, given) for name in evaluated}
-            rates, supplied = {}, {}
+            rates: Coupling = {}
+            supplied: Coupling = {}
             for name, y in states.items():
                 own = jax.tree.map(jnp.zeros_like, y)
                 if name in active:
@@ -212,8 +215,11 @@ class Equations:
         """Solves the parts through a window, each with `count` steps between two nodes."""
         flat = flattened(z["states"])
         known = {state: jnp.concatenate([flat[state][None], after]) for state, after in interface.seen.items()}
-        amounts, found_amounts, found, states = dict(interface.amounts), {}, {}, {}
-        supplied, solved = {}, jnp.asarray(True)
+        amounts, solved = dict(interface.amounts), jnp.asarray(True)
+        found_amounts: Coupling = {}
+        found: Coupling = {}
+        states: Coupling = {}
+        supplied: Coupling = {}
         for name in self.parts:
             path, change, own, sound = self._part(name, t, z, h, layout.nodes, count[name], known, amounts, given)
             found |= path
@@ -273,7 +279,7 @@ def start_of(part: Part, given: Given) -> dict[str, Array]:
     return {name: jnp.asarray(value, float) for name, value in part.initial(*given).items()}
 
 
-def flattened(states: Mapping[str, Values]) -> dict[str, Array]:
+def flattened(states: Mapping[str, Mapping[str, Any]]) -> dict[str, Array]:
     """The states of all parts by their own names."""
     return {state: value for y in states.values() for state, value in y.items()}
 

@@ -198,7 +198,8 @@ def _capacity_findings(exchange: Exchange, parts: Mapping[str, Part], starts, gi
             findings.append(f"{what} does not depend on {place.state!r}, through which it would change.")
         elif np.any(np.abs(slopes[1] - slopes[0]) > NOT_LINEAR * sizes):
             findings.append(
-                f"{what} is not linear in the states, so that no step would keep it; take {exchange.quantity!r} itself as the state {place.state!r}."
+                f"{what} is not linear in the states, so that no step would keep it; take {exchange.quantity!r} itself "
+                f"as the state {place.state!r}."
             )
     return findings
 

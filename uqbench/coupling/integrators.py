@@ -85,7 +85,8 @@ def integrate(
 def _step(name: str, field: Field, t, y, h, given, size):
     if name == EXPONENTIAL:
         return y + _exponential(field, t, y, h, given), jnp.asarray(True)
-    tableau, rates, solved = TABLEAUS[name], [], jnp.asarray(True)
+    tableau, solved = TABLEAUS[name], jnp.asarray(True)
+    rates: list[Array] = []
     for row, node in zip(tableau.a, tableau.c, strict=True):
         base = y + h * sum(a * rate for a, rate in zip(row, rates, strict=False) if a)
         stage = base

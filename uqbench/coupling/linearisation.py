@@ -22,6 +22,9 @@ from .schedules import Schedule, Strong
 
 # Growth by rounding, and of the equations' own growth how much more a step may have.
 NEUTRAL, OF_ITS_OWN = 1e-6, 1.5
+# Of the solves that a schedule allows, the share with which its iteration counts as one that converges: other windows
+# of the same solution take more than those that were looked at.
+ENOUGH = 0.5
 # Growth in a window that is no longer followed.
 MOST_GROWTH = 2.0
 GOLDEN = (np.sqrt(5.0) - 1) / 2
@@ -30,8 +33,11 @@ GOLDEN = (np.sqrt(5.0) - 1) / 2
 class Described(Protocol):
     """What is looked at: parts and exchanges, compiled once for each object."""
 
-    parts: Mapping[str, Part]
-    exchanges: Mapping[str, Exchange]
+    @property
+    def parts(self) -> Mapping[str, Part]: ...
+
+    @property
+    def exchanges(self) -> Mapping[str, Exchange]: ...
 
 
 @dataclass(frozen=True)
@@ -45,7 +51,7 @@ class Prediction:
         rate: factor by which the error of a strong iteration shrinks in a solve; 0 where nothing is iterated.
         plain_rate: that without acceleration, the Gauss-Seidel or Jacobi factor.
         relaxation: constant factor that makes relaxation converge fastest, and `relaxed_rate`, how fast.
-        solves: of a window, at most; 0 where it does not converge within those that the schedule allows.
+        solves: of a window, at most; 0 where it does not converge within half of those that the schedule allows.
     """
 
     schedule: Schedule
@@ -105,19 +111,19 @@ def predictions(system: Described, schedule: Schedule, given: Given, times, stat
         with np.errstate(over="ignore"):
             exact = float(np.exp(schedule.step * np.max(np.linalg.eigvals(slopes).real, initial=-np.inf)))
         found.append(Prediction(schedule, _radius(step), exact))
-    if not iterations.size:
+    if not isinstance(schedule, Strong) or not iterations.size:
         return found
-    return [_iterating(*row) for row in zip(found, iterations, *reached, strict=True)]
+    return [_iterating(schedule, *row) for row in zip(found, iterations, *reached, strict=True)]
 
 
-def _iterating(found: Prediction, iteration, converged, solves, rate) -> Prediction:
+def _iterating(schedule: Strong, found: Prediction, iteration, converged, solves, rate) -> Prediction:
     """The same with what its iteration does."""
     if not np.all(np.isfinite(iteration)):
         return replace(found, rate=np.inf, plain_rate=np.inf, relaxation=np.nan, relaxed_rate=np.inf, solves=0)
-    factors, how = np.linalg.eigvals(iteration), found.schedule.acceleration
+    factors, how = np.linalg.eigvals(iteration), schedule.acceleration
     relaxation, relaxed = best_relaxation(factors)
     rate = _relaxed(factors, how.factor) if isinstance(how, Relaxation) else float(rate)
-    converges = bool(converged) and rate < 1
+    converges = bool(converged) and rate < 1 and solves <= ENOUGH * schedule.max_iterations
     return replace(
         found, rate=rate, plain_rate=_radius(iteration), relaxation=relaxation, relaxed_rate=relaxed,
         solves=int(solves) if converges else 0,

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 import jax
@@ -99,6 +99,16 @@ class Part:
             raise InputError("Part.from_ode", findings)
         return cls(ode.initial, ode.rhs, **settings)
 
+    def translated(self, translate: Callable[[Callable, int], Callable]) -> "Part":
+        """The same part with each function `f` as `translate(f, place of theta)`."""
+        return replace(
+            self,
+            initial=translate(self.initial, 0),
+            rhs=translate(self.rhs, 2),
+            content=self.content and translate(self.content, 1),
+            sources=self.sources and translate(self.sources, 2),
+        )
+
     def steps(self, length: float) -> int:
         """How many steps it takes over a time of at most `length`."""
         # a quotient of 10.000000000000002 is ten steps
@@ -106,8 +116,9 @@ class Part:
 
     def capacity(self, quantity: str, place: Place, y: Values, p: Values) -> Array:
         """How much the content grows with the state at a place."""
-        assert self.content is not None
-        slope = jax.grad(lambda value: self.content({**y, place.state: value}, p)[quantity])
+        content = self.content
+        assert content is not None
+        slope = jax.grad(lambda value: content({**y, place.state: value}, p)[quantity])
         return place.of(slope(jnp.asarray(y[place.state], float)))
 
 

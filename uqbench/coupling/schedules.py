@@ -148,11 +148,11 @@ class Strong(Schedule):
         known, counts = (t, z, h, given), self.counts(equations)
         seen = self.seen(equations, t, h, z, memory, given)
         if not seen.first.size:
-            window = equations.window(seen.unravel(seen.first), *known, counts, self.layout())
+            window = equations.window(seen.unravel(seen.first), t, z, h, given, counts, self.layout())
             return Advanced(window.change, memory, _solved(window.solved), jnp.asarray(1))
         residual = by_jvp(lambda x, known: x - seen.again(x, known))
         x = implicit(residual, linear_solve, known, seen.reached.x)
-        window = equations.window(seen.unravel(x), *known, counts, self.layout())
+        window = equations.window(seen.unravel(x), t, z, h, given, counts, self.layout())
         code = jnp.where(seen.reached.converged, _solved(window.solved), NOT_COUPLED)
         return Advanced(window.change, seen.reached.memory, code, seen.reached.solves)
 
@@ -163,7 +163,8 @@ class Strong(Schedule):
         first, unravel = ravel_pytree(interface)
 
         def again(x, known=still):
-            return ravel_pytree(equations.window(unravel(x), *known, counts, self.layout()).found)[0]
+            t, z, h, given = known
+            return ravel_pytree(equations.window(unravel(x), t, z, h, given, counts, self.layout()).found)[0]
 
         def sizes(x):
             sizes = ravel_pytree(equations.sizes(still[1], still[3], interface, unravel(x)))[0]

@@ -1,7 +1,7 @@
 """Which schedules of a coupled model can work, before any is run, and which one to take."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ..annotations import Values
 from ..design import Design
@@ -9,7 +9,7 @@ from ..errors import InputError
 from .acceleration import Relaxation
 from .coupled import Coupled
 from .linearisation import Prediction, predict
-from .schedules import Schedule, standard_schedules
+from .schedules import Schedule, Strong, standard_schedules
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,6 @@ def stability(
     chosen = dict(schedules or standard_schedules(step or system.schedule.step))
     found = {name: predict(system, each, *points) for name, each in chosen.items()}
     if schedules is None:
-        plain = found["strong, plain"]
-        relaxed = replace(plain.schedule, acceleration=Relaxation(plain.relaxation))
+        relaxed = Strong(step or system.schedule.step, Relaxation(found["strong, plain"].relaxation))
         found["strong, relaxed"] = predict(system, relaxed, *points)
     return Advice(found, next((name for name, each in found.items() if each.stable), ""))
