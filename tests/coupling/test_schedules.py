@@ -77,7 +77,7 @@ def test_plain_iterations_have_a_code():
     "schedule, integrator, order",
     [
         (lambda step: Splitting(step, order=1), "rk4", 1),
-        (lambda step: Splitting(step, order=2), "exponential", 2),
+        (lambda step: Splitting(step, order=2), "heun", 2),
         (lambda step: Strong(step, Aitken(), concurrent=True), "trapezoidal", 2),
         (lambda step: WaveformRelaxation(4 * step, Anderson(), nodes=4), "heun", 2),
         (lambda step: Monolithic(step, "rk4"), "rk4", 4),

@@ -9,7 +9,7 @@ with the differences that earlier windows have left.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import jax.numpy as jnp
 from jax import lax
@@ -51,6 +51,7 @@ class Relaxation:
     """x + factor r. A factor of 1 is the plain iteration; `stability` says which one converges fastest."""
 
     factor: float = 1.0
+    reuse: ClassVar[bool] = False
 
     def memory(self, size: int) -> tuple:
         return ()
@@ -68,6 +69,7 @@ class Aitken:
     """
 
     first: float = 0.5
+    reuse: ClassVar[bool] = False
 
     def __post_init__(self):
         if findings := _positive_findings(first=self.first):

@@ -172,6 +172,8 @@ class Strong(Schedule):
             return jnp.where((sizes > 0) & jnp.isfinite(sizes), sizes, 1.0)
 
         limits = self.tolerance, self.max_iterations
+        if not self.acceleration.reuse:
+            memory = self.acceleration.memory(first.size)
         if not first.size:
             nothing = jnp.asarray(0)
             return Seen(first, FixedPoint(first, jnp.asarray(True), nothing, jnp.zeros(()), memory), again, unravel)
