@@ -102,7 +102,7 @@ def still(t, y, p, inputs):
 
 
 def losing(t, y, p, inputs):
-    return {"thin": -0.1 * y["thin"] ** 3}
+    return {"thin": -p["loss"] * y["thin"] ** 3}
 
 
 def heat(y, p):
@@ -114,14 +114,14 @@ def heat_of_thin(y, p):
 
 
 def loss(t, y, p, inputs):
-    return {"heat": -0.1 * jnp.sum(y["thin"] ** 3)}
+    return {"heat": -p["loss"] * jnp.sum(y["thin"] ** 3)}
 
 
 def conduction(t, y, p, inputs):
     return p["k"] * jnp.logspace(-1.0, 3.0, 8) * (y["warm"] - y["thin"])
 
 
-HEAT = uq.Space(k=uq.epistemic(uq.LogNormal(0.0, 0.1), "W/K"))
+HEAT = uq.Space(k=uq.epistemic(uq.LogNormal(0.0, 0.1), "W/K"), loss=uq.fixed(0.1, "W/K^3"))
 
 
 def stiff_pair(schedule) -> uq.Model:

@@ -16,6 +16,7 @@ from uqbench.coupling import Aitken, Relaxation, Strong, Weak, best_relaxation, 
 from uqbench.coupling.equations import Equations, Given
 
 from .random_systems import model, random_inputs, system
+from .test_schedules import stiff_pair
 
 STEP = 0.1
 
@@ -90,6 +91,15 @@ def test_relaxation_of_dirichlet_neumann_coupling(ratio):
     assert best_relaxation([-ratio]) == pytest.approx((1 / (1 + ratio), 0.0))
 
 
+def test_the_relaxation_of_contacts_is_that_of_their_capacities():
+    # through a perfect contact the ratio is that of the heat capacities, 10 to 1
+    plain = {"plain": Strong(1.0, Relaxation())}
+    perfect = {"k": 1e7, "loss": 0.0}
+    found = stability(stiff_pair(Strong(1.0)), uq.Design([1.0]), perfect, schedules=plain).predictions["plain"]
+    assert found.plain_rate == pytest.approx(10.0, rel=1e-4)
+    assert found.relaxation == pytest.approx(1 / 11, rel=1e-4)
+
+
 def test_schedules_that_diverge_are_warned_of_and_garbage_is_refused():
     concurrent = model_of(schedules["concurrent"])
     with pytest.warns(uq.CouplingWarning, match=r"2\.033"):
@@ -100,6 +110,15 @@ def test_schedules_that_diverge_are_warned_of_and_garbage_is_refused():
         warnings.simplefilter("error")
         staggered = model_of(schedules["staggered"])
         uq.evaluate(staggered, staggered.space.nominal(), uq.Design([5.0]))
+
+
+def test_predictions_belong_to_the_inputs():
+    pair, still = model(Weak(STEP)), np.zeros((2, 2))
+    common = {"x": np.ones(2), "y": np.ones(2), "bent": np.asarray(0.0), "A": -np.eye(2), "B": -np.eye(2)}
+    with pytest.raises(uq.InputError, match="errors by"):
+        uq.evaluate(pair, {}, uq.Design([50.0], inputs={**common, "C": -50 * np.eye(2), "D": 50 * np.eye(2)}))
+    run = uq.evaluate(pair, {}, uq.Design([50.0], inputs={**common, "C": still, "D": still}))
+    assert np.asarray(run.outputs["x"][0]) == pytest.approx(1.1**-500 * np.ones(2), rel=1e-9)
 
 
 def test_what_is_not_coupled_has_no_schedules():

@@ -33,7 +33,8 @@ MOST_WINDOWS = 10_000_000
 POINTS = 24
 # Growth of errors, beyond that of the equations, after which a solution is hidden by them.
 GARBAGE = 1e6
-# Predictions by shapes of inputs; they go when their model does.
+# Predictions by inputs; they go when their model does, or when there are many.
+MOST_KNOWN = 256
 _known: WeakKeyDictionary[Any, dict[tuple, Prediction]] = WeakKeyDictionary()
 
 
@@ -168,7 +169,9 @@ class Coupled(System):
             return
         sentence = f"at the medians of the parameters {found.sentence}; `uqbench.coupling.stability` names others"
         if found.converges:
-            each = predictions(self, self.schedule, *self.points(model, design))
+            points = self.points(model, design)
+            with jax.ensure_compile_time_eval():
+                each = predictions(self, self.schedule, *points)
             windows = float(design.times[-1] - design.start) / self.schedule.step
             excess = windows * np.mean([np.log(max(one.growth, 1e-300) / max(one.exact_growth, 1.0)) for one in each])
             if excess > np.log(GARBAGE):
@@ -177,30 +180,35 @@ class Coupled(System):
         warnings.warn(f"{type(self.schedule).__name__}: {sentence}.", CouplingWarning, stacklevel=4)
 
     def _at_start(self, model, design: Design) -> Prediction | None:
-        """What is predicted of the schedule at the start, once for each model and shape of a design.
+        """What is predicted of the schedule at the start, once for each model and inputs.
 
         None where the functions are wrong, which is said elsewhere.
         """
         known = _known.setdefault(model, {})
-        shapes = tuple((name, value.shape) for name, value in design.inputs.items())
-        if shapes not in known:
+        inputs = tuple((name, value.shape, np.asarray(value).tobytes()) for name, value in design.inputs.items())
+        if inputs not in known:
             if function_findings(self.parts, self.exchanges, model.space.nominal(), design):
                 return None
-            given = Given(_arrays(model.space.nominal()), design.inputs)
-            z = self.equations(given, design.start).start(given, design.start)
-            known[shapes] = predict(self, self.schedule, given, design.start[None], ravel_pytree(z)[0][None])
-        return known[shapes]
+            if len(known) >= MOST_KNOWN:
+                known.clear()
+            # also where a model is evaluated inside another trace
+            with jax.ensure_compile_time_eval():
+                given = Given(_arrays(model.space.nominal()), design.inputs)
+                z = self.equations(given, design.start).start(given, design.start)
+                known[inputs] = predict(self, self.schedule, given, design.start[None], ravel_pytree(z)[0][None])
+        return known[inputs]
 
     def points(self, model, design: Design, theta: Values | None = None) -> tuple[Given, Array, Array]:
         """What rates are given, times `(points,)` and states `(points, n)` of a solution with all parts as one."""
         values = model.space.nominal() if theta is None else model.space.complete(theta)
-        given = Given(_arrays(values), dict(design.inputs))
-        times = jnp.linspace(design.start, design.times[-1], POINTS)
-        rows, code, _ = _reference(self, Monolithic(self.schedule.step), (given, design.start, times))
-        sound = np.all(np.isfinite(np.asarray(rows)), axis=1) & (int(code) == 0)
-        # of a solution that is lost, the start
-        kept = np.where(sound, np.arange(POINTS), 0)
-        return given, times[kept], rows[kept]
+        with jax.ensure_compile_time_eval():
+            given = Given(_arrays(values), dict(design.inputs))
+            times = jnp.linspace(design.start, design.times[-1], POINTS)
+            rows, code, _ = _reference(self, Monolithic(self.schedule.step), (given, design.start, times))
+            sound = np.all(np.isfinite(np.asarray(rows)), axis=1) & (int(code) == 0)
+            # of a solution that is lost, the start
+            kept = np.where(sound, np.arange(POINTS), 0)
+            return given, times[kept], rows[kept]
 
     def equations(self, given: Given, t) -> Equations:
         return Equations.of(self.parts, self.exchanges, given, t)

@@ -145,14 +145,12 @@ class Strong(Schedule):
         return self.acceleration.memory(ravel_pytree(interface)[0].size)
 
     def advance(self, equations: Equations, t, h, z: Coupling, memory, given: Given) -> Advanced:
-        known, counts = (t, z, h, given), self.counts(equations)
         seen = self.seen(equations, t, h, z, memory, given)
-        if not seen.first.size:
-            window = equations.window(seen.unravel(seen.first), t, z, h, given, counts, self.layout())
-            return Advanced(window.change, memory, _solved(window.solved), jnp.asarray(1))
-        residual = by_jvp(lambda x, known: x - seen.again(x, known))
-        x = implicit(residual, linear_solve, known, seen.reached.x)
-        window = equations.window(seen.unravel(x), t, z, h, given, counts, self.layout())
+        x = seen.reached.x
+        if x.size:
+            residual = by_jvp(lambda x, known: x - seen.again(x, known))
+            x = implicit(residual, linear_solve, (t, z, h, given), x)
+        window = equations.window(seen.unravel(x), t, z, h, given, self.counts(equations), self.layout())
         code = jnp.where(seen.reached.converged, _solved(window.solved), NOT_COUPLED)
         return Advanced(window.change, seen.reached.memory, code, seen.reached.solves)
 
@@ -167,17 +165,17 @@ class Strong(Schedule):
             return ravel_pytree(equations.window(unravel(x), t, z, h, given, counts, self.layout()).found)[0]
 
         def sizes(x):
-            sizes = ravel_pytree(equations.sizes(still[1], still[3], interface, unravel(x)))[0]
-            sizes = jnp.maximum(sizes, LEAST_SHARE * jnp.max(sizes))
-            return jnp.where((sizes > 0) & jnp.isfinite(sizes), sizes, 1.0)
+            found = ravel_pytree(equations.sizes(still[1], still[3], interface, unravel(x)))[0]
+            found = jnp.maximum(found, LEAST_SHARE * jnp.max(found))
+            return jnp.where((found > 0) & jnp.isfinite(found), found, 1.0)
 
-        limits = self.tolerance, self.max_iterations
-        if not self.acceleration.reuse:
-            memory = self.acceleration.memory(first.size)
-        if not first.size:
-            nothing = jnp.asarray(0)
-            return Seen(first, FixedPoint(first, jnp.asarray(True), nothing, jnp.zeros(()), memory), again, unravel)
-        return Seen(first, fixed_point(again, first, self.acceleration, memory, *limits, sizes), again, unravel)
+        how, limits = self.acceleration, (self.tolerance, self.max_iterations)
+        memory = memory if how.reuse else how.memory(first.size)
+        # where parts see nothing of one another there is nothing to iterate
+        reached = FixedPoint(first, jnp.asarray(True), jnp.asarray(1), jnp.zeros(()), memory)
+        if first.size:
+            reached = fixed_point(again, first, how, memory, *limits, sizes)
+        return Seen(first, reached, again, unravel)
 
 
 class Seen(NamedTuple):
@@ -250,7 +248,7 @@ class Splitting(Schedule):
         return Advanced(change, memory, _solved(sound), jnp.asarray(len(turns)))
 
 
-def standard_schedules(step: float, integrator: str = "implicit_euler") -> Mapping[str, Schedule]:
+def standard_schedules(step: float) -> Mapping[str, Schedule]:
     """Schedules to choose from, those that cost least first."""
     return {
         "weak, concurrent": Weak(step, concurrent=True),
@@ -261,5 +259,5 @@ def standard_schedules(step: float, integrator: str = "implicit_euler") -> Mappi
         "strong, Aitken": Strong(step, Aitken()),
         "strong, Anderson": Strong(step, Anderson()),
         "strong, quasi-Newton": Strong(step, QuasiNewton()),
-        "monolithic": Monolithic(step, integrator=integrator),
+        "monolithic": Monolithic(step),
     }
