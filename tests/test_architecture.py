@@ -75,6 +75,7 @@ ALLOWED = {
     "agents": {"errors"},
     "coarse_graining": {"annotations", "errors"},
     "homogenisation": {"annotations", "errors"},
+    "coupling": {"annotations", "design", "errors", "solvers", "system", "systems", "units"},
     "interfaces": {"annotations", "errors", "units"},
     "macroscopic": {"annotations", "errors", "homogenisation"},
     # reporting only for how figures look
@@ -138,6 +139,7 @@ PUBLIC_ROOMS = (
         for name in (
             "agents",
             "coarse_graining",
+            "coupling",
             "dynamics",
             "homogenisation",
             "interfaces",

@@ -13,6 +13,9 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .calibration import calibrate as calibrate
     from .check import check_model as check_model
+    from .coupling import Coupled as Coupled
+    from .coupling import Exchange as Exchange
+    from .coupling import Part as Part
     from .decomposition import decompose as decompose
     from .design import Design as Design
     from .distributions import Beta as Beta
@@ -34,6 +37,7 @@ if TYPE_CHECKING:
     from .distributions import Uniform as Uniform
     from .dosing_records import read_dosing_records as read_dosing_records
     from .errors import RESULTS as RESULTS
+    from .errors import CouplingWarning as CouplingWarning
     from .errors import InputError as InputError
     from .errors import Result as Result
     from .errors import SeparationWarning as SeparationWarning
@@ -64,6 +68,7 @@ if TYPE_CHECKING:
 _ROOMS = {
     "calibration": ("calibrate",),
     "check": ("check_model",),
+    "coupling": ("Coupled", "Exchange", "Part"),
     "decomposition": ("decompose",),
     "design": ("Design",),
     "distributions": (
@@ -71,7 +76,7 @@ _ROOMS = {
         *("LogNormal", "LogUniform", "NegativeBinomial", "Normal", "Poisson", "StudentT", "TruncatedNormal", "Uniform"),
     ),
     "dosing_records": ("read_dosing_records",),
-    "errors": ("RESULTS", "InputError", "Result", "SeparationWarning"),
+    "errors": ("RESULTS", "CouplingWarning", "InputError", "Result", "SeparationWarning"),
     "identifiability": ("identify",),
     "interpolation": ("interpolate",),
     "model": ("Model", "Run", "evaluate", "evaluate_many"),

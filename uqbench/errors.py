@@ -190,6 +190,10 @@ class SeparationWarning(UserWarning):
     """A model was reduced to its slow states though its time scales do not allow it: its curves may be wrong."""
 
 
+class CouplingWarning(UserWarning):
+    """A coupled model has a schedule that is known to diverge: its errors grow, or its iterations do not converge."""
+
+
 def nearest(name: str, known: Sequence[str]) -> str:
     """The tail of a message about an unknown name: the nearest known one, or the list of them."""
     import difflib

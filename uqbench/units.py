@@ -34,3 +34,25 @@ def unit_finding(unit: str) -> str | None:
     except Exception as error:
         return f"unit {unit!r} does not parse: {error}"
     return None
+
+
+def dimension_of(unit: str) -> dict[str, float]:
+    """Powers of the base dimensions of a unit that parses.
+
+    Example:
+        >>> dimension_of("mg/L") == {"[mass]": 1, "[length]": -3}
+        True
+    """
+    return dict(_registry().parse_units(unit).dimensionality)
+
+
+def unit_factor(unit: str, other: str) -> float | None:
+    """How many of the `other` are in one `unit`, both of which parse; None where they measure different things.
+
+    Example:
+        >>> round(unit_factor("h", "min")), unit_factor("h", "mg")
+        (60, None)
+    """
+    if dimension_of(unit) != dimension_of(other):
+        return None
+    return float(_registry().Quantity(1.0, unit).to(other).magnitude)

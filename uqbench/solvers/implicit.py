@@ -62,13 +62,13 @@ def by_matrix(residual: Residual) -> Linearised:
 
 
 def _by_jvp(residual: Residual, x, given, change):
-    values, changes, rebuilt = _moving(given, change)
+    values, changes, rebuilt = moving(given, change)
     _, pushed = jax.jvp(lambda values: residual(x, rebuilt(values)), (values,), (changes,))
     return jax.jacfwd(residual)(x, given), pushed
 
 
 def _by_matrix(residual: Residual, x, given, change):
-    values, changes, rebuilt = _moving(given, change)
+    values, changes, rebuilt = moving(given, change)
     at, unravel = ravel_pytree(values)
     direction, _ = ravel_pytree(changes)
     size = len(x)
@@ -76,7 +76,7 @@ def _by_matrix(residual: Residual, x, given, change):
     return slopes[:, :size], slopes[:, size:] @ direction
 
 
-def _moving(given, change) -> tuple[list, list, Callable[[list], Any]]:
+def moving(given, change) -> tuple[list, list, Callable[[list], Any]]:
     """The leaves of `given` that change, their changes, and `given` as a function of them."""
     leaves, tree = jax.tree.flatten(given)
     changes = jax.tree.leaves(change, is_leaf=lambda part: isinstance(part, SymbolicZero))

@@ -1,0 +1,308 @@
+"""Coupled models as a kind of dynamics: parts, exchanges between them, and a schedule."""
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+from weakref import WeakKeyDictionary
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array
+
+from ..annotations import Values, ValuesOrShapes
+from ..design import Design
+from ..errors import CouplingWarning, InputError, Result
+from ..solvers.implicit import moving
+from ..systems.protocol import Functions, Outcome, Run, System, finished
+from .balance import accounts
+from .equations import Coupling, Equations, Given, added, flattened
+from .findings import description_findings, function_findings
+from .linearisation import Prediction, predict, predictions
+from .parts import Exchange, Part
+from .schedules import CODES, Monolithic, Schedule
+
+# Windows between two observations after which a run is given up.
+MOST_WINDOWS = 10_000_000
+# Points of a reference solution at which schedules are looked at.
+POINTS = 24
+# Growth of errors, beyond that of the equations, after which a solution is hidden by them.
+GARBAGE = 1e6
+# Predictions by inputs; they go when their model does, or when there are many.
+MOST_KNOWN = 256
+_known: WeakKeyDictionary[Any, dict[tuple, Prediction]] = WeakKeyDictionary()
+
+
+@dataclass(frozen=True, eq=False)
+class Coupled(System):
+    """A system made of parts that exchange what is conserved.
+
+    `observe(y, p)` gets the states of all parts by name, and of every run its balance: `content_<quantity>` and
+    `content_<part>_<quantity>`; `crossed_<exchange>`, the amount since the start; `residual_<part>_<quantity>`, what
+    the content has changed by since the start less what came in, plus what went out, less what declared sources made;
+    and `residual_<quantity>` of all parts together, where exchanges cancel. A residual beyond rounding is what
+    something makes or loses without saying so. Without `observe`, outputs are those of these that have units.
+
+    Args:
+        parts: name -> `Part`, in the order in which a sequential schedule solves them.
+        exchanges: name -> `Exchange`.
+        schedule: `Weak`, `Strong`, `WaveformRelaxation`, `Monolithic` or `Splitting`.
+        time_unit: of the rates of exchanges, as in the model; "" where that has none.
+
+    Raises:
+        InputError: with everything that is wrong at once: parts or quantities that an exchange names and that are
+            not there, units that do not fit, reads of states that no part has. With the first run: states of the same
+            name, an exchanged state that the content does not depend on or is not linear in.
+
+    Example:
+        >>> import uqbench as uq
+        >>> from uqbench.coupling import Permeation, Weak
+        >>> def left(p, inputs): return {"A": 1.0}
+        >>> def right(p, inputs): return {"C": 0.0}
+        >>> def still_A(t, y, p, inputs): return {"A": 0.0}
+        >>> def still_C(t, y, p, inputs): return {"C": 0.0}
+        >>> def amount_A(y, p): return {"drug": y["A"]}
+        >>> def amount_C(y, p): return {"drug": 2.0 * y["C"]}
+        >>> parts = {
+        ...     "blood": uq.Part(left, still_A, content=amount_A, units={"drug": "mg"}),
+        ...     "tissue": uq.Part(right, still_C, content=amount_C, units={"drug": "mg"}),
+        ... }
+        >>> uptake = uq.Exchange("drug", "mg/h", "blood.A", "tissue.C", Permeation("A", "C", conductance="P"))
+        >>> system = uq.Coupled(parts, {"uptake": uptake}, Weak(0.1), time_unit="h")
+        >>> space = uq.Space(P=uq.epistemic(uq.LogNormal(0.0, 1.0), "L/h"))
+        >>> units = {"A": "mg/L", "C": "mg/L", "residual_drug": "mg"}
+        >>> run = uq.evaluate(uq.Model(space, system, units=units, time_unit="h"), {"P": 1.0}, uq.Design([20.0]))
+        >>> round(float(run.outputs["A"][0]), 6), abs(float(run.outputs["residual_drug"][0])) < 1e-13
+        (0.333333, True)
+    """
+
+    parts: Mapping[str, Part]
+    exchanges: Mapping[str, Exchange]
+    schedule: Schedule
+    time_unit: str = ""
+    # what else is the author's: sentences of codes
+    results: Mapping[int, str] = field(default=MappingProxyType(CODES), init=False)
+
+    kind = "a coupled system"
+
+    def __post_init__(self):
+        object.__setattr__(self, "parts", MappingProxyType(dict(self.parts)))
+        object.__setattr__(self, "exchanges", MappingProxyType(dict(self.exchanges)))
+        if findings := description_findings(self.parts, self.exchanges, self.schedule, self.time_unit):
+            raise InputError("Coupled", findings)
+
+    def with_schedule(self, schedule: Schedule) -> "Coupled":
+        """The same parts and exchanges under another schedule."""
+        return Coupled(self.parts, self.exchanges, schedule, self.time_unit)
+
+    # --- what the modeller wrote
+
+    def functions(self, model, design: Design) -> Functions:
+        written = {
+            f"{role} of {name}": function
+            for name, part in self.parts.items()
+            for role in ("initial", "rhs", "content", "sources")
+            if (function := getattr(part, role)) is not None
+        }
+        written |= {f"rate of {name}": exchange.rate for name, exchange in self.exchanges.items()}
+        if model.observe is not None:
+            written["observe"] = model.observe
+
+        def everything(theta, design):
+            given, t = Given(dict(theta), design.inputs), design.start
+            equations = self.equations(given, t)
+            z = equations.start(given, t)
+            rates = equations.joint((*self.parts,), (*self.exchanges,))(t, z, given)
+            return z, rates, self._observed(model, equations, t, z, z, given)
+
+        settings = [repr(self.schedule)]
+        settings += [f"{name}: {part.integrator} {part.step} {part.reads}" for name, part in self.parts.items()]
+        settings += [f"{name}: {e.quantity} {e.source} {e.target}" for name, e in self.exchanges.items()]
+        return Functions(written, {"equations": (everything, (design,))}, tuple(settings))
+
+    def translated(self, translate: Callable[[Callable, int], Callable]) -> "Coupled":
+        parts = {name: part.translated(translate) for name, part in self.parts.items()}
+        exchanges = {name: exchange.with_rate(translate(exchange.rate, 2)) for name, exchange in self.exchanges.items()}
+        return Coupled(parts, exchanges, self.schedule, self.time_unit)
+
+    def output_shapes(self, model, theta: ValuesOrShapes, design: Design) -> tuple[dict, list[str]]:
+        findings = function_findings(self.parts, self.exchanges, model.space.nominal(), design)
+        if design.settles:
+            findings.append("windows of a coupled system do not reach the time inf; give the last time as a number.")
+        if model.time_unit and model.time_unit != self.time_unit:
+            findings.append(f"time is in {model.time_unit!r} in the model and in {self.time_unit!r} in the system.")
+        if findings:
+            return {}, findings
+        return jax.eval_shape(lambda theta: self._outputs(model, theta, design)[0], theta), []
+
+    def complete(self, t, y, p, inputs):
+        """The states that `observe` gets."""
+        return y
+
+    # --- runs
+
+    def keeps_sensitivities(self, model, design: Design) -> bool:
+        return True
+
+    def run(self, model, theta: Values, design: Design, key, plan: str, *, reverse: bool = False, sharper=1.0) -> Run:
+        outputs, code, solves = self._outputs(model, theta, design)
+        return finished(model, outputs, Outcome(code, solves, jnp.zeros((), int)), design, Result.OUTPUT_NOT_FINITE)
+
+    def plan(self, model, design: Design) -> str:
+        """Nothing is decided; where the schedule is known to diverge that is said, see `CouplingWarning`.
+
+        Raises:
+            InputError: errors would outgrow the solution in this design.
+        """
+        if not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(design)):
+            self._warn(model, design if design.times.ndim == 1 else jax.tree.map(lambda leaf: leaf[0], design))
+        return ""
+
+    def _warn(self, model, design: Design) -> None:
+        found = self._at_start(model, design)
+        if found is None or found.stable:
+            return
+        sentence = f"at the medians of the parameters {found.sentence}; `uqbench.coupling.stability` names others"
+        if found.converges:
+            points = self.points(model, design)
+            with jax.ensure_compile_time_eval():
+                each = predictions(self, self.schedule, *points)
+            windows = float(design.times[-1] - design.start) / self.schedule.step
+            excess = windows * np.mean([np.log(max(one.growth, 1e-300) / max(one.exact_growth, 1.0)) for one in each])
+            if excess > np.log(GARBAGE):
+                more = f"over {windows:.0f} windows errors would be {np.exp(min(excess, 700.0)):.1g} times as large"
+                raise InputError(f"schedule {type(self.schedule).__name__}", [f"{sentence}; {more}."])
+        warnings.warn(f"{type(self.schedule).__name__}: {sentence}.", CouplingWarning, stacklevel=4)
+
+    def _at_start(self, model, design: Design) -> Prediction | None:
+        """What is predicted of the schedule at the start, once for each model and inputs.
+
+        None where the functions are wrong, which is said elsewhere.
+        """
+        known = _known.setdefault(model, {})
+        inputs = tuple((name, value.shape, np.asarray(value).tobytes()) for name, value in design.inputs.items())
+        if inputs not in known:
+            if function_findings(self.parts, self.exchanges, model.space.nominal(), design):
+                return None
+            if len(known) >= MOST_KNOWN:
+                known.clear()
+            # also where a model is evaluated inside another trace
+            with jax.ensure_compile_time_eval():
+                given = Given(_arrays(model.space.nominal()), design.inputs)
+                z = self.equations(given, design.start).start(given, design.start)
+                known[inputs] = predict(self, self.schedule, given, design.start[None], ravel_pytree(z)[0][None])
+        return known[inputs]
+
+    def points(self, model, design: Design, theta: Values | None = None) -> tuple[Given, Array, Array]:
+        """What rates are given, times `(points,)` and states `(points, n)` of a solution with all parts as one."""
+        values = model.space.nominal() if theta is None else model.space.complete(theta)
+        with jax.ensure_compile_time_eval():
+            given = Given(_arrays(values), dict(design.inputs))
+            times = jnp.linspace(design.start, design.times[-1], POINTS)
+            rows, code, _ = _reference(self, Monolithic(self.schedule.step), (given, design.start, times))
+            sound = np.all(np.isfinite(np.asarray(rows)), axis=1) & (int(code) == 0)
+            # of a solution that is lost, the start
+            kept = np.where(sound, np.arange(POINTS), 0)
+            return given, times[kept], rows[kept]
+
+    def equations(self, given: Given, t) -> Equations:
+        return Equations.of(self.parts, self.exchanges, given, t)
+
+    def _outputs(self, model, theta: Values, design: Design) -> tuple[dict, Array, Array]:
+        """Outputs at the times of the design, the code, and how often the parts were solved."""
+        given = Given(_arrays(theta), design.inputs)
+        rows, code, solves = trajectory(self, (given, design.start, design.times))
+        equations = self.equations(given, design.start)
+        start = equations.start(given, design.start)
+        unravel = ravel_pytree(start)[1]
+
+        def observed(t, row):
+            return self._observed(model, equations, t, unravel(row), start, given)
+
+        return jax.vmap(observed)(design.times, rows), code, solves
+
+    def _observed(self, model, equations: Equations, t, z: Coupling, start: Coupling, given: Given) -> dict:
+        y = {**flattened(z["states"]), **accounts(equations, z, start, given)}
+        if model.observe is None:
+            found = {name: y[name] for name in model.units if name in y}
+        else:
+            found = model.observed(t, y, *given)
+        return {name: jnp.asarray(value, float) for name, value in found.items()}
+
+
+@partial(jax.jit, static_argnames=("system", "schedule"))
+def _reference(system: Coupled, schedule: Schedule, known):
+    return trajectory(system.with_schedule(schedule), known)
+
+
+def _arrays(values: Values) -> dict[str, Array]:
+    return {name: jnp.asarray(value, float) for name, value in values.items()}
+
+
+@partial(jax.custom_jvp, nondiff_argnums=(0,))
+def trajectory(system: Coupled, known) -> tuple[Array, Array, Array]:
+    """States `(times, n)` of a coupled run, its code, and how often the parts were solved.
+
+    Args:
+        known: what it depends on: parameters and inputs, the start, the times.
+
+    Sensitivities are carried forward, one for each number that moves, so that derivatives exist in both modes though
+    the number of windows depends on values.
+    """
+    return _run_through(system, known)
+
+
+@partial(trajectory.defjvp, symbolic_zeros=True)
+def _(system, primals, tangents):
+    (known,), (change,) = primals, tangents
+    values, changes, rebuilt = moving(known, change)
+    found = trajectory(system, known)
+    at, unravel = ravel_pytree(values)
+    direction, _ = ravel_pytree(changes)
+
+    def push(unit):
+        return jax.jvp(lambda at: _run_through(system, rebuilt(unravel(at)))[0], (at,), (unit,))[1]
+
+    slopes = jax.vmap(push, out_axes=-1)(jnp.eye(at.size))
+    none = np.zeros((), jax.dtypes.float0)
+    return found, (slopes @ direction, none, none)
+
+
+def _run_through(system: Coupled, known) -> tuple[Array, Array, Array]:
+    given, start, times = known
+    equations, schedule = system.equations(given, start), system.schedule
+    z = equations.start(given, start)
+    flat, unravel = ravel_pytree(z)
+
+    def onward(state, until):
+        begin, flat, lost, memory, code, solves = state
+        gap = until - begin
+        # a quotient of 10.000000000000002 is ten windows
+        count = jnp.ceil(gap / schedule.step - 1e-9)
+        code = jnp.where((code == 0) & (count > MOST_WINDOWS), Result.STEP_LIMIT, code)
+        h = gap / jnp.maximum(count, 1)
+
+        def window(carried):
+            number, flat, lost, memory, code, solves, _ = carried
+            z = unravel(flat)
+            after = schedule.advance(equations, begin + number * h, h, z, memory, given)
+            z, lost = added(z, after.change, unravel(lost))
+            flat, lost = ravel_pytree(z)[0], ravel_pytree(lost)[0]
+            code = jnp.where(after.code == 0, jnp.where(jnp.all(jnp.isfinite(flat)), 0, Result.BLOW_UP), after.code)
+            more = (number + 1 < count) & (code == 0)
+            return number + 1, flat, lost, after.memory, code, solves + after.solves, more
+
+        first = (jnp.zeros(()), flat, lost, memory, code, solves, (count > 0) & (code == 0))
+        _, flat, lost, memory, code, solves, _ = lax.while_loop(lambda carried: carried[-1], window, first)
+        return (until, flat, lost, memory, code, solves), flat
+
+    code = jnp.where(jnp.all(jnp.isfinite(flat)), Result.SUCCESS, Result.BAD_START)
+    memory = schedule.memory(equations, start, z, given)
+    carried = (start, flat, jnp.zeros_like(flat), memory, code, jnp.asarray(0))
+    (*_, code, solves), rows = lax.scan(onward, carried, times)
+    return rows, code, solves

@@ -1,0 +1,230 @@
+"""What one window does to errors, from derivatives of it: the growth of errors, and the rate of strong iterations.
+
+Both are eigenvalues of derivatives that JAX takes of a window: of its map of the states, and of what parts see of one
+another as a function of what they have seen.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Protocol
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.flatten_util import ravel_pytree
+from jaxtyping import Array
+
+from .acceleration import QuasiNewton, Relaxation
+from .equations import Equations, Given
+from .parts import Exchange, Part
+from .schedules import Schedule, Strong
+
+# Growth by rounding, and of the equations' own growth how much more a step may have.
+NEUTRAL, OF_ITS_OWN = 1e-6, 1.5
+# Of the solves that a schedule allows, the share with which its iteration counts as one that converges: other windows
+# of the same solution take more than those that were looked at.
+ENOUGH = 0.5
+# Growth in a window that is no longer followed.
+MOST_GROWTH = 2.0
+GOLDEN = (np.sqrt(5.0) - 1) / 2
+
+
+class Described(Protocol):
+    """What is looked at: parts and exchanges, compiled once for each object."""
+
+    @property
+    def parts(self) -> Mapping[str, Part]: ...
+
+    @property
+    def exchanges(self) -> Mapping[str, Exchange]: ...
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What is predicted of one schedule.
+
+    Args:
+        schedule: that was looked at.
+        growth: factor by which an error of the states grows in a window, at most.
+        exact_growth: the same of the equations themselves, in which nothing is split.
+        rate: factor by which the error of a strong iteration shrinks in a solve; 0 where nothing is iterated.
+        plain_rate: that without acceleration, the Gauss-Seidel or Jacobi factor.
+        relaxation: constant factor that makes relaxation converge fastest, and `relaxed_rate`, how fast.
+        solves: of a window, at most; 0 where it does not converge within half of those that the schedule allows.
+    """
+
+    schedule: Schedule
+    growth: float
+    exact_growth: float
+    rate: float = 0.0
+    plain_rate: float = 0.0
+    relaxation: float = 1.0
+    relaxed_rate: float = 0.0
+    solves: int = 1
+
+    @property
+    def converges(self) -> bool:
+        return self.solves > 0
+
+    @property
+    def stable(self) -> bool:
+        """Whether the iteration converges and errors grow no faster than the equations let them.
+
+        Equations whose own errors grow manyfold in a window are not followed by any schedule of that step.
+        """
+        own = min(OF_ITS_OWN * np.log(max(self.exact_growth, 1.0)), np.log(MOST_GROWTH))
+        return bool(self.converges and np.isfinite(self.growth) and np.log(max(self.growth, 1e-300)) <= own + NEUTRAL)
+
+    @property
+    def sentence(self) -> str:
+        if not self.converges and self.rate < 1:
+            return (
+                f"its iteration multiplies errors by {self.rate:.4g} in each solve, and is given up before it converges"
+            )
+        if not self.converges:
+            return f"its iteration multiplies errors by {self.rate:.4g} in each solve, so that it does not converge"
+        if not self.stable:
+            return f"it multiplies errors by {self.growth:.4g} in each window, the equations by {self.exact_growth:.4g}"
+        return f"it is stable: errors are multiplied by {self.growth:.4g} in each window, by {self.rate:.4g} in a solve"
+
+
+def predict(system: Described, schedule: Schedule, given: Given, times, states) -> Prediction:
+    """What becomes of a schedule, the worst of what is predicted at several points.
+
+    Args:
+        times: `(points,)`. states: `(points, n)`, of a solution.
+    """
+    each = predictions(system, schedule, given, times, states)
+    worst = max(each, key=lambda one: one.plain_rate)
+    excess = max(each, key=lambda one: one.growth / max(one.exact_growth, 1.0))
+    solves = max(one.solves for one in each) if all(one.solves for one in each) else 0
+    rate = max(one.rate for one in each)
+    return replace(worst, growth=excess.growth, exact_growth=excess.exact_growth, rate=rate, solves=solves)
+
+
+def predictions(system: Described, schedule: Schedule, given: Given, times, states) -> list[Prediction]:
+    """What is predicted at each point; arguments as of `predict`."""
+    rates, steps, iterations, *reached = map(np.asarray, _linearised(system, schedule, given, times, states))
+    found = []
+    for step, slopes in zip(steps, rates, strict=True):
+        with np.errstate(over="ignore"):
+            exact = float(np.exp(schedule.step * np.max(np.linalg.eigvals(slopes).real, initial=-np.inf)))
+        found.append(Prediction(schedule, _radius(step), exact))
+    if not isinstance(schedule, Strong) or not iterations.size:
+        return found
+    return [_iterating(schedule, *row) for row in zip(found, iterations, *reached, strict=True)]
+
+
+def _iterating(schedule: Strong, found: Prediction, iteration, converged, solves, rate) -> Prediction:
+    """The same with what its iteration does."""
+    if not np.all(np.isfinite(iteration)):
+        return replace(found, rate=np.inf, plain_rate=np.inf, relaxation=np.nan, relaxed_rate=np.inf, solves=0)
+    factors, how = np.linalg.eigvals(iteration), schedule.acceleration
+    relaxation, relaxed = best_relaxation(factors)
+    rate = _relaxed(factors, how.factor) if isinstance(how, Relaxation) else float(rate)
+    converges = bool(converged) and rate < 1 and solves <= ENOUGH * schedule.max_iterations
+    return replace(
+        found, rate=rate, plain_rate=_radius(iteration), relaxation=relaxation, relaxed_rate=relaxed,
+        solves=int(solves) if converges else 0,
+    )  # fmt: skip
+
+
+@partial(jax.jit, static_argnames=("system", "schedule"))
+def _linearised(system: Described, schedule: Schedule, given: Given, times, states):
+    """At each point the derivatives of the rates and of a window by the states, and of what is seen by what was.
+
+    Also, of the iteration of the schedule itself, whether it converges, after how many solves, and its mean rate.
+    """
+
+    def one(t, flat):
+        equations = Equations.of(system.parts, system.exchanges, given, t)
+        z = ravel_pytree(equations.start(given, t))[1](flat)
+        states, unravel = ravel_pytree(z["states"])
+
+        def at(states):
+            return {**z, "states": unravel(states)}
+
+        def rates(states):
+            field = equations.joint((*equations.parts,), (*equations.exchanges,))
+            return ravel_pytree(field(t, at(states), given)["states"])[0]
+
+        point = (equations, t, jnp.asarray(schedule.step, float), z, given)
+        if isinstance(schedule, Strong):
+            return jax.jacfwd(rates)(states), *_iterated_window(schedule, point, states, at)
+        return jax.jacfwd(rates)(states), *_plain_window(schedule, point, states, at)
+
+    return jax.vmap(one)(times, states)
+
+
+def _change(change) -> Array:
+    return ravel_pytree(change["states"])[0]
+
+
+def _plain_window(schedule: Schedule, point, states, at):
+    equations, t, h, z, given = point
+    memory = schedule.memory(equations, t, z, given)
+
+    def after(states):
+        return states + _change(schedule.advance(equations, t, h, at(states), memory, given).change)
+
+    return jax.jacfwd(after)(states), jnp.zeros((0, 0)), jnp.asarray(True), jnp.asarray(1), jnp.zeros(())
+
+
+def _iterated_window(schedule: Strong, point, states, at):
+    """The same of a window that is iterated, by the implicit function theorem from one derivative of a plain window."""
+    equations, t, h, z, given = point
+    # a fixed point is looked at where the own iteration may not reach it
+    robust = replace(schedule, acceleration=QuasiNewton())
+    seen = robust.seen(equations, t, h, z, robust.memory(equations, t, z, given), given)
+    own = seen
+    if schedule != robust:
+        own = schedule.seen(equations, t, h, z, schedule.memory(equations, t, z, given), given)
+    x, size = seen.reached.x, len(seen.reached.x)
+
+    def window(both):
+        x, states = both[:size], both[size:]
+        found = equations.window(
+            seen.unravel(x), t, at(states), h, given, schedule.counts(equations), schedule.layout()
+        )
+        return ravel_pytree(found.found)[0], states + _change(found.change)
+
+    again, after = jax.jacfwd(window)(jnp.concatenate([x, states]))
+    moved = jnp.linalg.solve(jnp.eye(size) - again[:, :size], again[:, size:]) if size else again[:, size:]
+    reached = own.reached
+    return after[:, size:] + after[:, :size] @ moved, again[:, :size], reached.converged, reached.solves, reached.rate
+
+
+def best_relaxation(factors) -> tuple[float, float]:
+    """The constant relaxation of x -> g(x) that converges fastest, and its rate.
+
+    Args:
+        factors: eigenvalues of the derivative of g. One of -ratio, as of Dirichlet-Neumann coupling, is taken back by
+            1/(1 + ratio) at once.
+
+    Example:
+        >>> best_relaxation([-3.0])
+        (0.25, 0.0)
+    """
+    gaps = 1 - np.asarray(factors, complex)
+    if np.ptp(np.abs(gaps)) == 0 and np.all(gaps == gaps[0]) and gaps[0].imag == 0 and gaps[0]:
+        return float(1 / gaps[0].real), 0.0
+    low, high = -2 / np.min(np.abs(gaps)), 2 / np.min(np.abs(gaps))
+    # the largest of absolute values of linear functions has one minimum
+    for _ in range(200):
+        left, right = high - GOLDEN * (high - low), low + GOLDEN * (high - low)
+        if _relaxed(factors, left) <= _relaxed(factors, right):
+            high = right
+        else:
+            low = left
+    return (low + high) / 2, _relaxed(factors, (low + high) / 2)
+
+
+def _relaxed(factors, factor: float) -> float:
+    return float(np.max(np.abs(1 - factor * (1 - np.asarray(factors)))))
+
+
+def _radius(matrix) -> float:
+    if not np.all(np.isfinite(matrix)):
+        return np.inf
+    return float(np.max(np.abs(np.linalg.eigvals(matrix)), initial=0.0))
