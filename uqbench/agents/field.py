@@ -13,9 +13,9 @@ def diffused(
 ) -> Float[Array, "*grid"]:
     """The field after a time of diffusion: the sum stays, and what is not negative stays so, whatever the time.
 
-    The finite volumes' operator is diagonal in cosines, so that no step is too long. Sums of cosines leave about 1e-16 of
-    the largest value everywhere: what grows exponentially ahead of a front is made of that rounding once it has grown
-    by a factor of 1e15.
+    The finite volumes' operator is diagonal in cosines, so that no step is too long. Sums of cosines leave about 1e-16
+    of the largest value everywhere: what grows exponentially ahead of a front is made of that rounding once it has
+    grown by a factor of 1e15.
 
     Args:
         field: in the cells of a grid. diffusivity, time, extent: of the box, in matching units.
