@@ -55,7 +55,7 @@ def simulate(theta, design, key):
     def advance(state, key):
         agents, field = step(theta, dt, *state, key)
         return (agents, field), (
-            agents.count,
+            agents.living,
             jnp.sum(agents.content),
             jnp.sum(field),
             density(agents, (CELLS,), STRIP),
@@ -63,7 +63,7 @@ def simulate(theta, design, key):
 
     agents = placed(jnp.asarray(places), CAPACITY, STRIP)
     field = jnp.full((CELLS,), 1.0 / CELLS) * theta["dose"]
-    start = (agents.count, jnp.zeros(()), jnp.sum(field), density(agents, (CELLS,), STRIP))
+    start = (agents.living, jnp.zeros(()), jnp.sum(field), density(agents, (CELLS,), STRIP))
     (agents, _), series = jax.lax.scan(advance, (agents, field), jax.random.split(key, STEPS))
     count, inside, outside, profile = (
         jnp.concatenate([jnp.asarray(a, float)[None], b]) for a, b in zip(start, series, strict=True)

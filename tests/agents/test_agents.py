@@ -92,25 +92,25 @@ def test_movement_has_the_variance_of_diffusion_and_stays_in_the_box():
 def test_division_halves_the_content_and_death_gives_it_back():
     agents = agents_at(2, 50, 100, 1.0)
     after = divided(agents, jax.random.key(0), 1.0)
-    assert int(after.count) == 100 and int(after.refused) == 0
+    assert int(after.living) == 100 and int(after.refused) == 0
     np.testing.assert_allclose(after.content, 0.5)
     gone, field = died(after, jnp.zeros(SHAPE), jax.random.key(0), 1.0, BOX)
-    assert int(gone.count) == 0
+    assert int(gone.living) == 0
     assert float(field.sum()) == pytest.approx(50.0, rel=1e-13)
 
 
 def test_divisions_without_a_slot_are_counted_and_lose_nothing():
     after = divided(agents_at(3, 50, 60, 1.0), jax.random.key(0), 1.0)
-    assert int(after.count) == 60 and int(after.refused) == 40
+    assert int(after.living) == 60 and int(after.refused) == 40
     assert float(after.content.sum()) == pytest.approx(50.0, rel=1e-13)
     full = divided(after, jax.random.key(1), 1.0)
-    assert int(full.count) == 60 and int(full.refused) == 100
+    assert int(full.living) == 60 and int(full.refused) == 100
 
 
 def test_numbers_of_divisions_and_deaths_are_binomial():
     agents = placed(jnp.full((5000, 2), 0.5), 10_000, BOX)
-    born = int(divided(agents, jax.random.key(0), 0.2).count) - 5000
-    dead = 5000 - int(died(agents, jnp.zeros(SHAPE), jax.random.key(1), 0.2, BOX)[0].count)
+    born = int(divided(agents, jax.random.key(0), 0.2).living) - 5000
+    dead = 5000 - int(died(agents, jnp.zeros(SHAPE), jax.random.key(1), 0.2, BOX)[0].living)
     spread = np.sqrt(5000 * 0.2 * 0.8)
     assert abs(born - 1000) < 5 * spread and abs(dead - 1000) < 5 * spread
 

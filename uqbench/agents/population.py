@@ -25,7 +25,7 @@ class Population(NamedTuple):
     refused: Array
 
     @property
-    def count(self) -> Array:
+    def living(self) -> Array:
         """How many are alive."""
         return jnp.sum(self.alive)
 
@@ -42,7 +42,7 @@ def placed(
         InputError: with every finding: more agents than slots, places outside of the box.
 
     Example:
-        >>> int(placed(jnp.array([[0.2], [0.4]]), 8, (1.0,)).count)
+        >>> int(placed(jnp.array([[0.2], [0.4]]), 8, (1.0,)).living)
         2
     """
     findings = []
