@@ -83,7 +83,7 @@ def _between(values, places, depth):
 measured_outputs = tuple(f"c_{depth:g}um" for depth in DEPTHS)
 tissue = Model(
     tissue_space,
-    Ode(initial, rhs, rtol=1e-6, atol=1e-7),
+    Ode(initial, rhs, rtol=1e-6),
     observe,
     {**dict.fromkeys(measured_outputs, "uM"), "c": "uM"},
     {name: Normal(name, f"cv*{name} + 0.02*c0") for name in measured_outputs},

@@ -140,7 +140,7 @@ rev_figure(analyses[1])
 theta = tumour_tissue.sample(2).space.nominal()
 
 
-def ensemble(window, realisations=32):
+def ensemble(window, realisations=24):
     """D_eff of samples of so many cells along each edge."""
     cells_of = tumour_tissue.Irregular(window)
 
@@ -240,7 +240,7 @@ assert macro.attrs["rank"] == 3 and micro.attrs["rank"] == 3
 # where they lie ("a single run"). In small samples the last matters; in large ones it is gone.
 
 # %%
-split = {window: source_indices(samples(window), n=32) for window in (2, 4)}
+split = {window: source_indices(samples(window), n=16) for window in (2, 4)}
 pd.DataFrame(
     {f"{window} x {window} cells": each["ST"].isel(quantity=0).to_series() for window, each in split.items()}
 ).round(3)

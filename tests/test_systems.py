@@ -253,6 +253,7 @@ def test_every_verb_takes_snapshots(tmp_path):
     assert "place" in page.read_text()
 
 
+@pytest.mark.slow
 def test_snapshots_recover_what_they_are_given():
     found = simulation_based_calibration(snapshots(), repetitions=20, draws=100, tune=150, ranks=31)
     assert found.attrs["uniform"] and found.attrs["failed"] == 0

@@ -33,6 +33,7 @@ def study() -> uq.Study:
     return uq.Study("pair", MODEL, {"one": uq.Design()}, data, {"last": uq.Quantity(last, uq.Design([0.5]))})
 
 
+@pytest.mark.slow
 def test_identify_takes_it():
     tree = uq.identify(study())
     assert set(tree["structure"].verdict.values) == {"undecided"}

@@ -59,7 +59,7 @@ def _model(tree, study) -> tuple[str, list]:
     lines = [svg.equation(latex, f"equation{index}") for index, latex in enumerate(kept)]
     read = "Read from the code that is solved, not written a second time."
     if not lines:
-        read = "No equations to read: a simulator, or a model closed by a finer scale."
+        read = "A simulator, or a model closed by a finer scale, with no equations to read."
     blocks: list = [Equations(lines)] * bool(lines) + [Paragraph(read, "quiet")]
     table = tables.parameters(tree)
     rows = [
