@@ -53,8 +53,9 @@ def smallest_window(l_c, cv, tolerance):
 
     low, high = jax.lax.fori_loop(0, BISECTIONS, halve, (jnp.array(-20.0), jnp.array(20.0)))
     root = jax.lax.stop_gradient((low + high) / 2)
-    # one step of Newton carries the derivatives
-    root = root - excess(root) / jax.lax.stop_gradient(jax.grad(excess)(root))
+    # Newton's steps carry derivatives: one the first, two the second as well
+    for _ in range(2):
+        root = root - excess(root) / jax.grad(excess)(root)
     return jnp.where(cv > tolerance, l_c * jnp.exp(root), 0.0)
 
 

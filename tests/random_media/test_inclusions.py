@@ -127,3 +127,10 @@ def test_windows_and_lags_stay_within_the_sample():
     assert all("window is larger than the sample" in each for each in raised.value.findings)
     with pytest.raises(uq.InputError, match="the lag 6 is outside"):
         variogram(field, 1, [1, 6])
+
+
+def test_second_derivatives_of_the_radius():
+    distance = distance_to_balls(random_places(jax.random.key(0), 3, (1.0, 1.0)), (32, 32), (1.0, 1.0))
+    slope = jax.grad(lambda fraction: grown(distance, fraction, 1 / 32)[1])
+    difference = (slope(0.3 + 1e-6) - slope(0.3 - 1e-6)) / 2e-6
+    assert float(jax.grad(slope)(0.3)) == pytest.approx(float(difference), rel=1e-4)

@@ -195,9 +195,11 @@ def grown(
     still = jax.lax.stop_gradient(distance)
 
     root = _radius(still, jax.lax.stop_gradient(target), spacing)
-    # Newton's step carries the derivative, and the last digits
-    surface = jnp.mean(_surface(still, root, spacing))
-    radius = root + (target - jnp.mean(_inside(distance, root, spacing))) / surface
+    # Newton's steps carry derivatives and the last digits: one the first, two the second as well
+    radius = root
+    for _ in range(2):
+        surface = jnp.mean(_surface(distance, radius, spacing))
+        radius = radius + (target - jnp.mean(_inside(distance, radius, spacing))) / surface
     if is_known(radius) and float(radius) < float(spacing):
         raise InputError(
             "inclusions",
