@@ -14,9 +14,9 @@ Three parts that exchange molecules of the ligand:
 
 m' = k_tx g - d_m m, and g is on with probability h(b) = leak + (1 - leak) b^2/(b^2 + b_half^2), which it follows at the
 rate k_g. `model` closes K and eps by elongated cells of the volume fraction phi with membranes of permeability P in
-extracellular space of diffusivity D_ext (`uqbench.homogenisation`). `signalling` makes models of other grids, numbers of
-cells, schedules, and descriptions of chance: "jumps", "langevin" (m with normal noise, g its mean; differentiable along
-a path) or "mean" (none). Numbers are typical of cytokines; nothing was fitted.
+extracellular space of diffusivity D_ext (`uqbench.homogenisation`). `signalling` makes models of other grids, numbers
+of cells, schedules, and descriptions of chance: "jumps", "langevin" (m with normal noise, g its mean; differentiable
+along a path) or "mean" (none). Numbers are typical of cytokines; nothing was fitted.
 """
 
 from dataclasses import dataclass, field
@@ -25,7 +25,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from uqbench import Beta, Coupled, Exchange, LogNormal, Model, Normal, Part, Space, aleatory, epistemic, fixed
+from uqbench import Beta, Coupled, Exchange, LogNormal, Model, Normal, Part, Space, epistemic, fixed
 from uqbench.agents import gather, scatter
 from uqbench.coupling import Weak
 from uqbench.homogenisation import SENTENCES, at_fraction, membrane_tensor

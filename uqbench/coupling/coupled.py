@@ -25,7 +25,8 @@ from .balance import accounts
 from .chebyshev import Loop, loop
 from .equations import Coupling, Equations, Given, added, flattened
 from .findings import description_findings, function_findings
-from .linearisation import Prediction, predict, predictions
+from .integrators import CHEBYSHEV
+from .linearisation import MANY, Prediction, predict, predictions
 from .parts import Exchange, Part
 from .schedules import CODES, Monolithic, Schedule
 
@@ -34,7 +35,7 @@ MOST_WINDOWS = 10_000_000
 # Of chance, where a reference solution needs some.
 STREAM = np.zeros(2, np.uint32)
 # Points of a reference solution at which schedules are looked at.
-POINTS = 24
+POINTS, FEW_POINTS = 24, 4
 # Growth of errors, beyond that of the equations, after which a solution is hidden by them.
 GARBAGE = 1e6
 # Predictions by inputs; they go when their model does, or when there are many.
@@ -227,10 +228,14 @@ class Coupled(System):
         with jax.ensure_compile_time_eval():
             given = Given(_arrays(values), dict(design.inputs))
             times = jnp.linspace(design.start, design.times[-1], POINTS)
-            rows, code, _ = _reference(self, Monolithic(self.schedule.step), (given, design.start, times, STREAM))
+            start = self.equations(given, design.start).start(given, design.start)
+            # of many states no matrix is had
+            many = ravel_pytree(start)[0].size > MANY
+            whole = Monolithic(self.schedule.step, CHEBYSHEV if many else Monolithic.integrator)
+            rows, code, _ = _reference(self, whole, (given, design.start, times, STREAM))
             sound = np.all(np.isfinite(np.asarray(rows)), axis=1) & (int(code) == 0)
-            # of a solution that is lost, the start
-            kept = np.where(sound, np.arange(POINTS), 0)
+            # of a solution that is lost, the start; of many states fewer points, each of which takes as many products
+            kept = np.where(sound, np.arange(POINTS), 0)[:: POINTS // FEW_POINTS if many else 1]
             return given, times[kept], rows[kept]
 
     def equations(self, given: Given, t) -> Equations:

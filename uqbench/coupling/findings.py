@@ -258,10 +258,9 @@ def _spread_findings(spread, shape) -> list[str]:
     lies = [np.asarray(spread(jnp.asarray(amounts))) for amounts in (one, other, one - 2 * other)]
     kept = [np.sum(amounts) - np.sum(lie) for amounts, lie in zip((one, other), lies[:2], strict=True)]
     size = np.sum(np.abs(one)) + np.sum(np.abs(other))
-    if np.max(np.abs(kept)) > NOT_KEPT * size:
-        return [
-            f"what is spread over the state is {np.max(np.abs(kept)) / size:.2g} of the amounts more or less than they are."
-        ]
+    missing = np.max(np.abs(kept)) / size
+    if missing > NOT_KEPT:
+        return [f"what is spread over the state is {missing:.2g} of the amounts more or less than they are."]
     if np.max(np.abs(lies[2] - lies[0] + 2 * lies[1])) > NOT_KEPT * size:
         return ["amounts are not spread linearly: twice as much does not lie where one did."]
     return []

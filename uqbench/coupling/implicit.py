@@ -1,8 +1,8 @@
 """How a fixed point of what parts see of one another moves with what is given: never through its iterations.
 
-From x = g(x, given) follows dx = (1 - dg/dx)^-1 dg. Where parts see few numbers of one another, dg/dx is had as a matrix;
-of many it is known by its products alone, and the system is solved by GMRES (Saad & Schultz 1986, doi:10.1137/0907058).
-What is not solved is NaN.
+From x = g(x, given) follows dx = (1 - dg/dx)^-1 dg. Where parts see few numbers of one another, dg/dx is had as a
+matrix; of many it is known by its products alone, and the system is solved by GMRES (Saad & Schultz 1986,
+doi:10.1137/0907058). What is not solved is NaN.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jax.scipy.sparse.linalg import gmres
+from jax import lax
 from jaxtyping import Array
 
 from ..solvers.implicit import by_jvp, implicit, moving
@@ -48,9 +48,41 @@ def _by_products(again: Again, x, given, change):
 
 
 def _solve_products(product, vector) -> Array:
-    found, _ = gmres(product, vector, tol=TOLERANCE, restart=RESTART, maxiter=RESTARTS, solve_method="incremental")
+    found = lax.custom_linear_solve(product, vector, _gmres)
     left = jnp.linalg.norm(product(found) - vector)
     return jnp.where(left <= NOT_SOLVED * jnp.linalg.norm(vector), found, jnp.nan)
+
+
+def _gmres(product, vector) -> Array:
+    """The solution of a linear system known by its products, from the smallest residual in Krylov's spaces."""
+    size, dimension = len(vector), min(RESTART, len(vector))
+    wanted = TOLERANCE * jnp.linalg.norm(vector)
+
+    def onward(column, state):
+        basis, slopes = state
+        moved = product(basis[column])
+        # twice is enough to be orthogonal to rounding
+        along = basis @ moved
+        moved = moved - along @ basis
+        more = basis @ moved
+        moved = moved - more @ basis
+        length = jnp.linalg.norm(moved)
+        # a space that does not grow holds the solution
+        unit = jnp.where(length > 1e-14 * jnp.linalg.norm(along), moved / jnp.where(length > 0, length, 1.0), 0.0)
+        slopes = slopes.at[:, column].set((along + more).at[column + 1].set(length))
+        return basis.at[column + 1].set(unit), slopes
+
+    def restart(state):
+        found, residual, count = state
+        length = jnp.linalg.norm(residual)
+        basis = jnp.zeros((dimension + 1, size)).at[0].set(residual / jnp.where(length > 0, length, 1.0))
+        basis, slopes = lax.fori_loop(0, dimension, onward, (basis, jnp.zeros((dimension + 1, dimension))))
+        weights = jnp.linalg.lstsq(slopes, jnp.zeros(dimension + 1).at[0].set(length))[0]
+        found = found + weights @ basis[:-1]
+        return found, vector - product(found), count + 1
+
+    start = (jnp.zeros_like(vector), vector, 0)
+    return lax.while_loop(lambda s: (jnp.linalg.norm(s[1]) > wanted) & (s[2] < RESTARTS), restart, start)[0]
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
