@@ -32,7 +32,7 @@ from uqbench.homogenisation import SENTENCES, at_fraction, membrane_tensor
 from uqbench.random_media import distance_to_walls
 
 # Edge of a voxel and thickness of the tissue, diameter of the vessel, um; time of a window and of the dose, min.
-EDGE, THICK, BORE, WINDOW, DOSED = 10.0, 10.0, 20.0, 0.5, 30.0
+EDGE, THICK, BORE, WINDOW, DOSED = 10.0, 10.0, 20.0, 1.0, 30.0
 CHANCES = ("jumps", "langevin", "mean")
 # Lengths of the tissue's cells along the vessel and across it, um, and voxels across the cell problem.
 CELL, VOXELS = (24.0, 12.0), 16
@@ -269,4 +269,10 @@ def effective(p):
     return {"Kx": found.tensor[0, 0], "Ky": found.tensor[1, 1], "eps": 1 - p["phi"]}, found.result
 
 
-model = signalling(chance="mean").closed_by(space, effective, results=SENTENCES, name="tissue_signalling")
+def closed(coarse: Model, name: str) -> Model:
+    """A coarse model with K and eps from the tissue's cells."""
+    return coarse.closed_by(space, effective, results=SENTENCES, name=name)
+
+
+model = closed(signalling(chance="mean"), "tissue_signalling")
+random = closed(signalling(), "tissue_signalling of genes that jump")

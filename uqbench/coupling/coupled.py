@@ -25,10 +25,9 @@ from .balance import accounts
 from .chebyshev import Loop, loop
 from .equations import Coupling, Equations, Given, added, flattened
 from .findings import description_findings, function_findings
-from .integrators import CHEBYSHEV
 from .linearisation import MANY, Prediction, predict, predictions
 from .parts import Exchange, Part
-from .schedules import CODES, Monolithic, Schedule
+from .schedules import CODES, Monolithic, Schedule, Strong
 
 # Windows between two observations after which a run is given up.
 MOST_WINDOWS = 10_000_000
@@ -36,6 +35,8 @@ MOST_WINDOWS = 10_000_000
 STREAM = np.zeros(2, np.uint32)
 # Points of a reference solution at which schedules are looked at.
 POINTS, FEW_POINTS = 24, 4
+# Windows of the reference in one of the schedule, where parts are solved by themselves.
+FINER = 2
 # Growth of errors, beyond that of the equations, after which a solution is hidden by them.
 GARBAGE = 1e6
 # Predictions by inputs; they go when their model does, or when there are many.
@@ -228,15 +229,18 @@ class Coupled(System):
         with jax.ensure_compile_time_eval():
             given = Given(_arrays(values), dict(design.inputs))
             times = jnp.linspace(design.start, design.times[-1], POINTS)
-            start = self.equations(given, design.start).start(given, design.start)
-            # of many states no matrix is had
-            many = ravel_pytree(start)[0].size > MANY
-            whole = Monolithic(self.schedule.step, CHEBYSHEV if many else Monolithic.integrator)
+            many = self.has_many_states(given, design.start)
+            # no matrix is had of many states
+            whole = Strong(self.schedule.step / FINER) if many else Monolithic(self.schedule.step)
             rows, code, _ = _reference(self, whole, (given, design.start, times, STREAM))
             sound = np.all(np.isfinite(np.asarray(rows)), axis=1) & (int(code) == 0)
             # of a solution that is lost, the start; of many states fewer points, each of which takes as many products
             kept = np.where(sound, np.arange(POINTS), 0)[:: POINTS // FEW_POINTS if many else 1]
             return given, times[kept], rows[kept]
+
+    def has_many_states(self, given: Given, t) -> bool:
+        """Whether all parts as one are too many for matrices."""
+        return sum(leaf.size for leaf in jax.tree.leaves(self.equations(given, t).start(given, t)["states"])) > MANY
 
     def equations(self, given: Given, t) -> Equations:
         return Equations.of(self.parts, self.exchanges, given, t)

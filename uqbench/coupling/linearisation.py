@@ -27,7 +27,7 @@ NEUTRAL, OF_ITS_OWN = 1e-6, 1.5
 # of the same solution take more than those that were looked at.
 ENOUGH = 0.5
 # States above which eigenvalues are found from products of derivatives, not from matrices.
-MANY = 400
+MANY = 150
 # Growth in a window that is no longer followed.
 MOST_GROWTH = 2.0
 GOLDEN = (np.sqrt(5.0) - 1) / 2

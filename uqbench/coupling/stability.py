@@ -9,7 +9,7 @@ from ..errors import InputError
 from .acceleration import Relaxation
 from .coupled import Coupled
 from .linearisation import Prediction, predict
-from .schedules import Schedule, Strong, standard_schedules
+from .schedules import Schedule, Strong, Weak, standard_schedules
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,8 @@ def stability(
         model: whose system is `Coupled`. design: whose start and times are looked at.
         theta: values of the parameters; default prior medians.
         schedules: to choose from, those that cost least first; default one of each kind, at the step of the model's
-            own, and relaxation by the factor that converges fastest.
+            own, and relaxation by the factor that converges fastest; of several hundred states only those that solve
+            each part by itself.
 
     Raises:
         InputError: a model that is not coupled, a step that is not positive.
@@ -66,8 +67,11 @@ def stability(
     system = model.dynamics
     if not isinstance(system, Coupled):
         raise InputError("stability", [f"the model has no parts: its dynamics are {system.kind}; give a Coupled one."])
-    points = system.points(model, design, theta)
+    given, times, states = system.points(model, design, theta)
+    points = (given, times, states)
     chosen = dict(schedules or standard_schedules(step or system.schedule.step))
+    if schedules is None and system.has_many_states(given, times[0]):
+        chosen = {name: each for name, each in chosen.items() if isinstance(each, Weak | Strong)}
     found = {name: predict(system, each, *points) for name, each in chosen.items()}
     if schedules is None:
         relaxed = Strong(step or system.schedule.step, Relaxation(found["strong, plain"].relaxation))
