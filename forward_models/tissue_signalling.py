@@ -19,8 +19,6 @@ of cells, schedules, and descriptions of chance: "jumps", "langevin" (m with nor
 along a path) or "mean" (none). Numbers are typical of cytokines; nothing was fitted.
 """
 
-from dataclasses import dataclass, field
-
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -70,26 +68,17 @@ space = Space(
 )
 
 
-@dataclass(frozen=True)
 class Tissue:
     """What depends on the grid and on where cells are.
 
     Args:
         grid: voxels along each side. cells: how many signal. seed: of their places. chance: one of `CHANCES`.
-        leak: of what leaves through the wall, the share that the vessel does not get: a mistake, to be found.
     """
 
-    grid: int
-    cells: int
-    seed: int = 0
-    chance: str = "jumps"
-    places: tuple = field(init=False)
-
-    def __post_init__(self):
-        rng = np.random.default_rng(self.seed)
+    def __init__(self, grid: int, cells: int, seed: int = 0, chance: str = "jumps"):
+        self.grid, self.cells, self.chance = grid, cells, chance
         # not at the wall, where a cell would be in the vessel
-        places = rng.uniform(0.5 * EDGE, (self.grid - 0.5) * EDGE, (self.cells, 2))
-        object.__setattr__(self, "places", tuple(map(tuple, places)))
+        self.places = np.random.default_rng(seed).uniform(0.5 * EDGE, (grid - 0.5) * EDGE, (cells, 2))
 
     @property
     def extent(self):
