@@ -1,0 +1,112 @@
+"""A model whose numbers come from a server."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..errors import InputError
+from ..model import Model
+from ..space import Space
+from .findings import input_findings, output_findings, series_findings
+from .function import DERIVATIVES, asked, connected
+from .protocol import Config
+from .simulate import TIMES, OutputVector, Simulate, names_of
+
+
+def foreign_model(
+    url: str,
+    name: str | None = None,
+    *,
+    space: Space,
+    outputs: Sequence[OutputVector],
+    units: Mapping[str, str],
+    inputs: Sequence[Sequence[str | float] | str] | None = None,
+    config: Config | Callable[..., Config] | None = None,
+    times: Sequence[float] | np.ndarray | None = None,
+    dims: Mapping[str, tuple[str, ...]] | None = None,
+    timeout: float = 60.0,
+    connections: int = 1,
+    **settings: Any,
+) -> Model:
+    """A model on an UM-Bridge server, whatever it is written in, as a model like any other.
+
+    Its gradient status is "exact" where the server has Gradient or ApplyJacobian, and "none" where it has neither: then
+    verbs that need derivatives say so, and no differences are taken in their place. A request that fails (the server is
+    gone, late, answers with an error or with something else than numbers) is a failed run with a code;
+    `recent_failures()` has what the server said.
+
+    Args:
+        url: of the server. name: of one of its models; may be left out where there is one.
+        space: the parameters.
+        outputs: for each output vector of the server the name of an output, or a list with a name for each entry, each
+            an output of its own, one number; None where it is not asked for.
+        units: output -> unit.
+        inputs: for each input vector of the server what stands in it, one after another: names of parameters or of
+            inputs of the design (arrays too), "times" for those of the design, or numbers. Default: one vector of all
+            free parameters in the order of `space`.
+        config: sent with each request; or `config(times, inputs)`, a function at module level that makes it from arrays
+            of the design, such as `design_config` for a server of ours.
+        times: at which the server gives its series, rising, in the unit of time of the model; those of a design must be
+            among them. Without these a series is taken to be at the times of the design.
+        dims: output -> names of its axes. Default of a whole vector: ("time",); () where it has one entry, and nothing
+            says that the server knows of times.
+        timeout: seconds within which an answer must be there.
+        connections: requests that are sent at the same time.
+        settings: as of `Model.from_function`: noise, name, time_unit, coords, nominal, increments, columns.
+
+    Raises:
+        InputError: no server there, no such model, sizes that do not fit; with everything that is wrong at once.
+
+    Example:
+        >>> from uqbench import Space, Uniform, epistemic
+        >>> space = Space(k=epistemic(Uniform(0.0, 1.0)))
+        >>> foreign_model("http://127.0.0.1:9", space=space, outputs=["C"], units={"C": "mg/L"})
+        Traceback (most recent call last):
+        uqbench.errors.InputError: UM-Bridge server 'http://127.0.0.1:9':
+          - the server of a foreign model could not be reached...
+    """
+    server, features = connected(url, name, {} if config is None else config, timeout, connections)
+    vectors = _vectors([[*space.free]] if inputs is None else inputs)
+    named = tuple(each if isinstance(each, str) or each is None else tuple(each) for each in outputs)
+    served = None if times is None else tuple(map(float, np.asarray(times, float).ravel()))
+    # sizes that depend on a design are looked at with it
+    sizes = None if callable(server.config) else asked(server, lambda: server.sizes(server.config))
+    known = served is not None or sizes is None or any(TIMES in each for each in vectors)
+    all_dims = {**_dims(named, sizes, known), **(dims or {})}
+    findings = input_findings(vectors, space, sizes) + output_findings(named, units, sizes)
+    findings += series_findings(named, all_dims, sizes, served, known)
+    if served is not None and (np.any(np.diff(served) <= 0) or not np.all(np.isfinite(served))):
+        findings.append("times must be finite and rise.")
+    simulate = Simulate(
+        server, features, vectors, named, sizes, served, tuple(all_dims.items()), settings.get("coords")
+    )
+    settings = {"name": server.name, **settings}
+    if findings:
+        raise InputError(f"UM-Bridge model {server.name!r}", findings)
+    gradient = "exact" if features & DERIVATIVES else "none"
+    more = {each: tuple(axes) for each, axes in all_dims.items()}
+    return Model.from_function(space, simulate, units, gradient=gradient, dims=more, **settings)
+
+
+def design_config(times: np.ndarray, inputs: Mapping[str, np.ndarray]) -> dict:
+    """The config by which a server of ours (`uqbench serve`) is told the design of a run.
+
+    Example:
+        >>> design_config(np.array([1.0]), {"dose": np.array(4.0)})
+        {'times': [1.0], 'inputs': {'dose': 4.0}}
+    """
+    return {"times": times.tolist(), "inputs": {name: value.tolist() for name, value in inputs.items()}}
+
+
+def _vectors(inputs) -> tuple[tuple[str | float, ...], ...]:
+    return tuple((each,) if isinstance(each, str) else tuple(each) for each in inputs)
+
+
+def _dims(outputs, sizes, times_known: bool) -> dict[str, tuple[str, ...]]:
+    found: dict[str, tuple[str, ...]] = {}
+    for index, each in enumerate(outputs):
+        single = sizes is not None and index < len(sizes[1]) and sizes[1][index] == 1 and not times_known
+        axes: tuple[str, ...] = ("time",) if isinstance(each, str) and not single else ()
+        found |= dict.fromkeys(names_of(each), axes)
+    return found
