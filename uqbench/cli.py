@@ -31,7 +31,7 @@ Name = Annotated[
         help="Name of a study, or the path of a Python file that exports `study`; `file.py:name` for another name."
     ),
 ]
-Served = Annotated[
+StudyOrModel = Annotated[
     str,
     cyclopts.Parameter(help="As in other commands; `file.py:name` may also be a model."),
 ]
@@ -144,7 +144,7 @@ def check(study: Name) -> None:
 
 @app.command
 def serve(
-    study: Served,
+    study: StudyOrModel,
     *,
     port: Annotated[int, cyclopts.Parameter(help="Port to listen at; 0 for one that is free.")] = 4242,
     host: Annotated[

@@ -69,15 +69,15 @@ def foreign_model(
     server, features = connected(url, name, {} if config is None else config, timeout, connections)
     vectors = _vectors([[*space.free]] if inputs is None else inputs)
     named = tuple(each if isinstance(each, str) or each is None else tuple(each) for each in outputs)
-    served = None if times is None else tuple(map(float, np.asarray(times, float).ravel()))
+    served = None if times is None else _rising(times)
     # sizes that depend on a design are looked at with it
     sizes = None if callable(server.config) else asked(server, lambda: server.sizes(server.config))
     known = served is not None or sizes is None or any(TIMES in each for each in vectors)
     all_dims = {**_dims(named, sizes, known), **(dims or {})}
     findings = input_findings(vectors, space, sizes) + output_findings(named, units, sizes)
     findings += series_findings(named, all_dims, sizes, served, known)
-    if served is not None and (np.any(np.diff(served) <= 0) or not np.all(np.isfinite(served))):
-        findings.append("times must be finite and rise.")
+    if served == ():
+        findings.append(f"times are {times!r}; give numbers that rise.")
     simulate = Simulate(
         server, features, vectors, named, sizes, served, tuple(all_dims.items()), settings.get("coords")
     )
@@ -101,6 +101,16 @@ def design_config(times: np.ndarray, inputs: Mapping[str, np.ndarray]) -> dict:
 
 def _vectors(inputs) -> tuple[tuple[str | float, ...], ...]:
     return tuple((each,) if isinstance(each, str) else tuple(each) for each in inputs)
+
+
+def _rising(times) -> tuple[float, ...]:
+    """Times as numbers; none where they are no row of numbers that rise."""
+    try:
+        given = np.asarray(times, float)
+    except (TypeError, ValueError):
+        return ()
+    sound = given.ndim == 1 and np.all(np.isfinite(given)) and np.all(np.diff(given) > 0)
+    return (*given.tolist(),) if sound else ()
 
 
 def _dims(outputs, sizes, times_known: bool) -> dict[str, tuple[str, ...]]:

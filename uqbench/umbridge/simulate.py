@@ -103,7 +103,7 @@ class Simulate:
                 raise InputError(
                     f"UM-Bridge model {self.server.name!r}",
                     [
-                        "where the config is made from the design every output vector needs a name, so that its size is known."
+                        "where the config is made from the design, name every output vector, so that its size is known."
                     ],
                 )
             axes = dims[each] if isinstance(each, str) else ()
