@@ -62,14 +62,17 @@ def test_derivatives_are_those_of_the_closed_form(derivatives, name, inputs):
 
 
 def test_a_jacobian_is_had_by_the_fewest_requests(server, model):
-    def change(*names):
+    def change(model, *names):
         before = dict(server.counts)
         jax.jacfwd(lambda part: uq.evaluate(model, {**THETA, **part}, DESIGN).outputs)(dict.fromkeys(names, 1.0))
         return {kind: count - before.get(kind, 0) for kind, count in server.counts.items()}
 
     # two output vectors by two parameters, or by one of them; there would be five rows
-    assert (both := change("x0", "k"))["ApplyJacobian"] == 4 and not both.get("Gradient")
-    assert change("k")["ApplyJacobian"] == 2
+    assert (both := change(model, "x0", "k"))["ApplyJacobian"] == 4 and not both.get("Gradient")
+    assert change(model, "k")["ApplyJacobian"] == 2
+    # of the second output vector alone there is one row
+    assert (row := change(decay(server.url, outputs=[None, "area"], units={"area": ""}, noise={}), "x0", "k"))
+    assert (row["Gradient"], row["ApplyJacobian"]) == (1, 0)
 
 
 def test_a_batch_asks_once_for_equal_inputs_and_for_several_at_a_time(server):
@@ -193,7 +196,7 @@ def test_a_function_is_called_in_any_code(server):
     "settings, expected",
     [
         ({"name": "dekay"}, ["no model 'dekay'; did you mean 'decay'"]),
-        ({"name": None}, ["there are several models; known are 'decay', 'split', 'other'"]),
+        ({"name": None}, ["there are several models; known are 'decay', 'split', 'other', 'long'"]),
         ({"inputs": None}, ["input vector 0 has 2 entries on the server, and 3 here (x0, k, sigma)"]),
         ({"inputs": [["x0"], ["k"]]}, ["the server takes 1 input vectors, of the sizes [2], and `inputs` says", "2."]),
         ({"inputs": [["x0", None]]}, ["input vector 0 has None in it"]),
@@ -232,6 +235,43 @@ def test_a_study_goes_through_a_verb(model):
     np.testing.assert_allclose(indices, 0.5, atol=0.2)
     # C at 4 h goes with exp(-4 k): mostly k
     assert float(found["sobol"].ST.sel(quantity="late", parameter="k")) > 0.5
+
+
+def own(theta, design, key):
+    return {"C": theta["x0"] * jnp.exp(-theta["k"] * design.times), "area": theta["x0"] / theta["k"]}
+
+
+@pytest.fixture(scope="module")
+def studies(model):
+    """A study of the foreign code, and one of the same model in JAX."""
+    times = np.array(TIMES)
+    disturbed = 2.0 * np.exp(-0.5 * times) + [0.03, -0.02, 0.02, -0.03]
+    data = pd.DataFrame({"experiment": "one", "output": "C", "time": times, "value": disturbed})
+    here = uq.Model.from_function(space, own, UNITS, dict(model.noise), name="decay", time_unit="h", dims={"area": ()})
+    return [uq.Study("foreign", each, {"one": uq.Design()}, data) for each in (model, here)]
+
+
+def test_a_foreign_code_is_fitted_like_our_own(studies):
+    foreign, here = (uq.identify(study, starts=3) for study in studies)
+    np.testing.assert_allclose(foreign["fit"].value, here["fit"].value, rtol=1e-4)
+    for side in ("lower", "upper"):
+        np.testing.assert_allclose(foreign["profile"][side], here["profile"][side], rtol=1e-3)
+
+
+@pytest.mark.slow
+def test_a_foreign_code_is_calibrated_like_our_own(studies):
+    foreign, here = (uq.calibrate(study, draws=200, tune=300, chains=2)["posterior"] for study in studies)
+    for name in ("x0", "k"):
+        spread = float(here[name].std())
+        assert abs(float(foreign[name].mean() - here[name].mean())) < 0.5 * spread
+        assert 0.6 < float(foreign[name].std()) / spread < 1.6
+
+
+def test_long_vectors_pass():
+    with foreign_server() as running:
+        foreign = foreign_function(running.url, "long", timeout=30.0)
+        found = jax.jit(lambda x: foreign(jnp.sin(x))[0])(jnp.arange(100_000.0))
+        np.testing.assert_array_equal(found, -np.sin(np.arange(100_000.0)))
 
 
 def area(outputs, design):

@@ -30,6 +30,7 @@ class Call:
         input_sizes, output_sizes: of the vectors.
         times: how many times the design has. inputs: name and shape of each of its inputs. Both only where the config
             is made from them; their numbers come after those of the input vectors.
+        unused: output vectors that nobody asks for, whose derivatives are left at 0.
     """
 
     server: Server
@@ -38,6 +39,7 @@ class Call:
     features: frozenset[str]
     times: int = 0
     inputs: tuple[tuple[str, tuple[int, ...]], ...] = ()
+    unused: frozenset[int] = frozenset()
 
     def vectors(self, row: np.ndarray) -> list[list[float]]:
         """The input vectors of a run, as the protocol has them."""
@@ -100,6 +102,9 @@ def jacobians(call: Call, columns: tuple[Column, ...], rows: np.ndarray) -> tupl
     found = np.full((len(rows), sum(call.output_sizes), len(columns)), np.nan)
     codes = np.zeros(len(rows), int)
     requests = _requests(call, columns)
+    ends = np.cumsum(call.output_sizes).tolist()
+    for out in call.unused:
+        found[:, ends[out] - call.output_sizes[out] : ends[out]] = 0.0
     sound = np.flatnonzero(np.isfinite(rows).all(axis=1))
     tasks = [(k, request) for k in sound for request in requests]
 
@@ -146,19 +151,19 @@ class _Column(NamedTuple):
 def _requests(call: Call, columns: tuple[Column, ...]) -> Sequence[_Row | _Column]:
     """The fewest requests that give the Jacobian."""
     starts = np.concatenate([[0], np.cumsum(call.output_sizes)]).tolist()
+    used = [(out, size) for out, size in enumerate(call.output_sizes) if size and out not in call.unused]
     by_vector: dict[int, list[int]] = {}
     for index, column in enumerate(columns):
         by_vector.setdefault(column.vector, []).append(index)
     rows = [
         _Row(out, entry, vector, tuple(columns[k].entry for k in among), (starts[out] + entry, among))
-        for out, size in enumerate(call.output_sizes)
+        for out, size in used
         for entry in range(size)
         for vector, among in by_vector.items()
     ]
     whole = [
         _Column(out, column, (slice(starts[out], starts[out + 1]), index))
-        for out, size in enumerate(call.output_sizes)
-        if size
+        for out, size in used
         for index, column in enumerate(columns)
     ]
     known = [each for feature, each in ((APPLY_JACOBIAN, whole), (GRADIENT, rows)) if feature in call.features]

@@ -79,10 +79,16 @@ def foreign_function(
         InputError: no server there, no such model, no evaluation, or what was passed is not what it should be.
 
     Example:
-        >>> foreign_function("localhost:4242")
-        Traceback (most recent call last):
-        uqbench.errors.InputError: UM-Bridge server 'localhost:4242':
-          - the url is 'localhost:4242'; write it as in 'http://localhost:4242'.
+        >>> import threading
+        >>> from uqbench.umbridge import serve
+        >>> from forward_models.secretion import steady
+        >>> server = serve(steady, port=0)  # as any other code might
+        >>> threading.Thread(target=server.serve_forever, daemon=True).start()
+        >>> foreign = foreign_function(server.url, "secretion at steady state")
+        >>> float(jax.grad(lambda s: foreign([s, 5.0])[0][0])(2.0))
+        10.0
+        >>> server.shutdown(), server.server_close()
+        (None, None)
     """
     server, features = connected(url, name, {} if config is None else config, timeout, connections)
     sizes = asked(server, lambda: server.sizes({} if config is None else config))

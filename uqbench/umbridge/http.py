@@ -141,7 +141,7 @@ def _exchange(address: Address, connection: HTTPConnection, path: str, body: byt
         if connection.sock is None:
             connection.connect()
         connection.sock.settimeout(max(deadline - time.monotonic(), 1e-3))
-        connection.sock.deadline = deadline
+        connection.sock.deadline = deadline  # type: ignore[union-attr]
         headers = {} if body is None else {"Content-Type": "application/json"}
         connection.request("GET" if body is None else "POST", address.path + path, body, headers)
         response = connection.getresponse()

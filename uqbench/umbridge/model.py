@@ -49,8 +49,8 @@ def foreign_model(
             of the design, such as `design_config` for a server of ours.
         times: at which the server gives its series, rising, in the unit of time of the model; those of a design must be
             among them. Without these a series is taken to be at the times of the design.
-        dims: output -> names of its axes. Default of a whole vector: ("time",); () where it has one entry, and nothing
-            says that the server knows of times.
+        dims: output -> names of its axes. Default of a whole vector: ("time",), or () where it has one entry, unless
+            there may be one time alone.
         timeout: seconds within which an answer must be there.
         connections: requests that are sent at the same time.
         settings: as of `Model.from_function`: noise, name, time_unit, coords, nominal, increments, columns.
@@ -59,21 +59,30 @@ def foreign_model(
         InputError: no server there, no such model, sizes that do not fit; with everything that is wrong at once.
 
     Example:
-        >>> from uqbench import Space, Uniform, epistemic
-        >>> space = Space(k=epistemic(Uniform(0.0, 1.0)))
-        >>> foreign_model("http://127.0.0.1:9", space=space, outputs=["C"], units={"C": "mg/L"})
-        Traceback (most recent call last):
-        uqbench.errors.InputError: UM-Bridge server 'http://127.0.0.1:9':
-          - the server of a foreign model could not be reached...
+        >>> import threading
+        >>> from uqbench import Design, evaluate
+        >>> from uqbench.umbridge import serve
+        >>> from forward_models.secretion import steady
+        >>> server = serve(steady, port=0)  # as any other code might
+        >>> threading.Thread(target=server.serve_forever, daemon=True).start()
+        >>> model = foreign_model(server.url, space=steady.space, outputs=["C"], units={"C": "nM"})
+        >>> model
+        Model(secretion at steady state: outputs C; gradient exact)
+        >>> float(evaluate(model, {"s": 2.0, "q": 5.0}, Design([0.0])).outputs["C"])
+        20.0
+        >>> server.shutdown(), server.server_close()
+        (None, None)
     """
     server, features = connected(url, name, {} if config is None else config, timeout, connections)
     vectors = _vectors([[*space.free]] if inputs is None else inputs)
     named = tuple(each if isinstance(each, str) or each is None else tuple(each) for each in outputs)
     served = None if times is None else _rising(times)
     # sizes that depend on a design are looked at with it
-    sizes = None if callable(server.config) else asked(server, lambda: server.sizes(server.config))
+    sizes = None if callable(config) else asked(server, lambda: server.sizes(config or {}))
     known = served is not None or sizes is None or any(TIMES in each for each in vectors)
-    all_dims = {**_dims(named, sizes, known), **(dims or {})}
+    # one number is a series only where one time is all there may be
+    numbers = not known or len(served or ()) > 1
+    all_dims = {**_dims(named, sizes, numbers), **(dims or {})}
     findings = input_findings(vectors, space, sizes) + output_findings(named, units, sizes)
     findings += series_findings(named, all_dims, sizes, served, known)
     if served == ():
@@ -113,10 +122,11 @@ def _rising(times) -> tuple[float, ...]:
     return (*given.tolist(),) if sound else ()
 
 
-def _dims(outputs, sizes, times_known: bool) -> dict[str, tuple[str, ...]]:
+def _dims(outputs, sizes, numbers: bool) -> dict[str, tuple[str, ...]]:
+    """Axes of each output; `numbers`: whether vectors of one entry are single numbers."""
     found: dict[str, tuple[str, ...]] = {}
     for index, each in enumerate(outputs):
-        single = sizes is not None and index < len(sizes[1]) and sizes[1][index] == 1 and not times_known
+        single = numbers and sizes is not None and index < len(sizes[1]) and sizes[1][index] == 1
         axes: tuple[str, ...] = ("time",) if isinstance(each, str) and not single else ()
         found |= dict.fromkeys(names_of(each), axes)
     return found

@@ -32,10 +32,10 @@ class Failure(NamedTuple):
     """A request that failed.
 
     Args:
-        url, name: of the server and its model. feature: what was asked, such as "Evaluate".
+        url, name: of the server and its model. feature: what was asked, such as "Evaluate" or "Info".
         result: the code of the run.
         words: what happened, or what the server said of it.
-        inputs: the input vectors.
+        inputs: the input vectors; none where that was about the model itself.
         time: seconds since 1970.
     """
 
@@ -99,14 +99,15 @@ class Server:
         """Names of the models of the server."""
         answer = self._ask("/Info", None)
         if answer.get("protocolVersion") != VERSION:
-            raise Failed(Result.BAD_ANSWER, f"it speaks version {answer.get('protocolVersion')!r}, not {VERSION}.")
+            words = f"it speaks version {answer.get('protocolVersion')!r}, not {VERSION}."
+            raise self._failed("Info", Result.BAD_ANSWER, words, [])
         return tuple(map(str, answer.get("models") or ()))
 
     def features(self) -> frozenset[str]:
         """Which of `FEATURES` the model has."""
         support = self._ask("/ModelInfo", {"name": self.name}).get("support")
         if not isinstance(support, Mapping):
-            raise Failed(Result.BAD_ANSWER, f"ModelInfo says {support!r} of what is supported.")
+            raise self._failed("ModelInfo", Result.BAD_ANSWER, f"it says {support!r} of what is supported.", [])
         return frozenset(feature for feature in FEATURES if support.get(feature) is True)
 
     def sizes(self, config: Config) -> tuple[tuple[int, ...], tuple[int, ...]]:
@@ -115,7 +116,7 @@ class Server:
         for path, key in (("/InputSizes", "inputSizes"), ("/OutputSizes", "outputSizes")):
             sizes = self._ask(path, {"name": self.name, "config": config}).get(key)
             if not isinstance(sizes, list) or not all(type(size) is int and size >= 0 for size in sizes):
-                raise Failed(Result.BAD_ANSWER, f"{path[1:]} are {sizes!r}.")
+                raise self._failed(path[1:], Result.BAD_ANSWER, f"{path[1:]} are {sizes!r}.", [])
             found.append(tuple(sizes))
         return found[0], found[1]
 
@@ -143,10 +144,7 @@ class Server:
 
     def _result(self, feature: str, more: Config, inputs: list[list[float]], config: Config):
         body = {"name": self.name, **more, "input": inputs, "config": config}
-        try:
-            return self._ask(f"/{feature}", body).get("output")
-        except Failed as failed:
-            raise self._failed(feature, failed.result, failed.words, inputs) from failed
+        return self._ask(f"/{feature}", body).get("output")
 
     def _numbers(self, feature: str, output, size: int, inputs) -> np.ndarray:
         try:
@@ -166,19 +164,23 @@ class Server:
         address = Address.of(self.url)
         assert address is not None  # checked when it was connected to
         sent = None if body is None else json.dumps(body).encode()
+        feature, inputs = path[1:], (body or {}).get("input", [])
         try:
             status, content = request(address, path, sent, self.timeout)
         except Late as error:
-            raise Failed(Result.SERVER_LATE, f"no answer within {self.timeout:g} s ({error}).") from error
+            words = f"no answer within {self.timeout:g} s ({error})."
+            raise self._failed(feature, Result.SERVER_LATE, words, inputs) from error
         except Gone as error:
-            raise Failed(Result.SERVER_GONE, str(error)) from error
+            raise self._failed(feature, Result.SERVER_GONE, str(error), inputs) from error
         answer = _decoded(content)
         if isinstance(answer, Mapping) and answer.get("error"):
-            raise Failed(Result.SERVER_ERROR, _words(answer["error"]))
+            raise self._failed(feature, Result.SERVER_ERROR, _words(answer["error"]), inputs)
         if status != 200:
-            raise Failed(Result.SERVER_ERROR, f"status {status}: {content.decode(errors='replace').strip()}")
+            words = f"status {status}: {content.decode(errors='replace').strip()}"
+            raise self._failed(feature, Result.SERVER_ERROR, words, inputs)
         if not isinstance(answer, Mapping):
-            raise Failed(Result.BAD_ANSWER, f"{path[1:]} is answered with {content[:80]!r}, which is no JSON object.")
+            words = f"{feature} is answered with {content[:80]!r}, which is no JSON object."
+            raise self._failed(feature, Result.BAD_ANSWER, words, inputs)
         return answer
 
 

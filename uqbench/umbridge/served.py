@@ -112,8 +112,8 @@ class Served:
             raise RunFailed(self.model.dynamics.sentence(code))
 
     def _theta(self, parameters: Sequence[float]) -> dict[str, float]:
-        fixed = {name: value for name, value in self.model.space.nominal().items() if name not in self.model.space.free}
-        return {**fixed, **dict(zip(self.model.space.free, parameters, strict=True))}
+        # those that are fixed have their value
+        return dict(zip(self.model.space.free, parameters, strict=True))
 
     def _designed(self, config: Mapping) -> Design:
         findings = [
@@ -156,11 +156,9 @@ def served(given: Study | Model) -> list[Served]:
 @partial(jax.jit, static_argnames="model")
 def _jacobian(model: Model, at, design: Design, key):
     """Output -> `(entries, parameters)`, and the code; for few parameters forward sensitivities cost least."""
-    fixed = {name: jnp.asarray(float(model.space[name].dist)) for name in model.space.fixed}
 
     def outputs(at):
-        theta = {**fixed, **dict(zip(model.space.free, at, strict=True))}
-        run = evaluate(model, theta, design, key, mode="forward")
+        run = evaluate(model, dict(zip(model.space.free, at, strict=True)), design, key, mode="forward")
         return {name: jnp.ravel(each) for name, each in run.outputs.items()}, run.result
 
     return jax.jacfwd(outputs, has_aux=True)(at)

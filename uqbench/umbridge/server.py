@@ -127,9 +127,9 @@ def _answered(models: Mapping[str, Served], path: str, body: bytes) -> Mapping[s
         raise Refused("InvalidInput", f"the request is no JSON: {error}") from error
     if not isinstance(asked, dict) or not isinstance(asked.get("config") or {}, dict):
         raise Refused("InvalidInput", "the request must be a JSON object, and its config too.")
-    name = asked.get("name")
+    name = str(asked.get("name"))
     if name not in models:
-        raise Refused("ModelNotFound", f"there is no model {name!r}; {nearest(str(name), [*models])}")
+        raise Refused("ModelNotFound", f"there is no model {name!r}; {nearest(name, [*models])}")
     return ask(models[name], asked, asked.get("config") or {})
 
 

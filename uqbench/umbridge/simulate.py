@@ -47,14 +47,16 @@ class Simulate:
     def __call__(self, theta, design: Design, key) -> tuple[dict, Array]:
         known = {**design.inputs, **theta, TIMES: design.times}
         pieces = [[known[entry] if isinstance(entry, str) else entry for entry in each] for each in self.vectors]
-        given, by_design = jnp.zeros(0), {}
+        given: Array = jnp.zeros(0)
+        count, shapes = 0, tuple[tuple[str, tuple[int, ...]], ...]()
         if callable(self.server.config):
             given = jnp.concatenate([design.times, *map(jnp.ravel, design.inputs.values())])
+            count = len(design.times)
             shapes = tuple((name, jnp.shape(value)) for name, value in design.inputs.items())
-            by_design = {"times": len(design.times), "inputs": shapes}
         input_sizes = tuple(sum(jnp.size(piece) for piece in each) for each in pieces)
         sizes = (input_sizes, self._output_sizes(design)) if self.sizes is None else self.sizes
-        call = Call(self.server, *sizes, self.features, **by_design)
+        unused = frozenset(index for index, each in enumerate(self.outputs) if each is None)
+        call = Call(self.server, *sizes, self.features, count, shapes, unused)
         vectors, code = called(call, pieces, given)
         places, among = self._places(design)
         code = jnp.where((code == 0) & ~among, Result.TIME_NOT_SERVED, code)
@@ -102,9 +104,7 @@ class Simulate:
             if each is None:
                 raise InputError(
                     f"UM-Bridge model {self.server.name!r}",
-                    [
-                        "where the config is made from the design, name every output vector, so that its size is known."
-                    ],
+                    ["where the config is made from the design, name every output vector, so that its size is known."],
                 )
             axes = dims[each] if isinstance(each, str) else ()
             timed, rest = axes[:1] == ("time",), axes[axes[:1] == ("time",) :]
