@@ -149,6 +149,18 @@ def test_inputs_of_a_design_and_numbers_stand_in_input_vectors(server):
         uq.evaluate(model, THETA, uq.Design([1.0], inputs={"dose": [3.0, 4.0]}))
 
 
+def test_times_of_a_design_may_be_an_input_vector():
+    with foreign_server(["Gradient"]) as running:
+        model = foreign_model(running.url, "at", space=space, inputs=["k", "times"], outputs=["C"], units={"C": ""})
+        times = np.array([0.1, 0.7, 3.0])
+        run = uq.evaluate(model, THETA, uq.Design(times))
+        np.testing.assert_allclose(run.outputs["C"], np.exp(-0.5 * times), rtol=1e-14)
+        with pytest.raises(uq.InputError, match=r"the sizes \[1, 2\] are given; it takes the sizes \[1, 3\]"):
+            uq.evaluate(model, THETA, uq.Design([1.0, 2.0]))
+        slope = jax.jacrev(lambda design: uq.evaluate(model, THETA, design).outputs["C"])(uq.Design(times)).times
+        np.testing.assert_allclose(slope, np.diag(-0.5 * np.exp(-0.5 * times)), rtol=1e-14)
+
+
 def test_a_whole_vector_may_have_an_axis_of_its_own(server):
     model = decay(server.url, outputs=["profile", "area"], times=None, noise={}, units={"profile": "", "area": ""},
                   dims={"profile": ("x",)}, coords={"x": TIMES})  # fmt: skip
@@ -196,7 +208,7 @@ def test_a_function_is_called_in_any_code(server):
     "settings, expected",
     [
         ({"name": "dekay"}, ["no model 'dekay'; did you mean 'decay'"]),
-        ({"name": None}, ["there are several models; known are 'decay', 'split', 'other', 'long'"]),
+        ({"name": None}, ["there are several models; known are 'decay', 'split', 'other', 'long', 'at'"]),
         ({"inputs": None}, ["input vector 0 has 2 entries on the server, and 3 here (x0, k, sigma)"]),
         ({"inputs": [["x0"], ["k"]]}, ["the server takes 1 input vectors, of the sizes [2], and `inputs` says", "2."]),
         ({"inputs": [["x0", None]]}, ["input vector 0 has None in it"]),

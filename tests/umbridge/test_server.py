@@ -181,31 +181,42 @@ class Package(umbridge.Model):
         return True
 
 
-def test_a_server_of_the_package_is_a_model():
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+@contextmanager
+def package(port):
     code = (
         "import sys, umbridge\nfrom tests.umbridge.test_server import Package\n"
         "umbridge.serve_models([Package()], int(sys.argv[1]))"
     )
     server = subprocess.Popen([sys.executable, "-c", code, str(port)], cwd=ROOT, stdout=subprocess.DEVNULL)
     try:
-        space = uq.Space(x=uq.epistemic(uq.Normal(2.0, 1.0)), y=uq.epistemic(uq.Normal(3.0, 1.0)))
-        model = when_listening(
-            lambda: foreign_model(
-                f"http://127.0.0.1:{port}", space=space, outputs=["f"], units={"f": ""}, config={"scale": 2.0}
-            )
-        )
-        design = uq.Design([0.0])
+        yield
+    finally:
+        server.kill()
+        server.wait()
+
+
+def test_a_server_of_the_package_is_a_model_also_when_it_has_been_away():
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    space = uq.Space(x=uq.epistemic(uq.Normal(2.0, 1.0)), y=uq.epistemic(uq.Normal(3.0, 1.0)))
+    design, url = uq.Design([0.0]), f"http://127.0.0.1:{port}"
+
+    def connect():
+        return foreign_model(url, space=space, outputs=["f"], units={"f": ""}, config={"scale": 2.0})
+
+    with package(port):
+        model = when_listening(connect)
         run = uq.evaluate_many(model, {"x": [2.0, -1.0, 2.0], "y": [3.0, 3.0, -3.0]}, design)
         # an exception of the model is a page of the server's with the status 500, and its NaN is no JSON
         assert run.result.tolist() == [0, uq.Result.SERVER_ERROR, uq.Result.OUTPUT_NOT_FINITE]
         assert float(run.outputs["f"][0]) == 36.0
         slope = jax.grad(lambda y: uq.evaluate(model, {"x": 2.0, "y": y}, design).outputs["f"])(3.0)
         assert float(slope) == 24.0
-    finally:
-        server.kill()
-        server.wait()
+    # connections that were kept open are not open any more
+    assert int(uq.evaluate(model, {"x": 2.0, "y": 4.0}, design).result) == uq.Result.SERVER_GONE
+    with package(port):
+        when_listening(connect)
+        assert float(uq.evaluate(model, {"x": 2.0, "y": 4.0}, design).outputs["f"]) == 64.0
 
 
 def when_listening(connect, patience=60.0):
