@@ -152,7 +152,7 @@ def fixed_point(
         solve: `(n,)` -> `(n,)`.
         x: where to begin. memory: `how.memory(n)`, or that of an earlier fixed point.
         tolerance: of each entry of the residual, relative to its size. limit: of the solves.
-        sizes: `sizes(x)`: `(n,)`, positive, what entries are measured by; of the first solution.
+        sizes: `sizes(x)`: `(n,)`, positive, what entries of a solution are measured by.
 
     Example:
         >>> found = fixed_point(lambda x: 1.0 - 3.3 * x, jnp.zeros(1), Aitken(), Aitken().memory(1), 1e-10, 20)
@@ -161,19 +161,20 @@ def fixed_point(
     """
 
     def body(state):
-        x, g_before, r_before, memory, count, scale, begun, *_ = state
+        x, g_before, r_before, memory, count, begun, *_ = state
         g = solve(x)
         r = g - x
-        scale = jnp.where(count == 0, sizes(g), scale)
+        # of this solution: in the first one what comes from other parts may not have arrived yet
+        scale = sizes(g)
         worst = jnp.max(jnp.abs(r) / jnp.maximum(jnp.abs(g), scale))
         move, memory = how.move(memory, r, g - g_before, r - r_before, count, scale)
         last = (worst <= tolerance) | ~jnp.isfinite(worst)
         begun = jnp.where(count == 0, worst, begun)
-        return jnp.where(last, x, x + move), g, r, memory, count + 1, scale, begun, worst, last
+        return jnp.where(last, x, x + move), g, r, memory, count + 1, begun, worst, last
 
     nothing, none, far = jnp.zeros_like(x), jnp.asarray(False), jnp.asarray(jnp.inf)
-    start = (x, nothing, nothing, memory, jnp.asarray(0), jnp.ones_like(x), far, far, none)
+    start = (x, nothing, nothing, memory, jnp.asarray(0), far, far, none)
     found = lax.while_loop(lambda state: ~state[-1] & (state[4] < limit), body, start)
-    (x, _, _, memory, count, _), (begun, worst, _) = found[:6], found[6:]
+    x, _, _, memory, count, begun, worst, _ = found
     shrunk = jnp.maximum(worst, TINY) / jnp.maximum(begun, TINY)
     return FixedPoint(x, worst <= tolerance, count, shrunk ** (1 / jnp.maximum(count - 1, 1)), memory)

@@ -1,7 +1,7 @@
 """What one window does to errors, from derivatives of it: the growth of errors, and the rate of strong iterations.
 
 Both are eigenvalues of derivatives that JAX takes of a window: of its map of the states, and of what parts see of one
-another as a function of what they have seen.
+another as a function of what they have seen. Those of many states are found from products of the derivatives.
 """
 
 from collections.abc import Mapping
@@ -19,12 +19,15 @@ from .acceleration import QuasiNewton, Relaxation
 from .equations import Equations, Given
 from .parts import Exchange, Part
 from .schedules import Schedule, Strong
+from .spectra import largest
 
 # Growth by rounding, and of the equations' own growth how much more a step may have.
 NEUTRAL, OF_ITS_OWN = 1e-6, 1.5
 # Of the solves that a schedule allows, the share with which its iteration counts as one that converges: other windows
 # of the same solution take more than those that were looked at.
 ENOUGH = 0.5
+# States above which eigenvalues are found from products of derivatives, not from matrices.
+MANY = 400
 # Growth in a window that is no longer followed.
 MOST_GROWTH = 2.0
 GOLDEN = (np.sqrt(5.0) - 1) / 2
@@ -105,27 +108,58 @@ def predict(system: Described, schedule: Schedule, given: Given, times, states) 
 
 def predictions(system: Described, schedule: Schedule, given: Given, times, states) -> list[Prediction]:
     """What is predicted at each point; arguments as of `predict`."""
+    if states.shape[1] > MANY:
+        return [_by_products(system, schedule, given, t, flat) for t, flat in zip(times, states, strict=True)]
     rates, steps, iterations, *reached = map(np.asarray, _linearised(system, schedule, given, times, states))
-    found = []
-    for step, slopes in zip(steps, rates, strict=True):
-        with np.errstate(over="ignore"):
-            exact = float(np.exp(schedule.step * np.max(np.linalg.eigvals(slopes).real, initial=-np.inf)))
-        found.append(Prediction(schedule, _radius(step), exact))
+    found = [
+        _growing(schedule, _radius(step), np.max(np.linalg.eigvals(slopes).real, initial=-np.inf))
+        for step, slopes in zip(steps, rates, strict=True)
+    ]
     if not isinstance(schedule, Strong) or not iterations.size:
         return found
-    return [_iterating(schedule, *row) for row in zip(found, iterations, *reached, strict=True)]
+    factors = [np.linalg.eigvals(each) if np.all(np.isfinite(each)) else np.array([np.nan]) for each in iterations]
+    return [_iterating(schedule, *row) for row in zip(found, factors, *reached, strict=True)]
 
 
-def _iterating(schedule: Strong, found: Prediction, iteration, converged, solves, rate) -> Prediction:
-    """The same with what its iteration does."""
-    if not np.all(np.isfinite(iteration)):
+def _growing(schedule: Schedule, growth: float, exponent: float) -> Prediction:
+    """What is predicted of errors that grow by a factor, and of equations whose errors do by an exponent of time."""
+    with np.errstate(over="ignore"):
+        return Prediction(schedule, growth, float(np.exp(schedule.step * exponent)))
+
+
+def _by_products(system: Described, schedule: Schedule, given: Given, t, flat) -> Prediction:
+    """What is predicted at one point of a system of many states, which see few numbers of one another."""
+    point = (system, schedule, given, t, flat)
+    count = _count(system, given, t)
+    exponent = largest(lambda v: _moved_rates(*point, v), count, "LR")
+    if not isinstance(schedule, Strong):
+        return _growing(schedule, largest(lambda v: _moved(*point, v), count, "LM"), exponent)
+    x, *reached = _reached(*point)
+    if not len(x):
+        return _growing(schedule, largest(lambda v: _moved_iterated(*point, x, np.eye(0), v), count, "LM"), exponent)
+    slopes = np.asarray(_slopes_of_seen(*point, x))
+    if not np.all(np.isfinite(slopes)):
+        return _iterating(schedule, _growing(schedule, np.inf, exponent), np.array([np.nan]), *map(np.asarray, reached))
+    inverse = np.linalg.inv(np.eye(len(x)) - slopes)
+    growth = largest(lambda v: _moved_iterated(*point, x, inverse, v), count, "LM")
+    found = _growing(schedule, growth, exponent)
+    return _iterating(schedule, found, np.linalg.eigvals(slopes), *map(np.asarray, reached))
+
+
+def _iterating(schedule: Strong, found: Prediction, factors, converged, solves, rate) -> Prediction:
+    """The same with what its iteration does.
+
+    Args:
+        factors: eigenvalues of the derivative of what is seen by what was.
+    """
+    if not np.all(np.isfinite(factors)):
         return replace(found, rate=np.inf, plain_rate=np.inf, relaxation=np.nan, relaxed_rate=np.inf, solves=0)
-    factors, how = np.linalg.eigvals(iteration), schedule.acceleration
+    how = schedule.acceleration
     relaxation, relaxed = best_relaxation(factors)
     rate = _relaxed(factors, how.factor) if isinstance(how, Relaxation) else float(rate)
     converges = bool(converged) and rate < 1 and solves <= ENOUGH * schedule.max_iterations
     return replace(
-        found, rate=rate, plain_rate=_radius(iteration), relaxation=relaxation, relaxed_rate=relaxed,
+        found, rate=rate, plain_rate=float(np.max(np.abs(factors))), relaxation=relaxation, relaxed_rate=relaxed,
         solves=int(solves) if converges else 0,
     )  # fmt: skip
 
@@ -138,23 +172,98 @@ def _linearised(system: Described, schedule: Schedule, given: Given, times, stat
     """
 
     def one(t, flat):
-        equations = Equations.of(system.parts, system.exchanges, given, t)
-        z = ravel_pytree(equations.start(given, t))[1](flat)
-        states, unravel = ravel_pytree(z["states"])
-
-        def at(states):
-            return {**z, "states": unravel(states)}
-
-        def rates(states):
-            field = equations.joint((*equations.parts,), (*equations.exchanges,))
-            return ravel_pytree(field(t, at(states), given)["states"])[0]
-
-        point = (equations, t, jnp.asarray(schedule.step, float), z, given)
+        point, states, at, rates = _at(system, schedule, given, t, flat)
         if isinstance(schedule, Strong):
             return jax.jacfwd(rates)(states), *_iterated_window(schedule, point, states, at)
         return jax.jacfwd(rates)(states), *_plain_window(schedule, point, states, at)
 
     return jax.vmap(one)(times, states)
+
+
+def _at(system: Described, schedule: Schedule, given: Given, t, flat):
+    """A point, its states `(n,)`, the coupled state of other states, and the rates of these."""
+    equations = Equations.of(system.parts, system.exchanges, given, t)
+    z = ravel_pytree(equations.start(given, t))[1](flat)
+    states, unravel = ravel_pytree(z["states"])
+
+    def at(states):
+        return {**z, "states": unravel(states)}
+
+    def rates(states):
+        field = equations.joint((*equations.parts,), (*equations.exchanges,))
+        return ravel_pytree(field(t, at(states), given)["states"])[0]
+
+    return (equations, t, jnp.asarray(schedule.step, float), z, given), states, at, rates
+
+
+def _count(system: Described, given: Given, t) -> int:
+    starts = jax.eval_shape(lambda: Equations.of(system.parts, system.exchanges, given, t).start(given, t)["states"])
+    return sum(leaf.size for leaf in jax.tree.leaves(starts))
+
+
+def _iterated(schedule: Strong, point):
+    """What parts see in the end, looked at where the own iteration may not reach it, and what the own one reaches."""
+    equations, t, h, z, given = point
+    robust = replace(schedule, acceleration=QuasiNewton())
+    seen = robust.seen(equations, t, h, z, robust.memory(equations, t, z, given), given)
+    if schedule == robust:
+        return seen, seen
+    return seen, schedule.seen(equations, t, h, z, schedule.memory(equations, t, z, given), given)
+
+
+@partial(jax.jit, static_argnames=("system", "schedule"))
+def _moved(system: Described, schedule: Schedule, given: Given, t, flat, v):
+    """Where a change v of the states goes in a window."""
+    point, states, at, _ = _at(system, schedule, given, t, flat)
+    equations, t, h, z, given = point
+    memory = schedule.memory(equations, t, z, given)
+
+    def after(states):
+        return states + _change(schedule.advance(equations, t, h, at(states), memory, given).change)
+
+    return jax.jvp(after, (states,), (v,))[1]
+
+
+@partial(jax.jit, static_argnames=("system", "schedule"))
+def _moved_rates(system: Described, schedule: Schedule, given: Given, t, flat, v):
+    _, states, _, rates = _at(system, schedule, given, t, flat)
+    return jax.jvp(rates, (states,), (v,))[1]
+
+
+@partial(jax.jit, static_argnames=("system", "schedule"))
+def _reached(system: Described, schedule: Strong, given: Given, t, flat):
+    """What parts see in the end, and of the own iteration whether it converges, its solves and its mean rate."""
+    point, *_ = _at(system, schedule, given, t, flat)
+    seen, own = _iterated(schedule, point)
+    return seen.reached.x, own.reached.converged, own.reached.solves, own.reached.rate
+
+
+def _seen_window(system: Described, schedule: Strong, given: Given, t, flat):
+    """States, and a window as a function of what is seen and of them: what is seen next, and the states at its end."""
+    (equations, t, h, z, given), states, at, _ = _at(system, schedule, given, t, flat)
+    counts, layout = schedule.counts(equations), schedule.layout()
+    unravel = ravel_pytree(equations.frozen(t, z, h, given, layout))[1]
+
+    def window(x, states):
+        found = equations.window(unravel(x), t, at(states), h, given, counts, layout)
+        return ravel_pytree(found.found)[0], states + _change(found.change)
+
+    return states, window
+
+
+@partial(jax.jit, static_argnames=("system", "schedule"))
+def _slopes_of_seen(system: Described, schedule: Strong, given: Given, t, flat, x):
+    states, window = _seen_window(system, schedule, given, t, flat)
+    return jax.jacfwd(lambda x: window(x, states)[0])(x)
+
+
+@partial(jax.jit, static_argnames=("system", "schedule"))
+def _moved_iterated(system: Described, schedule: Strong, given: Given, t, flat, x, inverse, v):
+    """Where a change v of the states goes in a window that is iterated, with the inverse of 1 - the slopes of x."""
+    states, window = _seen_window(system, schedule, given, t, flat)
+    still = jnp.zeros_like(x)
+    (seen, _) = jax.jvp(window, (x, states), (still, v))[1]
+    return jax.jvp(window, (x, states), (inverse @ seen, v))[1][1]
 
 
 def _change(change) -> Array:
@@ -173,13 +282,8 @@ def _plain_window(schedule: Schedule, point, states, at):
 
 def _iterated_window(schedule: Strong, point, states, at):
     """The same of a window that is iterated, by the implicit function theorem from one derivative of a plain window."""
-    equations, t, h, z, given = point
-    # a fixed point is looked at where the own iteration may not reach it
-    robust = replace(schedule, acceleration=QuasiNewton())
-    seen = robust.seen(equations, t, h, z, robust.memory(equations, t, z, given), given)
-    own = seen
-    if schedule != robust:
-        own = schedule.seen(equations, t, h, z, schedule.memory(equations, t, z, given), given)
+    equations, t, h, _, given = point
+    seen, own = _iterated(schedule, point)
     x, size = seen.reached.x, len(seen.reached.x)
 
     def window(both):
