@@ -129,7 +129,8 @@ ALLOWED = {
     "decomposition": {*CORE},
     "reporting": {"results", "errors"},
     "workflow": {"defaults", "errors", "study", "calibration", "decomposition", "identifiability", "reporting"},
-    "cli": {*CORE, "workflow", "calibration", "decomposition", "identifiability", "reporting"},
+    "umbridge": {"annotations", "design", "errors", "model", "space", "study"},
+    "cli": {*CORE, "umbridge", "workflow", "calibration", "decomposition", "identifiability", "reporting"},
 }
 # rooms whose names models and studies may fetch from the rooms themselves
 PUBLIC_ROOMS = (
@@ -147,6 +148,7 @@ PUBLIC_ROOMS = (
             "random_media",
             "representative_volume",
             "time_scales",
+            "umbridge",
         )
     ),
 )

@@ -31,6 +31,10 @@ Name = Annotated[
         help="Name of a study, or the path of a Python file that exports `study`; `file.py:name` for another name."
     ),
 ]
+StudyOrModel = Annotated[
+    str,
+    cyclopts.Parameter(help="As in other commands; `file.py:name` may also be a model."),
+]
 Seed = Annotated[int, cyclopts.Parameter(help="Seed of everything random.")]
 Results = Annotated[Path, cyclopts.Parameter(help="Folder of the store of results and the report.")]
 Draws = Annotated[int, cyclopts.Parameter(help="Posterior draws kept of each chain.")]
@@ -136,6 +140,24 @@ def check(study: Name) -> None:
 
     loaded = load_study(study)
     print(check_model(loaded.model, next(iter(loaded.experiments.values()))))
+
+
+@app.command
+def serve(
+    study: StudyOrModel,
+    *,
+    port: Annotated[int, cyclopts.Parameter(help="Port to listen at; 0 for one that is free.")] = 4242,
+    host: Annotated[
+        str, cyclopts.Parameter(help="Address to listen at; 0.0.0.0 lets other machines in.")
+    ] = "127.0.0.1",
+) -> None:
+    """Serve the experiments of a study, or a model, to other codes by the protocol of UM-Bridge."""
+    from .study import load_study_or_model
+    from .umbridge import serve as listen
+
+    with listen(load_study_or_model(study), host=host, port=port) as server:
+        print(f"serving {', '.join(server.models)} at {server.url}", flush=True)
+        server.serve_forever()
 
 
 @app.command

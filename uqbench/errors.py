@@ -179,6 +179,30 @@ class Result(Code):
         "a parameter that the closure gives is not finite. Check the closure at these values, or return a code of its "
         "own with `(parameters, code)`.",
     )
+    SERVER_GONE = (
+        24,
+        "the server of a foreign model could not be reached, or closed the connection before it had answered. See that "
+        "it runs; `uqbench.umbridge.recent_failures()` has what happened.",
+    )
+    SERVER_LATE = (
+        25,
+        "the server of a foreign model had not answered within the `timeout`, or had failed to do so often in a row. "
+        "Give it more time, or see that it still works.",
+    )
+    SERVER_ERROR = (
+        26,
+        "the server of a foreign model answered with an error. `uqbench.umbridge.recent_failures()` has its words, and "
+        "the inputs.",
+    )
+    BAD_ANSWER = (
+        27,
+        "the server of a foreign model answered with something else than vectors of numbers of the sizes that it had "
+        "named. `uqbench.umbridge.recent_failures()` has what was wrong.",
+    )
+    TIME_NOT_SERVED = (
+        28,
+        "a time of the design is not among those at which the foreign model gives its series. Observe at its `times`.",
+    )
 
 
 # code -> sentence. Numbers from `FIRST_OWN` on are for systems that have codes of their own.

@@ -424,6 +424,28 @@ def load_study(name: str) -> Study:
     Raises:
         InputError: with the nearest known name where there is none, or where the module has no such study.
     """
+    module, attribute, place = _module(name)
+    study = getattr(module, attribute, None)
+    if not isinstance(study, Study):
+        others = [each for each, value in vars(module).items() if isinstance(value, Study)]
+        also = f"; it has {', '.join(f'`{place}:{each}`' for each in others)}" if others else ""
+        raise InputError(f"study {name!r}", [f"the module exports no `{attribute}` made by uqbench.Study(...){also}."])
+    return in_commands(study, shlex.quote(name))
+
+
+def load_study_or_model(name: str) -> Study | Model:
+    """The same, where the Python file may also have a model of that name, `mine.py:model`.
+
+    Raises:
+        InputError: as of `load_study`.
+    """
+    module, attribute, _ = _module(name)
+    found = getattr(module, attribute, None)
+    return found if isinstance(found, Model) else load_study(name)
+
+
+def _module(name: str) -> tuple[ModuleType, str, str]:
+    """The module that is meant, what of it, and the name of the module as it was given."""
     place, colon, attribute = name.rpartition(":")
     place, attribute = (place, attribute) if colon and attribute.isidentifier() else (name, "study")
     path = Path(place)
@@ -437,12 +459,7 @@ def load_study(name: str) -> Study:
         module = _from_working_folder(place)
     else:
         raise InputError(f"study {name!r}", [f"there is no such study; {nearest(place, known)}"])
-    study = getattr(module, attribute, None)
-    if not isinstance(study, Study):
-        others = [each for each, value in vars(module).items() if isinstance(value, Study)]
-        also = f"; it has {', '.join(f'`{place}:{each}`' for each in others)}" if others else ""
-        raise InputError(f"study {name!r}", [f"the module exports no `{attribute}` made by uqbench.Study(...){also}."])
-    return in_commands(study, shlex.quote(name))
+    return module, attribute, place
 
 
 def in_commands(study: Study, arguments: str) -> Study:

@@ -144,7 +144,8 @@ class Model:
         state, a fold or a cycle, or one of its own from 100 on, whose sentence is in `results`.
         """
         system = Simulator(simulate, stochastic, results or {})
-        more = (increments, columns, coords or {}, nominal or {})
+        # a proxy of a dict cannot be sent to another process
+        more = (increments, dict(columns), coords or {}, nominal or {})
         return cls(space, system, None, units, noise or {}, name, gradient, time_unit, dims or {}, *more)
 
     def reparametrised(self, combinations: Mapping[str, str], **settings) -> "Model":
