@@ -1,16 +1,13 @@
 """Blood that leaves a tissue of signalling cells: what it tells of the cells, of the tissue and of the wall between.
 
-Simulated (nothing was measured): a dose of the ligand passes through the vessel for 30 min; its concentration in the blood that leaves is
-read 14 times, with 5 % of noise. `study` fits the model without chance. `cells` has no data: where the spread of the
-concentration in the tissue comes from, genes that jump (aleatory) beside what is not known (epistemic).
-
-`leaking` are data of a vessel that loses a share of what crosses its wall, which the model does not know of: what a
-spurious flux does to the fit.
+Simulated (nothing was measured): a dose of the ligand passes through the vessel for 30 min; its concentration in the
+blood that leaves is read 14 times, with 5 % of noise. `study` fits the model without chance. `cells` has no data: where
+the spread of the concentration in the tissue comes from, genes that jump (aleatory) beside what is not known
+(epistemic).
 """
 
 from pathlib import Path
 
-import jax
 import numpy as np
 import pandas as pd
 

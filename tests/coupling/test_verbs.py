@@ -6,7 +6,9 @@ import pytest
 
 import uqbench as uq
 from forward_models.coupling_schedules import observe, pair
+from forward_models.tissue_signalling import signalling
 from uqbench.coupling import Weak
+from uqbench.identifiability import structural_identifiability
 
 TRUE = {"a": 1.0, "d": 20.0, "sigma": 0.05}
 SPACE = uq.Space(
@@ -36,9 +38,24 @@ def study() -> uq.Study:
 @pytest.mark.slow
 def test_identify_takes_it():
     tree = uq.identify(study())
-    assert set(tree["structure"].verdict.values) == {"undecided"}
-    assert "a coupled system has no equations to read" in str(tree["structure"].reason.values[0])
+    structure = tree["structure"].verdict
+    assert structure.sel(parameter=["a", "d"]).values.tolist() == ["global", "global"]
     assert tree["fisher"].attrs["rank"] == 3
+
+
+def test_its_equations_are_those_of_all_parts_together():
+    """From one output alone only the product of the two drives is known."""
+    free = {name: uq.epistemic(uq.LogNormal(0.0, 1.0), "1/h") for name in "abcd"}
+    model = uq.Model(uq.Space(free), pair(Weak(0.02)), observe, {"x": "", "y": ""}, time_unit="h").only(["x"])
+    found = structural_identifiability(model)
+    assert found.verdict.sel(parameter=["c", "d"]).values.tolist() == ["none", "none"]
+    assert found.combination.sel(parameter="c").item() == "c*d"
+    assert found.verdict.sel(parameter="a").item() == "global"
+
+
+def test_too_many_equations_are_not_read():
+    with pytest.raises(uq.InputError, match="no equations to read"):
+        structural_identifiability(signalling(12, 8, chance="mean"))
 
 
 @pytest.mark.slow

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from types import MappingProxyType
 from typing import Any
@@ -19,15 +19,17 @@ from ..annotations import Values, ValuesOrShapes
 from ..design import Design
 from ..errors import CouplingWarning, InputError, Result
 from ..solvers.implicit import moving
+from ..system import Ode
 from ..systems.estimates import DIFFERENCES, Estimate
 from ..systems.protocol import Functions, Outcome, Run, System, finished
 from .balance import accounts
 from .chebyshev import Loop, loop
 from .equations import Coupling, Equations, Given, added, flattened
 from .findings import description_findings, function_findings
+from .joint import Joint
 from .linearisation import MANY, Prediction, predict, predictions
 from .parts import Exchange, Part
-from .schedules import CODES, Monolithic, Schedule, Strong
+from .schedules import CODES, RATES_NOT_FINITE, Monolithic, Schedule, Strong
 
 # Windows between two observations after which a run is given up.
 MOST_WINDOWS = 10_000_000
@@ -37,6 +39,8 @@ STREAM = np.zeros(2, np.uint32)
 POINTS, FEW_POINTS = 24, 4
 # Windows of the reference in one of the schedule, where parts are solved by themselves.
 FINER = 2
+# States, with what is counted beside them, up to which equations are read.
+MOST_READ = 60
 # Growth of errors, beyond that of the equations, after which a solution is hidden by them.
 GARBAGE = 1e6
 # Predictions by inputs; they go when their model does, or when there are many.
@@ -104,6 +108,10 @@ class Coupled(System):
         random = frozenset({"stochastic"}) if self.is_random else frozenset()
         object.__setattr__(self, "capabilities", type(self).capabilities | random)
 
+    def __reduce__(self):
+        # read-only mappings cannot be pickled
+        return Coupled, (dict(self.parts), dict(self.exchanges), self.schedule, self.time_unit)
+
     @property
     def is_random(self) -> bool:
         """Whether a run needs a key: whether a part leaps."""
@@ -168,6 +176,20 @@ class Coupled(System):
     def complete(self, t, y, p, inputs):
         """The states that `observe` gets."""
         return y
+
+    def written_out(self, model, design: Design | None):
+        """All parts as one `Ode`, as windows of no length have it; None for too many states or for chance."""
+        inputs = {} if design is None else design.inputs
+        given = Given(_arrays(model.space.nominal()), inputs)
+        if self.is_random or function_findings(
+            self.parts, self.exchanges, model.space.nominal(), Design([1.0], inputs=inputs)
+        ):
+            return None
+        start = self.equations(given, jnp.zeros(())).start(given, jnp.zeros(()))
+        if sum(leaf.size for leaf in jax.tree.leaves(start)) > MOST_READ:
+            return None
+        joint = Joint(self.parts, self.exchanges, partial(self._observed, model), inputs)
+        return replace(model, system=Ode(joint.initial, joint.rhs), observe=joint.observe)
 
     # --- runs
 
@@ -329,8 +351,11 @@ def _run_through(system: Coupled, known, kind: Loop = "lax") -> tuple[Array, Arr
                 z = jax.tree.map(jnp.add, z, equations.leaps(t, h, z, given, key))
             after = schedule.advance(equations, t, h, z, memory, given)
             z, lost = added(z, after.change, unravel(lost))
-            flat, lost = ravel_pytree(z)[0], ravel_pytree(lost)[0]
-            code = jnp.where(after.code == 0, jnp.where(jnp.all(jnp.isfinite(flat)), 0, Result.BLOW_UP), after.code)
+            before, flat, lost = flat, ravel_pytree(z)[0], ravel_pytree(lost)[0]
+            sound = jnp.all(jnp.isfinite(flat))
+            code = jnp.where(after.code == 0, jnp.where(sound, 0, Result.BLOW_UP), after.code)
+            # what a window could not go on from is kept, to say why
+            flat = jnp.where(sound, flat, before)
             more = (number + 1 < count) & (code == 0)
             return number + 1, flat, lost, after.memory, code, solves + after.solves, more
 
@@ -341,5 +366,7 @@ def _run_through(system: Coupled, known, kind: Loop = "lax") -> tuple[Array, Arr
     code = jnp.where(jnp.all(jnp.isfinite(flat)), Result.SUCCESS, Result.BAD_START)
     memory = schedule.memory(equations, start, z, given)
     carried = (start, flat, jnp.zeros_like(flat), memory, code, jnp.asarray(0), jnp.asarray(0))
-    (*_, code, solves, _), rows = lax.scan(onward, carried, times)
+    (_, flat, *_, code, solves, _), rows = lax.scan(onward, carried, times)
+    rates = equations.joint((*equations.parts,), (*equations.exchanges,))(times[-1], unravel(flat), given)
+    code = jnp.where((code != 0) & ~jnp.all(jnp.isfinite(ravel_pytree(rates)[0])), RATES_NOT_FINITE, code)
     return rows, code, solves

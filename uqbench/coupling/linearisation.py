@@ -87,6 +87,8 @@ class Prediction:
             )
         if not self.converges:
             return f"its iteration multiplies errors by {self.rate:.4g} in each solve, so that it does not converge"
+        if not np.isfinite(self.growth):
+            return "its windows have no finite derivatives there, so that nothing is known of it"
         if not self.stable:
             return f"it multiplies errors by {self.growth:.4g} in each window, the equations by {self.exact_growth:.4g}"
         return f"it is stable: errors are multiplied by {self.growth:.4g} in each window, by {self.rate:.4g} in a solve"

@@ -26,12 +26,15 @@ from .parts import step_findings
 
 NOT_COUPLED = FIRST_OWN
 NOT_SOLVED = FIRST_OWN + 1
+RATES_NOT_FINITE = FIRST_OWN + 2
 CODES = {
     NOT_COUPLED: "the strong coupling did not converge within `max_iterations` in a window: the parts disagree about "
     "what they see of one another. `uqbench.coupling.stability` says at which rate each schedule converges; take an "
     "acceleration that does, or a shorter step.",
     NOT_SOLVED: "a step of a part could not be solved: Newton's method did not converge. Take a shorter step of the "
     "part or of the schedule, or check its rates at these values.",
+    RATES_NOT_FINITE: "rates of a part, or of an exchange, were no finite numbers. A foreign function that has failed "
+    "is one reason: `uqbench.umbridge.recent_failures()` has its words.",
 }
 # Entries of an interface below this share of the largest of its kind count as that much.
 LEAST_SHARE = 1e-4

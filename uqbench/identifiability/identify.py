@@ -203,7 +203,8 @@ def _where(study: Study, theta: Values | None, tree: xr.DataTree, groups) -> tup
 
 def _structure(study: Study, limit: Budget, seed: int) -> xr.Dataset:
     began = time.monotonic()
-    model, space, design = as_measured(study.model, as_written=True), study.model.space, first_design(study)
+    study, design = _written_out(study), first_design(study)
+    model, space = as_measured(study.model, as_written=True), study.model.space
     equations, outputs = _equations(model, design, study.model.increments)
     transfer = {} if only_at_rest(study.experiments) else _transfer(model, design)
     if "closure" in model.dynamics.capabilities:
@@ -241,12 +242,19 @@ def _structure(study: Study, limit: Budget, seed: int) -> xr.Dataset:
     )
 
 
+def _written_out(study: Study) -> Study:
+    """The same study of a model whose equations can be read, where there is one."""
+    model = study.model.dynamics.written_out(study.model, first_design(study))
+    return study if model is None else replace(study, model=model, quantities={})
+
+
 def _by_closure(study: Study, limit: Budget, seed: int) -> xr.Dataset:
     dynamics: Any = study.model.dynamics
-    if "symbolic" not in dynamics.model.dynamics.capabilities:
-        return undecided(study.model.space, dynamics.model.dynamics.lacks("symbolic"))
+    inner = _written_out(replace(study, model=dynamics.model, quantities={}))
+    if "symbolic" not in inner.model.dynamics.capabilities:
+        return undecided(study.model.space, inner.model.dynamics.lacks("symbolic"))
     try:
-        coarse = structure_of_study(replace(study, model=dynamics.model, quantities={}), limit, seed)
+        coarse = structure_of_study(inner, limit, seed)
     except NoFormula as problem:
         return undecided(study.model.space, f"no formula to look at: {' '.join(problem.findings)}")
     return through_closure(study.model, coarse, seed)

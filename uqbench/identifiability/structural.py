@@ -132,7 +132,7 @@ def within(
     if "closure" in model.dynamics.capabilities:
         given = {"design": design, "initial": initial, "inputs": inputs, "level": level, "seed": seed}
         return through_closure(model, within(limit, model.dynamics.model, **given), seed)
-    model = as_measured(model)
+    model = as_measured(model.dynamics.written_out(model, design) or model)
     has_events = bool(model.dynamics.scheduled_events)
     smooth = after_first_dose(model, design) if has_events else model
     rng = np.random.default_rng(seed)

@@ -138,6 +138,10 @@ class System(Capable):
         """Shapes of the outputs over the times of the design, traced, and what is wrong with the functions."""
         raise NotImplementedError
 
+    def written_out(self, model, design: Design | None):
+        """A model of the same parameters and outputs whose equations can be read; None where there is none."""
+        return None
+
     def start_findings(self, model, design: Design) -> list[str]:
         """What is wrong with the start at the medians of the parameters; a run that starts so has a code of its own."""
         return []
