@@ -141,14 +141,18 @@ class Equations:
         made = part.sources(t, visible, *given)
         return rates, {quantity: jnp.asarray(made.get(quantity, 0.0), float) for quantity in part.units}
 
-    def with_flows(self, name: str, rates: Values, y: Values, flows: Values, given: Given) -> Values:
-        """Rates of the states of a part with what comes and goes at rates `flows`, by exchange."""
-        rates = dict(rates)
-        for each, flow in flows.items():
+    def spread(self, name: str, y: Values, flows: Values, given: Given) -> Values:
+        """Flows, by exchange, as they lie over the states of a part."""
+        visible = self.parts[name].visible(y, given.p)
+        return {each: self.exchanges[each].spread(flow, name, visible, given.p) for each, flow in flows.items()}
+
+    def with_flows(self, name: str, rates: Values, y: Values, spread: Values, given: Given) -> Values:
+        """Rates of the states of a part with what comes and goes through its exchanges, as it lies over them."""
+        rates, part = dict(rates), self.parts[name]
+        for each, flow in spread.items():
             exchange = self.exchanges[each]
-            place, part = exchange.place(name), self.parts[name]
-            spread = exchange.spread(flow, name, part.visible(y, given.p), given.p)
-            change = exchange.sign(name) * spread / part.capacity(exchange.quantity, place, y, given.p)
+            place = exchange.place(name)
+            change = exchange.sign(name) * flow / part.capacity(exchange.quantity, place, y, given.p)
             rates[place.state] = place.added(rates[place.state], change)
         return rates
 
@@ -167,7 +171,7 @@ class Equations:
                     own, made = self.own_rates(name, t, y, flat, given)
                     supplied |= {name: made} if made else {}
                 through = {each: flow for each, flow in flows.items() if name in self.exchanges[each].parts}
-                rates[name] = self.with_flows(name, own, y, through, given)
+                rates[name] = self.with_flows(name, own, y, self.spread(name, y, through, given), given)
             nothing = jax.tree.map(jnp.zeros_like, z)
             return {
                 "states": rates,
@@ -280,13 +284,14 @@ class Equations:
             visible = {**at_start, **others, **part.visible(own, given.p)}
             rates, made = self.own_rates(name, t, own, others, given)
             live = {each: jnp.asarray(self.exchanges[each].rate(t, visible, *given), float) for each in evaluated}
-            rates = self.with_flows(name, rates, own, {**live, **flows}, given)
+            rates = self.with_flows(name, rates, own, {**self.spread(name, own, live, given), **flows}, given)
             return ravel_pytree({"y": rates, "supplied": made, "crossed": live})[0]
 
         def interval(change, row):
             number, sides, crossing = row
             begin = t + number * length
-            flows = {each: amount / length for each, amount in crossing.items()}
+            # spread once, by where things are at the start of the window
+            flows = self.spread(name, y, {each: amount / length for each, amount in crossing.items()}, given)
             data, flat = (begin, length, sides, flows, at_start, given), ravel_pytree({**change, "crossed": nothing})[0]
             settings = (size, radius, self.kind)
             after, sound = integrate(part.integrator, rates, begin, flat, length, count, data, *settings)
