@@ -30,7 +30,7 @@ from uqbench.homogenisation import SENTENCES, at_fraction, membrane_tensor
 from uqbench.random_media import distance_to_walls
 
 # Edge of a voxel and thickness of the tissue, diameter of the vessel, um; time of a window and of the dose, min.
-EDGE, THICK, BORE, WINDOW, DOSED = 10.0, 10.0, 20.0, 1.0, 30.0
+EDGE, THICK, BORE, WINDOW, DOSED = 20.0, 10.0, 20.0, 0.5, 30.0
 CHANCES = ("jumps", "langevin", "mean")
 # Lengths of the tissue's cells along the vessel and across it, um, and voxels across the cell problem.
 CELL, VOXELS = (24.0, 12.0), 16
@@ -176,8 +176,8 @@ def activity(b, p):
 
 
 def entering(t, p):
-    """Concentration that comes with the blood; it ends within a minute."""
-    return p["inflow"] * jax.nn.sigmoid((DOSED - t) / 0.25)
+    """Concentration that comes with the blood; it ends within two minutes."""
+    return p["inflow"] * jax.nn.sigmoid((DOSED - t) / 0.5)
 
 
 def secretion(t, y, p, inputs):
@@ -221,7 +221,7 @@ def coupled(tissue: Tissue, schedule=SCHEDULE) -> Coupled:
             tissue.empty, tissue.spreading, (), tissue.in_tissue, units, tissue.decayed,
             integrator="chebyshev", shows=tissue.seen_of_tissue, radius=tissue.fastest,
         ),
-        "vessel": Part(tissue.fresh, tissue.flowing, (), tissue.in_vessel, units, tissue.carried, "implicit_euler"),
+        "vessel": Part(tissue.fresh, tissue.flowing, (), tissue.in_vessel, units, tissue.carried, "sdirk2", 0.25),
     }  # fmt: skip
     exchanges = {
         "secretion": Exchange("ligand", "1/min", "cells.L", "tissue.c", secretion, onto_target=tissue.around),

@@ -19,13 +19,14 @@ from .acceleration import QuasiNewton, Relaxation
 from .equations import Equations, Given
 from .parts import Exchange, Part
 from .schedules import Schedule, Strong
-from .spectra import largest
+from .spectra import TOLERANCE, largest
 
-# Growth by rounding, and of the equations' own growth how much more a step may have.
-NEUTRAL, OF_ITS_OWN = 1e-6, 1.5
+# Growth by rounding, that which eigenvalues from products do not tell from none (the accuracy asked of them), and of the
+# equations' own growth how much more a step may have.
+NEUTRAL, OF_PRODUCTS, OF_ITS_OWN = 1e-6, TOLERANCE, 1.5
 # Of the solves that a schedule allows, the share with which its iteration counts as one that converges: other windows
-# of the same solution take more than those that were looked at.
-ENOUGH = 0.5
+# of the same solution take more than those that were looked at, with Aitken's factors twice as many in one of 1600.
+ENOUGH = 0.3
 # States above which eigenvalues are found from products of derivatives, not from matrices.
 MANY = 150
 # Growth in a window that is no longer followed.
@@ -54,7 +55,8 @@ class Prediction:
         rate: factor by which the error of a strong iteration shrinks in a solve; 0 where nothing is iterated.
         plain_rate: that without acceleration, the Gauss-Seidel or Jacobi factor.
         relaxation: constant factor that makes relaxation converge fastest, and `relaxed_rate`, how fast.
-        solves: of a window, at most; 0 where it does not converge within half of those that the schedule allows.
+        solves: of a window, at most; 0 where it does not converge within a share of those that the schedule allows.
+        accuracy: of the logarithm of the growth.
     """
 
     schedule: Schedule
@@ -65,6 +67,7 @@ class Prediction:
     relaxation: float = 1.0
     relaxed_rate: float = 0.0
     solves: int = 1
+    accuracy: float = NEUTRAL
 
     @property
     def converges(self) -> bool:
@@ -77,7 +80,9 @@ class Prediction:
         Equations whose own errors grow manyfold in a window are not followed by any schedule of that step.
         """
         own = min(OF_ITS_OWN * np.log(max(self.exact_growth, 1.0)), np.log(MOST_GROWTH))
-        return bool(self.converges and np.isfinite(self.growth) and np.log(max(self.growth, 1e-300)) <= own + NEUTRAL)
+        return bool(
+            self.converges and np.isfinite(self.growth) and np.log(max(self.growth, 1e-300)) <= own + self.accuracy
+        )
 
     @property
     def sentence(self) -> str:
@@ -123,10 +128,10 @@ def predictions(system: Described, schedule: Schedule, given: Given, times, stat
     return [_iterating(schedule, *row) for row in zip(found, factors, *reached, strict=True)]
 
 
-def _growing(schedule: Schedule, growth: float, exponent: float) -> Prediction:
+def _growing(schedule: Schedule, growth: float, exponent: float, accuracy=NEUTRAL) -> Prediction:
     """What is predicted of errors that grow by a factor, and of equations whose errors do by an exponent of time."""
     with np.errstate(over="ignore"):
-        return Prediction(schedule, growth, float(np.exp(schedule.step * exponent)))
+        return Prediction(schedule, growth, float(np.exp(schedule.step * exponent)), accuracy=accuracy)
 
 
 def _by_products(system: Described, schedule: Schedule, given: Given, t, flat) -> Prediction:
@@ -135,16 +140,17 @@ def _by_products(system: Described, schedule: Schedule, given: Given, t, flat) -
     count = _count(system, given, t)
     exponent = largest(lambda v: _moved_rates(*point, v), count, "LR")
     if not isinstance(schedule, Strong):
-        return _growing(schedule, largest(lambda v: _moved(*point, v), count, "LM"), exponent)
+        return _growing(schedule, largest(lambda v: _moved(*point, v), count, "LM"), exponent, OF_PRODUCTS)
     x, *reached = _reached(*point)
     if not len(x):
-        return _growing(schedule, largest(lambda v: _moved_iterated(*point, x, np.eye(0), v), count, "LM"), exponent)
+        growth = largest(lambda v: _moved_iterated(*point, x, np.eye(0), v), count, "LM")
+        return _growing(schedule, growth, exponent, OF_PRODUCTS)
     slopes = np.asarray(_slopes_of_seen(*point, x))
     if not np.all(np.isfinite(slopes)):
         return _iterating(schedule, _growing(schedule, np.inf, exponent), np.array([np.nan]), *map(np.asarray, reached))
     inverse = np.linalg.inv(np.eye(len(x)) - slopes)
     growth = largest(lambda v: _moved_iterated(*point, x, inverse, v), count, "LM")
-    found = _growing(schedule, growth, exponent)
+    found = _growing(schedule, growth, exponent, OF_PRODUCTS)
     return _iterating(schedule, found, np.linalg.eigvals(slopes), *map(np.asarray, reached))
 
 
