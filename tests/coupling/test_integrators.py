@@ -17,6 +17,7 @@ ORDERS = {
     "trapezoidal": 2,
     "sdirk2": 2,
     "exponential": 2,
+    "chebyshev": 2,
 }
 
 

@@ -19,8 +19,10 @@ from ..annotations import Values, ValuesOrShapes
 from ..design import Design
 from ..errors import CouplingWarning, InputError, Result
 from ..solvers.implicit import moving
+from ..systems.estimates import DIFFERENCES, Estimate
 from ..systems.protocol import Functions, Outcome, Run, System, finished
 from .balance import accounts
+from .chebyshev import Loop, loop
 from .equations import Coupling, Equations, Given, added, flattened
 from .findings import description_findings, function_findings
 from .linearisation import Prediction, predict, predictions
@@ -29,6 +31,8 @@ from .schedules import CODES, Monolithic, Schedule
 
 # Windows between two observations after which a run is given up.
 MOST_WINDOWS = 10_000_000
+# Of chance, where a reference solution needs some.
+STREAM = np.zeros(2, np.uint32)
 # Points of a reference solution at which schedules are looked at.
 POINTS = 24
 # Growth of errors, beyond that of the equations, after which a solution is hidden by them.
@@ -95,6 +99,17 @@ class Coupled(System):
         object.__setattr__(self, "exchanges", MappingProxyType(dict(self.exchanges)))
         if findings := description_findings(self.parts, self.exchanges, self.schedule, self.time_unit):
             raise InputError("Coupled", findings)
+        random = frozenset({"stochastic"}) if self.is_random else frozenset()
+        object.__setattr__(self, "capabilities", type(self).capabilities | random)
+
+    @property
+    def is_random(self) -> bool:
+        """Whether a run needs a key: whether a part leaps."""
+        return any(part.leap is not None for part in self.parts.values())
+
+    @property
+    def expectation_gradients(self) -> Mapping[str, Estimate]:
+        return {DIFFERENCES: Estimate.SAME_KEYS} if self.is_random else super().expectation_gradients
 
     def with_schedule(self, schedule: Schedule) -> "Coupled":
         """The same parts and exchanges under another schedule."""
@@ -106,10 +121,15 @@ class Coupled(System):
         written = {
             f"{role} of {name}": function
             for name, part in self.parts.items()
-            for role in ("initial", "rhs", "content", "sources")
+            for role in ("initial", "rhs", "content", "sources", "shows", "leap", "radius")
             if (function := getattr(part, role)) is not None
         }
-        written |= {f"rate of {name}": exchange.rate for name, exchange in self.exchanges.items()}
+        written |= {
+            f"{role} of {name}": function
+            for name, exchange in self.exchanges.items()
+            for role in ("rate", "onto_source", "onto_target")
+            if (function := getattr(exchange, role)) is not None
+        }
         if model.observe is not None:
             written["observe"] = model.observe
 
@@ -118,6 +138,8 @@ class Coupled(System):
             equations = self.equations(given, t)
             z = equations.start(given, t)
             rates = equations.joint((*self.parts,), (*self.exchanges,))(t, z, given)
+            if self.is_random:
+                rates = rates, equations.leaps(t, jnp.asarray(self.schedule.step), z, given, jax.random.key(0))
             return z, rates, self._observed(model, equations, t, z, z, given)
 
         settings = [repr(self.schedule)]
@@ -127,7 +149,7 @@ class Coupled(System):
 
     def translated(self, translate: Callable[[Callable, int], Callable]) -> "Coupled":
         parts = {name: part.translated(translate) for name, part in self.parts.items()}
-        exchanges = {name: exchange.with_rate(translate(exchange.rate, 2)) for name, exchange in self.exchanges.items()}
+        exchanges = {name: exchange.translated(translate) for name, exchange in self.exchanges.items()}
         return Coupled(parts, exchanges, self.schedule, self.time_unit)
 
     def output_shapes(self, model, theta: ValuesOrShapes, design: Design) -> tuple[dict, list[str]]:
@@ -138,7 +160,8 @@ class Coupled(System):
             findings.append(f"time is in {model.time_unit!r} in the model and in {self.time_unit!r} in the system.")
         if findings:
             return {}, findings
-        return jax.eval_shape(lambda theta: self._outputs(model, theta, design)[0], theta), []
+        key = jax.random.key(0) if self.is_random else None
+        return jax.eval_shape(lambda theta: self._outputs(model, theta, design, key)[0], theta), []
 
     def complete(self, t, y, p, inputs):
         """The states that `observe` gets."""
@@ -147,10 +170,10 @@ class Coupled(System):
     # --- runs
 
     def keeps_sensitivities(self, model, design: Design) -> bool:
-        return True
+        return not self.is_random
 
     def run(self, model, theta: Values, design: Design, key, plan: str, *, reverse: bool = False, sharper=1.0) -> Run:
-        outputs, code, solves = self._outputs(model, theta, design)
+        outputs, code, solves = self._outputs(model, theta, design, key, reverse)
         return finished(model, outputs, Outcome(code, solves, jnp.zeros((), int)), design, Result.OUTPUT_NOT_FINITE)
 
     def plan(self, model, design: Design) -> str:
@@ -204,7 +227,7 @@ class Coupled(System):
         with jax.ensure_compile_time_eval():
             given = Given(_arrays(values), dict(design.inputs))
             times = jnp.linspace(design.start, design.times[-1], POINTS)
-            rows, code, _ = _reference(self, Monolithic(self.schedule.step), (given, design.start, times))
+            rows, code, _ = _reference(self, Monolithic(self.schedule.step), (given, design.start, times, STREAM))
             sound = np.all(np.isfinite(np.asarray(rows)), axis=1) & (int(code) == 0)
             # of a solution that is lost, the start
             kept = np.where(sound, np.arange(POINTS), 0)
@@ -213,10 +236,12 @@ class Coupled(System):
     def equations(self, given: Given, t) -> Equations:
         return Equations.of(self.parts, self.exchanges, given, t)
 
-    def _outputs(self, model, theta: Values, design: Design) -> tuple[dict, Array, Array]:
+    def _outputs(self, model, theta: Values, design: Design, key, reverse=False) -> tuple[dict, Array, Array]:
         """Outputs at the times of the design, the code, and how often the parts were solved."""
         given = Given(_arrays(theta), design.inputs)
-        rows, code, solves = trajectory(self, (given, design.start, design.times))
+        stream = jax.random.key_data(key) if self.is_random else None
+        known = (given, design.start, design.times, stream)
+        rows, code, solves = _run_through(self, known, "checkpointed") if reverse else trajectory(self, known)
         equations = self.equations(given, design.start)
         start = equations.start(given, design.start)
         unravel = ravel_pytree(start)[1]
@@ -249,7 +274,7 @@ def trajectory(system: Coupled, known) -> tuple[Array, Array, Array]:
     """States `(times, n)` of a coupled run, its code, and how often the parts were solved.
 
     Args:
-        known: what it depends on: parameters and inputs, the start, the times.
+        known: what it depends on: parameters and inputs, the start, the times, and data of a key or None.
 
     Sensitivities are carried forward, one for each number that moves, so that derivatives exist in both modes though
     the number of windows depends on values.
@@ -273,14 +298,14 @@ def _(system, primals, tangents):
     return found, (slopes @ direction, none, none)
 
 
-def _run_through(system: Coupled, known) -> tuple[Array, Array, Array]:
-    given, start, times = known
-    equations, schedule = system.equations(given, start), system.schedule
+def _run_through(system: Coupled, known, kind: Loop = "lax") -> tuple[Array, Array, Array]:
+    given, start, times, stream = known
+    equations, schedule = Equations.of(system.parts, system.exchanges, given, start, kind), system.schedule
     z = equations.start(given, start)
     flat, unravel = ravel_pytree(z)
 
     def onward(state, until):
-        begin, flat, lost, memory, code, solves = state
+        begin, flat, lost, memory, code, solves, passed = state
         gap = until - begin
         # a quotient of 10.000000000000002 is ten windows
         count = jnp.ceil(gap / schedule.step - 1e-9)
@@ -289,8 +314,11 @@ def _run_through(system: Coupled, known) -> tuple[Array, Array, Array]:
 
         def window(carried):
             number, flat, lost, memory, code, solves, _ = carried
-            z = unravel(flat)
-            after = schedule.advance(equations, begin + number * h, h, z, memory, given)
+            z, t = unravel(flat), begin + number * h
+            if system.is_random:
+                key = jax.random.fold_in(jax.random.wrap_key_data(stream), passed + number.astype(int))
+                z = jax.tree.map(jnp.add, z, equations.leaps(t, h, z, given, key))
+            after = schedule.advance(equations, t, h, z, memory, given)
             z, lost = added(z, after.change, unravel(lost))
             flat, lost = ravel_pytree(z)[0], ravel_pytree(lost)[0]
             code = jnp.where(after.code == 0, jnp.where(jnp.all(jnp.isfinite(flat)), 0, Result.BLOW_UP), after.code)
@@ -298,11 +326,11 @@ def _run_through(system: Coupled, known) -> tuple[Array, Array, Array]:
             return number + 1, flat, lost, after.memory, code, solves + after.solves, more
 
         first = (jnp.zeros(()), flat, lost, memory, code, solves, (count > 0) & (code == 0))
-        _, flat, lost, memory, code, solves, _ = lax.while_loop(lambda carried: carried[-1], window, first)
-        return (until, flat, lost, memory, code, solves), flat
+        done, flat, lost, memory, code, solves, _ = loop(kind, lambda carried: carried[-1], window, first)
+        return (until, flat, lost, memory, code, solves, passed + lax.stop_gradient(done).astype(int)), flat
 
     code = jnp.where(jnp.all(jnp.isfinite(flat)), Result.SUCCESS, Result.BAD_START)
     memory = schedule.memory(equations, start, z, given)
-    carried = (start, flat, jnp.zeros_like(flat), memory, code, jnp.asarray(0))
-    (*_, code, solves), rows = lax.scan(onward, carried, times)
+    carried = (start, flat, jnp.zeros_like(flat), memory, code, jnp.asarray(0), jnp.asarray(0))
+    (*_, code, solves, _), rows = lax.scan(onward, carried, times)
     return rows, code, solves

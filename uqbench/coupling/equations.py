@@ -22,6 +22,7 @@ from jaxtyping import Array
 
 from ..annotations import Values
 from ..systems.protocol import names_used
+from .chebyshev import Loop
 from .integrators import integrate
 from .parts import Exchange, Part
 
@@ -67,23 +68,27 @@ class Equations:
     """Parts and exchanges, with what each part sees of the others.
 
     Args:
-        states: part -> names of its states. used: exchange -> states that its rate depends on.
+        states: part -> names of its states and of what it shows. used: exchange -> what of these its rate depends on.
+        kind: of loops whose length depends on values, see `chebyshev.loop`.
     """
 
     parts: Mapping[str, Part]
     exchanges: Mapping[str, Exchange]
     states: Mapping[str, tuple[str, ...]]
     used: Mapping[str, tuple[str, ...]]
+    kind: Loop = "lax"
 
     @classmethod
-    def of(cls, parts: Mapping[str, Part], exchanges: Mapping[str, Exchange], given: Given, t) -> "Equations":
+    def of(
+        cls, parts: Mapping[str, Part], exchanges: Mapping[str, Exchange], given: Given, t, kind: Loop = "lax"
+    ) -> "Equations":
         """The same for parameters and inputs of these names and shapes."""
-        starts, used = {name: start_of(part, given) for name, part in parts.items()}, {}
+        starts, used = {name: part.visible(start_of(part, given), given.p) for name, part in parts.items()}, {}
         for name, exchange in exchanges.items():
             y = {**starts[exchange.source.part], **starts[exchange.target.part]}
             closed = jax.make_jaxpr(lambda y, e=exchange: jnp.asarray(e.rate(t, y, *given), float))(y)
             used[name] = names_used(closed, tuple(y))
-        return cls(parts, exchanges, {name: tuple(y) for name, y in starts.items()}, used)
+        return cls(parts, exchanges, {name: tuple(y) for name, y in starts.items()}, used, kind)
 
     def start(self, given: Given, t) -> Coupling:
         """The state at the start."""
@@ -99,17 +104,34 @@ class Equations:
         }
         return {"states": states, "crossed": crossed, "supplied": supplied}
 
+    def leaps(self, t, h, z: Coupling, given: Given, key) -> Coupling:
+        """What chance changes the state by at the start of a window."""
+        change, flat = jax.tree.map(jnp.zeros_like, z), self.visible(z["states"], given)
+        for place, (name, part) in enumerate(self.parts.items()):
+            if part.leap is None:
+                continue
+            mine = {each: flat[each] for each in (*part.reads, *self.states[name])}
+            moved = part.leap(t, h, mine, *given, jax.random.fold_in(key, place))
+            nothing = change["states"][name]
+            for state, by in moved.items():
+                nothing[state] = jnp.broadcast_to(jnp.asarray(by, float), nothing[state].shape)
+        return change
+
     # --- rates
+
+    def visible(self, states: Mapping[str, Values], given: Given) -> dict[str, Array]:
+        """The states of all parts and what they show, by name."""
+        return flattened({name: part.visible(states[name], given.p) for name, part in self.parts.items()})
 
     def rate(self, name: str, t, states: Mapping[str, Values], given: Given) -> Array:
         """Amount by time of an exchange."""
-        source, target = self.exchanges[name].parts
-        return jnp.asarray(self.exchanges[name].rate(t, {**states[source], **states[target]}, *given), float)
+        y = flattened({part: self.parts[part].visible(states[part], given.p) for part in self.exchanges[name].parts})
+        return jnp.asarray(self.exchanges[name].rate(t, y, *given), float)
 
     def own_rates(self, name: str, t, y: Values, others: Values, given: Given) -> tuple[Values, Values]:
         """Rates of the states of a part, and of what its sources make."""
         part = self.parts[name]
-        visible = {**{state: others[state] for state in part.reads}, **y}
+        visible = {**{state: others[state] for state in part.reads}, **part.visible(y, given.p)}
         rates = part.rhs(t, visible, *given)
         rates = {
             state: jnp.broadcast_to(jnp.asarray(rates[state], float), jnp.shape(value)) for state, value in y.items()
@@ -124,8 +146,9 @@ class Equations:
         rates = dict(rates)
         for each, flow in flows.items():
             exchange = self.exchanges[each]
-            place = exchange.place(name)
-            change = exchange.sign(name) * flow / self.parts[name].capacity(exchange.quantity, place, y, given.p)
+            place, part = exchange.place(name), self.parts[name]
+            spread = exchange.spread(flow, name, part.visible(y, given.p), given.p)
+            change = exchange.sign(name) * spread / part.capacity(exchange.quantity, place, y, given.p)
             rates[place.state] = place.added(rates[place.state], change)
         return rates
 
@@ -134,7 +157,7 @@ class Equations:
 
         def field(t, z: Coupling, given: Given) -> Coupling:
             states = z["states"]
-            flat = flattened(states)
+            flat = self.visible(states, given)
             flows = {name: self.rate(name, t, states, given) for name in evaluated}
             rates: Coupling = {}
             supplied: Coupling = {}
@@ -163,7 +186,7 @@ class Equations:
             return ravel_pytree(field(t, unravel(flat + change), given))[0]
 
         nothing, size = jnp.zeros_like(flat), _sizes(z, "states")
-        change, solved = integrate(integrator, rates, t, nothing, h, count, (flat, given), size)
+        change, solved = integrate(integrator, rates, t, nothing, h, count, (flat, given), size, kind=self.kind)
         return unravel(change), solved
 
     # --- windows of parts that are solved by themselves
@@ -184,7 +207,7 @@ class Equations:
         for place, name in enumerate(names):
             earlier = {state for other in names[:place] for state in self.states[other]}
             ahead |= {state for state in self.needed(name) if concurrent or state not in earlier}
-        flat = flattened(z["states"])
+        flat = self.visible(z["states"], given)
         seen = {state: _repeated(flat[state], nodes) for state in sorted(ahead)}
         amounts = {}
         if concurrent:
@@ -213,7 +236,7 @@ class Equations:
         self, interface: Interface, t, z: Coupling, h, given: Given, count: Mapping[str, int], layout: Layout
     ) -> Window:
         """Solves the parts through a window, each with `count` steps between two nodes."""
-        flat = flattened(z["states"])
+        flat = self.visible(z["states"], given)
         known = {state: jnp.concatenate([flat[state][None], after]) for state, after in interface.seen.items()}
         amounts, solved = dict(interface.amounts), jnp.asarray(True)
         found_amounts: Coupling = {}
@@ -237,7 +260,7 @@ class Equations:
 
     def _part(self, name: str, t, z: Coupling, h, nodes: int, count: int, known, amounts, given: Given):
         """Paths `(nodes + 1, ...)` of the states of a part, changes, amounts of the exchanges it evaluates."""
-        length, y, at_start = h / nodes, z["states"][name], flattened(z["states"])
+        part, length, y, at_start = self.parts[name], h / nodes, z["states"][name], self.visible(z["states"], given)
         evaluated = [each for each in self.exchanges if self.evaluator(each) == name]
         through = {each: amounts[each] for each, e in self.exchanges.items() if name in e.parts and each in amounts}
         sides = {state: (known[state][:-1], known[state][1:]) for state in self.needed(name)}
@@ -246,15 +269,16 @@ class Equations:
         start["supplied"] = jax.tree.map(jnp.zeros_like, start["supplied"])
         unravel = ravel_pytree({**start, "crossed": nothing})[1]
         size = _sizes({**start, "y": y, "crossed": nothing}, "y")
+        radius = None if part.radius is None else part.radius(y, given.p)
 
         def rates(t, change, data):
             begin, length, sides, flows, at_start, given = data
             share = (t - begin) / length
             others = {state: before + share * (after - before) for state, (before, after) in sides.items()}
             own = {state: at_start[state] + moved for state, moved in unravel(change)["y"].items()}
-            rates, made = self.own_rates(name, t, own, others, given)
             # a rate may ask for states that it does not depend on
-            visible = {**at_start, **others, **own}
+            visible = {**at_start, **others, **part.visible(own, given.p)}
+            rates, made = self.own_rates(name, t, own, others, given)
             live = {each: jnp.asarray(self.exchanges[each].rate(t, visible, *given), float) for each in evaluated}
             rates = self.with_flows(name, rates, own, {**live, **flows}, given)
             return ravel_pytree({"y": rates, "supplied": made, "crossed": live})[0]
@@ -264,13 +288,16 @@ class Equations:
             begin = t + number * length
             flows = {each: amount / length for each, amount in crossing.items()}
             data, flat = (begin, length, sides, flows, at_start, given), ravel_pytree({**change, "crossed": nothing})[0]
-            after, sound = integrate(self.parts[name].integrator, rates, begin, flat, length, count, data, size)
+            settings = (size, radius, self.kind)
+            after, sound = integrate(part.integrator, rates, begin, flat, length, count, data, *settings)
             after = unravel(after)
             crossed = after.pop("crossed")
             return after, (after["y"], crossed, sound)
 
         change, (moved, crossed, sound) = lax.scan(interval, start, (jnp.arange(nodes), sides, through))
         path = {state: y[state] + jnp.concatenate([start["y"][state][None], after]) for state, after in moved.items()}
+        if part.shows is not None:
+            path |= jax.vmap(lambda y: part.shows(y, given.p))(path)
         return path, change, crossed, jnp.all(sound)
 
 

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -10,8 +11,9 @@ import numpy as np
 from ..annotations import Values
 from ..design import Design
 from ..errors import nearest
+from ..systems.protocol import names_used
 from ..units import dimension_of, unit_factor, unit_finding
-from .equations import Equations, Given, start_of
+from .equations import Equations, Given, flattened, start_of
 from .parts import Exchange, Part
 from .schedules import Schedule
 
@@ -19,6 +21,8 @@ from .schedules import Schedule
 UNITS_OF_KINDS = {"momentum": "N*s", "energy": "J"}
 # A slope that moves by more than this share, when a state does, is no constant.
 NOT_LINEAR = 1e-9
+# Of amounts that are spread over a state, the share that may be missing.
+NOT_KEPT = 1e-12
 
 
 def description_findings(
@@ -105,23 +109,31 @@ def function_findings(
     with jax.ensure_compile_time_eval():
         given = Given({name: jnp.asarray(value, float) for name, value in theta.items()}, dict(design.inputs))
         starts = {name: start_of(part, given) for name, part in parts.items()}
-        findings = _name_findings(parts, starts) + _place_findings(exchanges, starts)
+        shown = {
+            name: {} if part.shows is None else dict(part.shows(starts[name], given.p)) for name, part in parts.items()
+        }
+        findings = _name_findings(parts, starts, shown) + _place_findings(exchanges, starts)
         if findings:
             return findings
+        visible = {name: {**starts[name], **shown[name]} for name in parts}
         for name, part in parts.items():
-            findings += _part_findings(name, part, starts, t, given)
+            findings += _part_findings(name, part, starts, visible, t, given)
+            findings += [
+                f"`leap` of {name!r}: {text}"
+                for text in _leap_findings(part, starts[name], flattened(visible), t, given)
+            ]
         for name, exchange in exchanges.items():
             findings += [f"exchange {name!r}: {text}" for text in _capacity_findings(exchange, parts, starts, given)]
         if not findings:
             equations = Equations.of(parts, exchanges, given, t)
-            findings += _rate_findings(equations, starts, t, given)
+            findings += _rate_findings(equations, starts, visible, t, given)
     return findings
 
 
-def _name_findings(parts: Mapping[str, Part], starts) -> list[str]:
-    counts = Counter(state for y in starts.values() for state in y)
+def _name_findings(parts: Mapping[str, Part], starts, shown) -> list[str]:
+    counts = Counter(state for group in (starts, shown) for y in group.values() for state in y)
     findings = [
-        f"the state {state!r} is in {count} parts; give states names of their own."
+        f"the state {state!r} is in {count} parts, or shown by them; give everything a name of its own."
         for state, count in counts.items()
         if count > 1
     ]
@@ -150,10 +162,9 @@ def _place_findings(exchanges: Mapping[str, Exchange], starts) -> list[str]:
     return findings
 
 
-def _part_findings(name: str, part: Part, starts, t, given: Given) -> list[str]:
-    y = starts[name]
-    flat = {state: value for values in starts.values() for state, value in values.items()}
-    visible = {**{state: flat[state] for state in part.reads}, **y}
+def _part_findings(name: str, part: Part, starts, visible_of, t, given: Given) -> list[str]:
+    y, flat = starts[name], flattened(visible_of)
+    visible = {**{state: flat[state] for state in part.reads}, **visible_of[name]}
     rates = part.rhs(t, visible, *given)
     findings = [f"`rhs` of {name!r} has no rate for {state!r}." for state in y if state not in rates]
     findings += [
@@ -186,6 +197,26 @@ def _part_findings(name: str, part: Part, starts, t, given: Given) -> list[str]:
     return findings
 
 
+def _leap_findings(part: Part, y, flat, t, given: Given) -> list[str]:
+    if part.leap is None:
+        return []
+    visible = {**{state: flat[state] for state in part.reads}, **part.visible(y, given.p)}
+    leaps = part.leap(t, jnp.ones(()), visible, *given, jax.random.key(0))
+    findings = [f"it moves {state!r}, which is no state of the part." for state in leaps if state not in y]
+    findings += [
+        f"it has the shape {jnp.shape(by)} for {state!r}, which has {y[state].shape}."
+        for state, by in leaps.items()
+        if state in y and jnp.shape(by) not in ((), y[state].shape)
+    ]
+    if part.content is not None:
+        closed = jax.make_jaxpr(lambda y: part.content(y, given.p))(y)
+        counted = [state for state in names_used(closed, tuple(y)) if state in leaps]
+        findings += [
+            f"it moves {state!r}, which the content counts: what chance makes has no source." for state in counted
+        ]
+    return findings
+
+
 def _capacity_findings(exchange: Exchange, parts: Mapping[str, Part], starts, given: Given) -> list[str]:
     findings = []
     for place in (exchange.source, exchange.target):
@@ -204,14 +235,33 @@ def _capacity_findings(exchange: Exchange, parts: Mapping[str, Part], starts, gi
     return findings
 
 
-def _rate_findings(equations: Equations, starts, t, given: Given) -> list[str]:
+def _rate_findings(equations: Equations, starts, visible, t, given: Given) -> list[str]:
     findings = []
     for name, exchange in equations.exchanges.items():
-        shape = equations.rate(name, t, starts, given).shape
+        rate = equations.rate(name, t, starts, given)
         for place in (exchange.source, exchange.target):
             there = place.of(starts[place.part][place.state]).shape
+            spread = partial(exchange.spread, part=place.part, y=visible[place.part], p=given.p)
+            shape = jax.eval_shape(spread, rate).shape
             if shape != there:
                 findings.append(
                     f"exchange {name!r}: its rate has the shape {shape}, {place.state!r} has {there} where it goes."
                 )
+            else:
+                findings += [f"exchange {name!r} at {place}: {text}" for text in _spread_findings(spread, rate.shape)]
     return findings
+
+
+def _spread_findings(spread, shape) -> list[str]:
+    """Whether amounts keep their sum and are spread linearly, of which mass would be lost or made."""
+    one, other = (np.sin(1.0 + start + np.arange(np.prod(shape, dtype=int))).reshape(shape) for start in (0.0, 0.5))
+    lies = [np.asarray(spread(jnp.asarray(amounts))) for amounts in (one, other, one - 2 * other)]
+    kept = [np.sum(amounts) - np.sum(lie) for amounts, lie in zip((one, other), lies[:2], strict=True)]
+    size = np.sum(np.abs(one)) + np.sum(np.abs(other))
+    if np.max(np.abs(kept)) > NOT_KEPT * size:
+        return [
+            f"what is spread over the state is {np.max(np.abs(kept)) / size:.2g} of the amounts more or less than they are."
+        ]
+    if np.max(np.abs(lies[2] - lies[0] + 2 * lies[1])) > NOT_KEPT * size:
+        return ["amounts are not spread linearly: twice as much does not lie where one did."]
+    return []

@@ -9,8 +9,7 @@ Rosenbrock-Euler method (Hochbruck & Ostermann 2010, doi:10.1017/S09624929100000
 """
 
 import math
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -20,9 +19,8 @@ from jaxtyping import Array, Bool, Float
 
 from ..solvers.implicit import by_jvp, implicit
 from ..solvers.roots import newton_steps, solve
+from .chebyshev import Field, Loop, chebyshev_step
 
-# rates `(n,)` at a time and a state `(n,)`; what else they depend on comes as a pytree
-Field = Callable[[Array, Array, Any], Array]
 GAMMA = 1 - 1 / math.sqrt(2)
 # Newton's steps of a stage, and the step after which the next is rounding.
 MAX_STEPS, LAST_STEP = 20, 1e-9
@@ -52,18 +50,19 @@ TABLEAUS = {
     "trapezoidal": Tableau(((0.0,), (0.5, 0.5)), (0.5, 0.5), (0.0, 1.0)),
     "sdirk2": Tableau(((GAMMA,), (1 - GAMMA, GAMMA)), (1 - GAMMA, GAMMA), (GAMMA, 1.0)),
 }
-EXPONENTIAL = "exponential"
-INTEGRATORS = (*TABLEAUS, EXPONENTIAL)
+EXPONENTIAL, CHEBYSHEV = "exponential", "chebyshev"
+INTEGRATORS = (*TABLEAUS, EXPONENTIAL, CHEBYSHEV)
 
 
 def integrate(
-    name: str, field: Field, t, y: Float[Array, " n"], h, count: int, given, size=None
+    name: str, field: Field, t, y: Float[Array, " n"], h, count: int, given, size=None, radius=None, kind: Loop = "lax"
 ) -> tuple[Float[Array, " n"], Bool[Array, ""]]:
     """The state after `count` equal steps over the time h, and whether every stage was solved; traceable.
 
     Args:
         name: one of `INTEGRATORS`. field: `field(t, y, given)`.
         size: `(n,)`, what errors of each entry are small against; default |y|. Infinite for what is only counted.
+        radius, kind: of the steps named "chebyshev", see `chebyshev_step`.
 
     Example:
         >>> y, solved = integrate("implicit_euler", lambda t, y, k: -k * y, 0.0, jnp.ones(1), 0.1, 1, 1.0)
@@ -74,11 +73,16 @@ def integrate(
 
     def one(state, number):
         y, solved = state
-        y, sound = _step(name, field, t + number * step, y, step, given, size)
+        y, sound = stepped(t + number * step, y)
         return (y, solved & sound), None
 
-    if count == 1:
+    def stepped(t, y):
+        if name == CHEBYSHEV:
+            return chebyshev_step(field, t, y, step, given, radius, kind)
         return _step(name, field, t, y, step, given, size)
+
+    if count == 1:
+        return stepped(t, y)
     return lax.scan(one, (y, jnp.asarray(True)), jnp.arange(count))[0]
 
 

@@ -12,9 +12,10 @@ from jaxtyping import Array
 from ..annotations import Values
 from ..errors import InputError
 from ..system import Ode
-from .integrators import INTEGRATORS
+from .integrators import CHEBYSHEV, INTEGRATORS
 
 KINDS = ("amount", "momentum", "energy")
+Onto = Callable[[Array, Values, Values], Array]
 PLACE = re.compile(r"(\w+)\.(\w+)(?:\[(-?\d+)\])?")
 
 
@@ -51,11 +52,20 @@ class Part:
         units: conserved quantity -> unit of the content.
         sources: `sources(t, y, p, inputs)`: conserved quantity -> net rate at which `rhs` makes it, negative for a
             loss. What is not declared here shows in the balance.
-        integrator: one of `INTEGRATORS`.
+        integrator: one of `INTEGRATORS`. All but "chebyshev" and the explicit ones solve with dense matrices, for some
+            hundred states; "chebyshev" is for many states that diffuse.
         step: longest step, in the unit of time; default the window of the schedule.
+        shows: `shows(y, p)`: name -> what other parts may read and exchanges may use beside the states, such as a
+            field where cells are. What is read of a part of many states should be shown, for iterations are over all
+            that parts see of one another.
+        leap: `leap(t, h, y, p, inputs, key)`: state -> what chance changes it by at the start of a window of the
+            length h; the same in every solve of the window. Of states that no content depends on.
+        radius: `radius(y, p)`: a bound of the absolute eigenvalues of the derivative of the rates, for "chebyshev";
+            default an estimate, which costs as much as 40 of its stages.
 
     Raises:
-        InputError: an unknown integrator, a step that is not positive, content without units, sources without content.
+        InputError: an unknown integrator, a step that is not positive, content without units, sources without content,
+            a radius that nothing uses.
 
     Example:
         >>> def initial(p, inputs): return {"A": 1.0}
@@ -73,9 +83,14 @@ class Part:
     sources: Callable[[Array, Values, Values, Values], Values] | None = None
     integrator: str = "implicit_euler"
     step: float | None = None
+    shows: Callable[[Values, Values], Values] | None = None
+    leap: Callable[..., Values] | None = None
+    radius: Callable[[Values, Values], Array] | None = None
 
     def __post_init__(self):
         findings = step_findings("step", self.step) if self.step is not None else []
+        if self.radius is not None and self.integrator != CHEBYSHEV:
+            findings.append(f"`radius` is for the integrator {CHEBYSHEV!r}; this one is {self.integrator!r}.")
         if self.integrator not in INTEGRATORS:
             findings.append(f"integrator {self.integrator!r}; known are {', '.join(INTEGRATORS)}.")
         if bool(self.units) != (self.content is not None):
@@ -107,12 +122,19 @@ class Part:
             rhs=translate(self.rhs, 2),
             content=self.content and translate(self.content, 1),
             sources=self.sources and translate(self.sources, 2),
+            shows=self.shows and translate(self.shows, 1),
+            leap=self.leap and translate(self.leap, 3),
+            radius=self.radius and translate(self.radius, 1),
         )
 
     def steps(self, length: float) -> int:
         """How many steps it takes over a time of at most `length`."""
         # a quotient of 10.000000000000002 is ten steps
         return 1 if self.step is None else max(1, -int(-(length / self.step - 1e-9) // 1))
+
+    def visible(self, y: Values, p: Values) -> dict[str, Array]:
+        """The states, and what the part shows beside them."""
+        return dict(y) if self.shows is None else {**y, **self.shows(y, p)}
 
     def capacity(self, quantity: str, place: Place, y: Values, p: Values) -> Array:
         """How much the content grows with the state at a place."""
@@ -134,6 +156,9 @@ class Exchange:
         rate: `rate(t, y, p, inputs)`: amount by time, negative where it flows back; `y` holds the states of both parts.
             One number, or an array of the shape of the states at both places.
         kind: "amount", "momentum" or "energy".
+        onto_source, onto_target: `onto(amounts, y, p)`: amounts of the shape of the rate, spread over the state there,
+            with the same sum; linear in the amounts. `y` is what that part has and shows. For places on grids of
+            their own, see `Scattered`.
 
     Raises:
         InputError: an unknown kind, places that cannot be read, a source that is its own target.
@@ -150,8 +175,21 @@ class Exchange:
     target: Place
     rate: Callable[[Array, Values, Values, Values], Array]
     kind: str = "amount"
+    onto_source: Onto | None = None
+    onto_target: Onto | None = None
 
-    def __init__(self, quantity: str, unit: str, source: str, target: str, rate: Callable, kind: str = "amount"):
+    def __init__(
+        self,
+        quantity: str,
+        unit: str,
+        source: str,
+        target: str,
+        rate: Callable,
+        kind: str = "amount",
+        *,
+        onto_source: Onto | None = None,
+        onto_target: Onto | None = None,
+    ):
         findings, places = [], []
         for role, given in (("source", source), ("target", target)):
             match = PLACE.fullmatch(given) if isinstance(given, str) else None
@@ -167,13 +205,17 @@ class Exchange:
         if findings:
             raise InputError(f"Exchange of {quantity!r}", findings)
         own = {"quantity": quantity, "unit": unit, "source": places[0], "target": places[1], "rate": rate, "kind": kind}
-        for name, value in own.items():
+        for name, value in (own | {"onto_source": onto_source, "onto_target": onto_target}).items():
             object.__setattr__(self, name, value)
 
-    def with_rate(self, rate: Callable) -> "Exchange":
-        """The same exchange at another rate."""
+    def translated(self, translate: Callable[[Callable, int], Callable]) -> "Exchange":
+        """The same exchange with each function `f` as `translate(f, place of theta)`."""
         source, target = map(str, (self.source, self.target))
-        return Exchange(self.quantity, self.unit, source, target, rate, self.kind)
+        onto = {
+            "onto_source": self.onto_source and translate(self.onto_source, 2),
+            "onto_target": self.onto_target and translate(self.onto_target, 2),
+        }
+        return Exchange(self.quantity, self.unit, source, target, translate(self.rate, 2), self.kind, **onto)
 
     @property
     def parts(self) -> tuple[str, str]:
@@ -185,6 +227,11 @@ class Exchange:
 
     def place(self, part: str) -> Place:
         return self.source if part == self.source.part else self.target
+
+    def spread(self, amounts, part: str, y: Values, p: Values) -> Array:
+        """Amounts of the shape of the rate, as they lie over the state of a part."""
+        onto = self.onto_source if part == self.source.part else self.onto_target
+        return amounts if onto is None else onto(amounts, y, p)
 
 
 @dataclass(frozen=True)

@@ -18,10 +18,10 @@ from jax.flatten_util import ravel_pytree
 from jaxtyping import Array
 
 from ..errors import FIRST_OWN, InputError, Result
-from ..solvers.implicit import by_jvp, implicit
 from .acceleration import Acceleration, Aitken, Anderson, FixedPoint, QuasiNewton, Relaxation, fixed_point
 from .equations import Coupling, Equations, Given, Interface, Layout
-from .integrators import INTEGRATORS, linear_solve
+from .implicit import as_fixed_point
+from .integrators import INTEGRATORS
 from .parts import step_findings
 
 NOT_COUPLED = FIRST_OWN
@@ -148,8 +148,7 @@ class Strong(Schedule):
         seen = self.seen(equations, t, h, z, memory, given)
         x = seen.reached.x
         if x.size:
-            residual = by_jvp(lambda x, known: x - seen.again(x, known))
-            x = implicit(residual, linear_solve, (t, z, h, given), x)
+            x = as_fixed_point(seen.again, (t, z, h, given), x, equations.kind)
         window = equations.window(seen.unravel(x), t, z, h, given, self.counts(equations), self.layout())
         code = jnp.where(seen.reached.converged, _solved(window.solved), NOT_COUPLED)
         return Advanced(window.change, seen.reached.memory, code, seen.reached.solves)
