@@ -60,4 +60,4 @@ def leaked(residual: Numbers, size: Numbers) -> Array:
         >>> leaked(jnp.array([-1e-15, 0.02]), 2.0).tolist()
         [0.0, 0.02]
     """
-    return jnp.where(is_rounding(residual, size), 0.0, residual)
+    return jnp.where(is_rounding(residual, size), 0.0, jnp.asarray(residual, float))

@@ -11,12 +11,14 @@ import nutpie
 import xarray as xr
 
 from .. import results
+from ..coupling.study_balance import with_balance
 from ..defaults import CHAINS, DRAWS, TUNE
 from ..errors import InputError, Interrupted
 from ..likelihoods import Likelihood, likelihood_of
 from ..progress import progress
 from ..settings import is_number, seed_findings, whole_number_findings
 from ..study import Study
+
 from ..time_scales.study_separation import separation_of_study, warn, with_separation
 from .predictive import band, observed, pointwise, predictive, prior
 from .pymc_model import parameters, pymc_model, variable_name
@@ -66,7 +68,7 @@ def calibrate(
             chains start.
         Interrupted: where it is stopped (Ctrl-C); its `tree` has the whole draws that there are, marked as partial.
     """
-    tree = with_separation(study, results.check_tree(study, tree, verb="calibrate"))
+    tree = with_balance(study, with_separation(study, results.check_tree(study, tree, verb="calibrate")))
     findings = [] if study.data is not None else ["the study has no data; calibrate needs a table."]
     findings += check_settings(draws=draws, tune=tune, chains=chains, target_accept=target_accept, seed=seed)
     if findings:
@@ -96,7 +98,8 @@ def calibrate(
         if stopped:
             raise KeyboardInterrupt
         groups = _of_draws(study, trace, seed)
-        return attached(groups | _predictions(likelihood, groups["posterior"], seed))
+        tree = attached(groups | _predictions(likelihood, groups["posterior"], seed))
+        return with_balance(study, tree, again=True)
     except KeyboardInterrupt:
         # without predictions, which compile for seconds: that is not what was asked for
         groups = _of_draws(study, trace, seed)

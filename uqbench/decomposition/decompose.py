@@ -26,6 +26,8 @@ from ..progress import progress
 from ..settings import is_number, seed_findings, whole_number_findings
 from ..space import Theta
 from ..study import Study
+
+from ..coupling.study_balance import with_balance
 from ..time_scales.study_separation import with_separation
 from .predictions import PosteriorInputs, PriorInputs, evaluated, final_outputs, posterior_draws, values_of
 from .runs import Unusable, replicate_moments, unusable_outputs
@@ -76,7 +78,7 @@ def decompose(
         InputError: settings out of range; no quantity whose runs succeed and vary. Where some do, the others are NaN
             with a `reason`; so are outputs whose noise has no variance, named in `not_over_time` of /variance.
     """
-    tree = with_separation(study, results.check_tree(study, tree, verb="decompose"))
+    tree = with_balance(study, with_separation(study, results.check_tree(study, tree, verb="decompose")))
     findings = check_settings(n=n, runs=runs, confidence=confidence, seed=seed)
     if findings:
         raise InputError(f"decompose {study.name!r}", findings)
