@@ -1,6 +1,6 @@
 """What counts as rounding in a balance, and what as a leak: one threshold for all models that conserve something.
 
-A sum of n amounts in double precision errs by up to n units of 1.1e-16 of their size, by sqrt(n) of them as a rule. Over
+A sum of n amounts in double precision errs by up to n units of 1.1e-16 of their size, by sqrt(n) as a rule. Over
 1e4 steps that is 1e-12 at most; measured are 1e-13 for plain sums of fluxes and 1e-15 for compensated ones. A residual
 above 1e-12 of what it balances is therefore no rounding, and one below changes no result that anybody could see.
 """

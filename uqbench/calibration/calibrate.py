@@ -18,7 +18,6 @@ from ..likelihoods import Likelihood, likelihood_of
 from ..progress import progress
 from ..settings import is_number, seed_findings, whole_number_findings
 from ..study import Study
-
 from ..time_scales.study_separation import separation_of_study, warn, with_separation
 from .predictive import band, observed, pointwise, predictive, prior
 from .pymc_model import parameters, pymc_model, variable_name

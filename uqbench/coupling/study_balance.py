@@ -1,7 +1,7 @@
 """The balance of a study on a coupled model: what is where, what crossed, and whether anything leaks.
 
-Every verb looks at it, with one run of each experiment in the windows of the study's own runs; the group /balance of the
-tree keeps what is found. A leak is warned of (`LeakWarning`): nothing in the curves themselves would tell.
+Every verb looks at it, with one run of each experiment in the windows of the study's own runs; the group /balance of
+the tree keeps what is found. A leak is warned of (`LeakWarning`): nothing in the curves themselves would tell.
 """
 
 import json

@@ -19,6 +19,7 @@ import numpy as np
 import xarray as xr
 
 from .. import results
+from ..coupling.study_balance import with_balance
 from ..errors import InputError
 from ..likelihoods import noise_values_of_runs
 from ..model import over_time
@@ -26,8 +27,6 @@ from ..progress import progress
 from ..settings import is_number, seed_findings, whole_number_findings
 from ..space import Theta
 from ..study import Study
-
-from ..coupling.study_balance import with_balance
 from ..time_scales.study_separation import with_separation
 from .predictions import PosteriorInputs, PriorInputs, evaluated, final_outputs, posterior_draws, values_of
 from .runs import Unusable, replicate_moments, unusable_outputs

@@ -24,7 +24,6 @@ from ..optimization.best_fit import BY_HAND
 from ..settings import is_number, seed_findings, whole_number_findings
 from ..study import Study
 from ..symbols import NoFormula, read
-
 from ..time_scales.study_separation import with_separation
 from .budget import Budget
 from .closures import through_closure

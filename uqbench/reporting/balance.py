@@ -28,7 +28,7 @@ def section(tree: xr.DataTree, study: str) -> tuple[str, list]:
     for index, quantity in enumerate(dict.fromkeys(map(str, dataset["quantity"].values))):
         shown = f"What there is of {quantity}, and what is missing of it."
         caption = (
-            f"Above: content of {quantity} by part, one on another. Below: residual of the balance of all parts, and of "
+            f"Above: content of {quantity} by part, one on another. Below: residual of the balance of all parts and of "
             "the worst part, relative to the largest amount; the dotted line is the most that rounding leaves."
         )
         blocks.append(drawn(partial(balance_over_time, tree, quantity), shown, f"balance{index}", caption))
