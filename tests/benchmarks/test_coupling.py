@@ -53,7 +53,9 @@ def test_strong_coupling_against_one_system():
     design, theta = uq.Design([200.0]), cell_and_tissue.space.nominal()
     cost = {how: fastest(run_of(cell_and_tissue.model(how), theta, design)) for how in (Strong(0.1), Monolithic(0.1))}
     strong, whole = cost.values()
-    print(f"\n2000 windows of cell and tissue: strong {strong:.3f} s, monolithic {whole:.3f} s, {strong / whole:.1f} times")
+    print(
+        f"\n2000 windows of cell and tissue: strong {strong:.3f} s, monolithic {whole:.3f} s, {strong / whole:.1f} times"
+    )
     # the strong one takes ten steps of the cell in each window
     assert strong < 100 * whole
 
@@ -109,7 +111,7 @@ def test_steps_of_agents():
         field = jnp.full(colony.CELLS, 1.0 / colony.CELLS)
         cost[count] = fastest(lambda a=agents, f=field, p=theta: step(p, dt, a, f, jax.random.key(0)))
         values = [float(theta[name]) for name in ("D_cell", "clearance", "r", "K", "D_drug")]
-        plain = fastest(lambda x=places, v=values, n=count: plain_step(
+        plain = fastest(lambda x=places, v=values, n=count, field=field: plain_step(
             x, np.zeros(n), np.asarray(field), *v, float(dt), np.random.default_rng(1)
         ))  # fmt: skip
         ratio[count] = plain / cost[count]
