@@ -32,7 +32,7 @@ def differentiable(
 ) -> Array:
     """The solution of apply(parameters, x) = right, of known values, as a function of parameters and right side.
 
-    """The solution of apply(parameters, x) = right, of known values, as a function of parameters and right side.
+    Derivatives, in both modes, solve A dx = d(right) - dA x by conjugate gradients, NaN where these do not end.
 
     Args:
         apply: symmetric and positive definite in x on the range of `inverse(parameters)`. Both are hashable, and the
