@@ -53,9 +53,7 @@ def test_strong_coupling_against_one_system():
     design, theta = uq.Design([200.0]), cell_and_tissue.space.nominal()
     cost = {how: fastest(run_of(cell_and_tissue.model(how), theta, design)) for how in (Strong(0.1), Monolithic(0.1))}
     strong, whole = cost.values()
-    print(
-        f"\n2000 windows of cell and tissue: strong {strong:.3f} s, monolithic {whole:.3f} s, {strong / whole:.1f} times"
-    )
+    print(f"\n2000 windows: strong {strong:.3f} s, monolithic {whole:.3f} s, {strong / whole:.1f} times")
     # the strong one takes ten steps of the cell in each window
     assert strong < 100 * whole
 
