@@ -2,7 +2,7 @@
 
 Each cell moves at random (motility D_cell), divides at the rate r and dies at the rate r n/K where n cells per length
 are around it; a dying cell gives back what it had. The drug diffuses (D_drug) and cells clear it. Field and cells meet
-through one kernel, so that `lost`, what is missing of all the drug, is 0 (to 1e-12). `mean_field` is the limit of many
+through one kernel, so that `lost`, what is missing of all the drug, is 0 (see `uqbench.balance`). `mean_field` is the limit of many
 cells,
 
     dn/dt = D_cell d2n/dx2 + r n (1 - n/K),    dc/dt = D_drug d2c/dx2 - clearance n c,
@@ -18,13 +18,11 @@ import numpy as np
 
 from uqbench import LogNormal, Model, Space, epistemic, fixed
 from uqbench.agents import density, died, diffused, divided, moved, placed, taken_up
+from uqbench.balance import leaked
 
 # Cells of the grid along the strip, length of the strip and of the colony at the start in mm, steps of a run.
 CELLS, STRIP, COLONY, STEPS = 200, (2.0,), 0.2, 200
 START, CAPACITY = 400, 8192
-
-# Of the drug, what sums may lose.
-ROUNDING = 1e-12
 
 CROWDED = 160
 SENTENCES = {CROWDED: "more cells than slots: divisions were refused. Give a larger CAPACITY or a smaller K."}
@@ -105,10 +103,8 @@ def _at_times(times, count, inside, outside, profile, theta):
     series = {"cells": count, "in_cells": inside, "outside": outside}
     found = {name: jnp.interp(times, grid, values) for name, values in series.items()}
     lost = theta["dose"] - found["in_cells"] - found["outside"]
-    # rounding, which has no derivative
-    lost = jnp.where(jnp.abs(lost) < ROUNDING * theta["dose"], 0.0, lost)
     density = jax.vmap(lambda values: jnp.interp(times, grid, values), in_axes=1, out_axes=1)(profile)
-    return {**found, "lost": lost, "density": density}
+    return {**found, "lost": leaked(lost, theta["dose"]), "density": density}
 
 
 UNITS = {"cells": "", "in_cells": "nmol", "outside": "nmol", "lost": "nmol", "density": "1/mm"}

@@ -10,6 +10,8 @@ import pytest
 ROOT = Path(__file__).parents[1]
 CORE = [
     "annotations",
+    "balance",
+    "coupling",
     "errors",
     "settings",
     "capabilities",
@@ -44,6 +46,7 @@ CORE = [
 # package -> the rooms that it may use
 ALLOWED = {
     "annotations": set(),
+    "balance": {"annotations"},
     "errors": set(),
     "settings": set(),
     "capabilities": {"errors"},
@@ -75,8 +78,12 @@ ALLOWED = {
     "agents": {"errors"},
     "coarse_graining": {"annotations", "errors"},
     "homogenisation": {"annotations", "errors"},
-    "coupling": {"annotations", "design", "errors", "solvers", "system", "systems", "units"},
-    "interfaces": {"annotations", "errors", "units"},
+    # study and results for the balance that a study's runs keep
+    "coupling": {
+        *("annotations", "balance", "design", "errors", "model", "results", "solvers", "study", "system", "systems"),
+        "units",
+    },
+    "interfaces": {"annotations", "balance", "errors", "units"},
     "macroscopic": {"annotations", "errors", "homogenisation"},
     # reporting only for how figures look
     "representative_volume": {"annotations", "errors", "homogenisation", "reporting", "units"},
@@ -139,6 +146,7 @@ PUBLIC_ROOMS = (
         [name]
         for name in (
             "agents",
+            "balance",
             "coarse_graining",
             "coupling",
             "dynamics",

@@ -185,3 +185,23 @@ def test_results_of_other_data_are_not_reported_and_not_thrown_away(tmp_path, ca
     assert sorted(path.name for path in tmp_path.iterdir() if path.suffix != ".py" and path.is_dir()) == [
         "level.previous.zarr", "level.zarr"
     ]  # fmt: skip
+
+
+BROKEN = """
+import uqbench as uq
+from tests.coupling.cell_and_tissue import exchange, parts, space
+from uqbench.coupling import Weak
+
+given = parts() | {"third": parts()["tissue"]}
+system = uq.Coupled(given, {"uptake": exchange(unit="nmol/min")}, Weak(0.1), "h")
+"""
+
+
+def test_a_coupled_model_that_cannot_be_names_everything_and_ends_with_2(tmp_path, stopped):
+    path = tmp_path / "broken.py"
+    path.write_text(BROKEN)
+    status, said = stopped("identify", path, "--results", tmp_path / "out")
+    assert status == 2
+    # both sides of the mismatched flux, and the part whose content nobody receives
+    assert said.count("60 times as much") == 2
+    assert "'third' counts 'drug' and no exchange reaches it" in said

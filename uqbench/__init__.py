@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from .errors import RESULTS as RESULTS
     from .errors import CouplingWarning as CouplingWarning
     from .errors import InputError as InputError
+    from .errors import LeakWarning as LeakWarning
     from .errors import Result as Result
     from .errors import SeparationWarning as SeparationWarning
     from .identifiability import identify as identify
@@ -76,7 +77,7 @@ _ROOMS = {
         *("LogNormal", "LogUniform", "NegativeBinomial", "Normal", "Poisson", "StudentT", "TruncatedNormal", "Uniform"),
     ),
     "dosing_records": ("read_dosing_records",),
-    "errors": ("RESULTS", "CouplingWarning", "InputError", "Result", "SeparationWarning"),
+    "errors": ("RESULTS", "CouplingWarning", "InputError", "LeakWarning", "Result", "SeparationWarning"),
     "identifiability": ("identify",),
     "interpolation": ("interpolate",),
     "model": ("Model", "Run", "evaluate", "evaluate_many"),

@@ -218,6 +218,10 @@ class CouplingWarning(UserWarning):
     """A coupled model has a schedule that is known to diverge: its errors grow, or its iterations do not converge."""
 
 
+class LeakWarning(UserWarning):
+    """The balance of a coupled model does not close: something makes or loses what it should conserve."""
+
+
 def nearest(name: str, known: Sequence[str]) -> str:
     """The tail of a message about an unknown name: the nearest known one, or the list of them."""
     import difflib

@@ -12,7 +12,18 @@ from hypothesis import strategies as st
 import uqbench as uq
 from forward_models.coupling_schedules import model_of, schedules
 from forward_models.secretion import model as secretion
-from uqbench.coupling import Aitken, Relaxation, Strong, Weak, best_relaxation, stability
+from uqbench.coupling import (
+    Aitken,
+    Anderson,
+    Monolithic,
+    QuasiNewton,
+    Relaxation,
+    Splitting,
+    Strong,
+    Weak,
+    best_relaxation,
+    stability,
+)
 from uqbench.coupling.equations import Equations, Given
 
 from .random_systems import model, random_inputs, system
@@ -56,22 +67,30 @@ CHOSEN = {
     "sequential": Weak(STEP),
     "Aitken": Strong(STEP, Aitken()),
 }
+ALL = {**CHOSEN, "Lie": Splitting(STEP, order=1), "Strang": Splitting(STEP), "Anderson": Strong(STEP, Anderson()),
+       "quasi-Newton": Strong(STEP, QuasiNewton()), "monolithic": Monolithic(STEP)}  # fmt: skip
 
 
-def test_no_schedule_that_is_called_stable_diverges():
-    rng, stable = np.random.default_rng(0), dict.fromkeys(CHOSEN, 0)
-    models, count = {name: model(schedule) for name, schedule in CHOSEN.items()}, 12
+# system 168, under Aitken: 24 solves at the points that are looked at, more than 50 in a window of the run
+KNOWN = pytest.mark.xfail(reason="how many solves Aitken takes is not known from a few windows", strict=True)
+
+
+@pytest.mark.parametrize("chosen, count", [(CHOSEN, 12), pytest.param(ALL, 200, marks=[pytest.mark.slow, KNOWN])])
+def test_no_schedule_that_is_called_stable_diverges(chosen, count):
+    rng, stable = np.random.default_rng(0), dict.fromkeys(chosen, 0)
+    models = {name: model(schedule) for name, schedule in chosen.items()}
     for number in range(count):
         inputs = random_inputs(rng, float(number % 2), rng.choice([1.0, 5.0, 20.0, 60.0]))
         design = uq.Design([5.0, 20.0], inputs=inputs)
-        advice = stability(models["sequential"], design, schedules=CHOSEN)
+        advice = stability(models["sequential"], design, schedules=chosen)
         for name, each in models.items():
             if advice.predictions[name].stable:
                 stable[name] += 1
                 run = uq.evaluate(each, {}, design)
-                assert int(run.result) == 0
-                assert max(float(jnp.max(jnp.abs(run.outputs[state]))) for state in "xy") < 100.0
-        assert advice.recommended == next((n for n in CHOSEN if advice.predictions[n].stable), "")
+                assert int(run.result) == 0, (number, name)
+                assert max(float(jnp.max(jnp.abs(run.outputs[state]))) for state in "xy") < 100.0, (number, name)
+        assert advice.recommended == next((n for n in chosen if advice.predictions[n].stable), "")
+    print(f"of {count} random systems called stable: {stable}; none of these runs diverged")
     # it neither calls all of them stable nor none
     assert all(0 < number <= count for number in stable.values())
     assert min(stable.values()) < count

@@ -11,6 +11,7 @@ import nutpie
 import xarray as xr
 
 from .. import results
+from ..coupling.study_balance import with_balance
 from ..defaults import CHAINS, DRAWS, TUNE
 from ..errors import InputError, Interrupted
 from ..likelihoods import Likelihood, likelihood_of
@@ -66,7 +67,7 @@ def calibrate(
             chains start.
         Interrupted: where it is stopped (Ctrl-C); its `tree` has the whole draws that there are, marked as partial.
     """
-    tree = with_separation(study, results.check_tree(study, tree, verb="calibrate"))
+    tree = with_balance(study, with_separation(study, results.check_tree(study, tree, verb="calibrate")))
     findings = [] if study.data is not None else ["the study has no data; calibrate needs a table."]
     findings += check_settings(draws=draws, tune=tune, chains=chains, target_accept=target_accept, seed=seed)
     if findings:
@@ -96,7 +97,8 @@ def calibrate(
         if stopped:
             raise KeyboardInterrupt
         groups = _of_draws(study, trace, seed)
-        return attached(groups | _predictions(likelihood, groups["posterior"], seed))
+        tree = attached(groups | _predictions(likelihood, groups["posterior"], seed))
+        return with_balance(study, tree, again=True)
     except KeyboardInterrupt:
         # without predictions, which compile for seconds: that is not what was asked for
         groups = _of_draws(study, trace, seed)

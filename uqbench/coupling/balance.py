@@ -1,6 +1,8 @@
 """What is where, and whether anything was made or lost on the way: the balance of every coupled run."""
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
@@ -8,35 +10,74 @@ from jax.scipy.special import ndtr, ndtri
 from jaxtyping import Array, Float
 
 from ..annotations import AnyArray, Numbers, Values
+from ..balance import imbalance
 from ..errors import InputError
 from .equations import Coupling, Equations, Given
+from .parts import Part
+
+
+class Account(NamedTuple):
+    """Of one quantity, in a part or in all: what there is, what came in, what sources made, what is missing.
+
+    Args:
+        received: through exchanges since the start, less what has gone. supplied: by declared sources.
+        residual: change - received - supplied. size: the largest of the amounts that were added up for it.
+    """
+
+    content: Array
+    received: Array
+    supplied: Array
+    residual: Array
+    size: Array
+
+
+# output of a run -> how it follows from an `Account`, by part and in all
+OUTPUTS = {
+    "content": lambda account: account.content,
+    "supplied": lambda account: account.supplied,
+    "residual": lambda account: account.residual,
+    "imbalance": lambda account: imbalance(account.residual, account.size),
+}
 
 
 def accounts(equations: Equations, z: Coupling, start: Coupling, given: Given) -> dict[str, Array]:
     """Contents, what has crossed, and residuals of the balance since the start, by the names that `Coupled` says."""
     found: dict[str, Array] = {}
-    totals: dict[str, tuple] = {}
+    totals: dict[str, list[Account]] = {}
     for name, part in equations.parts.items():
         contents, before = _content(part, z["states"][name], given), _content(part, start["states"][name], given)
         for quantity in part.units:
-            received = _received(equations, name, quantity, z)
             made = z["supplied"].get(name, {}).get(quantity, jnp.zeros(()))
-            change = contents[quantity] - before[quantity]
-            found[f"content_{name}_{quantity}"] = contents[quantity]
-            found[f"residual_{name}_{quantity}"] = change - received - made
-            sums = totals.get(quantity, (0.0, 0.0))
-            totals[quantity] = sums[0] + contents[quantity], sums[1] + change - made
-    for quantity, (content, residual) in totals.items():
-        found[f"content_{quantity}"], found[f"residual_{quantity}"] = content, residual
+            account = _account(contents[quantity], before[quantity], _crossings(equations, name, quantity, z), made)
+            found |= _outputs(f"{name}_{quantity}", account)
+            totals.setdefault(quantity, []).append(account)
+    for quantity, each in totals.items():
+        found |= _outputs(quantity, _total(each))
     return found | {f"crossed_{name}": jnp.sum(amount) for name, amount in z["crossed"].items()}
 
 
-def account_names(equations: Equations) -> list[str]:
+def account_names(parts: Mapping[str, Part], exchanges: Iterable[str]) -> list[str]:
     """The names of what `accounts` gives."""
-    parts = [(name, quantity) for name, part in equations.parts.items() for quantity in part.units]
-    of_parts = [f"{what}_{name}_{quantity}" for name, quantity in parts for what in ("content", "residual")]
-    of_all = [f"{what}_{quantity}" for _, quantity in parts for what in ("content", "residual")]
-    return [*of_parts, *dict.fromkeys(of_all), *(f"crossed_{name}" for name in equations.exchanges)]
+    by_part = [f"{name}_{quantity}" for name, part in parts.items() for quantity in part.units]
+    in_all = dict.fromkeys(quantity for part in parts.values() for quantity in part.units)
+    return [*(f"{what}_{of}" for of in (*by_part, *in_all) for what in OUTPUTS), *(f"crossed_{e}" for e in exchanges)]
+
+
+def _outputs(of: str, account: Account) -> dict[str, Array]:
+    return {f"{what}_{of}": value(account) for what, value in OUTPUTS.items()}
+
+
+def _account(content, before, crossings: Array, made) -> Account:
+    received = jnp.sum(crossings)
+    size = jnp.max(jnp.abs(jnp.concatenate([jnp.stack([content, before, made]), crossings])))
+    return Account(content, received, made, content - before - received - made, size)
+
+
+def _total(accounts: Sequence[Account]) -> Account:
+    """Of all parts, between which exchanges cancel."""
+    content, received, supplied, residual, size = (sum(each, jnp.zeros(())) for each in zip(*accounts, strict=True))
+    # what crosses is one number for both sides, so that its rounding is in the residual of all
+    return Account(content, received, supplied, residual + received, size)
 
 
 def _content(part, y: Values, given: Given) -> dict[str, Array]:
@@ -45,14 +86,14 @@ def _content(part, y: Values, given: Given) -> dict[str, Array]:
     return {quantity: jnp.asarray(value, float) for quantity, value in part.content(y, given.p).items()}
 
 
-def _received(equations: Equations, name: str, quantity: str, z: Coupling) -> Array:
-    """What has come into a part through its exchanges, less what has gone."""
+def _crossings(equations: Equations, name: str, quantity: str, z: Coupling) -> Array:
+    """What has come into a part through each of its exchanges, less what has gone; a zero first."""
     crossings = [
         exchange.sign(name) * jnp.sum(z["crossed"][each])
         for each, exchange in equations.exchanges.items()
         if exchange.quantity == quantity and name in exchange.parts
     ]
-    return jnp.sum(jnp.stack([jnp.zeros(()), *crossings]))
+    return jnp.stack([jnp.zeros(()), *crossings])
 
 
 @dataclass(frozen=True)

@@ -55,8 +55,10 @@ class Coupled(System):
     `observe(y, p)` gets the states of all parts by name, and of every run its balance: `content_<quantity>` and
     `content_<part>_<quantity>`; `crossed_<exchange>`, the amount since the start; `residual_<part>_<quantity>`, what
     the content has changed by since the start less what came in, plus what went out, less what declared sources made;
-    and `residual_<quantity>` of all parts together, where exchanges cancel. A residual beyond rounding is what
-    something makes or loses without saying so. Without `observe`, outputs are those of these that have units.
+    and `residual_<quantity>` of all parts together, where exchanges cancel. `imbalance_` of the same is
+    its size relative to the largest amount, not below the 1e-12 of rounding; `supplied_` what sources made. A residual
+    beyond rounding is what something makes or loses without saying so. Without `observe`, outputs are those of these
+    that have units.
 
     Args:
         parts: name -> `Part`, in the order in which a sequential schedule solves them.
@@ -99,6 +101,7 @@ class Coupled(System):
     results: Mapping[int, str] = field(default=MappingProxyType(CODES), init=False)
 
     kind = "a coupled system"
+    capabilities = frozenset({"balance"})
 
     def __post_init__(self):
         object.__setattr__(self, "parts", MappingProxyType(dict(self.parts)))

@@ -19,6 +19,7 @@ import numpy as np
 import xarray as xr
 
 from .. import results
+from ..coupling.study_balance import with_balance
 from ..errors import InputError
 from ..likelihoods import noise_values_of_runs
 from ..model import over_time
@@ -76,7 +77,7 @@ def decompose(
         InputError: settings out of range; no quantity whose runs succeed and vary. Where some do, the others are NaN
             with a `reason`; so are outputs whose noise has no variance, named in `not_over_time` of /variance.
     """
-    tree = with_separation(study, results.check_tree(study, tree, verb="decompose"))
+    tree = with_balance(study, with_separation(study, results.check_tree(study, tree, verb="decompose")))
     findings = check_settings(n=n, runs=runs, confidence=confidence, seed=seed)
     if findings:
         raise InputError(f"decompose {study.name!r}", findings)

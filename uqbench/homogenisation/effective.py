@@ -29,6 +29,7 @@ from .coefficients import (
 )
 from .conjugate_gradients import conjugate_gradients
 from .elements import ONE_POINT, block, differences_transposed, extended, gradients, reference_inverse, stiffness
+from .implicit import Settled, differentiable
 
 
 class EffectiveTensor(NamedTuple):
@@ -135,36 +136,22 @@ def solve_correctors(
 
     # one after the other: the arrays of one direction stay in a cache for longer
     end = jax.lax.map(corrector, (jnp.eye(len(edges)), jnp.broadcast_to(limits, len(edges))))
-    return Correctors(_implicit(coefficient, end.solution, edges, weight, max_iterations), end.steps, end.weight)
+    apply, inverse = Settled(_apply, (edges, weight)), Settled(_inverse, (edges, weight))
 
-
-@partial(jax.custom_jvp, nondiff_argnums=(2, 3, 4))
-def _implicit(coefficient: Array, solution: Array, edges, weight: float, max_iterations: int) -> Array:
-    """Correctors as a function of the coefficient, by the implicit function theorem; `solution` are their values."""
-    return solution
-
-
-@_implicit.defjvp
-def _implicit_tangent(edges, weight, max_iterations, primals, tangents):
-    coefficient, solution = primals
-    solution = _implicit(coefficient, solution, edges, weight, max_iterations)
-    first, change = _extended_first(coefficient), _extended_first(tangents[0])
-    precondition = reference_inverse(jax.lax.stop_gradient(coefficient), edges, weight)
-
-    def operator(values):
-        return stiffness(first, values, edges, weight)
-
-    def solve(operator, right):
-        limit = TANGENT_REDUCTION * jnp.vdot(right, precondition(right))
-        end = conjugate_gradients(operator, precondition, right, limit=limit, max_iterations=max_iterations)
-        return jnp.where(end.weight <= limit, end.solution, jnp.nan)
-
-    def tangent(given):
+    def known(given):
         direction, values = given
-        load = -uniform_load(change, direction, edges) - stiffness(change, values, edges, weight)
-        return jax.lax.custom_linear_solve(operator, load, solve, symmetric=True)
+        load = -uniform_load(_extended_first(coefficient), direction, edges)
+        return differentiable(apply, inverse, max_iterations, coefficient, load, TANGENT_REDUCTION, values)
 
-    return solution, jax.lax.map(tangent, (jnp.eye(len(edges)), solution))
+    return Correctors(jax.lax.map(known, (jnp.eye(len(edges)), end.solution)), end.steps, end.weight)
+
+
+def _apply(edges, weight: float, coefficient: Array, values: Array) -> Array:
+    return stiffness(_extended_first(coefficient), values, edges, weight)
+
+
+def _inverse(edges, weight: float, coefficient: Array):
+    return reference_inverse(coefficient, edges, weight)
 
 
 def _extended_first(coefficient: Array) -> Array:

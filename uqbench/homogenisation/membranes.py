@@ -30,6 +30,7 @@ from ..errors import InputError
 from .codes import Ending
 from .conjugate_gradients import Iteration, conjugate_gradients
 from .elements import frequencies
+from .implicit import Settled, differentiable
 from .steps import density, normals, reach, share, unit
 
 Scalar = float | Float[AnyArray, ""]
@@ -188,36 +189,22 @@ def _solve_correctors(links: Links, edges, reduction, max_iterations: int) -> tu
         return end.solution, end.steps, end.weight / jnp.where(start > 0, start, 1.0)
 
     solutions, steps, residual = jax.lax.map(corrector, jnp.eye(len(edges)))
-    return _implicit(links, solutions, edges, max_iterations), steps, residual
+    inverse = Settled(_inverse, (edges,))
+
+    def known(given):
+        direction, values = given
+        load = _load(links, direction, edges)
+        return differentiable(_apply, inverse, max_iterations, links, load, TANGENT_REDUCTION, values)
+
+    return jax.lax.map(known, (jnp.eye(len(edges)), solutions)), steps, residual
 
 
 def _solve(links: Links, precondition, load: Array, limit, max_iterations: int) -> Iteration:
     return conjugate_gradients(partial(_apply, links), precondition, load, limit=limit, max_iterations=max_iterations)
 
 
-@partial(jax.custom_jvp, nondiff_argnums=(2, 3))
-def _implicit(links: Links, solutions: Array, edges, max_iterations: int) -> Array:
-    """Correctors as a function of the links, by the implicit function theorem; `solutions` are their values."""
-    return solutions
-
-
-@_implicit.defjvp
-def _implicit_tangent(edges, max_iterations, primals, tangents):
-    links, change = primals[0], tangents[0]
-    solutions = _implicit(links, primals[1], edges, max_iterations)
-    precondition = _preconditioner(jax.lax.stop_gradient(links), edges)
-
-    def solve(operator, load: Array) -> Array:
-        limit = TANGENT_REDUCTION * jnp.vdot(load, precondition(load))
-        end = conjugate_gradients(operator, precondition, load, limit=limit, max_iterations=max_iterations)
-        return jnp.where(end.weight <= limit, end.solution, jnp.nan)
-
-    def tangent(given):
-        direction, values = given
-        load = _load(change, direction, edges) - _apply(change, values)
-        return jax.lax.custom_linear_solve(partial(_apply, links), load, solve, symmetric=True)
-
-    return solutions, jax.lax.map(tangent, (jnp.eye(len(edges)), solutions))
+def _inverse(edges, links: Links):
+    return _preconditioner(links, edges)
 
 
 def _energies(links: Links, correctors: Array, edges) -> Array:

@@ -13,6 +13,7 @@ import xarray as xr
 
 from .. import results
 from ..annotations import Values
+from ..coupling.study_balance import with_balance
 from ..defaults import STARTS
 from ..design import Design
 from ..errors import InputError, Interrupted
@@ -90,7 +91,7 @@ def identify(
     settings = {"scale": scale, "budget": budget, "starts": starts, "fit_budget": fit_budget, "level": level}
     if findings := check_settings(**settings, seed=seed):
         raise InputError(f"identify {study.name!r}", findings)
-    tree = with_separation(study, tree)
+    tree = with_balance(study, with_separation(study, tree))
     began, limit = time.monotonic(), Budget(budget)
     groups = {"structure": _structure(study, limit, seed).assign_attrs(budget=budget)}
 
@@ -122,7 +123,7 @@ def identify(
             warnings.warn(f"study {study.name!r}: no Fisher information {reason}", UserWarning, stacklevel=2)
     if (table := results.practical(groups)) is not None and study.model.measured:
         groups |= _prescribed(study, theta, table, seed)
-    return attached()
+    return with_balance(study, attached())
 
 
 def check_settings(

@@ -1,6 +1,6 @@
 """Two domains and what passes between them: conservative fluxes, mortar elements, free flow over a porous medium."""
 
-from .checks import imbalance
+from ..balance import imbalance
 from .codes import SENTENCES, Ending
 from .grids import Rectangle
 from .mortar import MortarInterface, MortarSolution

@@ -1,5 +1,4 @@
-"""What is wrong with numbers that are known before a run (those that are being traced have a code instead), and how far
-a balance is from being closed."""
+"""What is wrong with numbers that are known before a run; those that are being traced have a code instead."""
 
 from collections.abc import Mapping
 
@@ -8,7 +7,6 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from ..annotations import Numbers
 from ..errors import InputError
 
 
@@ -42,22 +40,6 @@ def check_signs(subject: str, *, positive: Mapping, nonnegative: Mapping) -> Non
         raise InputError(subject, findings)
 
 
-# Residual of a balance, relative to what it balances, that rounding leaves in 1e4 steps or a solve; measured are 1e-13.
-CLOSED = 1e-12
-
-
 def relative(residual: Array, size: Array) -> Array:
     """residual / size; as it is where there is nothing to compare, so that zero of zero is zero."""
     return residual / jnp.where(size == 0, 1.0, size)
-
-
-def imbalance(residual: Numbers, size: Numbers) -> Array:
-    """How far a balance is from being closed, |residual| / size, as an output of a model.
-
-    What is below 1e-12 is rounding, which differs from run to run and has no derivative, and is given as 1e-12.
-
-    Example:
-        >>> imbalance(jnp.array([-1e-15, 0.02]), jnp.array([2.0, 2.0])).tolist()
-        [1e-12, 0.01]
-    """
-    return jnp.maximum(jnp.abs(residual) / size, CLOSED)

@@ -10,6 +10,7 @@ from jax import Array
 from jaxtyping import PyTree
 
 from ..homogenisation.conjugate_gradients import conjugate_gradients
+from ..homogenisation.implicit import differentiable
 
 
 class Solution(NamedTuple):
@@ -42,27 +43,5 @@ def linear_solve(
     end = conjugate_gradients(partial(operator, fixed), precondition, load, limit=limit, max_iterations=max_iterations)
     converged = end.weight <= limit
     values = jnp.where(converged, end.solution, jnp.nan)
-    values = _implicit(operator, inverse, max_iterations, parameters, right, tolerance, values)
+    values = differentiable(operator, inverse, max_iterations, parameters, right, tolerance**2, values)
     return Solution(values, end.steps, end.weight, converged)
-
-
-@partial(jax.custom_jvp, nondiff_argnums=(0, 1, 2))
-def _implicit(operator, inverse, max_iterations: int, parameters: PyTree, right, tolerance, solution) -> Array:
-    """The solution as a function of the parameters and the right side; `solution` are its values."""
-    return solution
-
-
-@_implicit.defjvp
-def _implicit_tangent(operator, inverse, max_iterations, primals, tangents):
-    parameters, _, tolerance, solution = primals
-    solution = _implicit(operator, inverse, max_iterations, *primals)
-    _, change = jax.jvp(lambda each: operator(each, solution), (parameters,), (tangents[0],))
-    precondition = inverse(jax.lax.stop_gradient(parameters))
-
-    def solve(operator, load):
-        limit = tolerance**2 * jnp.vdot(load, precondition(load))
-        end = conjugate_gradients(operator, precondition, load, limit=limit, max_iterations=max_iterations)
-        return jnp.where(end.weight <= limit, end.solution, jnp.nan)
-
-    at = partial(operator, parameters)
-    return solution, jax.lax.custom_linear_solve(at, tangents[1] - change, solve, symmetric=True)

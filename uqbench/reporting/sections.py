@@ -12,7 +12,7 @@ import pandas as pd
 import xarray as xr
 
 from ..results import attribute, group, verb_of
-from . import figures, practical, sensitivity_figures, sentences, separation, svg, tables
+from . import balance, figures, practical, sensitivity_figures, sentences, separation, svg, tables
 from .blocks import Cell, Drawing, Equations, Paragraph, Section, Table
 from .pictures import drawn
 from .sentences import ess_text
@@ -29,6 +29,7 @@ def sections(tree: xr.DataTree, study: str) -> list[Section]:
     plan: list[tuple[str, str, Sequence[str], Callable]] = [
         ("model", "Model", ("structure",), _model),
         *[("scales", "Time scales", ("separation",), separation.section)] * ("separation" in tree.children),
+        *[("balance", "Balance", ("balance",), balance.section)] * ("balance" in tree.children),
         ("parameters", "Parameters", (described,), _parameters),
         ("identifiability", "Identifiability", ("structure",), _identifiability),
         *[("practical", "What the data tell", ("practical",), practical.section)] * ("practical" in tree.children),

@@ -19,6 +19,8 @@ IDENTIFY, CALIBRATE, DECOMPOSE = ("identify",), ("calibrate",), ("decompose",)
 BUILDS_ON = {"decompose": "calibrate"}
 # Every verb looks at the time scales of a model made by `Model.reduced` first, and notes this as their origin.
 REDUCED = ("reduced", "calibrate")
+# So it does at the balance of a coupled model.
+COUPLED = ("coupled",)
 
 
 def _family(dims: Dims, names: dict[str, str], ends: dict[str, str], *, optional: bool = False) -> dict[str, Variable]:
@@ -555,6 +557,45 @@ GROUPS: dict[str, Group] = {
             "drawn_from": Attribute("text", "prior or posterior"),
             "warning": Attribute("text", "what to be warned of; empty where all is well"),
             "meaning": Attribute("text", "what the verdicts mean"),
+        },
+    ),
+    "balance": Group(
+        "of a coupled model: what is where, what crossed, and whether anything leaks",
+        COUPLED,
+        variables={
+            "content": Variable(("experiment", "account", "point"), "number", "amount, in the account's unit"),
+            "residual": Variable(
+                ("experiment", "account", "point"), "number", "change less what came in and was made, since the start"
+            ),
+            "received": Variable(("experiment", "account"), "number", "net amount through exchanges, at the end"),
+            "supplied": Variable(("experiment", "account"), "number", "net amount from declared sources, at the end"),
+            "size": Variable(("experiment", "account"), "number", "largest amount in the account"),
+            "imbalance": Variable(("experiment", "account"), "number", "largest residual, relative to the size"),
+            "leak": Variable(("experiment", "account"), "bool", "whether that is more than rounding"),
+            "crossed": Variable(("experiment", "exchange"), "number", "amount through an exchange, at the end"),
+            "reason": Variable(("experiment",), "text", "why the run failed; empty where it did not"),
+            "stable": Variable(("experiment",), "bool", "whether the schedule is predicted to be stable"),
+            "advice": Variable(("experiment",), "text", "what is predicted of the schedule"),
+        },
+        coordinates={
+            "experiment": Variable(("experiment",), "text", "name of the experiment"),
+            "account": Variable(("account",), "text", "part: quantity, or all: quantity"),
+            "part": Variable(("account",), "text", "name of the part, or all"),
+            "quantity": Variable(("account",), "text", "what is conserved"),
+            "unit": Variable(("account",), "text", "unit of the amounts"),
+            "exchange": Variable(("exchange",), "text", "name of the exchange"),
+            "moves": Variable(("exchange",), "text", "quantity that it moves"),
+            "source": Variable(("exchange",), "text", "part that it leaves"),
+            "target": Variable(("exchange",), "text", "part that it enters"),
+            "time": Variable(("experiment", "point"), "number", "times of the run, from the start on"),
+        },
+        attributes={
+            "at": Attribute("text", "prior medians, best fit or posterior medians"),
+            "schedule": Attribute("text", "the schedule of the runs"),
+            "rounding": Attribute("number", "imbalance up to which a residual is rounding"),
+            "meaning": Attribute("text", "what rounding and a leak are"),
+            "parts": Attribute("json", "list of the parts"),
+            "warning": Attribute("text", "the worst leak; empty where nothing leaks"),
         },
     ),
 }

@@ -28,6 +28,7 @@ CAPABILITIES = {
     "tolerance": ("tolerance", "its outputs are taken as exact to rounding"),
     "quasi_steady": ("fast states in a quasi-steady state", "`Model.reduced` makes such a model"),
     "closure": ("parameters from a finer scale", "`Model.closed_by` makes such a model"),
+    "balance": ("balance of what it conserves", "describe it as `Coupled` parts with contents"),
     "schedule": ("doses at known times", "give every experiment inputs of the same shape"),
     "stochastic": ("random outputs", "its runs need no key"),
     "density": (
