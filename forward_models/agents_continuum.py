@@ -2,8 +2,8 @@
 
 Each cell moves at random (motility D_cell), divides at the rate r and dies at the rate r n/K where n cells per length
 are around it; a dying cell gives back what it had. The drug diffuses (D_drug) and cells clear it. Field and cells meet
-through one kernel, so that `lost`, what is missing of all the drug, is 0 (see `uqbench.balance`). `mean_field` is the limit of many
-cells,
+through one kernel, so that `lost`, what is missing of all the drug, is 0 (see `uqbench.balance`). `mean_field` is the
+limit of many cells,
 
     dn/dt = D_cell d2n/dx2 + r n (1 - n/K),    dc/dt = D_drug d2c/dx2 - clearance n c,
 

@@ -150,7 +150,7 @@ class Coupled(System):
             given, t = Given(dict(theta), design.inputs), design.start
             equations = self.equations(given, t)
             z = equations.start(given, t)
-            rates = equations.joint((*self.parts,), (*self.exchanges,))(t, z, given)
+            rates: Any = equations.joint((*self.parts,), (*self.exchanges,))(t, z, given)
             if self.is_random:
                 rates = rates, equations.leaps(t, jnp.asarray(self.schedule.step), z, given, jax.random.key(0))
             return z, rates, self._observed(model, equations, t, z, z, given)

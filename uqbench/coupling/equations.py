@@ -301,9 +301,7 @@ class Equations:
 
         change, (moved, crossed, sound) = lax.scan(interval, start, (jnp.arange(nodes), sides, through))
         path = {state: y[state] + jnp.concatenate([start["y"][state][None], after]) for state, after in moved.items()}
-        if part.shows is not None:
-            path |= jax.vmap(lambda y: part.shows(y, given.p))(path)
-        return path, change, crossed, jnp.all(sound)
+        return jax.vmap(lambda y: part.visible(y, given.p))(path), change, crossed, jnp.all(sound)
 
 
 def start_of(part: Part, given: Given) -> dict[str, Array]:

@@ -208,8 +208,8 @@ def _leap_findings(part: Part, y, flat, t, given: Given) -> list[str]:
         for state, by in leaps.items()
         if state in y and jnp.shape(by) not in ((), y[state].shape)
     ]
-    if part.content is not None:
-        closed = jax.make_jaxpr(lambda y: part.content(y, given.p))(y)
+    if (content := part.content) is not None:
+        closed = jax.make_jaxpr(lambda y: content(y, given.p))(y)
         counted = [state for state in names_used(closed, tuple(y)) if state in leaps]
         findings += [
             f"it moves {state!r}, which the content counts: what chance makes has no source." for state in counted

@@ -63,4 +63,5 @@ def named(z: Coupling) -> dict[str, Array]:
 
 
 def _given(p: Values, inputs: Values) -> Given:
-    return Given({name: jnp.asarray(value) for name, value in p.items()}, dict(inputs))
+    held: dict[str, Any] = dict(inputs)
+    return Given({name: jnp.asarray(value) for name, value in p.items()}, held)

@@ -21,8 +21,8 @@ from .parts import Exchange, Part
 from .schedules import Schedule, Strong
 from .spectra import TOLERANCE, largest
 
-# Growth by rounding, that which eigenvalues from products do not tell from none (the accuracy asked of them), and of the
-# equations' own growth how much more a step may have.
+# Growth by rounding, that which eigenvalues from products do not tell from none (the accuracy asked of them), and how
+# much more than the equations' own growth a step may have.
 NEUTRAL, OF_PRODUCTS, OF_ITS_OWN = 1e-6, TOLERANCE, 1.5
 # Of the solves that a schedule allows, the share with which its iteration counts as one that converges: other windows
 # of the same solution take more than those that were looked at, with Aitken's factors twice as many in one of 1600.

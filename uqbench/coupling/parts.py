@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -132,7 +132,7 @@ class Part:
         # a quotient of 10.000000000000002 is ten steps
         return 1 if self.step is None else max(1, -int(-(length / self.step - 1e-9) // 1))
 
-    def visible(self, y: Values, p: Values) -> dict[str, Array]:
+    def visible(self, y: Values, p: Values) -> dict[str, Any]:
         """The states, and what the part shows beside them."""
         return dict(y) if self.shows is None else {**y, **self.shows(y, p)}
 

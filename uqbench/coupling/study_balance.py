@@ -56,7 +56,8 @@ def with_balance(study: Study, tree: xr.DataTree, *, again: bool = False) -> xr.
     Args:
         again: also where the tree has it, since there are other parameters to look at now.
     """
-    if "balance" not in study.model.dynamics.capabilities or not accounts_of(study.model.dynamics):
+    coupled = counting(study.model)
+    if coupled is None or not accounts_of(coupled):
         return tree
     at, theta = _parameters(study, tree)
     if not again and "balance" in tree.children and tree["balance"].attrs.get("at") == at:
@@ -69,6 +70,13 @@ def with_balance(study: Study, tree: xr.DataTree, *, again: bool = False) -> xr.
     return results.attach(tree, {"balance": dataset}, verb="coupled", settings={}, seed=0, seconds=seconds)
 
 
+def counting(model: Model) -> Coupled | None:
+    """The coupled system of a model, also where a finer scale closes it; None where it is of another kind."""
+    dynamics: Any = model.dynamics
+    system = dynamics.model.dynamics if "closure" in dynamics.capabilities else dynamics
+    return system if isinstance(system, Coupled) else None
+
+
 def accounts_of(system: Coupled) -> list[AccountOf]:
     """What is counted, by part and in all."""
     counted = [(name, quantity, unit) for name, part in system.parts.items() for quantity, unit in part.units.items()]
@@ -78,9 +86,11 @@ def accounts_of(system: Coupled) -> list[AccountOf]:
 
 def balance_of_study(study: Study, theta: Mapping[str, Any]) -> xr.Dataset:
     """The balance of one run of each experiment, as /balance describes it but for `at`."""
-    model, system = study.model, study.model.dynamics
+    model, theta = _own(study.model, theta)
+    system = counting(model)
+    assert system is not None
     accounts, exchanges = accounts_of(system), [*system.exchanges]
-    runs = {name: _run(model, design, theta) for name, design in study.experiments.items()}
+    runs = {name: _run(model, system, design, theta) for name, design in study.experiments.items()}
     count = max(len(each.times) for each in runs.values())
 
     def padded(values: np.ndarray) -> np.ndarray:
@@ -145,6 +155,15 @@ def described(schedule: Schedule) -> str:
     return ", ".join([type(schedule).__name__, *words, *accelerated, f"step {schedule.step:g}"])
 
 
+def _own(model: Model, theta: Mapping[str, Any]) -> tuple[Model, Mapping[str, Any]]:
+    """The model of the coupled system itself, and its parameters, where a finer scale gives them."""
+    dynamics: Any = model.dynamics
+    if "closure" not in dynamics.capabilities:
+        return model, theta
+    values, _ = dynamics.coarse(dict(theta), jax.random.key(0))
+    return dynamics.model, {name: values[name] for name in dynamics.model.space.free}
+
+
 class _Advice(NamedTuple):
     stable: bool
     sentence: str
@@ -157,27 +176,27 @@ class _Ran(NamedTuple):
     advice: _Advice
 
 
-def _run(model: Model, design: Design, theta: Mapping[str, Any]) -> _Ran:
+def _run(model: Model, system: Coupled, design: Design, theta: Mapping[str, Any]) -> _Ran:
     """One experiment in its own windows, from the start on, with the accounts as outputs."""
-    system, start = model.dynamics, float(design.start)
+    start = float(design.start)
     units = dict.fromkeys(account_names(system.parts, system.exchanges), "")
     more: dict[str, Any] = {"noise": {}, "dims": {}, "coords": {}, "increments": (), "columns": {}}
-    counting = replace(model, observe=None, units=units, **more)
+    accounting = replace(model, observe=None, units=units, **more)
     times = np.asarray(design.times, float)
     # a window from the start to itself changes nothing
     from_start = design if times.size and times[0] == start else design.at(np.concatenate([[start], times]))
     key = jax.random.key(0) if model.stochastic else None
-    run = evaluate(counting, theta, from_start, key)
+    run = evaluate(accounting, theta, from_start, key)
     code = int(run.result)
     reason = system.sentence(code) if code else ""
     outputs = {name: np.asarray(values) for name, values in run.outputs.items()}
-    return _Ran(np.asarray(from_start.times), outputs, reason, _advised(model, design, theta))
+    return _Ran(np.asarray(from_start.times), outputs, reason, _advised(model, system, design, theta))
 
 
-def _advised(model: Model, design: Design, theta: Mapping[str, Any]) -> _Advice:
+def _advised(model: Model, system: Coupled, design: Design, theta: Mapping[str, Any]) -> _Advice:
     """What is predicted of the schedule, and which one to take where it is not stable."""
     try:
-        found = stability(model, design, theta, schedules={"own": model.dynamics.schedule}).predictions["own"]
+        found = stability(model, design, theta, schedules={"own": system.schedule}).predictions["own"]
         if found.stable:
             return _Advice(True, found.sentence)
         other = stability(model, design, theta).recommended
@@ -217,7 +236,7 @@ def _received(accounts, system: Coupled, crossed: np.ndarray) -> np.ndarray:
 def _parameters(study: Study, tree: xr.DataTree) -> tuple[str, dict[str, Any]]:
     """The best that is known of them, and what that is; what varies between units is at its prior medians."""
     space = study.model.space
-    theta = dict(space.nominal())
+    theta: dict[str, Any] = dict(space.nominal())
     if "posterior" in tree.children:
         posterior = tree["posterior"].to_dataset()
         known = {name: float(np.median(posterior[name])) for name in space.epistemic if name in posterior}

@@ -5,7 +5,7 @@ from functools import partial
 import numpy as np
 import xarray as xr
 
-from ..results import attribute, group
+from ..results import attribute
 from .balance_figures import balance_over_time
 from .blocks import Cell, Paragraph, Table
 from .pictures import drawn
@@ -15,7 +15,7 @@ from .tables import MISSING, rounded, unit_text
 
 def section(tree: xr.DataTree, study: str) -> tuple[str, list]:
     """The heading that answers, and what it rests on."""
-    dataset = group(tree, "balance")
+    dataset = tree["balance"].to_dataset()
     warning, at, meaning = (attribute(tree, "balance", key) for key in ("warning", "at", "meaning"))
     blocks: list = [Paragraph(sentence(warning), "flag")] if warning else []
     blocks += [Paragraph(f"Experiment {name}: the run failed: {reason}", "flag") for name, reason in failures(dataset)]
@@ -98,7 +98,7 @@ def _amount(value: float, size: float) -> str:
 
 
 def _exchanges(dataset: xr.Dataset) -> Table:
-    rows = [
+    rows: list = [
         [
             Cell(str(name), f"{each['moves'].item()}: {each['source'].item()} to {each['target'].item()}"),
             *(rounded(float(value), digits=4) for value in each["crossed"].values),
