@@ -210,7 +210,7 @@ def test_what_is_spread_is_all_of_it(schedule):
     [
         ({"onto": to_few}, "of the amounts more or less than they are"),
         ({"onto": to_one}, r"has the shape \(3,\), 'u' has \(6,\)"),
-        ({"onto": squared}, "more or less than they are"),
+        ({"onto": squared}, "not spread linearly"),
         ({"leap": jump}, "'a', which the content counts"),
     ],
 )
