@@ -209,8 +209,8 @@ UNITS = {
 SCHEDULE = Weak(WINDOW)
 
 
-def coupled(tissue: Tissue, schedule=SCHEDULE) -> Coupled:
-    """The three parts and what they exchange."""
+def coupled(tissue: Tissue, schedule=SCHEDULE, tolerance=0.05) -> Coupled:
+    """The three parts and what they exchange; without a tolerance, runs that may be inaccurate."""
     units = {"ligand": ""}
     parts = {
         "cells": Part(
@@ -228,12 +228,14 @@ def coupled(tissue: Tissue, schedule=SCHEDULE) -> Coupled:
         "binding": Exchange("ligand", "1/min", "tissue.c", "cells.b", binding, onto_source=tissue.around),
         "wall": Exchange("ligand", "1/min", "tissue.c", "vessel.v", through_wall, onto_source=tissue.at_wall),
     }
-    return Coupled(parts, exchanges, schedule, time_unit="min")
+    return Coupled(parts, exchanges, schedule, "min", tolerance)
 
 
-def signalling(grid: int = 12, cells: int = 8, *, seed: int = 0, chance: str = "jumps", schedule=SCHEDULE) -> Model:
+def signalling(
+    grid: int = 12, cells: int = 8, *, seed: int = 0, chance: str = "jumps", schedule=SCHEDULE, tolerance=0.05
+) -> Model:
     """The coarse model, with K and eps as parameters of their own."""
-    system = coupled(Tissue(grid, cells, seed, chance), schedule)
+    system = coupled(Tissue(grid, cells, seed, chance), schedule, tolerance)
     return Model(
         coarse_space, system, observe, UNITS, {"v_out": Normal("v_out", "cv*v_out + 0.001")},
         name=f"tissue_signalling ({chance})", time_unit="min", gradient="none" if chance == "jumps" else "exact",

@@ -27,6 +27,7 @@ from .parts import step_findings
 NOT_COUPLED = FIRST_OWN
 NOT_SOLVED = FIRST_OWN + 1
 RATES_NOT_FINITE = FIRST_OWN + 2
+NOT_RESOLVED = FIRST_OWN + 3
 CODES = {
     NOT_COUPLED: "the strong coupling did not converge within `max_iterations` in a window: the parts disagree about "
     "what they see of one another. `uqbench.coupling.stability` says at which rate each schedule converges; take an "
@@ -35,6 +36,9 @@ CODES = {
     "part or of the schedule, or check its rates at these values.",
     RATES_NOT_FINITE: "rates of a part, or of an exchange, were no finite numbers. A foreign function that has failed "
     "is one reason: `uqbench.umbridge.recent_failures()` has its words.",
+    NOT_RESOLVED: "windows, or steps of parts, are too long: with half their length states differ by more than the "
+    "`tolerance` of the Coupled system. Take a shorter step of the schedule, a step or a method of second order "
+    "(`sdirk2`) for parts, or allow more.",
 }
 # Entries of an interface below this share of the largest of its kind count as that much.
 LEAST_SHARE = 1e-4

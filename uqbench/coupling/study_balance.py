@@ -74,7 +74,7 @@ def counting(model: Model) -> Coupled | None:
     """The coupled system of a model, also where a finer scale closes it; None where it is of another kind."""
     dynamics: Any = model.dynamics
     system = dynamics.model.dynamics if "closure" in dynamics.capabilities else dynamics
-    return system if isinstance(system, Coupled) else None
+    return system if "balance" in system.capabilities else None
 
 
 def accounts_of(system: Coupled) -> list[AccountOf]:
