@@ -158,3 +158,39 @@ def test_gradients_are_those_of_differences():
     difference = (8 * (near[0] - near[1]) - (far[0] - far[1])) / (12 * 1e-3)
     assert float(jax.grad(lambda k: mean(k, "reverse"))(jnp.asarray(1.0))) == pytest.approx(difference, rel=1e-6)
     assert float(jax.jacfwd(mean)(jnp.asarray(1.0))) == pytest.approx(difference, rel=1e-6)
+
+
+def goodwin(schedule, tolerance=0.05) -> uq.Model:
+    """An oscillator of a gene and its proteins, each a part."""
+    parts = {"gene": uq.Part(no_messenger, transcription, "r"), "proteins": uq.Part(no_protein, translation, "m")}
+    system = uq.Coupled(parts, {}, schedule, tolerance=tolerance)
+    return uq.Model(uq.Space(a=uq.fixed(1.0)), system, units={"m": "", "r": ""})
+
+
+def no_messenger(p, inputs):
+    return {"m": 0.1}
+
+
+def transcription(t, y, p, inputs):
+    return {"m": p["a"] / (1 + y["r"] ** 10) - 0.1 * y["m"]}
+
+
+def no_protein(p, inputs):
+    return {"x": 0.1, "r": 0.1}
+
+
+def translation(t, y, p, inputs):
+    return {"x": 0.5 * y["m"] - 0.1 * y["x"], "r": 0.1 * y["x"] - 0.1 * y["r"]}
+
+
+def test_a_run_in_windows_too_long_is_not_taken_for_one():
+    """Steps of 1 in an oscillation of 60 leave more than half of it wrong, and nothing else would tell."""
+    design = uq.Design([150.0, 200.0])
+    run = uq.evaluate(goodwin(Strong(1.0)), {}, design)
+    assert "half their length" in goodwin(Strong(1.0)).dynamics.sentence(int(run.result))
+    assert np.all(np.isnan(run.outputs["r"]))
+    rough, fine = (uq.evaluate(goodwin(Strong(step), None), {}, design).outputs["r"] for step in (1.0, 0.02))
+    assert np.max(np.abs(rough - fine)) > 0.1 * np.max(fine)
+    resolved = uq.evaluate(goodwin(Strong(0.05)), {}, design)
+    assert int(resolved.result) == 0
+    assert np.max(np.abs(resolved.outputs["r"] - fine)) < 0.1 * np.max(fine)

@@ -292,8 +292,8 @@ class Coupled(System):
         known = (given, design.start, design.times, stream)
         rows, code, solves = _run_through(self, known, "checkpointed") if reverse else trajectory(self, known)
         if self.tolerance is not None:
-            resolved, more = self._resolved(lax.stop_gradient(known), lax.stop_gradient(rows))
-            code, solves = jnp.where((code == 0) & ~resolved, NOT_RESOLVED, code), solves + more
+            resolved = self._resolved(lax.stop_gradient(known), lax.stop_gradient(rows))
+            code = jnp.where((code == 0) & ~resolved, NOT_RESOLVED, code)
         equations = self.equations(given, design.start)
         start = equations.start(given, design.start)
         unravel = ravel_pytree(start)[1]
@@ -303,10 +303,10 @@ class Coupled(System):
 
         return jax.vmap(observed)(design.times, rows), code, solves
 
-    def _resolved(self, known, rows) -> tuple[Array, Array]:
-        """Whether states are those of half as long windows and steps, and the solves that this takes."""
+    def _resolved(self, known, rows) -> Array:
+        """Whether states are those of half as long windows and steps."""
         given, start, _, _ = known
-        finer, _, solves = _run_through(self.halved(), known, halves=2)
+        finer, *_ = _run_through(self.halved(), known, halves=2)
         first = self.equations(given, start).start(given, start)
         unravel = ravel_pytree(first)[1]
         ours, theirs = (jax.vmap(unravel)(each)["states"] for each in (rows, finer))
@@ -316,7 +316,7 @@ class Coupled(System):
             return jnp.all(jnp.abs(one - other) <= self.tolerance * size)
 
         near_all = jax.tree.map(near, ours, theirs, first["states"])
-        return jnp.all(jnp.stack([jnp.asarray(True), *jax.tree.leaves(near_all)])), solves
+        return jnp.all(jnp.stack([jnp.asarray(True), *jax.tree.leaves(near_all)]))
 
     def _observed(self, model, equations: Equations, t, z: Coupling, start: Coupling, given: Given) -> dict:
         y = {**flattened(z["states"]), **accounts(equations, z, start, given)}

@@ -87,8 +87,7 @@ def accounts_of(system: Coupled) -> list[AccountOf]:
 def balance_of_study(study: Study, theta: Mapping[str, Any]) -> xr.Dataset:
     """The balance of one run of each experiment, as /balance describes it but for `at`."""
     model, theta = _own(study.model, theta)
-    system = counting(model)
-    assert system is not None
+    system: Any = counting(model)
     accounts, exchanges = accounts_of(system), [*system.exchanges]
     runs = {name: _run(model, system, design, theta) for name, design in study.experiments.items()}
     count = max(len(each.times) for each in runs.values())
