@@ -196,7 +196,7 @@ def _unpack(model: "Model", design: Design, values, ran: Outcome) -> Run:
 @partial(jax.jit, static_argnames=("model", "method", "shared", "constants"))
 def _run_many(model, values, design, keys, method, shared, constants):
     thetas = dict(zip(model.space.names, values.T, strict=True))
-    thetas |= {name: np.full(len(values), float(model.space[name].dist)) for name in constants}
+    thetas |= {name: jnp.full(len(values), float(model.space[name].dist)) for name in constants}
     if model.increments:
         start = from_start(design)
         values, ran = model.dynamics.run_many(model.accumulated, thetas, start, keys, method, shared)
