@@ -21,18 +21,17 @@ from ..errors import CouplingWarning, InputError, Result
 from ..solvers.implicit import moving
 from ..system import Ode
 from ..systems.estimates import DIFFERENCES, Estimate
-from ..systems.protocol import Functions, Outcome, Run, System, finished
+from ..systems.protocol import Functions, Outcome, System, finished
+from ..systems.protocol import Run as Outputs
 from .balance import accounts
-from .chebyshev import Loop, loop
-from .equations import Coupling, Equations, Given, added, flattened
+from .equations import Coupling, Equations, Given, flattened
 from .findings import description_findings, function_findings
 from .joint import Joint
 from .linearisation import MANY, Prediction, predict, predictions
 from .parts import Exchange, Part
-from .schedules import CODES, NOT_RESOLVED, RATES_NOT_FINITE, Monolithic, Schedule, Strong
+from .schedules import CODES, NOT_RESOLVED, Monolithic, Schedule, Strong
+from .windows import Run, run_through
 
-# Windows between two observations after which a run is given up.
-MOST_WINDOWS = 10_000_000
 # Of chance, where a reference solution needs some.
 STREAM = np.zeros(2, np.uint32)
 # Points of a reference solution at which schedules are looked at.
@@ -214,7 +213,9 @@ class Coupled(System):
     def keeps_sensitivities(self, model, design: Design) -> bool:
         return not self.is_random
 
-    def run(self, model, theta: Values, design: Design, key, plan: str, *, reverse: bool = False, sharper=1.0) -> Run:
+    def run(
+        self, model, theta: Values, design: Design, key, plan: str, *, reverse: bool = False, sharper=1.0
+    ) -> Outputs:
         outputs, code, solves = self._outputs(model, theta, design, key, reverse)
         return finished(model, outputs, Outcome(code, solves, jnp.zeros((), int)), design, Result.OUTPUT_NOT_FINITE)
 
@@ -290,10 +291,7 @@ class Coupled(System):
         given = Given(_arrays(theta), design.inputs)
         stream = jax.random.key_data(key) if self.is_random else None
         known = (given, design.start, design.times, stream)
-        rows, code, solves = _run_through(self, known, "checkpointed") if reverse else trajectory(self, known)
-        if self.tolerance is not None:
-            resolved = self._resolved(lax.stop_gradient(known), lax.stop_gradient(rows))
-            code = jnp.where((code == 0) & ~resolved, NOT_RESOLVED, code)
+        rows, code, solves = (_reversible if reverse else trajectory)(self, known)
         equations = self.equations(given, design.start)
         start = equations.start(given, design.start)
         unravel = ravel_pytree(start)[1]
@@ -303,20 +301,20 @@ class Coupled(System):
 
         return jax.vmap(observed)(design.times, rows), code, solves
 
-    def _resolved(self, known, rows) -> Array:
-        """Whether states are those of half as long windows and steps."""
-        given, start, _, _ = known
-        finer, *_ = _run_through(self.halved(), known, halves=2)
+    def resolved(self, known, run: Run, finer: Run) -> Array:
+        """The code of a run, also where states are not those of half as long windows and steps."""
+        given, start, *_ = known
         first = self.equations(given, start).start(given, start)
         unravel = ravel_pytree(first)[1]
-        ours, theirs = (jax.vmap(unravel)(each)["states"] for each in (rows, finer))
+        ours, theirs = (jax.vmap(unravel)(each)["states"] for each in (run.rows, finer.rows))
 
         def near(one, other, begun):
             size = jnp.maximum(jnp.max(jnp.abs(other), initial=0.0), jnp.max(jnp.abs(begun), initial=0.0))
             return jnp.all(jnp.abs(one - other) <= self.tolerance * size)
 
-        near_all = jax.tree.map(near, ours, theirs, first["states"])
-        return jnp.all(jnp.stack([jnp.asarray(True), *jax.tree.leaves(near_all)]))
+        all_near = [jnp.asarray(True), *jax.tree.leaves(jax.tree.map(near, ours, theirs, first["states"]))]
+        same = jnp.all(jnp.stack(all_near)) & (finer.code == 0)
+        return jnp.where((run.code == 0) & ~same, NOT_RESOLVED, run.code)
 
     def _observed(self, model, equations: Equations, t, z: Coupling, start: Coupling, given: Given) -> dict:
         y = {**flattened(z["states"]), **accounts(equations, z, start, given)}
@@ -328,8 +326,8 @@ class Coupled(System):
 
 
 @partial(jax.jit, static_argnames=("system", "schedule"))
-def _reference(system: Coupled, schedule: Schedule, known):
-    return trajectory(system.with_schedule(schedule), known)
+def _reference(system: Coupled, schedule: Schedule, known) -> Run:
+    return run_through((system.with_schedule(schedule),), known)[0]
 
 
 def _arrays(values: Values) -> dict[str, Array]:
@@ -337,8 +335,8 @@ def _arrays(values: Values) -> dict[str, Array]:
 
 
 @partial(jax.custom_jvp, nondiff_argnums=(0,))
-def trajectory(system: Coupled, known) -> tuple[Array, Array, Array]:
-    """States `(times, n)` of a coupled run, its code, and how often the parts were solved.
+def trajectory(system: Coupled, known) -> Run:
+    """A coupled run, with a code also where it is not resolved.
 
     Args:
         known: what it depends on: parameters and inputs, the start, the times, and data of a key or None.
@@ -346,7 +344,10 @@ def trajectory(system: Coupled, known) -> tuple[Array, Array, Array]:
     Sensitivities are carried forward, one for each number that moves, so that derivatives exist in both modes though
     the number of windows depends on values.
     """
-    return _run_through(system, known)
+    if system.tolerance is None:
+        return run_through((system,), known)[0]
+    run, finer = run_through((system, system.halved()), known)
+    return run._replace(code=system.resolved(known, run, finer))
 
 
 @partial(trajectory.defjvp, symbolic_zeros=True)
@@ -358,58 +359,14 @@ def _(system, primals, tangents):
     direction, _ = ravel_pytree(changes)
 
     def push(unit):
-        return jax.jvp(lambda at: _run_through(system, rebuilt(unravel(at)))[0], (at,), (unit,))[1]
+        return jax.jvp(lambda at: run_through((system,), rebuilt(unravel(at)))[0].rows, (at,), (unit,))[1]
 
     slopes = jax.vmap(push, out_axes=-1)(jnp.eye(at.size))
     none = np.zeros((), jax.dtypes.float0)
-    return found, (slopes @ direction, none, none)
+    return found, Run(slopes @ direction, none, none)
 
 
-def _run_through(system: Coupled, known, kind: Loop = "lax", halves: int = 1) -> tuple[Array, Array, Array]:
-    """A run in windows of `halves` steps of the schedule, at whose start chance acts."""
-    given, start, times, stream = known
-    equations, schedule = Equations.of(system.parts, system.exchanges, given, start, kind), system.schedule
-    z = equations.start(given, start)
-    flat, unravel = ravel_pytree(z)
-
-    def onward(state, until):
-        begin, flat, lost, memory, code, solves, passed = state
-        gap = until - begin
-        # a quotient of 10.000000000000002 is ten windows
-        count = jnp.ceil(gap / (halves * schedule.step) - 1e-9)
-        code = jnp.where((code == 0) & (count > MOST_WINDOWS), Result.STEP_LIMIT, code)
-        h = gap / jnp.maximum(count, 1)
-
-        def window(carried):
-            number, flat, lost, memory, code, solves, _ = carried
-            z, lost, t = unravel(flat), unravel(lost), begin + number * h
-            if system.is_random:
-                key = jax.random.fold_in(jax.random.wrap_key_data(stream), passed + number.astype(int))
-                z = jax.tree.map(jnp.add, z, equations.leaps(t, h, z, given, key))
-            codes = []
-            for half in range(halves):
-                length = h / halves
-                after = schedule.advance(equations, t + half * length, length, z, memory, given)
-                z, lost = added(z, after.change, lost)
-                memory, solves = after.memory, solves + after.solves
-                codes.append(after.code)
-            failed = jnp.max(jnp.stack(codes))
-            before, flat, lost = flat, ravel_pytree(z)[0], ravel_pytree(lost)[0]
-            sound = jnp.all(jnp.isfinite(flat))
-            code = jnp.where(failed == 0, jnp.where(sound, 0, Result.BLOW_UP), failed)
-            # what a window could not go on from is kept, to say why
-            flat = jnp.where(sound, flat, before)
-            more = (number + 1 < count) & (code == 0)
-            return number + 1, flat, lost, memory, code, solves, more
-
-        first = (jnp.zeros(()), flat, lost, memory, code, solves, (count > 0) & (code == 0))
-        done, flat, lost, memory, code, solves, _ = loop(kind, lambda carried: carried[-1], window, first)
-        return (until, flat, lost, memory, code, solves, passed + lax.stop_gradient(done).astype(int)), flat
-
-    code = jnp.where(jnp.all(jnp.isfinite(flat)), Result.SUCCESS, Result.BAD_START)
-    memory = schedule.memory(equations, start, z, given)
-    carried = (start, flat, jnp.zeros_like(flat), memory, code, jnp.asarray(0), jnp.asarray(0))
-    (_, flat, *_, code, solves, _), rows = lax.scan(onward, carried, times)
-    rates = equations.joint((*equations.parts,), (*equations.exchanges,))(times[-1], unravel(flat), given)
-    code = jnp.where((code != 0) & ~jnp.all(jnp.isfinite(ravel_pytree(rates)[0])), RATES_NOT_FINITE, code)
-    return rows, code, solves
+def _reversible(system: Coupled, known) -> Run:
+    """The same with derivatives in reverse mode alone."""
+    run = run_through((system,), known, "checkpointed")[0]
+    return run._replace(code=trajectory(system, lax.stop_gradient(known)).code)
