@@ -30,7 +30,7 @@ from uqbench.homogenisation import SENTENCES, at_fraction, membrane_tensor
 from uqbench.random_media import distance_to_walls
 
 # Edge of a voxel and thickness of the tissue, diameter of the vessel, um; time of a window and of the dose, min.
-EDGE, THICK, BORE, WINDOW, DOSED = 20.0, 10.0, 20.0, 0.5, 30.0
+EDGE, THICK, BORE, WINDOW, DOSED = 20.0, 10.0, 20.0, 0.25, 30.0
 CHANCES = ("jumps", "langevin", "mean")
 # Lengths of the tissue's cells along the vessel and across it, um, and voxels across the cell problem.
 CELL, VOXELS = (24.0, 12.0), 16
@@ -61,7 +61,7 @@ coarse_space = Space(
 )
 space = Space(
     phi=epistemic(Beta(30.0, 20.0), "", "volume fraction of the tissue's cells"),
-    P=epistemic(LogNormal(median=2.0, sigma=1.0), "um/min", "permeability of their membranes"),
+    P=epistemic(LogNormal(median=50.0, sigma=1.0), "um/min", "permeability of their membranes"),
     D_ext=epistemic(LogNormal(median=6000.0, sigma=0.3), "um^2/min", "diffusivity between them"),
     D_int=fixed(600.0, "um^2/min", "diffusivity in them"),
     **common,
@@ -244,9 +244,10 @@ def signalling(
 
 def elongated():
     """Distance to walls of the tissue's cells in a rectangle of two of them, edges of its voxels; lengths in um."""
-    extent = (CELL[0], 2 * CELL[1])
-    shape = (round(VOXELS * CELL[0] / CELL[1]), 2 * VOXELS)
-    places = jnp.array([[0.0, 0.0], [CELL[0] / 2, CELL[1]]])
+    extent = (2 * CELL[0], CELL[1])
+    shape = (round(2 * VOXELS * CELL[0] / CELL[1]), VOXELS)
+    # a row is half a cell along from the next
+    places = jnp.array([[0.0, 0.0], [CELL[0], CELL[1] / 2]])
     edges = tuple(length / count for length, count in zip(extent, shape, strict=True))
     return np.asarray(distance_to_walls(places, shape, extent)), edges
 

@@ -15,7 +15,7 @@ from forward_models.tissue_signalling import model, random
 from uqbench import Design, Quantity, Study, evaluate
 
 truth = {
-    "phi": 0.62, "P": 3.0, "D_ext": 5500.0, "k_int": 0.035, "b_half": 900.0, "k_tx": 1.6, "k_sec": 0.12,
+    "phi": 0.62, "P": 70.0, "D_ext": 5500.0, "k_int": 0.035, "b_half": 900.0, "k_tx": 1.6, "k_sec": 0.12,
     "k_deg": 0.022, "P_w": 16.0, "cv": 0.05,
 }  # fmt: skip
 times = (5.0, 10.0, 15.0, 20.0, 25.0, 30.0, 33.0, 36.0, 40.0, 50.0, 60.0, 75.0, 90.0, 120.0)
