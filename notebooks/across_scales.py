@@ -52,6 +52,10 @@ UNITS = dict.fromkeys((*RESIDUALS, "m"), "") | dict.fromkeys(("c", "v", "c_mean"
 DIMS = {"c": ("time", "across", "along"), "v": ("time", "along"), "m": ("time", "cell")}
 
 
+# resolved to some percent, as the table of schedules below says; runs are not made twice to be sure of it
+WINDOWS = Weak(0.5)
+
+
 def of_cells(count):
     """Genes that jump, all of them together as strong as eight cells: each has its share of receptors and of protein."""
     share = 8 / count
@@ -59,7 +63,7 @@ def of_cells(count):
     for name in ("R", "k_tl"):
         space[name] = uq.fixed(share * space[name].dist, space[name].unit)
     space["b_half"] = uq.epistemic(uq.LogNormal(median=1000.0 * share, sigma=0.3), "")
-    system = signalling.coupled(signalling.Tissue(12, count))
+    system = signalling.coupled(signalling.Tissue(12, count), WINDOWS, tolerance=None)
     return uq.Model(uq.Space(space), system, everything, UNITS, dims=DIMS, time_unit="min", gradient="none")
 
 
@@ -137,11 +141,11 @@ MEASURED = dict.fromkeys(
 ) | {"v_out": "1/um^3", "wall": "1/min"}  # fmt: skip
 
 
-def leaking(schedule=signalling.SCHEDULE):
+def leaking(schedule=WINDOWS):
     """The mean of all genes, which has derivatives."""
     whole = signalling.coupled(Leaking(12, 8, chance="mean"), schedule)
     vessel = replace(whole.parts["vessel"], reads=("c_wall",))
-    system = uq.Coupled({**whole.parts, "vessel": vessel}, whole.exchanges, schedule, "min")
+    system = uq.Coupled({**whole.parts, "vessel": vessel}, whole.exchanges, schedule, "min", None)
     space = uq.Space({**signalling.coarse_space, "loss": uq.fixed(0.0)})
     return uq.Model(space, system, measured, MEASURED, time_unit="min")
 
@@ -263,8 +267,7 @@ def of_schedule(schedule):
 
 
 schedules = {f"weak, {step:g} min": Weak(step) for step in (1.0, 5.0, 20.0)}
-schedules |= {f"strong, quasi-Newton, {step:g} min": Strong(step, QuasiNewton()) for step in (1.0, 5.0, 20.0)}
-schedules |= {"strong, Aitken, 20 min": Strong(20.0, Aitken())}
+schedules |= {"strong, quasi-Newton, 5 min": Strong(5.0, QuasiNewton()), "strong, Aitken, 5 min": Strong(5.0, Aitken())}
 advice = stability(smooth, uq.Design([20.0, 120.0]), schedules=schedules)
 print(advice)
 
@@ -292,7 +295,7 @@ def cost_and_error(name, schedule):
 
 
 costs = pd.DataFrame({name: cost_and_error(name, each) for name, each in schedules.items()}).T
-assert costs.error["weak, 1 min"] < 0.5 and costs.stable["strong, quasi-Newton, 1 min"]
+assert costs.error["weak, 1 min"] < 0.05 and costs.error["strong, quasi-Newton, 5 min"] < costs.error["weak, 5 min"]
 costs
 
 # %% [markdown]
@@ -302,7 +305,7 @@ costs
 # and eps only: what it tells of (phi, P, D_ext) is the chain rule.
 
 # %%
-micro = {"phi": 0.6, "P": 2.0, "D_ext": 6000.0}
+micro = {"phi": 0.6, "P": 50.0, "D_ext": 6000.0}
 
 
 def macro(logs):
@@ -312,7 +315,7 @@ def macro(logs):
 
 
 at = jnp.log(jnp.array([*micro.values()]))
-permeability = np.geomspace(0.05, 500.0, 12)
+permeability = np.geomspace(0.5, 50000.0, 12)
 tensors = np.exp(jax.lax.map(jax.jit(macro), jnp.stack([at.at[1].set(np.log(P)) for P in permeability])))
 chain = np.asarray(jax.jacfwd(macro)(at))
 
@@ -352,14 +355,14 @@ assert learnt["cells"]["P"] < 0.2
 pd.DataFrame(learnt).loc[[*names["tissue"], *micro]].rename_axis("share of the prior variance that is gone").round(3)
 
 # %% [markdown]
-# Which of the three are known, and in which combination: the directions of the information, the best known first. The last
-# one is known to nobody who has only blood: membranes that let so little through do not change K.
+# Which of the three are known, and in which combination: the directions of the information, the best known first, with the
+# standard deviation of each in logarithms. The last one is hardly known to anybody who has only blood.
 
 # %%
 vectors = np.linalg.eigh(blurred[:3, :3])
 directions = pd.DataFrame(vectors.eigenvectors[:, ::-1], index=[f"log {name}" for name in micro])
-directions.loc["eigenvalue"] = vectors.eigenvalues[::-1]
-assert abs(directions.loc["log P"].iloc[2]) > 0.9
+directions.loc["standard deviation"] = vectors.eigenvalues[::-1] ** -0.5
+assert directions.loc["standard deviation"].iloc[2] > 10 * directions.loc["standard deviation"].iloc[0]
 directions.rename_axis(columns="direction").round(3)
 
 # %% [markdown]

@@ -29,8 +29,8 @@ NEUTRAL, OF_PRODUCTS, OF_ITS_OWN = 1e-6, TOLERANCE, 1.5
 ENOUGH = 0.3
 # States above which eigenvalues are found from products of derivatives, not from matrices.
 MANY = 150
-# The same of the derivative of the rates alone, whose largest real part products find badly where parts are stiff.
-MANY_RATES = 1000
+# States above which no matrix is had at all: products find eigenvalues that lie close together badly.
+MANY_COLUMNS = 1000
 # Growth in a window that is no longer followed.
 MOST_GROWTH = 2.0
 GOLDEN = (np.sqrt(5.0) - 1) / 2
@@ -140,23 +140,30 @@ def _by_products(system: Described, schedule: Schedule, given: Given, t, flat) -
     """What is predicted at one point of a system of many states, which see few numbers of one another."""
     point = (system, schedule, given, t, flat)
     count = _count(system, given, t)
-    if count <= MANY_RATES:
-        exponent = np.max(np.linalg.eigvals(np.asarray(_slopes_of_rates(*point))).real)
-    else:
-        exponent = largest(lambda v: _moved_rates(*point, v), count, "LR")
+    exponent = _largest(lambda v: _moved_rates(*point, v), count, "LR")
     if not isinstance(schedule, Strong):
-        return _growing(schedule, largest(lambda v: _moved(*point, v), count, "LM"), exponent, OF_PRODUCTS)
+        return _growing(schedule, _largest(lambda v: _moved(*point, v), count, "LM"), exponent, OF_PRODUCTS)
     x, *reached = _reached(*point)
     if not len(x):
-        growth = largest(lambda v: _moved_iterated(*point, x, np.eye(0), v), count, "LM")
+        growth = _largest(lambda v: _moved_iterated(*point, x, np.eye(0), v), count, "LM")
         return _growing(schedule, growth, exponent, OF_PRODUCTS)
     slopes = np.asarray(_slopes_of_seen(*point, x))
     if not np.all(np.isfinite(slopes)):
         return _iterating(schedule, _growing(schedule, np.inf, exponent), np.array([np.nan]), *map(np.asarray, reached))
     inverse = np.linalg.inv(np.eye(len(x)) - slopes)
-    growth = largest(lambda v: _moved_iterated(*point, x, inverse, v), count, "LM")
+    growth = _largest(lambda v: _moved_iterated(*point, x, inverse, v), count, "LM")
     found = _growing(schedule, growth, exponent, OF_PRODUCTS)
     return _iterating(schedule, found, np.linalg.eigvals(slopes), *map(np.asarray, reached))
+
+
+def _largest(product, count: int, which: str) -> float:
+    """The largest eigenvalue, of fewer states from the matrix, whose columns are had together."""
+    if count > MANY_COLUMNS:
+        return largest(product, count, which)
+    matrix = np.asarray(jax.vmap(product, out_axes=1)(jnp.eye(count)))
+    if which == "LM":
+        return _radius(matrix)
+    return float(np.max(np.linalg.eigvals(matrix).real)) if np.all(np.isfinite(matrix)) else np.inf
 
 
 def _iterating(schedule: Strong, found: Prediction, factors, converged, solves, rate) -> Prediction:
@@ -241,12 +248,6 @@ def _moved(system: Described, schedule: Schedule, given: Given, t, flat, v):
 def _moved_rates(system: Described, schedule: Schedule, given: Given, t, flat, v):
     _, states, _, rates = _at(system, schedule, given, t, flat)
     return jax.jvp(rates, (states,), (v,))[1]
-
-
-@partial(jax.jit, static_argnames=("system", "schedule"))
-def _slopes_of_rates(system: Described, schedule: Schedule, given: Given, t, flat):
-    _, states, _, rates = _at(system, schedule, given, t, flat)
-    return jax.jacfwd(rates)(states)
 
 
 @partial(jax.jit, static_argnames=("system", "schedule"))

@@ -7,9 +7,9 @@ from scipy.sparse.linalg import ArpackError, ArpackNoConvergence, LinearOperator
 
 Product = Callable[[np.ndarray], np.ndarray]
 # Relative accuracy, vectors that are kept, and restarts.
-TOLERANCE, KEPT, RESTARTS = 1e-3, 30, 10
+TOLERANCE, KEPT, RESTARTS = 1e-3, 60, 30
 # Products from which the radius is had where eigenvalues do not converge; the first half is not counted.
-PRODUCTS = 100
+PRODUCTS = 400
 
 
 def largest(product: Product, size: int, which: str) -> float:
