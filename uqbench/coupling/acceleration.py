@@ -23,6 +23,8 @@ LEAST_SINGULAR = 1e-8
 LEAST_DIFFERENCE = 1e-12
 # The longest move, in sizes of what is solved for: memories of other windows may lead far away.
 LONGEST_MOVE = 10.0
+# Solves after which sizes no longer follow the solution.
+SETTLED = 3
 # Where there is no residual left.
 TINY = 1e-300
 # Aitken's factors are kept to this size.
@@ -161,20 +163,20 @@ def fixed_point(
     """
 
     def body(state):
-        x, g_before, r_before, memory, count, begun, *_ = state
+        x, g_before, r_before, memory, count, scale, begun, *_ = state
         g = solve(x)
         r = g - x
-        # of this solution: in the first one what comes from other parts may not have arrived yet
-        scale = sizes(g)
+        # in the first solution what comes from other parts may not have arrived yet
+        scale = jnp.where(count < SETTLED, sizes(g), scale)
         worst = jnp.max(jnp.abs(r) / jnp.maximum(jnp.abs(g), scale))
         move, memory = how.move(memory, r, g - g_before, r - r_before, count, scale)
         last = (worst <= tolerance) | ~jnp.isfinite(worst)
         begun = jnp.where(count == 0, worst, begun)
-        return jnp.where(last, x, x + move), g, r, memory, count + 1, begun, worst, last
+        return jnp.where(last, x, x + move), g, r, memory, count + 1, scale, begun, worst, last
 
     nothing, none, far = jnp.zeros_like(x), jnp.asarray(False), jnp.asarray(jnp.inf)
-    start = (x, nothing, nothing, memory, jnp.asarray(0), far, far, none)
+    start = (x, nothing, nothing, memory, jnp.asarray(0), jnp.ones_like(x), far, far, none)
     found = lax.while_loop(lambda state: ~state[-1] & (state[4] < limit), body, start)
-    x, _, _, memory, count, begun, worst, _ = found
+    x, _, _, memory, count, _, begun, worst, _ = found
     shrunk = jnp.maximum(worst, TINY) / jnp.maximum(begun, TINY)
     return FixedPoint(x, worst <= tolerance, count, shrunk ** (1 / jnp.maximum(count - 1, 1)), memory)

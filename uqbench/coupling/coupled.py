@@ -303,14 +303,14 @@ class Coupled(System):
 
     def resolved(self, known, run: Run, finer: Run) -> Array:
         """The code of a run, also where states are not those of half as long windows and steps."""
-        given, start, *_ = known
+        (given, start, *_), tolerance = known, self.tolerance or np.inf
         first = self.equations(given, start).start(given, start)
         unravel = ravel_pytree(first)[1]
         ours, theirs = (jax.vmap(unravel)(each)["states"] for each in (run.rows, finer.rows))
 
         def near(one, other, begun):
             size = jnp.maximum(jnp.max(jnp.abs(other), initial=0.0), jnp.max(jnp.abs(begun), initial=0.0))
-            return jnp.all(jnp.abs(one - other) <= self.tolerance * size)
+            return jnp.all(jnp.abs(one - other) <= tolerance * size)
 
         all_near = [jnp.asarray(True), *jax.tree.leaves(jax.tree.map(near, ours, theirs, first["states"]))]
         same = jnp.all(jnp.stack(all_near)) & (finer.code == 0)
@@ -362,7 +362,8 @@ def _(system, primals, tangents):
         return jax.jvp(lambda at: run_through((system,), rebuilt(unravel(at)))[0].rows, (at,), (unit,))[1]
 
     slopes = jax.vmap(push, out_axes=-1)(jnp.eye(at.size))
-    none = np.zeros((), jax.dtypes.float0)
+    # whole numbers do not move
+    none: Any = np.zeros((), jax.dtypes.float0)
     return found, Run(slopes @ direction, none, none)
 
 

@@ -26,7 +26,7 @@ from .spectra import TOLERANCE, largest
 NEUTRAL, OF_PRODUCTS, OF_ITS_OWN = 1e-6, TOLERANCE, 1.5
 # Of the solves that a schedule allows, the share with which its iteration counts as one that converges: other windows
 # of the same solution take more than those that were looked at, with Aitken's factors twice as many in one of 1600.
-ENOUGH = 0.3
+ENOUGH = 0.45
 # States above which eigenvalues are found from products of derivatives, not from matrices.
 MANY = 150
 # States above which no matrix is had at all: products find eigenvalues that lie close together badly.
