@@ -113,14 +113,14 @@ class _Stepper:
         """A window later."""
         flat, lost, memory, code, solves = progress
         begun = flat
-        z, lost = self.unravel(flat if leap is None else flat + leap), self.unravel(lost)
+        z, lacking = self.unravel(flat if leap is None else flat + leap), self.unravel(lost)
         length = h / self.halves
         for half in range(self.halves):
             after = self.schedule.advance(self.equations, t + half * length, length, z, memory, self.given)
-            z, lost = added(z, after.change, lost)
+            z, lacking = added(z, after.change, lacking)
             memory, solves = after.memory, solves + after.solves
             code = jnp.where(code == 0, after.code, code)
-        flat, lost = ravel_pytree(z)[0], ravel_pytree(lost)[0]
+        flat, lost = ravel_pytree(z)[0], ravel_pytree(lacking)[0]
         sound = jnp.all(jnp.isfinite(flat))
         code = jnp.where((code == 0) & ~sound, Result.BLOW_UP, code)
         # what a window could not go on from is kept, to say why
