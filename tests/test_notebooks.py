@@ -27,7 +27,14 @@ def run_notebook(path, last_cell="pass"):
 
 # that of theophylline runs in `test_theophylline`, which looks at its results
 @pytest.mark.parametrize(
-    "path", [path for path in NOTEBOOKS if path.stem != "theophylline"], ids=lambda path: path.stem
+    "path",
+    [
+        # three minutes, most of it compiling; what it shows is tested in tests/coupling and tests/forward_models
+        pytest.param(path, marks=pytest.mark.slow if path.stem == "across_scales" else ())
+        for path in NOTEBOOKS
+        if path.stem != "theophylline"
+    ],
+    ids=lambda path: path.stem,
 )
 def test_notebook_runs(path):
     cells = run_notebook(path)

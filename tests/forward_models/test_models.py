@@ -18,6 +18,8 @@ MODELS = {
 }
 # reduced models whose time scales lie far enough apart at the check's design
 STRONG = {"receptor_tf.reduced"}
+# after a minute, the check's own design, what cells make has only begun, and windows of a quarter do not resolve it
+LATER = {"tissue_signalling": uq.Design([30.0, 60.0])}
 
 
 def test_every_file_exports_a_model():
@@ -27,7 +29,7 @@ def test_every_file_exports_a_model():
 
 @pytest.mark.parametrize("name", MODELS)
 def test_model_is_well_formed(name):
-    checked = uq.check_model(MODELS[name])
+    checked = uq.check_model(MODELS[name], LATER.get(name.split(".")[0]))
     assert checked.gradient in str(checked)
     assert checked.failed == 0
     if name in STRONG:
