@@ -140,19 +140,20 @@ def _by_products(system: Described, schedule: Schedule, given: Given, t, flat) -
     """What is predicted at one point of a system of many states, which see few numbers of one another."""
     point = (system, schedule, given, t, flat)
     count = _count(system, given, t)
+    accuracy = OF_PRODUCTS if count > MANY_COLUMNS else NEUTRAL
     exponent = _largest(lambda v: _moved_rates(*point, v), count, "LR")
     if not isinstance(schedule, Strong):
-        return _growing(schedule, _largest(lambda v: _moved(*point, v), count, "LM"), exponent, OF_PRODUCTS)
+        return _growing(schedule, _largest(lambda v: _moved(*point, v), count, "LM"), exponent, accuracy)
     x, *reached = _reached(*point)
     if not len(x):
         growth = _largest(lambda v: _moved_iterated(*point, x, np.eye(0), v), count, "LM")
-        return _growing(schedule, growth, exponent, OF_PRODUCTS)
+        return _growing(schedule, growth, exponent, accuracy)
     slopes = np.asarray(_slopes_of_seen(*point, x))
     if not np.all(np.isfinite(slopes)):
         return _iterating(schedule, _growing(schedule, np.inf, exponent), np.array([np.nan]), *map(np.asarray, reached))
     inverse = np.linalg.inv(np.eye(len(x)) - slopes)
     growth = _largest(lambda v: _moved_iterated(*point, x, inverse, v), count, "LM")
-    found = _growing(schedule, growth, exponent, OF_PRODUCTS)
+    found = _growing(schedule, growth, exponent, accuracy)
     return _iterating(schedule, found, np.linalg.eigvals(slopes), *map(np.asarray, reached))
 
 

@@ -22,8 +22,8 @@ def largest(product: Product, size: int, which: str) -> float:
         product: `(size,)` -> `(size,)`.
 
     Example:
-        >>> matrix = np.diag(np.linspace(-3.0, 1.0, 50))
-        >>> round(largest(lambda v: matrix @ v, 50, "LM"), 6), round(largest(lambda v: matrix @ v, 50, "LR"), 6)
+        >>> matrix = np.diag(np.linspace(-3.0, 1.0, 100))
+        >>> round(largest(lambda v: matrix @ v, 100, "LM"), 2), round(largest(lambda v: matrix @ v, 100, "LR"), 2)
         (3.0, 1.0)
     """
     try:

@@ -97,8 +97,7 @@ class _Stepper:
         self.equations = Equations.of(system.parts, system.exchanges, given, start, kind)
         self.schedule, self.halves, self.given, self.start = system.schedule, halves, given, start
         self.first: Coupling = self.equations.start(given, start)
-        flat, self.unravel = ravel_pytree(self.first)
-        self.flat = flat
+        self.flat, self.unravel = ravel_pytree(self.first)
 
     def begin(self) -> _Progress:
         code = jnp.where(jnp.all(jnp.isfinite(self.flat)), Result.SUCCESS, Result.BAD_START)
