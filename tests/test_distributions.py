@@ -162,6 +162,8 @@ def test_agrees_with_scipy(ours, reference):
     np.testing.assert_allclose(evaluate(ours, "logpdf", x), log_density(x), rtol=1e-9, atol=1e-11)
     np.testing.assert_allclose(evaluate(ours, "cdf", x), reference.cdf(x), rtol=1e-9)
     np.testing.assert_allclose(evaluate(ours, "ppf", U), x, rtol=1e-9)
+    np.testing.assert_allclose(evaluate(ours, "logcdf", x), np.log(reference.cdf(x)), rtol=1e-9, atol=1e-11)
+    np.testing.assert_allclose(evaluate(ours, "logsf", x), np.log(reference.sf(x)), rtol=1e-9, atol=1e-11)
     # Of a StudentT with nu <= 1 scipy calls the mean infinite; both halves of the integral are, so there is none.
     mean = np.nan if ours == StudentT(0.5, 0, 1) else reference.mean()
     symbolic, values = in_names(ours)
@@ -408,6 +410,37 @@ def test_gradients(ours, reference, method):
         expected = (ahead - behind) / (2 * width)
         room = 1e-6 * np.abs(expected).max() + 1e-9
         np.testing.assert_allclose(gradient[name], expected, rtol=1e-6, atol=room)
+
+
+@table(CASES)
+def test_gradients_of_logarithms_of_tails_are_those_of_the_tails(ours, reference):
+    at = reference.ppf(np.array([0.02, 0.1, 0.3, 0.45, 0.61, 0.7, 0.8, 0.95]))
+    slopes, gradient = differentiate(ours, "cdf", at)
+    for method, tail in (("logcdf", reference.cdf(at)), ("logsf", -reference.sf(at))):
+        by_x, by_name = differentiate(ours, method, at)
+        np.testing.assert_allclose(by_x, slopes / tail, rtol=1e-7)
+        for name, found in by_name.items():
+            expected = gradient[name] / tail
+            np.testing.assert_allclose(found, expected, rtol=1e-7, atol=1e-10 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize(
+    ("ours", "x", "tail", "expected"),
+    [
+        (Normal("m", 2), -100.0, "logcdf", lambda m: mpmath.log(beyond((m + 100) / 2))),
+        (LogNormal("m", 0.1), 1e-4, "logcdf", lambda m: mpmath.log(beyond((m - mpmath.log("1e-4")) * 10))),
+        (Laplace("m", 1), 2000.0, "logsf", lambda m: -(2000 - m) - mpmath.log(2)),
+        (Exponential("m"), 3000.0, "logsf", lambda m: -3000 * m),
+        (HalfNormal("m"), 90.0, "logsf", lambda m: mpmath.log(2 * beyond(90 / m))),
+    ],
+    ids=repr,
+)
+def test_tails_too_small_for_a_number_have_their_logarithm_and_its_slope(ours, x, tail, expected):
+    value, slope = jax.value_and_grad(lambda m: getattr(ours, tail)(x, {"m": m}))(1.5)
+    with mpmath.workdps(60):
+        assert value == pytest.approx(float(expected(mpmath.mpf("1.5"))), rel=1e-12)
+        assert slope == pytest.approx(float(mpmath.diff(expected, mpmath.mpf("1.5"))), rel=1e-9)
+    assert value < -745
 
 
 @table(CASES)

@@ -224,6 +224,37 @@ class Distribution:
         probability = jnp.where(below, 0.0, jnp.where(above, 1.0, self._tails(within, *primary)[0]))
         return jnp.where((impossible == 0) & ~jnp.isnan(x), probability, jnp.nan)
 
+    def logcdf(self, x: ArrayLike, values: Mapping[str, ArrayLike] = {}) -> Array:
+        """Logarithm of the probability of a value of at most `x`: what is known of one that is only bounded above.
+
+        Args:
+            x: where; any shape, infinities included.
+            values: from name to array, broadcasting with `x`.
+
+        Returns:
+            The common shape; -inf, with zero gradient, where there is nothing below `x` or less than can be told from
+            zero, and for impossible arguments.
+
+        Raises:
+            InputError: when names are missing from `values`.
+
+        Example:
+            >>> from uqbench import Normal
+            >>> round(float(Normal(0, 1).logcdf(-40.0)), 6)
+            -804.608442
+        """
+        return self._log_tail(0, x, values)
+
+    def logsf(self, x: ArrayLike, values: Mapping[str, ArrayLike] = {}) -> Array:
+        """Logarithm of the probability of a value of more than `x`; else like `logcdf`.
+
+        Example:
+            >>> from uqbench import Exponential
+            >>> float(Exponential(2).logsf(1000.0))
+            -2000.0
+        """
+        return self._log_tail(1, x, values)
+
     def ppf(self, u: ArrayLike, values: Mapping[str, ArrayLike] = {}) -> Array:
         """Quantile: the inverse of the distribution function; for counts, the smallest with a probability >= `u`.
 
@@ -371,6 +402,20 @@ class Distribution:
             information = jnp.einsum("...ci,...cd,...dj->...ij", jacobian, information, jacobian)
         return jnp.where((impossible == 0)[..., None, None], information, jnp.nan)
 
+    def _log_tail(self, side: int, x: ArrayLike, values: Mapping[str, ArrayLike]) -> Array:
+        """Logarithm of the probability of at most `x` (side 0), or of more (1)."""
+        (x,), safe, impossible = self._prepare(values, x)
+        primary = self._to_primary(safe)
+        lower, upper = self._support(*primary)
+        below, above = (x < lower if self.discrete else x <= lower), x >= upper
+        within = jnp.where(below | above | jnp.isnan(x), self._somewhere_inside(lower, upper), x)
+        within = jnp.floor(within) if self.discrete else within
+        nothing, all_of_it = (below, above) if side == 0 else (above, below)
+        tail = self._log_tails(within, *primary)[side]
+        probability = jnp.where(nothing, -jnp.inf, jnp.where(all_of_it, 0.0, tail))
+        no_probability = jnp.where(jnp.isnan(impossible) | jnp.isnan(x), jnp.nan, -jnp.inf)
+        return jnp.where((impossible == 0) & ~jnp.isnan(x), probability, no_probability)
+
     def _prepare(self, values: Mapping, *others: ArrayLike) -> tuple[Sequence[Array], dict[str, Array], Array]:
         """`others` and arguments of one shape; the arguments safe for any formula; 0 where they are the true ones.
 
@@ -426,6 +471,16 @@ class Distribution:
     def _tails(x: Array, *primary: Array) -> tuple[Array, Array]:
         """Probability of at most `x` and of more, each accurate where it is small."""
         raise NotImplementedError
+
+    @classmethod
+    def _log_tails(cls, x: Array, *primary: Array) -> tuple[Array, Array]:
+        """Their logarithms; overridden where a tail of less than 1e-308 has one that is known."""
+        lower, upper = cls._tails(x, *primary)
+
+        def logarithm(tail):
+            return jnp.where(tail > 0, jnp.log(jnp.where(tail > 0, tail, 1.0)), -jnp.inf)
+
+        return logarithm(lower), logarithm(upper)
 
     @staticmethod
     def _mean(*primary: Array) -> Array:

@@ -41,6 +41,11 @@ class Normal(Distribution):
         z = (x - mu) / sigma
         return special.ndtr(z), special.ndtr(-z)
 
+    @classmethod
+    def _log_tails(cls, x, mu, sigma):
+        z = (x - mu) / sigma
+        return special.log_ndtr(z), special.log_ndtr(-z)
+
     @staticmethod
     def _quantile(u, mu, sigma):
         return mu + sigma * special.ndtri(u)
@@ -121,6 +126,12 @@ class Laplace(Distribution):
         z = (x - mu) / b
         tail = 0.5 * jnp.exp(-jnp.abs(z))
         rest = 0.5 - 0.5 * jnp.expm1(-jnp.abs(z))
+        return jnp.where(z < 0, tail, rest), jnp.where(z < 0, rest, tail)
+
+    @classmethod
+    def _log_tails(cls, x, mu, b):
+        z = (x - mu) / b
+        tail, rest = -jnp.abs(z) - np.log(2), jnp.log1p(-0.5 * jnp.exp(-jnp.abs(z)))
         return jnp.where(z < 0, tail, rest), jnp.where(z < 0, rest, tail)
 
     @staticmethod

@@ -53,6 +53,10 @@ class LogNormal(HalfLine):
     def _tails(x, mu, sigma):
         return Normal._tails(jnp.log(x), mu, sigma)
 
+    @classmethod
+    def _log_tails(cls, x, mu, sigma):
+        return Normal._log_tails(jnp.log(x), mu, sigma)
+
     @staticmethod
     def _quantile(u, mu, sigma):
         return jnp.exp(mu + sigma * special.ndtri(u))
@@ -89,6 +93,10 @@ class HalfNormal(HalfLine):
     def _tails(x, sigma):
         z = x / (sigma * np.sqrt(2))
         return special.erf(z), special.erfc(z)
+
+    @classmethod
+    def _log_tails(cls, x, sigma):
+        return jnp.log(special.erf(x / (sigma * np.sqrt(2)))), np.log(2) + special.log_ndtr(-x / sigma)
 
     @staticmethod
     def _quantile(u, sigma):
@@ -163,6 +171,10 @@ class Exponential(HalfLine):
     @staticmethod
     def _tails(x, lam):
         return -jnp.expm1(-lam * x), jnp.exp(-lam * x)
+
+    @classmethod
+    def _log_tails(cls, x, lam):
+        return jnp.log(-jnp.expm1(-lam * x)), -lam * x
 
     @staticmethod
     def _quantile(u, lam):
