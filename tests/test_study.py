@@ -61,8 +61,8 @@ def test_a_broken_table_is_reported_completely(decay, tmp_path, table, parts):
 
 def test_lines_are_counted_as_an_editor_counts(decay, tmp_path):
     path = tmp_path / "data.csv"
-    path.write_text("# where from\n\nexperiment,output,time,value\nlow,C,1,1\n\nlow,C,2,\n")
-    with pytest.raises(uq.InputError, match="line 6: value is missing"):
+    path.write_text("# where from\n\nexperiment,output,time,value\nlow,C,1,1\n\nlow,C,2,often\n")
+    with pytest.raises(uq.InputError, match="line 6: value 'often' is not a number"):
         uq.Study("decay", decay, EXPERIMENTS, path)
 
 

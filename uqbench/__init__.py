@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .calibration import calibrate as calibrate
     from .check import check_model as check_model
+    from .correlations import correlated as correlated
     from .coupling import Coupled as Coupled
     from .coupling import Exchange as Exchange
     from .coupling import Part as Part
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from .distributions import Beta as Beta
     from .distributions import Binomial as Binomial
     from .distributions import Cauchy as Cauchy
+    from .distributions import Correlation as Correlation
     from .distributions import Counts as Counts
     from .distributions import Exponential as Exponential
     from .distributions import Gamma as Gamma
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
     from .dosing_records import read_dosing_records as read_dosing_records
     from .errors import RESULTS as RESULTS
     from .errors import CouplingWarning as CouplingWarning
+    from .errors import DataWarning as DataWarning
     from .errors import InputError as InputError
     from .errors import LeakWarning as LeakWarning
     from .errors import Result as Result
@@ -54,6 +57,7 @@ if TYPE_CHECKING:
     from .space import Parameter as Parameter
     from .space import Space as Space
     from .space import aleatory as aleatory
+    from .space import covariate as covariate
     from .space import epistemic as epistemic
     from .space import fixed as fixed
     from .study import Quantity as Quantity
@@ -69,21 +73,34 @@ if TYPE_CHECKING:
 _ROOMS = {
     "calibration": ("calibrate",),
     "check": ("check_model",),
+    "correlations": ("correlated",),
     "coupling": ("Coupled", "Exchange", "Part"),
     "decomposition": ("decompose",),
     "design": ("Design",),
     "distributions": (
-        *("Beta", "Binomial", "Cauchy", "Counts", "Exponential", "Gamma", "HalfCauchy", "HalfNormal", "Laplace"),
-        *("LogNormal", "LogUniform", "NegativeBinomial", "Normal", "Poisson", "StudentT", "TruncatedNormal", "Uniform"),
+        *(
+            "Beta",
+            "Binomial",
+            "Cauchy",
+            "Correlation",
+            "Counts",
+            "Exponential",
+            "Gamma",
+            "HalfCauchy",
+            "HalfNormal",
+            "Laplace",
+        ),
+        *("LogNormal", "LogUniform", "NegativeBinomial", "Normal", "Poisson", "StudentT", "TruncatedNormal"),
+        "Uniform",
     ),
     "dosing_records": ("read_dosing_records",),
-    "errors": ("RESULTS", "CouplingWarning", "InputError", "LeakWarning", "Result", "SeparationWarning"),
+    "errors": ("RESULTS", "CouplingWarning", "DataWarning", "InputError", "LeakWarning", "Result", "SeparationWarning"),
     "identifiability": ("identify",),
     "interpolation": ("interpolate",),
     "model": ("Model", "Run", "evaluate", "evaluate_many"),
     "reporting": ("report",),
     "results": ("load", "save"),
-    "space": ("Parameter", "Space", "aleatory", "epistemic", "fixed"),
+    "space": ("Parameter", "Space", "aleatory", "covariate", "epistemic", "fixed"),
     "study": ("Quantity", "Study", "load_study"),
     "system": ("Delay", "Event", "Ode"),
     "systems.reactions": ("Reactions",),

@@ -210,6 +210,10 @@ RESULTS = {int(result): result.sentence for result in Result}
 FIRST_OWN = 100
 
 
+class DataWarning(UserWarning):
+    """Something in a table of data that need not be wrong: rows without a value, or rows that are repeated."""
+
+
 class SeparationWarning(UserWarning):
     """A model was reduced to its slow states though its time scales do not allow it: its curves may be wrong."""
 

@@ -1,7 +1,7 @@
 """Parameters: what each is, how it varies, and the maps between the unit cube, vectors and named values.
 
 A prior, a variability between units and a fixed number are entries of one ordered mapping. The distribution of an entry
-may name earlier entries, which makes hierarchies without a second language:
+may name earlier entries, alone or in formulas, which makes hierarchies without a second language:
 
     Space(median=epistemic(LogNormal(0.0, 1.0), "1/h"), sd=epistemic(HalfNormal(1.0)),
           ka=aleatory(LogNormal(median="median", sigma="sd"), "1/h"))
@@ -19,6 +19,7 @@ from jaxtyping import Array, Float
 
 from .annotations import AnyArray, Numbers, Values, ValuesOrLists
 from .distributions import Distribution
+from .distributions.expressions import expression_findings, expression_of
 from .errors import InputError, nearest
 from .interop.chaospy import ChaospyLike, from_chaospy
 from .interop.salib import from_salib
@@ -35,18 +36,24 @@ class Parameter:
     """One parameter: its distribution (or number, when fixed), unit, role and a sentence.
 
     `epistemic` is what we do not know (one true value), `aleatory` what differs from unit to unit, `fixed` a number
-    that is taken as known.
+    that is taken as known, or a `covariate`, of which each unit has its own.
     """
 
     dist: Distribution | float
     unit: str = ""
     role: str = "epistemic"
     doc: str = ""
+    covariate: bool = False
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The parameters its distribution refers to."""
-        return self.dist.names if isinstance(self.dist, Distribution) else ()
+        """The parameters its distribution refers to, also in formulas."""
+        if not isinstance(self.dist, Distribution):
+            return ()
+        formulas = {name: expression_of(name) for name in self.dist.names}
+        return tuple(
+            dict.fromkeys(other for name, each in formulas.items() for other in (each.names if each else (name,)))
+        )
 
 
 def epistemic(dist: Distribution, unit: str = "", doc: str = "") -> Parameter:
@@ -62,6 +69,16 @@ def aleatory(dist: Distribution, unit: str = "", doc: str = "") -> Parameter:
 def fixed(value: float, unit: str = "", doc: str = "") -> Parameter:
     """A parameter whose value is taken as known."""
     return Parameter(value, unit, "fixed", doc)
+
+
+def covariate(reference: float, unit: str = "", doc: str = "") -> Parameter:
+    """A number known of each unit (a weight, an age), which distributions and the model may name.
+
+    Args:
+        reference: the value of a unit of which it is not known, as one to come, for which predictions are made. Units
+            with data have it in a column of the table, or among the inputs of their experiments, of the same name.
+    """
+    return Parameter(reference, unit, "fixed", doc, covariate=True)
 
 
 class Space(Mapping[str, Parameter]):
@@ -92,6 +109,7 @@ class Space(Mapping[str, Parameter]):
         self.names = tuple(self._parameters)
         self.epistemic, self.aleatory, self.fixed = (self._of(role) for role in ROLES)
         self.free = tuple(name for name in self.names if name not in self.fixed)
+        self.covariates = tuple(name for name, parameter in self.items() if parameter.covariate)
 
     @classmethod
     def from_salib(cls, problem: Mapping) -> "Space":
@@ -350,6 +368,12 @@ class Space(Mapping[str, Parameter]):
             return [*findings, f"{name!r} is {parameter.role} but has no distribution; give one, or use fixed(...)."]
         if parameter.dist.of_draws:
             findings.append(f"{name!r} has the distribution {parameter.dist!r}, which is noise of an output alone.")
+        for text in parameter.dist.names:
+            formula = expression_of(text)
+            findings += [
+                f"the distribution of {name!r}: {each}, in {text!r}."
+                for each in (expression_findings(formula) if formula else [])
+            ]
         order = list(self._parameters)
         for other in parameter.names:
             if other not in self._parameters:

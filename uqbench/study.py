@@ -8,7 +8,7 @@ import shlex
 import sys
 import sysconfig
 import traceback
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -24,12 +24,11 @@ import pandas as pd
 from . import shipped
 from .design import Design
 from .errors import InputError, nearest
+from .measurements import COLUMNS, covariates_of, prepared, same_text
 from .model import Model, content, digest, names_used, output_findings, schedule_findings
 from .names import DRAWS, POSTERIOR_AS_INPUT, symbol_findings, variable_findings
 from .shipped import STUDIES, shipped_studies, study_names
 from .units import unit_finding
-
-COLUMNS = ("experiment", "output", "time", "value")
 
 
 @dataclass(frozen=True)
@@ -94,7 +93,10 @@ class Study:
         experiments: name -> `Design`. Where data are given, the times of an experiment are those in the data.
         data: long table with columns experiment, output, time, value[, replicate][, unit], or the path of a CSV file;
             a relative one starts at the folder of the file that makes the study, or else at the working folder. None
-            for a study without data.
+            for a study without data. A value may be text like "<0.5" or ">10", or the column `censored` say "below" or
+            "above": then it is only known to lie there. Columns `lower_limit` and `upper_limit` say between what
+            values a measurement can tell anything; `units`, in which units the values are. Rows without a value are
+            left out.
         quantities: name -> `Quantity`; a plain function stands for one under the first experiment.
         unit: the column that says which unit (subject, cell) a row belongs to; aleatory parameters have one value for
             each. Without it every experiment is a unit of its own.
@@ -103,6 +105,9 @@ class Study:
 
     Raises:
         InputError: with everything that is wrong in the table and between the parts.
+
+    Warns:
+        DataWarning: rows without a value, and rows that are repeated.
     """
 
     name: str
@@ -121,10 +126,12 @@ class Study:
         data = self.data
         if data is not None:
             data = _read(Path(data), subject, _folder_of_caller()) if isinstance(data, str | Path) else data.copy()
-            findings = _data_findings(data, self.model, experiments, self.unit)
+            data, findings = prepared(data, self.model, experiments, self.unit)
             if findings:
                 raise InputError(f"{subject}: data", findings)
-            data = _typed(data, self.unit, self.model)
+            _, findings = covariates_of(data, self.unit or "experiment", experiments, self.model.space.covariates)
+            if findings:
+                raise InputError(f"{subject}: data", findings)
             for name, rows in data.groupby("experiment", sort=False):
                 experiments[name] = experiments[name].at(np.unique(rows["time"]))
         elif self.model.columns:
@@ -172,6 +179,16 @@ class Study:
         ]
         table = pd.DataFrame(rows, columns=COLUMNS)
         return table.assign(**{self.unit_column: table["experiment"]})
+
+    @cached_property
+    def covariates(self) -> dict[str, np.ndarray]:
+        """Those of each unit, `(units,)`; without data, where experiments do not say, references."""
+        space, table = self.model.space, self.table
+        found, _ = covariates_of(table, self.unit_column, self.experiments, space.covariates)
+        return {
+            name: np.where(np.isfinite(values), values, float(np.asarray(space[name].dist)))
+            for name, values in found.items()
+        }
 
     @property
     def model_digest(self) -> str:
@@ -243,75 +260,6 @@ def _read(path: Path, subject: str, folder: Path) -> pd.DataFrame:
         raise InputError(f"{subject}: data", [f"{path.name} is not a CSV table: {error}"]) from error
 
 
-def _data_findings(data: pd.DataFrame, model: Model, experiments: Mapping, unit: str | None) -> list[str]:
-    needed = tuple(dict.fromkeys((*COLUMNS, *([unit] if unit else ()), *model.columns)))
-    findings = [f"no column {name!r}; {nearest(name, [*data.columns])}" for name in needed if name not in data]
-    if not len(data):
-        findings.append("the table has no rows.")
-    for column, known in (("experiment", [*experiments]), ("output", [*model.measured])):
-        if column in data:
-            for value in pd.unique(data[column]):
-                if value not in known and str(value) not in known:
-                    meaning = "experiment" if column == "experiment" else "output with noise"
-                    findings.append(
-                        f"{_rows(data[column] == value)}: unknown {meaning} {value!r}; {nearest(str(value), known)}"
-                    )
-    # the columns that the noise names, at the rows of the outputs whose noise it is
-    named = {
-        column: data["output"]
-        .astype(str)
-        .isin([output for output in model.noise if column in model.noise_names(output)])
-        for column in (model.columns if "output" in data else ())
-    }
-    whole = pd.Series(True, index=data.index)
-    for column, of in {"time": whole, "value": whole, **named}.items():
-        if column in data:
-            numbers = pd.to_numeric(data[column], errors="coerce")
-            text = of & numbers.isna() & data[column].notna()
-            findings += (
-                [f"{_rows(text)}: {column} {data.loc[text, column].iloc[0]!r} is not a number."] if any(text) else []
-            )
-            missing = of & data[column].isna()
-            findings += [f"{_rows(missing)}: {column} is missing."] if any(missing) else []
-            # a measurement at the time inf is one of the steady state
-            infinite = np.isneginf(numbers) if column == "time" else of & np.isinf(numbers)
-            findings += [f"{_rows(infinite)}: {column} is infinite."] if any(infinite) else []
-            if column == "time" and any(early := _too_early(data, numbers, experiments)):
-                findings.append(
-                    f"{_rows(pd.Series(early, index=data.index))}: time lies before the start of the experiment "
-                    "(negative times need a design with an earlier `start`)."
-                )
-    if unit and unit in data:
-        if data[unit].isna().any():
-            findings.append(f"{_rows(data[unit].isna())}: {unit} is missing.")
-        findings += _same_text("units", data[unit].dropna().tolist())
-    return findings
-
-
-def _too_early(data: pd.DataFrame, times: pd.Series, experiments: Mapping) -> list[bool]:
-    starts = {name: float(design.start) for name, design in experiments.items()}
-    names = data["experiment"].astype(str) if "experiment" in data else [""] * len(data)
-    return [bool(time < starts.get(name, 0.0)) for name, time in zip(names, times, strict=True)]
-
-
-def _rows(mask: pd.Series) -> str:
-    """The affected rows: their lines in the file (`_read` makes them the index), or their places in the table."""
-    lines = mask.index[np.asarray(mask)].tolist()
-    what = mask.index.name or "row"
-    shown = ", ".join(map(str, lines[:5])) + (", ..." if len(lines) > 5 else "")
-    return f"{what} {shown}" if len(lines) == 1 else f"{what}s {shown}"
-
-
-def _typed(data: pd.DataFrame, unit: str | None, model: Model) -> pd.DataFrame:
-    data = data.reset_index(drop=True)
-    for column in {"experiment", "output", unit} - {None}:
-        data[column] = data[column].astype(str)
-    for column in ("time", "value", *model.columns):
-        # a column of the noise may have anything in the rows of other outputs
-        data[column] = pd.to_numeric(data[column], errors="coerce").astype(float)
-    return data
-
-
 def _study_findings(model: Model, experiments: Mapping, quantities: Mapping) -> list[str]:
     findings = [] if experiments else ["there is no experiment; give at least one Design."]
     findings += [
@@ -354,7 +302,7 @@ def _name_findings(name, model: Model, unit: str | None, experiments: Mapping, q
             "that starts with no dot."
         )
     for kind, names in (("experiments", experiments), ("quantities", quantities)):
-        findings += _same_text(f"names of {kind}", names)
+        findings += same_text(f"names of {kind}", names)
         findings += [
             f"{each!r}, among the names of {kind}, is empty; give a name." for each in names if not str(each).strip()
         ]
@@ -378,18 +326,6 @@ def _name_findings(name, model: Model, unit: str | None, experiments: Mapping, q
         f"{column!r}; rename one of them."
         for output in model.outputs
         if (made := f"{output}_{column}") in model.outputs
-    ]
-
-
-def _same_text(what: str, given: Iterable) -> list[str]:
-    """Labels that differ and have one text, such as 1 and "1": results could not tell them apart."""
-    texts: dict[str, list] = {}
-    for label in dict.fromkeys(given):
-        texts.setdefault(str(label), []).append(label)
-    return [
-        f"the {what} {', '.join(map(repr, labels))} have one text; write them differently."
-        for labels in texts.values()
-        if len(labels) > 1
     ]
 
 

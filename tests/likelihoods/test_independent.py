@@ -80,7 +80,7 @@ def test_simulated_data_have_the_noise_they_claim(decay_study):
 def test_runs_of_different_lengths_share_one_batch(decay_study):
     observations = likelihood_of(decay_study).observations
     assert observations.design.times.shape == (2, 3)
-    run, when, values = observations.rows["C"]
+    run, when, values, *_ = observations.rows["C"]
     times = np.asarray(observations.design.times)[run, when]
     np.testing.assert_array_equal(times, decay_study.data["time"])
     np.testing.assert_array_equal(values, decay_study.data["value"])
@@ -139,7 +139,7 @@ def test_rows_that_are_evaluated_together_have_the_values_of_each_output():
     assert len(likelihood.groups) < len(noise)
     assert list(known) == list(terms) == list(reversed(LEVELS))
     means, variances = [], []
-    for output, (run, when, values) in observations.rows.items():
+    for output, (run, when, values, *_) in observations.rows.items():
         expected = noise_values(
             model,
             output,

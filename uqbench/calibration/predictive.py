@@ -147,7 +147,7 @@ def _theta(study: Study, flat: xr.Dataset, unit: int) -> Theta:
     for name in space.free:
         column = flat[name].isel({study.unit_column: unit}) if name in space.aleatory else flat[name]
         values[name] = jnp.asarray(column.transpose(SAMPLE).values)
-    return space.complete(values)
+    return space.complete(values | {name: each[unit] for name, each in study.covariates.items()})
 
 
 def _at_draws(likelihood: Likelihood, posterior: xr.Dataset, function, keys=None) -> dict[str, np.ndarray]:

@@ -19,10 +19,11 @@ import pytensor.tensor as pt
 import xarray as xr
 from jax.scipy.special import ndtr
 
-from ..distributions import Distribution, LogNormal, LogUniform, Normal
+from ..distributions import Correlation, Distribution, LogNormal, LogUniform, Normal
+from ..distributions.expressions import expression_of
 from ..errors import InputError
 from ..likelihoods import Likelihood, with_units
-from ..space import Theta
+from ..space import Parameter, Theta
 from ..study import Study
 
 # The dimension of what differs between units. No variable is called so: names of parameters end in a dot here.
@@ -55,7 +56,9 @@ def pymc_model(likelihood: Likelihood, values: Mapping[str, np.ndarray] | None =
         variables = {}
         for name in space.names:
             parameter = space[name]
-            if parameter.role == "fixed":
+            if name in study.covariates:
+                variables[name] = pt.as_tensor_variable(study.covariates[name])
+            elif parameter.role == "fixed":
                 variables[name] = pt.as_tensor_variable(float(parameter.dist))
             elif parameter.role == "epistemic":
                 variables[name] = _epistemic(name, parameter.dist, variables)
@@ -108,6 +111,7 @@ def _latent_information(likelihood: Likelihood, theta: Theta):
     """Information of each unit's data on its latents z, with x = ppf(Phi(z)) for each aleatory parameter x."""
     space = likelihood.study.model.space
 
+    theta = likelihood.observations.of_units(theta)
     return likelihood.information(lambda z: with_units(space, theta, z), jnp.zeros(len(space.aleatory)))
 
 
@@ -126,6 +130,9 @@ def _epistemic(name: str, dist: Distribution, variables: dict):
         # a bound may be another parameter
         bounds = {key: pt.log(value) for key, value in _arguments(dist, variables).items()}
         return pm.Deterministic(variable_name(name), pt.exp(pm.Uniform(f"{name}_log", **bounds)))
+    if isinstance(dist, Correlation):
+        share = pm.Beta(f"{name}_share", *[_arguments(dist, variables)["eta"]] * 2)
+        return pm.Deterministic(variable_name(name), 2 * share - 1)
     return _family(dist)(variable_name(name), **_arguments(dist, variables))
 
 
@@ -147,7 +154,7 @@ def _by_quantile(name: str, dist: Distribution, variables: dict):
     def quantile(values):
         return dist.ppf(ndtr(values[name]), values)
 
-    known = {other: variables[other] for other in dist.names}
+    known = {other: variables[other] for other in Parameter(dist).names}
     return pm.Deterministic(variable_name(name), quantile({name: latent, **known}), dims=UNITS)
 
 
@@ -165,6 +172,14 @@ def _log_density(likelihood: Likelihood) -> Callable:
     return function
 
 
+def _named(text: str, variables: dict):
+    """The variable of that name, or what a formula makes of some."""
+    formula = expression_of(text)
+    if formula is None:
+        return variables[text]
+    return pytensor.wrap_jax(formula)({name: variables[name] for name in formula.names})
+
+
 def _family(dist: Distribution):
     return getattr(pm, type(dist).__name__)
 
@@ -173,7 +188,8 @@ def _arguments(dist: Distribution, variables: dict) -> dict:
     """Arguments in PyMC's own parametrisation, names replaced by variables."""
     # PyTensor makes single precision of a float of Python that has few digits
     arguments = {
-        key: variables[value] if isinstance(value, str) else np.float64(value) for key, value in dist.arguments.items()
+        key: _named(value, variables) if isinstance(value, str) else np.float64(value)
+        for key, value in dist.arguments.items()
     }
     if isinstance(dist, LogNormal) and "median" in arguments:
         arguments["mu"] = pt.log(arguments.pop("median"))

@@ -123,12 +123,12 @@ def _check(study, simulator, repetitions, draws, tune, chains, ranks) -> None:
 def _truth(study: Study, key) -> Theta:
     """One draw from the prior, aleatory parameters `(units,)`."""
     space = study.model.space
-    theta = space.sample(key, ())
+    theta = space.sample(key, ()) | study.covariates
     for k, name in enumerate(space.aleatory):
         dist = space[name].dist
         shape = (len(study.units),)
-        moved = {other: jnp.broadcast_to(theta[other], shape) for other in dist.names}
-        theta[name] = dist.sample(jax.random.fold_in(key, k), () if dist.names else shape, moved)
+        moved = {other: jnp.broadcast_to(theta[other], shape) for other in space[name].names}
+        theta[name] = dist.sample(jax.random.fold_in(key, k), () if space[name].names else shape, moved)
     return theta
 
 

@@ -8,6 +8,7 @@ in a noise model. Every method therefore takes `values`, a mapping from names to
 from .arguments import impossible_arguments as impossible_arguments
 from .base import Distribution as Distribution
 from .bounded import Beta as Beta
+from .bounded import Correlation as Correlation
 from .bounded import LogUniform as LogUniform
 from .bounded import TruncatedNormal as TruncatedNormal
 from .bounded import Uniform as Uniform

@@ -22,6 +22,7 @@ from jax.typing import ArrayLike
 
 from ..errors import InputError, nearest
 from .arguments import Domain, checked_arguments
+from .expressions import expression_of
 from .inversion import inverse, smallest_count
 from .matrices import elementwise_jacobian
 
@@ -88,7 +89,7 @@ class Distribution:
         return tuple(value for _, value in self._items if isinstance(value, str))
 
     def resolve(self, values: Mapping[str, ArrayLike] = {}) -> dict[str, Array]:
-        """The arguments as arrays: numbers as they are, names looked up in `values`.
+        """The arguments as arrays: numbers as they are, names looked up in `values`, formulas computed from these.
 
         Args:
             values: from name to array; names that this distribution does not use are ignored.
@@ -105,10 +106,14 @@ class Distribution:
             >>> {name: float(value) for name, value in resolved.items()}
             {'mu': 1.5, 'sigma': 2.0}
         """
-        missing = [name for name in dict.fromkeys(self.names) if name not in values]
+        # a formula may have been computed already, under its own text
+        formulas = {name: expression_of(name) for name in self.names if name not in values}
+        needed = [other for name, formula in formulas.items() for other in (formula.names if formula else (name,))]
+        missing = [name for name in dict.fromkeys(needed) if name not in values]
         if missing:
             raise InputError(repr(self), [f"no value for {name!r}: {nearest(name, list(values))}" for name in missing])
-        looked_up = {name: values[value] if isinstance(value, str) else value for name, value in self._items}
+        known = {**values, **{name: formula(values) for name, formula in formulas.items() if formula}}
+        looked_up = {name: known[value] if isinstance(value, str) else value for name, value in self._items}
         return {name: jnp.asarray(value, dtype=float) for name, value in looked_up.items()}
 
     def moved_inside(self, values: Mapping[str, ArrayLike], errors: Mapping[str, ArrayLike]) -> dict[str, ArrayLike]:

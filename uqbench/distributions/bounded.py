@@ -152,6 +152,55 @@ class Beta(Distribution):
         return matrix([[trigamma(alpha) + shared, shared], [shared, trigamma(beta) + shared]])
 
 
+class Correlation(Distribution):
+    """Correlation(eta): of two quantities, with a density proportional to (1 - x^2)^(eta - 1) between -1 and 1.
+
+    Uniform for eta = 1, the nearer to zero the larger `eta` is: the prior of Lewandowski, Kurowicka and Joe (2009,
+    doi:10.1016/j.jmva.2009.04.008).
+
+    Example:
+        >>> float(Correlation(1).cdf(0.5))
+        0.75
+    """
+
+    parametrisations = (("eta",),)
+    domains: ClassVar = {"eta": POSITIVE}
+    _includes_bounds = False
+
+    @staticmethod
+    def _support(eta):
+        return -jnp.ones_like(eta), jnp.ones_like(eta)
+
+    @staticmethod
+    def _logpdf(x, eta):
+        # (1 - x)(1 + x) / 4 is the product of the two shares
+        return (eta - 1) * jnp.log(0.25 * (1 - x) * (1 + x)) - log_beta(eta, eta) - np.log(2)
+
+    @staticmethod
+    def _tails(x, eta):
+        return beta_tails(eta, eta, (1 + x) / 2, (1 - x) / 2)
+
+    @staticmethod
+    def _quantile(u, eta):
+        return 2 * Beta._quantile(u, eta, eta) - 1
+
+    @staticmethod
+    def _draw(key, eta):
+        return 2 * Beta._draw(key, eta, eta) - 1
+
+    @staticmethod
+    def _mean(eta):
+        return jnp.zeros_like(eta)
+
+    @staticmethod
+    def _variance(eta):
+        return 1 / (2 * eta + 1)
+
+    @staticmethod
+    def _information(eta):
+        return matrix([[2 * trigamma(eta) - 4 * trigamma(2 * eta)]])
+
+
 class TruncatedNormal(Distribution):
     """TruncatedNormal(mu, sigma, lower=-inf, upper=inf): a Normal(mu, sigma) known to lie between two bounds.
 

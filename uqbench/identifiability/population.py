@@ -53,28 +53,32 @@ def population_rows(
     """The rows of a study as a function of the coordinates; arguments as of `population_information`."""
     space = likelihood.study.model.space
 
-    def unit(vector, z):
-        """Aleatory parameters `(aleatory,)` of a unit whose standardised latents are `z`."""
-        values = with_units(space, place(vector), z)
-        return jnp.stack([jnp.asarray(values[name]) for name in space.aleatory])
+    observations = likelihood.observations
 
-    def moments(vector, unit):
-        return likelihood.moments({**place(vector), **dict(zip(space.aleatory, unit, strict=True))})
+    def units(vector, z):
+        """Aleatory parameters `(units, aleatory)` of units whose standardised latents are `z`."""
+        values = with_units(space, observations.of_units(place(vector)), z)
+        return jnp.stack([jnp.broadcast_to(values[name], observations.units) for name in space.aleatory], axis=-1)
 
     @jax.jit
     def rows(vector):
         centre = jnp.zeros(len(space.aleatory))
-        median, d_median = unit(vector, centre), jax.jacfwd(unit)(vector, centre)
-        noise = moments(vector, median).covariance
-        (d_mean, slope), (d_noise, _) = jax.jacfwd(moments, argnums=(0, 1))(vector, median)
+        median, d_median = units(vector, centre), jax.jacfwd(units)(vector, centre)
+
+        def moments(vector, shift):
+            # one shift for all units: the rows of each answer to its own parameters alone
+            return likelihood.moments({**place(vector), **dict(zip(space.aleatory, (median + shift).T, strict=True))})
+
+        noise = moments(vector, centre).covariance
+        (d_mean, slope), (d_noise, _) = jax.jacfwd(moments, argnums=(0, 1))(vector, centre)
 
         def spread(vector):
             """How the rows answer to a unit's latents, given how the outputs answer to its parameters."""
-            return slope @ jax.jacfwd(unit, argnums=1)(vector, centre)
+            return slope @ jax.jacfwd(units, argnums=1)(vector, centre)
 
         # A location moves the outputs of the median unit; what it does to the covariance is left out.
         active = jnp.array([name in likelihood.observations.active for name in space.epistemic])
-        location = jnp.any(d_median != 0, axis=0) | active
+        location = jnp.any(d_median != 0, axis=(0, 1)) | active
         kept = jnp.where(location, 0.0, 1.0)
         return PopulationRows(
             d_mean + slope @ d_median, spread(vector), jax.jacfwd(spread)(vector) * kept, noise, d_noise * kept

@@ -9,6 +9,7 @@ import pandas as pd
 from jaxtyping import Array
 
 from ..errors import InputError
+from ..measurements import with_values
 from ..space import Theta
 from ..study import Study
 from .independent import Independent
@@ -28,6 +29,16 @@ def likelihood_of(study: Study) -> Likelihood:
         InputError: nothing is measured; outputs that no one likelihood serves; a system whose outputs are random and
             have no density; linear noise without a word on whether rows follow one cell.
     """
+    found = _chosen(study)
+    if not isinstance(found, Independent) and any(rows.limited for rows in found.observations.rows.values()):
+        raise InputError(
+            f"study {study.name!r}",
+            [f"values beyond a limit cannot be part of {found.kind}; give measurements with noise of their own."],
+        )
+    return found
+
+
+def _chosen(study: Study) -> Likelihood:
     subject, model = f"study {study.name!r}", study.model
     if study.likelihood is not None:
         found = study.likelihood(study)
@@ -77,12 +88,12 @@ def log_likelihood(study: Study) -> Callable[..., Array]:
 
 
 def simulate_data(study: Study, theta: Theta, key: Array) -> pd.DataFrame:
-    """A table like the study's own with values drawn from the model at `theta` (aleatory parameters `(units,)`)."""
+    """A table like the study's own with values drawn from the model at `theta` (aleatory parameters `(units,)`).
+
+    Those beyond the limits of the table are censored, as they would be.
+    """
     values = _simulate(likelihood_of(study), study.model.space.complete(theta), key)
-    data = study.table.copy()
-    for output, column in values.items():
-        data.loc[data["output"] == output, "value"] = np.asarray(column)
-    return data
+    return with_values(study.table, {output: np.asarray(column) for output, column in values.items()})
 
 
 @partial(jax.jit, static_argnames="likelihood")

@@ -17,6 +17,7 @@ from ..model import evaluate_many, over_time, simulate, simulate_stacked
 from ..space import Theta
 from ..study import Study
 from .between_rows import columns_between, interval_starts
+from .censoring import Limits, information, log_density
 from .layout import each_run, lay_out, of_runs, per_run
 from .noise_groups import NoiseGroup, noise_groups
 from .protocol import Likelihood, Moments, Scores, failures
@@ -208,7 +209,7 @@ class Independent(Likelihood):
         """Code of each run; output -> parameter -> which of its rows have a slope that is not finite, `(rows,)`."""
         codes, slopes = (jax.tree.map(np.asarray, each) for each in _results_and_slopes(self, theta))
         lost: dict[str, dict[str, np.ndarray]] = {}
-        for output, (run, when, _) in self.observations.rows.items():
+        for output, (run, when, *_) in self.observations.rows.items():
             named = [other for other in self.observations.model.noise_names(output) if other in slopes]
             lost[output] = {}
             for name in self.observations.active if named else ():
@@ -227,7 +228,7 @@ class Independent(Likelihood):
         noise, total = self.observations.model.noise, jnp.zeros(())
         for output, (known, ok) in jax.vmap(self.known)(thetas).items():
             by_draw = {name: jnp.broadcast_to(each, ok.shape)[:, None] for name, each in known.items()}
-            terms = noise[output].logpdf(jnp.asarray(values[output], float), by_draw)
+            terms = log_density(noise[output], jnp.asarray(values[output], float), by_draw, self._limits(output))
             total = total + jnp.sum(jnp.where(ok[:, None], terms, -jnp.inf), axis=-1)
         return total
 
@@ -249,6 +250,7 @@ class Independent(Likelihood):
     def _evaluated(self, theta: Theta) -> list[tuple[dict[str, Array], Array]]:
         """For each group what its noise refers to, name -> `(rows,)`, and whether the solves succeeded; see `known`."""
         observations, model = self.observations, self.observations.model
+        theta = observations.of_units(theta)
         run = partial(simulate_stacked, model.accumulated, method=observations.plan, active=observations.active)
         values = each_run(observations, theta, run)
         ok = jnp.all(jnp.isfinite(values), axis=(1, 2))
@@ -315,7 +317,9 @@ class Independent(Likelihood):
         """The same from what the noise of each group refers to, see `_evaluated`."""
         terms = []
         for group, (known, ok) in zip(self.groups, found, strict=True):
-            terms.append(jnp.where(ok, group.noise.logpdf(self._values(group, values), known), -jnp.inf))
+            terms.append(
+                jnp.where(ok, log_density(group.noise, self._values(group, values), known, group.limits), -jnp.inf)
+            )
         return terms
 
     @staticmethod
@@ -342,8 +346,13 @@ class Independent(Likelihood):
     def _noise_information(self, theta: Theta) -> list[Float[Array, "rows arguments arguments"]]:
         """Information of one measurement on the arguments of its noise; zero where it is not defined."""
         found = zip(self.groups, self._evaluated(theta), strict=True)
-        matrices = [group.noise.fisher_information(known) for group, (known, _) in found]
+        matrices = [information(group.noise, group.value, known, group.limits) for group, (known, _) in found]
         return [jnp.where(jnp.isfinite(matrix), matrix, 0.0) for matrix in matrices]
+
+    def _limits(self, output: str) -> Limits | None:
+        """Of the rows of an output."""
+        rows = self.observations.rows[output]
+        return Limits(rows.lower, rows.upper) if rows.limited else None
 
     def _by_output(self, each: list[Array]) -> dict[str, Array]:
         """Arrays `(rows, ...)` of the groups by output, in the order of the table."""

@@ -14,6 +14,7 @@ import pandas as pd
 
 from ..design import Design
 from ..errors import InputError
+from ..measurements import bounds
 from ..model import Model, method_for, with_equal_schedules
 from ..space import Theta
 from ..study import Study
@@ -26,11 +27,19 @@ class Rows(NamedTuple):
         run: index of the run that a measurement belongs to.
         when: index of its time among those of the run.
         value: what was measured, in the unit of the output; NaN where it is only planned.
+        lower, upper: limits outside of which a value is only known to be so; infinite where there are none.
     """
 
     run: np.ndarray
     when: np.ndarray
     value: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+
+    @property
+    def limited(self) -> bool:
+        """Whether any has a limit."""
+        return bool(np.isfinite([self.lower, self.upper]).any())
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +58,7 @@ class Observations:
         columns: output -> column of the table that its noise names -> value at each of its rows, `(rows,)`.
         before: output -> index of the time of each row's last observation before, that of the start for the first
             ones, `(rows,)`; of the outputs that are increments or whose noise names one.
+        covariates: name -> value of each unit, `(units,)`.
     """
 
     model: Model
@@ -60,6 +70,11 @@ class Observations:
     active: tuple[str, ...]
     columns: dict[str, dict[str, np.ndarray]]
     before: dict[str, np.ndarray]
+    covariates: dict[str, np.ndarray]
+
+    def of_units(self, theta: Theta) -> Theta:
+        """`theta` with the covariates of the units in place of what it has for them."""
+        return {**theta, **self.covariates}
 
 
 def lay_out(study: Study) -> Observations:
@@ -90,7 +105,7 @@ def lay_out(study: Study) -> Observations:
     rows, columns, before = {}, {}, {}
     for output in pd.unique(data["output"]):
         of = np.asarray(data["output"] == output)
-        rows[output] = Rows(run[of], when[of], data["value"].to_numpy()[of])
+        rows[output] = Rows(run[of], when[of], *bounds(data[of]))
         named = model.noise_names(output) if output in model.noise else ()
         columns[output] = {name: data[name].to_numpy(float)[of] for name in named if name in model.columns}
         if set(model.increments) & {output, *named}:
@@ -102,7 +117,7 @@ def lay_out(study: Study) -> Observations:
     index = np.array([units[unit] for _, unit in pairs])
     # the longest span decides, so that no run of the batch is too stiff for its method
     plan, active = method_for(model, stacked), model.dynamics.parameters_used(model, designs[0])
-    return Observations(model, stacked, index, len(units), rows, plan, active, columns, before)
+    return Observations(model, stacked, index, len(units), rows, plan, active, columns, before, study.covariates)
 
 
 def _before(run: np.ndarray, when: np.ndarray) -> np.ndarray:
@@ -118,7 +133,7 @@ def _before(run: np.ndarray, when: np.ndarray) -> np.ndarray:
 def per_run(observations: Observations, theta: Theta) -> Theta:
     """Parameters of each run, `(runs,)`: its unit's aleatory values `(units,)`, the shared ones repeated."""
     check_shapes(observations, theta)
-    return {name: of_runs(observations, value) for name, value in theta.items()}
+    return {name: of_runs(observations, value) for name, value in observations.of_units(theta).items()}
 
 
 def of_runs(observations: Observations, value) -> jax.Array:
@@ -132,6 +147,7 @@ def each_run(observations: Observations, theta: Theta, function: Callable, *more
     Shared parameters are not repeated for each run: that would be an operation, and its derivative, for each of them.
     """
     check_shapes(observations, theta)
+    theta = observations.of_units(theta)
     by_run = {name: value[observations.unit] if jnp.ndim(value) else value for name, value in theta.items()}
     axes = {name: 0 if jnp.ndim(value) else None for name, value in by_run.items()}
     run = jax.vmap(function, in_axes=(axes, *(0 for _ in (observations.design, *more))))

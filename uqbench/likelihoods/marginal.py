@@ -136,7 +136,7 @@ class Marginal(Likelihood):
         space = self.study.model.space
 
         def placed(x):
-            return with_units(space, theta | _epistemic(space, place(x)), z)
+            return with_units(space, self.observations.of_units(theta | _epistemic(space, place(x))), z)
 
         return self.conditional.row_scores(placed, x, values)
 
@@ -146,7 +146,7 @@ class Marginal(Likelihood):
         return jax.vmap(lambda each: jax.ops.segment_sum(each, unit, units))(values)
 
     def _with(self, theta: Theta, z: Float[Array, "units aleatory"]) -> Theta:
-        return with_units(self.study.model.space, theta, z)
+        return with_units(self.study.model.space, self.observations.of_units(theta), z)
 
     def _louis(self, theta: Theta, around: Placement, place, x, values):
         """The gradient of each unit `(units, k)`, the information given the latents, and what of it is lost without
@@ -188,14 +188,12 @@ class Marginal(Likelihood):
         self, theta: Theta, values
     ) -> tuple[Float[Array, "units aleatory"], Float[Array, "units aleatory aleatory"]]:
         """Most probable latents of each unit given its data, and the curvature of the log density there."""
-        space, count = self.study.model.space, len(self.study.model.space.aleatory)
+        count = len(self.study.model.space.aleatory)
 
         def joint(z):
             """Log density of each unit's data and latents, its gradient and its curvature by the latents."""
             # one shift for all units: each row sees that of its own
-            rows = self.conditional.row_scores(
-                lambda shift: with_units(space, theta, z + shift), jnp.zeros(count), values
-            )
+            rows = self.conditional.row_scores(lambda shift: self._with(theta, z + shift), jnp.zeros(count), values)
             density, gradient = (self._of_units(each[None])[0] for each in (rows.density, rows.gradient))
             told = self._of_units(jnp.einsum("rak,ral->rkl", rows.root, rows.root)[None])[0]
             return density - 0.5 * jnp.sum(z**2, axis=-1), gradient - z, told + jnp.eye(count)

@@ -12,6 +12,7 @@ import numpy as np
 from ..distributions import Distribution
 from ..distributions.expressions import Expression
 from ..model import Model
+from .censoring import Limits
 from .layout import Observations
 
 
@@ -24,6 +25,7 @@ class NoiseGroup(NamedTuple):
         aliases: output -> name in its own noise -> name in `noise`.
         rows: output -> its rows among those of the group.
         run, when, value: of each row, `(rows,)`.
+        limits: of each row, where any has some.
         outputs: name -> index of the output that it stands for at each row, `(rows,)`.
         parameters: name -> parameters, and the index among them at each row, `(rows,)`.
         constants: name -> numbers, `(rows,)`: those of columns of the table, too.
@@ -37,6 +39,7 @@ class NoiseGroup(NamedTuple):
     run: np.ndarray
     when: np.ndarray
     value: np.ndarray
+    limits: Limits | None
     outputs: dict[str, np.ndarray]
     parameters: dict[str, tuple[tuple[str, ...], np.ndarray]]
     constants: dict[str, np.ndarray]
@@ -70,7 +73,7 @@ def _kind(model: Model, argument: float | str) -> str:
 
 def _noise_group(observations: Observations, outputs_of: Sequence[str]) -> NoiseGroup:
     model, members = observations.model, {output: observations.rows[output] for output in outputs_of}
-    run, when, value = (np.concatenate(parts) for parts in zip(*members.values(), strict=True))
+    run, when, value, *limits = (np.concatenate(parts) for parts in zip(*members.values(), strict=True))
     lengths = [len(rows.run) for rows in members.values()]
     ends = np.cumsum(lengths)
     rows = {name: slice(int(end) - length, int(end)) for name, length, end in zip(members, lengths, ends, strict=True)}
@@ -110,4 +113,7 @@ def _noise_group(observations: Observations, outputs_of: Sequence[str]) -> Noise
         for member, noise in zip(members, noises, strict=True)
     }
     shared = type(noises[0])(**arguments)
-    return NoiseGroup(shared, aliases, rows, run, when, value, outputs, parameters, constants, formulas, tuple(bounded))
+    within = Limits(*limits) if any(each.limited for each in members.values()) else None
+    return NoiseGroup(
+        shared, aliases, rows, run, when, value, within, outputs, parameters, constants, formulas, tuple(bounded)
+    )

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ..annotations import AnyArray
+from .censoring import information, log_density
 from .noise_groups import NoiseGroup
 from .protocol import Scores, whole_scores
 from .roots import ROUNDING
@@ -45,9 +46,9 @@ def row_scores(
     arguments = group.noise.resolve(known)
     noise = type(group.noise)(**{name: name for name in arguments})
     given = {name: jnp.broadcast_to(value, (len(group.run),)) for name, value in arguments.items()}
-    density, back = jax.vjp(lambda given: noise.logpdf(values, given), given)
+    density, back = jax.vjp(lambda given: log_density(noise, values, given, group.limits), given)
     score = jnp.stack([back(jnp.ones_like(density))[0][name] for name in given], axis=1)
-    weights = noise.fisher_information(given)
+    weights = information(noise, values, given, group.limits)
     weights = jnp.where(jnp.isfinite(weights), weights, 0.0)
     # each argument in units of what a measurement tells of it: they may differ by orders of magnitude
     unit = jnp.sqrt(jnp.clip(jnp.diagonal(weights, axis1=1, axis2=2), 0.0))

@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .censoring import Limits
 from .layout import Observations, rows_by_unit
 from .protocol import Moments
 
@@ -30,9 +31,15 @@ def information_by_unit(
 def moments_of_rows(
     observations: Observations, mean: dict[str, Float[Array, " rows"]], variance: dict[str, Float[Array, " rows"]]
 ) -> Moments:
-    """Moments of each unit's data from those of its rows, by output."""
-    run = np.concatenate([rows.run for rows in observations.rows.values()])
+    """Moments of each unit's data from those of its rows, by output.
+
+    Censored rows are left out: a little of what they tell is lost, and none of it is made up.
+    """
+    every = [*observations.rows.values()]
+    run = np.concatenate([rows.run for rows in every])
+    censored = np.concatenate([Limits(rows.lower, rows.upper).censor(rows.value) for rows in every])
     members, present = rows_by_unit(observations.unit[run], observations.units)
+    present = present & ~censored[members]
 
     def of_units(each, absent):
         columns = [jnp.broadcast_to(each[name], rows.run.shape) for name, rows in observations.rows.items()]

@@ -69,7 +69,7 @@ class Snapshots(Likelihood):
     def simulate(self, theta: Theta, key: Array) -> dict[str, Float[Array, " rows"]]:
         densities, ok = self._densities(theta)
         values = {}
-        for output, (run, when, _) in self.observations.rows.items():
+        for output, (run, when, *_) in self.observations.rows.items():
             key, now = jax.random.split(key)
             support, probability = densities[output]
             values[output] = jnp.where(ok[run], _sample(now, support, probability[run, when]), jnp.nan)
@@ -93,7 +93,7 @@ class Snapshots(Likelihood):
         """All of it from the distributions and their derivatives, which are solved for once."""
         support, probability, slopes = self._probabilities_and_slopes(place, x)
         value, gradient = jnp.zeros(()), jnp.zeros(len(x))
-        for output, (run, when, measured) in self.observations.rows.items():
+        for output, (run, when, measured, *_) in self.observations.rows.items():
             index, inside = _index(support[output], measured if values is None else values[output])
             p = probability[output][run, when, index]
             # a failed solve is no number, and makes all of the score a failure
@@ -107,7 +107,7 @@ class Snapshots(Likelihood):
     def _information(self, probability: dict[str, Array], slopes: dict[str, Array]) -> Float[Array, "units k k"]:
         unit, k = self.observations.unit, next(iter(slopes.values())).shape[-1]
         total = jnp.zeros((self.observations.units, k, k))
-        for output, (run, when, _) in self.observations.rows.items():
+        for output, (run, when, *_) in self.observations.rows.items():
             p, slope = probability[output], slopes[output]
             rows = np.zeros(p.shape[:2])
             np.add.at(rows, (run, when), 1.0)
@@ -123,7 +123,7 @@ class Snapshots(Likelihood):
         than rounding: in the tails derivatives are those of rounded sums."""
         _, probability, slopes = self._probabilities_and_slopes(place, x)
         found = {}
-        for output, (run, when, _) in self.observations.rows.items():
+        for output, (run, when, *_) in self.observations.rows.items():
             p = probability[output][run, when]
             possible = ~(p <= 0)
             scaled = slopes[output][run, when] / jnp.sqrt(jnp.where(possible, p, 1.0))[..., None]
@@ -147,7 +147,7 @@ class Snapshots(Likelihood):
     def moments(self, theta: Theta) -> Moments:
         densities, _ = self._densities(theta)
         mean, variance = {}, {}
-        for output, (run, when, _) in self.observations.rows.items():
+        for output, (run, when, *_) in self.observations.rows.items():
             support, probability = densities[output]
             centre = probability @ support
             around = jnp.sum(probability * (support - centre[..., None]) ** 2, axis=-1)
@@ -160,7 +160,7 @@ class Snapshots(Likelihood):
     def density_findings(self, theta: Theta, key=None) -> list[str]:
         codes, support = _results_and_supports(self, theta)
         findings = []
-        for output, (_, _, value) in self.observations.rows.items():
+        for output, (_, _, value, *_) in self.observations.rows.items():
             possible = np.asarray(support[output])
             wrong = value[~np.isin(value, possible)]
             if wrong.size and not np.any(codes):
@@ -192,7 +192,7 @@ class Snapshots(Likelihood):
         """Log probability of each row, by output; -inf where a solve failed or the value is impossible."""
         densities, ok = self._densities(theta)
         terms = {}
-        for output, (run, when, measured) in self.observations.rows.items():
+        for output, (run, when, measured, *_) in self.observations.rows.items():
             support, probability = densities[output]
             value = measured if values is None else values[output]
             index, inside = _index(support, value)

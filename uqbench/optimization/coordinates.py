@@ -115,7 +115,7 @@ class Coordinates:
 def _ends(space: Space, name: str) -> tuple[float, float, bool]:
     """Bounds of a parameter by the support of its prior, infinite where this moves; whether it is always positive."""
     dist = distribution_of(space, name)
-    every = [tuple(float(end) for end in dist.support(values)) for values in _corners(space, dist.names)]
+    every = [tuple(float(end) for end in dist.support(values)) for values in _corners(space, space[name].names)]
     lowest = min(lower for lower, _ in every)
     lower, upper = every[0] if not dist.names else (-np.inf, np.inf)
     return lower, upper, lowest >= 0 and (lower > 0 or np.isinf(upper))
