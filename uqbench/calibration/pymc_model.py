@@ -177,7 +177,12 @@ def _named(text: str, variables: dict):
     formula = expression_of(text)
     if formula is None:
         return variables[text]
-    return pytensor.wrap_jax(formula)({name: variables[name] for name in formula.names})
+
+    @pytensor.wrap_jax
+    def computed(values):
+        return formula(values)
+
+    return computed({name: variables[name] for name in formula.names})
 
 
 def _family(dist: Distribution):

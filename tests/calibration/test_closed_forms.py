@@ -1,0 +1,141 @@
+"""Posteriors that are known: by conjugacy, or by quadrature of a density that is known in closed form."""
+
+import arviz as az
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+import uqbench as uq
+from uqbench.calibration import calibrate
+
+
+def initial(p, inputs):
+    return {"x": p["a"]}
+
+
+def rising(t, y, p, inputs):
+    return {"x": p["b"] + 0.0 * y["x"]}
+
+
+def seen(y, p):
+    return {"x": y["x"]}
+
+
+def line(space, noise, data, **more):
+    """x = a + b t, measured with noise; one unit for each experiment."""
+    model = uq.Model(space, uq.Ode(initial, rising), seen, units={"x": ""}, noise={"x": noise}, name="line")
+    designs = {name: uq.Design() for name in pd.unique(data["experiment"])}
+    return uq.Study("line", model, designs, data.assign(output="x"), **more)
+
+
+def assert_known(tree, name, at, log_density):
+    """Mean and standard deviation of draws are those of a density on a grid, up to their own error."""
+    weight = np.exp(log_density - np.max(log_density))
+    weight = weight / np.sum(weight)
+    mean = np.sum(weight * at)
+    sd = np.sqrt(np.sum(weight * (at - mean) ** 2))
+    draws = tree["posterior"][name]
+    ess = float(az.ess(draws)), float(az.ess((draws - mean) ** 2))
+    spread = np.sqrt(np.sum(weight * (at - mean) ** 4) / sd**4 - 1) / 2
+    assert abs(float(draws.mean()) - mean) < 4 * sd / np.sqrt(ess[0])
+    assert abs(float(draws.std()) / sd - 1) < 4 * spread / np.sqrt(ess[1])
+    # a density that is a fifth wider is told apart
+    assert 4 * spread / np.sqrt(ess[1]) < 0.2
+
+
+def test_counts_with_a_gamma_prior():
+    counts = [3, 5, 2, 4, 6, 1]
+    data = pd.DataFrame({"experiment": "one", "time": 0.0, "value": counts, "replicate": range(6)})
+    space = uq.Space(a=uq.epistemic(uq.Gamma(2.0, 0.5)), b=uq.fixed(0.0))
+    tree = calibrate(line(space, uq.Poisson("x"), data), draws=500, tune=300)
+    at = np.linspace(0.5, 9, 2000)
+    assert_known(tree, "a", at, stats.gamma(2 + sum(counts), scale=1 / (0.5 + 6)).logpdf(at))
+
+
+def test_values_below_and_above_limits():
+    values = ["1.9", "0.4", "<0", "<0", "<-0.5", ">2", "1.1"]
+    data = pd.DataFrame({"experiment": "one", "time": 0.0, "value": values, "replicate": range(7)})
+    space = uq.Space(a=uq.epistemic(uq.Normal(0.0, 2.0)), b=uq.fixed(0.0))
+    tree = calibrate(line(space, uq.Normal("x", 1.0), data), draws=500, tune=300)
+    at = np.linspace(-3, 4, 2000)
+    density = stats.norm(0, 2).logpdf(at)
+    for text in values:
+        if text[0] == "<":
+            density += stats.norm(at, 1).logcdf(float(text[1:]))
+        elif text[0] == ">":
+            density += stats.norm(at, 1).logsf(float(text[1:]))
+        else:
+            density += stats.norm(at, 1).logpdf(float(text))
+    assert_known(tree, "a", at, density)
+
+
+TIMES = np.array([0.0, 1.0, 2.0])
+SPREAD, NOISE, UNITS = (1.0, 0.5), 0.4, 15
+
+
+def of_units(rho, seed=0):
+    """Lines whose intercepts and slopes are correlated."""
+    rng = np.random.default_rng(seed)
+    covariance = np.outer(SPREAD, SPREAD) * [[1, rho], [rho, 1]]
+    effects = rng.multivariate_normal([2.0, 1.0], covariance, UNITS)
+    values = effects[:, :1] + effects[:, 1:] * TIMES + NOISE * rng.normal(size=(UNITS, len(TIMES)))
+    rows = [(f"unit {u}", t, values[u, k]) for u in range(UNITS) for k, t in enumerate(TIMES)]
+    return values, pd.DataFrame(rows, columns=["experiment", "time", "value"])
+
+
+def test_correlated_parameters_of_units_in_a_linear_model():
+    values, data = of_units(0.7)
+    space = uq.Space(
+        **uq.correlated(a=uq.aleatory(uq.Normal(2.0, SPREAD[0])), b=uq.aleatory(uq.Normal(1.0, SPREAD[1])), eta=2.0)
+    )
+    tree = calibrate(line(space, uq.Normal("x", NOISE), data), draws=500, tune=500)
+    at, basis = np.linspace(-0.999, 0.999, 1500), np.stack([np.ones(3), TIMES], axis=1)
+    density = np.log1p(-(at**2))
+    for k, rho in enumerate(at):
+        covariance = basis @ (np.outer(SPREAD, SPREAD) * [[1, rho], [rho, 1]]) @ basis.T + NOISE**2 * np.eye(3)
+        density[k] += stats.multivariate_normal(2.0 + TIMES, covariance).logpdf(values).sum()
+    assert_known(tree, "corr_a_b", at, density)
+
+
+def test_covariates_act_through_formulas():
+    """a = a0 + slope (weight - 70) + deviation of the unit: a linear regression, which is known."""
+    rng = np.random.default_rng(1)
+    weight = rng.uniform(40, 110, UNITS)
+    value = 1.0 + 0.03 * (weight - 70) + 0.5 * rng.normal(size=UNITS) + NOISE * rng.normal(size=UNITS)
+    data = pd.DataFrame(
+        {"experiment": [f"unit {u}" for u in range(UNITS)], "time": 0.0, "value": value, "weight": weight}
+    )
+    space = uq.Space(
+        weight=uq.covariate(70.0, "kg"),
+        slope=uq.epistemic(uq.Normal(0.0, 0.1)),
+        a=uq.aleatory(uq.Normal("1 + slope*(weight - 70)", 0.5)),
+        b=uq.fixed(0.0),
+    )
+    tree = calibrate(line(space, uq.Normal("x", NOISE), data), draws=500, tune=500)
+    at = np.linspace(-0.1, 0.2, 2000)
+    sd = np.sqrt(0.5**2 + NOISE**2)
+    density = stats.norm(0, 0.1).logpdf(at) + sum(
+        stats.norm(1 + at * (w - 70), sd).logpdf(v) for w, v in zip(weight, value, strict=True)
+    )
+    assert_known(tree, "slope", at, density)
+
+
+def test_a_covariate_that_is_missing_or_changes_is_named():
+    data = of_units(0.0)[1].assign(weight=70.0)
+    data.loc[data["experiment"] == "unit 3", "weight"] = np.nan
+    data.loc[data.index[0], "weight"] = 71.0
+    space = uq.Space(
+        weight=uq.covariate(70.0, "kg"),
+        age=uq.covariate(40.0),
+        a=uq.aleatory(uq.Normal("weight/70", 0.5)),
+        b=uq.fixed(1.0),
+    )
+    with pytest.raises(uq.InputError) as caught:
+        line(space, uq.Normal("x", NOISE), data)
+    for part in (
+        "the covariate 'weight' is missing for experiment unit 3",
+        "the covariate 'weight' has more than one value for experiment unit 0",
+        "the covariate 'age' is missing for experiment unit 0, unit 1",
+    ):
+        assert part in str(caught.value)
