@@ -189,6 +189,7 @@ def test_a_run_in_windows_too_long_is_not_taken_for_one():
     run = uq.evaluate(goodwin(Strong(1.0)), {}, design)
     assert "half their length" in goodwin(Strong(1.0)).dynamics.sentence(int(run.result))
     assert np.all(np.isnan(run.outputs["r"]))
+    assert int(uq.evaluate(goodwin(Strong(1.0)), {}, design, mode="reverse").result) == int(run.result)
     rough, fine = (uq.evaluate(goodwin(Strong(step), None), {}, design).outputs["r"] for step in (1.0, 0.01))
     assert np.max(np.abs(rough - fine)) > 0.1 * np.max(fine)
     resolved = uq.evaluate(goodwin(Strong(0.02)), {}, design)

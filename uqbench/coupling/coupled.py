@@ -370,4 +370,11 @@ def _(system, primals, tangents):
 def _reversible(system: Coupled, known) -> Run:
     """The same with derivatives in reverse mode alone."""
     run = run_through((system,), known, "checkpointed")[0]
-    return run._replace(code=trajectory(system, lax.stop_gradient(known)).code)
+    still = lax.stop_gradient(known)
+    if system.tolerance is None:
+        return run
+    if system.is_random:
+        # halves get what chance does to the windows, so that these have to run beside them
+        return run._replace(code=trajectory(system, still).code)
+    finer = run_through((system.halved(),), still, first=2)[0]
+    return run._replace(code=system.resolved(still, lax.stop_gradient(run), finer))
