@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from uqbench import LogNormal, Model, Space, epistemic, fixed
-from uqbench.agents import density, died, diffused, divided, moved, placed, taken_up
+from uqbench.agents import density, died, diffused, divided, gather, moved, placed, taken_up
 from uqbench.balance import leaked
 
 # Cells of the grid along the strip, length of the strip and of the colony at the start in mm, steps of a run.
@@ -45,7 +45,7 @@ def step(theta, dt, agents, field, key):
     agents = moved(agents, keys[0], theta["D_cell"], dt, STRIP)
     field = diffused(field, theta["D_drug"], dt, STRIP)
     agents, field = taken_up(agents, field, theta["clearance"], dt, STRIP)
-    crowding = jnp.interp(agents.places[:, 0], middles, density(agents, field.shape, STRIP)) / theta["K"]
+    crowding = gather(density(agents, field.shape, STRIP), agents.places, STRIP) / theta["K"]
     agents, field = died(agents, field, keys[1], -jnp.expm1(-theta["r"] * crowding * dt), STRIP)
     return divided(agents, keys[2], -jnp.expm1(-theta["r"] * dt)), field
 

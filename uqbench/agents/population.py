@@ -78,17 +78,20 @@ def divided(agents: Population, key: PRNGKeyArray, probability: float | Float[Ar
     Where slots run out the agents that come last do not divide, which is counted in `refused`: nothing is lost.
     """
     wants = agents.alive & (jax.random.uniform(key, agents.alive.shape) < probability)
+    slots = jnp.arange(agents.alive.size, dtype=jnp.int32)
+    turn = jnp.cumsum(wants, dtype=jnp.int32) - 1
+    free = slots - jnp.cumsum(agents.alive, dtype=jnp.int32)
     # the n-th that divides puts its daughter into the n-th free slot
-    turn = jnp.cumsum(wants) - 1
-    slots = jnp.nonzero(~agents.alive, size=agents.alive.size, fill_value=agents.alive.size)[0]
-    slot = jnp.where(wants, slots[jnp.clip(turn, 0)], agents.alive.size)
-    has_slot = slot < agents.alive.size
-    content = jnp.where(has_slot, agents.content / 2, agents.content)
+    born = ~agents.alive & (free <= turn[-1])
+    divides = wants & (turn <= free[-1])
+    mothers = jnp.zeros_like(slots).at[jnp.where(divides, turn, slots.size)].set(slots, mode="drop")
+    mother = jnp.where(born, mothers[free], slots)
+    content = jnp.where(divides, agents.content / 2, agents.content)
     return Population(
-        agents.places.at[slot].set(agents.places, mode="drop"),
-        content.at[slot].set(content, mode="drop"),
-        agents.alive.at[slot].set(has_slot, mode="drop"),
-        agents.refused + jnp.sum(wants & ~has_slot),
+        agents.places[mother],
+        content[mother],
+        agents.alive | born,
+        agents.refused + jnp.sum(wants & ~divides),
     )
 
 
