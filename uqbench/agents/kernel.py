@@ -27,7 +27,7 @@ def gather(field: Float[Array, "*grid"], places: Float[Array, "agents axes"], ex
         [2.0, 1.0]
     """
     values = field.ravel()
-    return sum(weight * values[cell] for cell, weight in corners(places, field.shape, extent))
+    return sum((weight * values[cell] for cell, weight in corners(places, field.shape, extent)), jnp.zeros(()))
 
 
 def scatter(
@@ -61,17 +61,22 @@ def corners(
             [f"places have the shape {places.shape}, the grid {tuple(shape)} and the extent {tuple(extent)}; give "
              "(agents, axes), and for each axis a number of cells and a positive length."],
         )  # fmt: skip
-    counts = jnp.asarray(shape, jnp.int32)
-    across = places / jnp.asarray(extent, float) * counts - 0.5
-    within = jnp.clip(across, 0.0, jnp.maximum(counts - 1.0, 0.0))
-    first = jnp.clip(jnp.floor(within), 0, jnp.maximum(counts - 2, 0)).astype(jnp.int32)
-    share, strides = within - first, [prod(shape[axis + 1 :]) for axis in range(len(shape))]
+    axes = [_ends(places[:, axis], count, size) for axis, (count, size) in enumerate(zip(shape, extent, strict=True))]
     found = []
-    for step in product((0, 1), repeat=len(shape)):
-        cell = jnp.minimum(first + jnp.asarray(step, jnp.int32), counts - 1)
-        weight = jnp.prod(jnp.where(jnp.asarray(step) == 1, share, 1 - share), axis=1)
-        found.append((cell @ jnp.asarray(strides, jnp.int32), weight))
+    for ends in product(*axes):
+        cell, weight = ends[0]
+        for count, (beside, share) in zip(shape[1:], ends[1:], strict=True):
+            cell, weight = cell * count + beside, weight * share
+        found.append((cell, weight))
     return found
+
+
+def _ends(along: Float[Array, " agents"], count: int, size):
+    """Both cells around each place along one axis, and their weights."""
+    within = jnp.clip(along / size * count - 0.5, 0.0, count - 1.0)
+    first = jnp.minimum(within.astype(jnp.int32), max(count - 2, 0))
+    share = within - first
+    return (first, 1 - share), (jnp.minimum(first + 1, count - 1), share)
 
 
 def inside(places: Float[Array, "agents axes"], extent: Sequence[float]) -> Array:

@@ -1,14 +1,19 @@
 """Agents in arrays of a fixed capacity: where they are, what is in them, and which of the slots are alive."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
 from ..errors import InputError
 from .kernel import inside, reflected, scatter
+
+# Slots for which random numbers are drawn together; living agents fill the first ones, so that of a capacity that is
+# far from reached most blocks are empty.
+BLOCK = 4096
 
 
 class Population(NamedTuple):
@@ -55,18 +60,43 @@ def placed(
     free = capacity - len(places)
     amounts = jnp.broadcast_to(jnp.asarray(content, float), (len(places),))
     return Population(
-        jnp.pad(places, [(0, free), (0, 0)]),
+        # free slots lie where others do: in sums over agents, where they count nothing, those of one cell are slow
+        jnp.resize(places, (capacity, places.shape[1])) if len(places) else jnp.zeros((capacity, places.shape[1])),
         jnp.pad(amounts, (0, free)),
         jnp.arange(capacity) < len(places),
         jnp.zeros((), int),
     )
 
 
+def drawn(draw: Callable, key: PRNGKeyArray, alive: Bool[Array, " capacity"], *axes: int) -> Array:
+    """Random numbers `(capacity, *axes)` of the slots, 0 in blocks of them in which none is alive.
+
+    Args:
+        draw: `draw(key, shape)`, such as `jax.random.normal`.
+    """
+    size = min(BLOCK, alive.size)
+    count = -(-alive.size // size)
+    populated = jnp.any(jnp.pad(alive, (0, count * size - alive.size)).reshape(count, size), axis=1)
+
+    def block(_, item):
+        number, any_alive = item
+        numbers = lax.cond(
+            any_alive,
+            lambda: draw(jax.random.fold_in(key, number), (size, *axes)),
+            lambda: jnp.zeros((size, *axes)),
+        )
+        return None, numbers
+
+    _, numbers = lax.scan(block, None, (jnp.arange(count), populated))
+    return numbers.reshape(count * size, *axes)[: alive.size]
+
+
 def moved(
     agents: Population, key: PRNGKeyArray, diffusivity: float | Array, time: float | Array, extent: Sequence[float]
 ) -> Population:
     """Brownian motion over a time, reflected at the walls; exact in law away from them, whatever the time."""
-    steps = jnp.sqrt(2 * diffusivity * time) * jax.random.normal(key, agents.places.shape)
+    normal = drawn(jax.random.normal, key, agents.alive, agents.places.shape[1])
+    steps = jnp.sqrt(2 * diffusivity * time) * normal
     return agents._replace(
         places=jnp.where(agents.alive[:, None], reflected(agents.places + steps, extent), agents.places)
     )
@@ -77,7 +107,7 @@ def divided(agents: Population, key: PRNGKeyArray, probability: float | Float[Ar
 
     Where slots run out the agents that come last do not divide, which is counted in `refused`: nothing is lost.
     """
-    wants = agents.alive & (jax.random.uniform(key, agents.alive.shape) < probability)
+    wants = agents.alive & (drawn(jax.random.uniform, key, agents.alive) < probability)
     slots = jnp.arange(agents.alive.size, dtype=jnp.int32)
     turn = jnp.cumsum(wants, dtype=jnp.int32) - 1
     free = slots - jnp.cumsum(agents.alive, dtype=jnp.int32)
@@ -107,7 +137,7 @@ def died(
     Args:
         field: amounts in the cells of the grid, not concentrations.
     """
-    dies = agents.alive & (jax.random.uniform(key, agents.alive.shape) < probability)
+    dies = agents.alive & (drawn(jax.random.uniform, key, agents.alive) < probability)
     released = jnp.where(dies, agents.content, 0.0)
     left = agents._replace(content=agents.content - released, alive=agents.alive & ~dies)
     return left, field + scatter(released, agents.places, field.shape, extent)
