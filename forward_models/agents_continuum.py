@@ -17,15 +17,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from uqbench import LogNormal, Model, Space, epistemic, fixed
-from uqbench.agents import density, died, diffused, divided, gather, moved, placed, taken_up
+from uqbench.agents import SENTENCES, density, died, diffused, divided, ending, gather, moved, placed, taken_up
 from uqbench.balance import leaked
 
 # Cells of the grid along the strip, length of the strip and of the colony at the start in mm, steps of a run.
 CELLS, STRIP, COLONY, STEPS = 200, (2.0,), 0.2, 200
 START, CAPACITY = 400, 8192
-
-CROWDED = 160
-SENTENCES = {CROWDED: "more cells than slots: divisions were refused. Give a larger CAPACITY or a smaller K."}
 
 space = Space(
     D_cell=epistemic(LogNormal(median=2e-4, sigma=0.3), "mm^2/h", "motility of a cell"),
@@ -69,7 +66,7 @@ def simulate(theta, design, key):
     count, inside, outside, profile = (
         jnp.concatenate([jnp.asarray(a, float)[None], b]) for a, b in zip(start, series, strict=True)
     )
-    return _at_times(design.times, count, inside, outside, profile, theta), jnp.where(agents.refused > 0, CROWDED, 0)
+    return _at_times(design.times, count, inside, outside, profile, theta), ending(agents, STRIP)
 
 
 def mean_field_run(theta, design, key):

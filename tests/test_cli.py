@@ -221,6 +221,42 @@ def test_sides_that_do_not_meet_name_everything_and_end_with_2(tmp_path, stopped
     assert said.count("\n  - ") == len(expected) and all(part in said for part in expected)
 
 
+COLONY = """
+import numpy as np
+import uqbench as uq
+from uqbench.agents import SENTENCES, divided, ending, placed
+
+BOX, START = (2.0,), np.array({start})
+
+def simulate(theta, design, key):
+    agents = placed({places}, {capacity}, BOX)
+    agents = divided(agents, key, 1.0)
+    return {{"living": agents.living + 0.0 * design.times}}, ending(agents, BOX)
+
+space = uq.Space(shift=uq.epistemic(uq.Uniform(1.0, 1.5), "mm"))
+model = uq.Model.from_function(
+    space, simulate, {{"living": ""}}, stochastic=True, gradient="none", results=SENTENCES
+)
+study = uq.Study("colony", model, {{"e": uq.Design([1.0])}})
+"""
+
+
+@pytest.mark.parametrize(
+    "start, places, capacity, expected",
+    [
+        ([[0.1], [3.0], [-1.0]], "START", 2, ["2 of 3 agents are outside", "3 agents are more than the capacity of 2"]),
+        ([[0.1], [1.9]], "START + theta['shift']", 8, ["agents were outside of the box"]),
+        ([[0.1], [1.9]], "START", 3, ["more agents than slots"]),
+    ],
+)
+def test_agents_outside_or_too_many_end_with_2(tmp_path, stopped, start, places, capacity, expected):
+    path = tmp_path / "colony.py"
+    path.write_text(COLONY.format(start=start, places=places, capacity=capacity))
+    status, said = stopped("check", path)
+    assert status == 2 and "Traceback" not in said
+    assert all(part in said for part in expected)
+
+
 DIVERGING = """
 import pandas as pd
 import uqbench as uq

@@ -5,9 +5,11 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
+from ..annotations import AnyArray
 from ..errors import InputError
 from .kernel import inside, reflected, scatter
 
@@ -21,13 +23,14 @@ class Population(NamedTuple):
 
     Args:
         places: `(capacity, axes)`. content: `(capacity,)`, amount in each. alive: `(capacity,)`.
-        refused: divisions for which there was no slot.
+        refused: divisions for which there was no slot. outside: the most that were found outside of the box at once.
     """
 
     places: Float[Array, "capacity axes"]
     content: Float[Array, " capacity"]
     alive: Bool[Array, " capacity"]
     refused: Array
+    outside: Array
 
     @property
     def living(self) -> Array:
@@ -36,27 +39,38 @@ class Population(NamedTuple):
 
 
 def placed(
-    places: Float[Array, "agents axes"], capacity: int, extent: Sequence[float], content: float | Array = 0.0
+    places: Float[AnyArray, "..."], capacity: int, extent: Sequence[float], content: float | Array = 0.0
 ) -> Population:
     """A population that starts at these places.
 
     Args:
-        places: in the box. capacity: slots, at least as many. extent: of the box. content: of each agent.
+        places: in the box; what is outside of it, and known only while the model runs, is counted in `outside`.
+        capacity: slots, at least as many. extent: of the box. content: of each agent.
 
     Raises:
-        InputError: with every finding: more agents than slots, places outside of the box.
+        InputError: with every finding: more agents than slots, places outside of the box, no or too few axes.
 
     Example:
         >>> int(placed(jnp.array([[0.2], [0.4]]), 8, (1.0,)).living)
         2
     """
     findings = []
+    if jnp.ndim(places) != 2 or places.shape[1] != len(extent):
+        findings.append(
+            f"places have the shape {jnp.shape(places)} in a box of {len(extent)} axes; give (agents, axes)."
+        )
+    elif not isinstance(places, jax.core.Tracer):
+        with jax.ensure_compile_time_eval():
+            beyond = np.flatnonzero(~inside(jnp.asarray(places, float), extent))
+        if beyond.size:
+            first = ", ".join(f"{float(along):g}" for along in np.asarray(places)[beyond[0]])
+            outside = f"{beyond.size} of {len(places)} agents are outside of the box of {tuple(extent)}"
+            findings.append(f"{outside}, the first at ({first}).")
     if len(places) > capacity:
         findings.append(f"{len(places)} agents are more than the capacity of {capacity}; give a larger one.")
-    if not isinstance(places, jax.core.Tracer) and (outside := int(jnp.sum(~inside(places, extent)))):
-        findings.append(f"{outside} of {len(places)} agents are outside of the box of {tuple(extent)}.")
     if findings:
         raise InputError("agents", findings)
+    places = jnp.asarray(places, float)
     free = capacity - len(places)
     amounts = jnp.broadcast_to(jnp.asarray(content, float), (len(places),))
     return Population(
@@ -65,6 +79,7 @@ def placed(
         jnp.pad(amounts, (0, free)),
         jnp.arange(capacity) < len(places),
         jnp.zeros((), int),
+        jnp.sum(~inside(places, extent)),
     )
 
 
@@ -97,9 +112,10 @@ def moved(
     """Brownian motion over a time, reflected at the walls; exact in law away from them, whatever the time."""
     normal = drawn(jax.random.normal, key, agents.alive, agents.places.shape[1])
     steps = jnp.sqrt(2 * diffusivity * time) * normal
-    return agents._replace(
-        places=jnp.where(agents.alive[:, None], reflected(agents.places + steps, extent), agents.places)
-    )
+    places = jnp.where(agents.alive[:, None], reflected(agents.places + steps, extent), agents.places)
+    # of those that something else has moved, or steps that are no numbers
+    outside = jnp.sum(agents.alive & ~(inside(agents.places, extent) & inside(places, extent)))
+    return agents._replace(places=places, outside=jnp.maximum(agents.outside, outside))
 
 
 def divided(agents: Population, key: PRNGKeyArray, probability: float | Float[Array, " capacity"]) -> Population:
@@ -122,6 +138,7 @@ def divided(agents: Population, key: PRNGKeyArray, probability: float | Float[Ar
         content[mother],
         agents.alive | born,
         agents.refused + jnp.sum(wants & ~divides),
+        agents.outside,
     )
 
 
