@@ -102,7 +102,8 @@ class Prediction:
         if not self.stable:
             ours, own = _factor(self.growth), _factor(self.exact_growth)
             return f"it multiplies errors by {ours} in each window, the equations by {own}"
-        return f"it is stable: errors are multiplied by {self.growth:.4g} in each window, by {self.rate:.4g} in a solve"
+        iterated = f", by {self.rate:.4g} in a solve" if self.plain_rate > 0 else ""
+        return f"it is stable: errors are multiplied by {self.growth:.4g} in each window{iterated}"
 
 
 def _factor(value: float) -> str:
