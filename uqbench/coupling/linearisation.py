@@ -135,22 +135,27 @@ def first_stable(system: Described, schedules: Mapping[str, Schedule], given: Gi
 
 
 def predictions(system: Described, schedule: Schedule, given: Given, times, states) -> list[Prediction]:
-    """What is predicted at each point; arguments as of `predict`."""
-    if states.shape[1] > MANY:
-        return [_by_products(system, schedule, given, t, flat) for t, flat in zip(times, states, strict=True)]
-    points = given, times, states
-    exponents = [_abscissa(slopes) for slopes in np.asarray(_slopes_of_rates(system, *points))]
+    """What is predicted at each point; arguments as of `predict`.
+
+    Points are looked at one by one, so that a program serves any number of them.
+    """
+    look = _by_products if states.shape[1] > MANY else _by_matrices
+    return [look(system, schedule, given, t, flat) for t, flat in zip(times, states, strict=True)]
+
+
+def _by_matrices(system: Described, schedule: Schedule, given: Given, t, flat) -> Prediction:
+    """What is predicted at one point of a system of few states."""
+    exponent = _abscissa(np.asarray(_slopes_of_rates(system, given, t, flat)))
     if not isinstance(schedule, Strong):
-        steps = np.asarray(_plain_windows(system, schedule, *points))
-        return [_growing(schedule, _radius(step), exponent) for step, exponent in zip(steps, exponents, strict=True)]
-    steps, iterations, *reached = map(np.asarray, _iterated_windows(system, _robust(schedule), *points))
-    found = [_growing(schedule, _radius(step), exponent) for step, exponent in zip(steps, exponents, strict=True)]
-    if not iterations.size:
+        return _growing(schedule, _radius(np.asarray(_plain_window(system, schedule, given, t, flat))), exponent)
+    step, iteration, *reached = map(np.asarray, _iterated_window(system, _robust(schedule), given, t, flat))
+    found = _growing(schedule, _radius(step), exponent)
+    if not iteration.size:
         return found
     if schedule != _robust(schedule):
-        reached = [*map(np.asarray, _own_iterations(system, schedule, *points))]
-    factors = [np.linalg.eigvals(each) if np.all(np.isfinite(each)) else np.array([np.nan]) for each in iterations]
-    return [_iterating(schedule, *row) for row in zip(found, factors, *reached, strict=True)]
+        reached = [*map(np.asarray, _reached(system, schedule, given, t, flat)[1:])]
+    factors = np.linalg.eigvals(iteration) if np.all(np.isfinite(iteration)) else np.array([np.nan])
+    return _iterating(schedule, found, factors, *reached)
 
 
 def _growing(schedule: Schedule, growth: float, exponent: float, accuracy=NEUTRAL) -> Prediction:
@@ -220,53 +225,35 @@ def _robust(schedule: Strong) -> Strong:
 
 
 @partial(jax.jit, static_argnames="system")
-def _slopes_of_rates(system: Described, given: Given, times, states):
-    """Derivatives of the rates by the states at each point, one program for all schedules."""
-
-    def one(t, flat):
-        *_, states, _, rates = _at(system, given, t, flat)
-        return jax.jacfwd(rates)(states)
-
-    return jax.vmap(one)(times, states)
+def _slopes_of_rates(system: Described, given: Given, t, flat):
+    """Derivatives of the rates by the states, one program for all schedules."""
+    *_, states, _, rates = _at(system, given, t, flat)
+    return jax.jacfwd(rates)(states)
 
 
 @partial(jax.jit, static_argnames=("system", "schedule"))
-def _plain_windows(system: Described, schedule: Schedule, given: Given, times, states):
-    """Derivatives of a window by the states at each point."""
-
-    def one(t, flat):
-        equations, z, states, at, _ = _at(system, given, t, flat)
-        return jax.jacfwd(_after(schedule, equations, t, z, at, given))(states)
-
-    return jax.vmap(one)(times, states)
+def _plain_window(system: Described, schedule: Schedule, given: Given, t, flat):
+    """Derivatives of a window by the states."""
+    equations, z, states, at, _ = _at(system, given, t, flat)
+    return jax.jacfwd(_after(schedule, equations, t, z, at, given))(states)
 
 
 @partial(jax.jit, static_argnames=("system", "schedule"))
-def _iterated_windows(system: Described, schedule: Strong, given: Given, times, states):
-    """At each point derivatives of an iterated window by the states, and of what is seen in it by what was.
+def _iterated_window(system: Described, schedule: Strong, given: Given, t, flat):
+    """Derivatives of an iterated window by the states, and of what is seen in it by what was.
 
     The first by the implicit function theorem from one derivative of a plain window. Also, of the iteration, whether it
     converges, after how many solves, and its mean rate.
     """
-
-    def one(t, flat):
-        equations, z, *_ = _at(system, given, t, flat)
-        reached = _seen(schedule, equations, t, z, given)
-        states, window = _seen_window(system, schedule, given, t, flat)
-        size = len(reached.x)
-        both = jnp.concatenate([reached.x, states])
-        again, after = jax.jacfwd(lambda both: window(both[:size], both[size:]))(both)
-        moved = jnp.linalg.solve(jnp.eye(size) - again[:, :size], again[:, size:]) if size else again[:, size:]
-        ends = reached.converged, reached.solves, reached.rate
-        return after[:, size:] + after[:, :size] @ moved, again[:, :size], *ends
-
-    return jax.vmap(one)(times, states)
-
-
-@partial(jax.jit, static_argnames=("system", "schedule"))
-def _own_iterations(system: Described, schedule: Strong, given: Given, times, states):
-    """Of the iteration of a schedule at each point, whether it converges, after how many solves, and its mean rate."""
-    return jax.vmap(lambda t, flat: _reached(system, schedule, given, t, flat)[1:])(times, states)
+    equations, z, *_ = _at(system, given, t, flat)
+    reached = _seen(schedule, equations, t, z, given)
+    states, window = _seen_window(system, schedule, given, t, flat)
+    size = len(reached.x)
+    both = jnp.concatenate([reached.x, states])
+    again, after = jax.jacfwd(lambda both: window(both[:size], both[size:]))(both)
+    moved = jnp.linalg.solve(jnp.eye(size) - again[:, :size], again[:, size:]) if size else again[:, size:]
+    ends = reached.converged, reached.solves, reached.rate
+    return after[:, size:] + after[:, :size] @ moved, again[:, :size], *ends
 
 
 def _at(system: Described, given: Given, t, flat):
