@@ -19,7 +19,7 @@ from uqbench.coupling import Aitken, Monolithic, QuasiNewton, Strong
 from uqbench.homogenisation import membrane_tensor
 
 from ..coupling import cell_and_tissue
-from ..coupling.test_schedules import stiff_pair
+from ..coupling.contacts import stiff_pair
 
 pytestmark = pytest.mark.bench
 

@@ -19,6 +19,8 @@ from uqbench.coupling import (
     stability,
 )
 
+from .contacts import stiff_pair
+
 STEP, TURN = 0.1, 20.0
 # implicit Euler of the whole: 1 / abs(1 + h - i h 20)
 MONOLITHIC = 1 / np.hypot(1 + STEP, STEP * TURN)
@@ -87,53 +89,6 @@ def test_plain_iterations_have_a_code():
 def test_orders_of_convergence(schedule, integrator, order):
     errors = [np.linalg.norm(ends(schedule(step), integrator, 0.2)[0] - exact(0.2)) for step in (0.0025, 0.00125)]
     assert np.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.15)
-
-
-def field(p, inputs):
-    return {"warm": jnp.linspace(1.0, 2.0, 8)}
-
-
-def thin(p, inputs):
-    return {"thin": jnp.zeros(8)}
-
-
-def still(t, y, p, inputs):
-    return {"warm": jnp.zeros(8)}
-
-
-def losing(t, y, p, inputs):
-    return {"thin": -p["loss"] * y["thin"] ** 3}
-
-
-def heat(y, p):
-    return {"heat": 10.0 * jnp.sum(y["warm"])}
-
-
-def heat_of_thin(y, p):
-    return {"heat": jnp.sum(y["thin"])}
-
-
-def loss(t, y, p, inputs):
-    return {"heat": -p["loss"] * jnp.sum(y["thin"] ** 3)}
-
-
-def conduction(t, y, p, inputs):
-    return p["k"] * jnp.logspace(-1.0, 3.0, 8) * (y["warm"] - y["thin"])
-
-
-HEAT = uq.Space(k=uq.epistemic(uq.LogNormal(0.0, 0.1), "W/K"), loss=uq.fixed(0.1, "W/K^3"))
-
-
-def stiff_pair(schedule) -> uq.Model:
-    """Heat through eight contacts whose Dirichlet-Neumann factors go from -.1 to -10."""
-    parts = {
-        "thick": uq.Part(field, still, content=heat, units={"heat": "J"}),
-        "thin": uq.Part(thin, losing, content=heat_of_thin, units={"heat": "J"}, sources=loss),
-    }
-    exchange = uq.Exchange("heat", "W", "thick.warm", "thin.thin", conduction, kind="energy")
-    system = uq.Coupled(parts, {"contact": exchange}, schedule, "s")
-    dims = {"thin": ("time", "contact")}
-    return uq.Model(HEAT, system, units={"thin": "K", "residual_heat": "J"}, time_unit="s", dims=dims)
 
 
 def test_quasi_newton_takes_at_most_half_the_solves_of_aitken():

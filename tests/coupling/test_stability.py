@@ -26,8 +26,8 @@ from uqbench.coupling import (
 )
 from uqbench.coupling.equations import Equations, Given
 
+from .contacts import stiff_pair
 from .random_systems import model, random_inputs, system
-from .test_schedules import stiff_pair
 
 STEP = 0.1
 
