@@ -17,15 +17,12 @@ import jax.numpy as jnp
 import numpy as np
 
 from uqbench import LogNormal, Model, Space, epistemic, fixed
-from uqbench.agents import density, died, diffused, divided, moved, placed, taken_up
+from uqbench.agents import SENTENCES, density, died, diffused, divided, ending, gather, moved, placed, taken_up
 from uqbench.balance import leaked
 
 # Cells of the grid along the strip, length of the strip and of the colony at the start in mm, steps of a run.
 CELLS, STRIP, COLONY, STEPS = 200, (2.0,), 0.2, 200
 START, CAPACITY = 400, 8192
-
-CROWDED = 160
-SENTENCES = {CROWDED: "more cells than slots: divisions were refused. Give a larger CAPACITY or a smaller K."}
 
 space = Space(
     D_cell=epistemic(LogNormal(median=2e-4, sigma=0.3), "mm^2/h", "motility of a cell"),
@@ -45,7 +42,7 @@ def step(theta, dt, agents, field, key):
     agents = moved(agents, keys[0], theta["D_cell"], dt, STRIP)
     field = diffused(field, theta["D_drug"], dt, STRIP)
     agents, field = taken_up(agents, field, theta["clearance"], dt, STRIP)
-    crowding = jnp.interp(agents.places[:, 0], middles, density(agents, field.shape, STRIP)) / theta["K"]
+    crowding = gather(density(agents, field.shape, STRIP), agents.places, STRIP) / theta["K"]
     agents, field = died(agents, field, keys[1], -jnp.expm1(-theta["r"] * crowding * dt), STRIP)
     return divided(agents, keys[2], -jnp.expm1(-theta["r"] * dt)), field
 
@@ -69,7 +66,7 @@ def simulate(theta, design, key):
     count, inside, outside, profile = (
         jnp.concatenate([jnp.asarray(a, float)[None], b]) for a, b in zip(start, series, strict=True)
     )
-    return _at_times(design.times, count, inside, outside, profile, theta), jnp.where(agents.refused > 0, CROWDED, 0)
+    return _at_times(design.times, count, inside, outside, profile, theta), ending(agents, STRIP)
 
 
 def mean_field_run(theta, design, key):

@@ -76,7 +76,7 @@ ALLOWED = {
     # arrays and callables only
     "random_media": {"annotations", "errors"},
     # arrays and callables only
-    "agents": {"errors"},
+    "agents": {"annotations", "errors"},
     "coarse_graining": {"annotations", "errors"},
     "homogenisation": {"annotations", "errors"},
     # study and results for the balance that a study's runs keep

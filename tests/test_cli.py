@@ -197,6 +197,88 @@ system = uq.Coupled(given, {"uptake": exchange(unit="nmol/min")}, Weak(0.1), "h"
 """
 
 
+APART = """
+from uqbench.interfaces import MortarInterface, Rectangle
+
+MortarInterface(Rectangle((0.0, 100.0), (0.0, 200.0), (8, 16), "um"), Rectangle({}, {}, (10, 11), {!r}))
+"""
+
+
+@pytest.mark.parametrize(
+    "x, y, unit, expected",
+    [
+        ((120.0, 300.0), (0.0, 200.0), "um", ["do not touch: there is a gap of 20"]),
+        ((80.0, 300.0), (50.0, 250.0), "mm", ["overlap by 20", "from 50 to 250", "in 'um' and in 'mm'"]),
+        ((-50.0, 0.0), (0.0, 200.0), "um", ["give them in the other order"]),
+        ((100.0, 300.0), (0.0, 150.0), "um", ["from 0 to 200 and the other from 0 to 150"]),
+    ],
+)
+def test_sides_that_do_not_meet_name_everything_and_end_with_2(tmp_path, stopped, x, y, unit, expected):
+    path = tmp_path / "apart.py"
+    path.write_text(APART.format(x, y, unit))
+    status, said = stopped("check", path)
+    assert status == 2 and "Traceback" not in said
+    assert said.count("\n  - ") == len(expected) and all(part in said for part in expected)
+
+
+COLONY = """
+import numpy as np
+import uqbench as uq
+from uqbench.agents import SENTENCES, divided, ending, placed
+
+BOX, START = (2.0,), np.array({start})
+
+def simulate(theta, design, key):
+    agents = placed({places}, {capacity}, BOX)
+    agents = divided(agents, key, 1.0)
+    return {{"living": agents.living + 0.0 * design.times}}, ending(agents, BOX)
+
+space = uq.Space(shift=uq.epistemic(uq.Uniform(1.0, 1.5), "mm"))
+model = uq.Model.from_function(
+    space, simulate, {{"living": ""}}, stochastic=True, gradient="none", results=SENTENCES
+)
+study = uq.Study("colony", model, {{"e": uq.Design([1.0])}})
+"""
+
+
+@pytest.mark.parametrize(
+    "start, places, capacity, expected",
+    [
+        ([[0.1], [3.0], [-1.0]], "START", 2, ["2 of 3 agents are outside", "3 agents are more than the capacity of 2"]),
+        ([[0.1], [1.9]], "START + theta['shift']", 8, ["agents were outside of the box"]),
+        ([[0.1], [1.9]], "START", 3, ["more agents than slots"]),
+    ],
+)
+def test_agents_outside_or_too_many_end_with_2(tmp_path, stopped, start, places, capacity, expected):
+    path = tmp_path / "colony.py"
+    path.write_text(COLONY.format(start=start, places=places, capacity=capacity))
+    status, said = stopped("check", path)
+    assert status == 2 and "Traceback" not in said
+    assert all(part in said for part in expected)
+
+
+DIVERGING = """
+import pandas as pd
+import uqbench as uq
+from forward_models.coupling_schedules import observe, pair, schedules, space
+
+model = uq.Model(
+    space, pair(schedules["concurrent"]), observe, {"x": "", "y": ""}, {"x": uq.Normal("x", 0.1)}, time_unit="h"
+)
+data = pd.DataFrame({"experiment": "e", "output": "x", "time": [5.0, 50.0], "value": 0.0})
+study = uq.Study("diverging", model, {"e": uq.Design()}, data)
+"""
+
+
+def test_a_schedule_that_makes_garbage_ends_with_2_and_another(tmp_path, stopped):
+    path = tmp_path / "diverging.py"
+    path.write_text(DIVERGING)
+    status, said = stopped("identify", path, "--results", tmp_path)
+    assert status == 2 and "Traceback" not in said and said.count("\n  - ") == 1
+    assert "errors by 2.033 in each window" in said and "'weak, sequential' is stable" in said
+    assert [each.name for each in tmp_path.iterdir() if each.suffix == ".zarr"] == []
+
+
 def test_a_coupled_model_that_cannot_be_names_everything_and_ends_with_2(tmp_path, stopped):
     path = tmp_path / "broken.py"
     path.write_text(BROKEN)

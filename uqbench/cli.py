@@ -8,6 +8,7 @@ import shlex
 import signal
 import sys
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +17,7 @@ from typing import Annotated
 import cyclopts
 
 from .defaults import CHAINS, DRAWS, STARTS, TUNE
-from .errors import InputError, Interrupted
+from .errors import CouplingWarning, InputError, Interrupted
 
 RESULTS = Path("results")
 app = cyclopts.App(
@@ -276,7 +277,10 @@ def main() -> None:
     signal.signal(signal.SIGTERM, terminated)
     sys.unraisablehook = again
     try:
-        app(sys.argv[1:], exit_on_error=False)
+        with warnings.catch_warnings():
+            # each verb meets it in several places
+            warnings.filterwarnings("once", category=CouplingWarning, append=True)
+            app(sys.argv[1:], exit_on_error=False)
     except (InputError, cyclopts.CycloptsError) as error:
         if isinstance(error, InputError):
             print(error, file=sys.stderr)

@@ -8,7 +8,20 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from uqbench import InputError
-from uqbench.agents import density, died, diffused, divided, gather, moved, placed, scatter, secreted, taken_up
+from uqbench.agents import (
+    Ending,
+    density,
+    died,
+    diffused,
+    divided,
+    ending,
+    gather,
+    moved,
+    placed,
+    scatter,
+    secreted,
+    taken_up,
+)
 
 BOX = (2.0, 1.0)
 SHAPE = (16, 8)
@@ -105,6 +118,34 @@ def test_divisions_without_a_slot_are_counted_and_lose_nothing():
     assert float(after.content.sum()) == pytest.approx(50.0, rel=1e-13)
     full = divided(after, jax.random.key(1), 1.0)
     assert int(full.living) == 60 and int(full.refused) == 100
+    assert int(ending(full, BOX)) == Ending.CROWDED
+
+
+@pytest.mark.parametrize("shift, motility", [(5.0, 0.0), (jnp.nan, 0.0), (0.0, jnp.nan)])
+def test_agents_that_leave_the_box_have_a_code(shift, motility):
+    """At the start, where that depends on parameters; by something else than `moved`; by steps that are no numbers."""
+    keys = jax.random.split(jax.random.key(0))
+
+    @jax.jit
+    def ends(shift, motility):
+        start = placed(jnp.full((3, 2), 0.5) + shift, 4, BOX)
+        agents = placed(jnp.full((3, 2), 0.5), 4, BOX)
+        thrown = agents._replace(places=agents.places + shift)
+        codes = [ending(each, BOX) for each in (start, thrown, moved(thrown, keys[0], motility, 1.0, BOX))]
+        return codes, ending(moved(agents, keys[1], 0.01, 1.0, BOX), BOX)
+
+    codes, sound = ends(shift, motility)
+    assert int(sound) == 0
+    assert [int(code) for code in codes] == [Ending.OUTSIDE * (shift != 0)] * 2 + [Ending.OUTSIDE]
+
+
+def test_the_same_key_has_the_same_agents_and_empty_slots_change_nothing():
+    """Random numbers are drawn by blocks; those of slots beyond the living must not matter."""
+    few, many = (agents_at(6, 5000, capacity, 1.0) for capacity in (2 * 4096, 5 * 4096))
+    for step in (lambda a, key: moved(a, key, 0.01, 0.5, BOX), lambda a, key: divided(a, key, 0.3)):
+        one, other = (step(agents, jax.random.key(1)) for agents in (few, many))
+        np.testing.assert_array_equal(one.places[:7000], other.places[:7000])
+        np.testing.assert_array_equal(one.content[:7000], other.content[:7000])
 
 
 def test_numbers_of_divisions_and_deaths_are_binomial():
@@ -166,8 +207,12 @@ def test_the_front_of_many_cells_travels_with_the_speed_of_fisher_and_kolmogorov
 
 
 def test_every_finding_at_once():
-    with pytest.raises(InputError) as caught:
-        placed(jnp.array([[0.5, 0.5], [3.0, 0.5], [jnp.nan, 0.1]]), 2, BOX)
-    assert len(caught.value.findings) == 2
+    wrong = np.array([[0.5, 0.5], [3.0, 0.5], [np.nan, 0.1]])
+    for place in (placed, jax.jit(lambda: placed(wrong, 2, BOX))):
+        with pytest.raises(InputError, match=r"2 of 3 agents are outside .* the first at \(3, 0\.5\)") as caught:
+            place(wrong, 2, BOX) if place is placed else place()
+        assert len(caught.value.findings) == 2
+    with pytest.raises(InputError, match="places have the shape"):
+        placed(jnp.zeros(3), 4, BOX)
     with pytest.raises(InputError, match="axes"):
         gather(jnp.zeros((4, 4)), jnp.zeros((2, 1)), BOX)

@@ -19,7 +19,7 @@ from uqbench.coupling import Aitken, Monolithic, QuasiNewton, Strong
 from uqbench.homogenisation import membrane_tensor
 
 from ..coupling import cell_and_tissue
-from ..coupling.test_schedules import stiff_pair
+from ..coupling.contacts import stiff_pair
 
 pytestmark = pytest.mark.bench
 
@@ -117,7 +117,8 @@ def test_steps_of_agents():
     print(f"\na step of agents: {text}")
     # linear, with room for what does not grow
     assert cost[10**5] < 200 * cost[10**3]
-    assert ratio[10**5] > 0.02
+    # measured: .45, with half of the slots free; what is left is what normals and sums over cells take
+    assert ratio[10**5] > 0.25
 
 
 def test_membrane_iterations_do_not_grow_with_the_grid():

@@ -19,6 +19,8 @@ from uqbench.coupling import (
     stability,
 )
 
+from .contacts import stiff_pair
+
 STEP, TURN = 0.1, 20.0
 # implicit Euler of the whole: 1 / abs(1 + h - i h 20)
 MONOLITHIC = 1 / np.hypot(1 + STEP, STEP * TURN)
@@ -89,53 +91,6 @@ def test_orders_of_convergence(schedule, integrator, order):
     assert np.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.15)
 
 
-def field(p, inputs):
-    return {"warm": jnp.linspace(1.0, 2.0, 8)}
-
-
-def thin(p, inputs):
-    return {"thin": jnp.zeros(8)}
-
-
-def still(t, y, p, inputs):
-    return {"warm": jnp.zeros(8)}
-
-
-def losing(t, y, p, inputs):
-    return {"thin": -p["loss"] * y["thin"] ** 3}
-
-
-def heat(y, p):
-    return {"heat": 10.0 * jnp.sum(y["warm"])}
-
-
-def heat_of_thin(y, p):
-    return {"heat": jnp.sum(y["thin"])}
-
-
-def loss(t, y, p, inputs):
-    return {"heat": -p["loss"] * jnp.sum(y["thin"] ** 3)}
-
-
-def conduction(t, y, p, inputs):
-    return p["k"] * jnp.logspace(-1.0, 3.0, 8) * (y["warm"] - y["thin"])
-
-
-HEAT = uq.Space(k=uq.epistemic(uq.LogNormal(0.0, 0.1), "W/K"), loss=uq.fixed(0.1, "W/K^3"))
-
-
-def stiff_pair(schedule) -> uq.Model:
-    """Heat through eight contacts whose Dirichlet-Neumann factors go from -.1 to -10."""
-    parts = {
-        "thick": uq.Part(field, still, content=heat, units={"heat": "J"}),
-        "thin": uq.Part(thin, losing, content=heat_of_thin, units={"heat": "J"}, sources=loss),
-    }
-    exchange = uq.Exchange("heat", "W", "thick.warm", "thin.thin", conduction, kind="energy")
-    system = uq.Coupled(parts, {"contact": exchange}, schedule, "s")
-    dims = {"thin": ("time", "contact")}
-    return uq.Model(HEAT, system, units={"thin": "K", "residual_heat": "J"}, time_unit="s", dims=dims)
-
-
 def test_quasi_newton_takes_at_most_half_the_solves_of_aitken():
     design, runs = uq.Design([2.0]), {}
     for how in (Aitken(first=0.1), QuasiNewton()):
@@ -189,6 +144,7 @@ def test_a_run_in_windows_too_long_is_not_taken_for_one():
     run = uq.evaluate(goodwin(Strong(1.0)), {}, design)
     assert "half their length" in goodwin(Strong(1.0)).dynamics.sentence(int(run.result))
     assert np.all(np.isnan(run.outputs["r"]))
+    assert int(uq.evaluate(goodwin(Strong(1.0)), {}, design, mode="reverse").result) == int(run.result)
     rough, fine = (uq.evaluate(goodwin(Strong(step), None), {}, design).outputs["r"] for step in (1.0, 0.01))
     assert np.max(np.abs(rough - fine)) > 0.1 * np.max(fine)
     resolved = uq.evaluate(goodwin(Strong(0.02)), {}, design)

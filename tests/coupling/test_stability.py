@@ -26,8 +26,8 @@ from uqbench.coupling import (
 )
 from uqbench.coupling.equations import Equations, Given
 
+from .contacts import stiff_pair
 from .random_systems import model, random_inputs, system
-from .test_schedules import stiff_pair
 
 STEP = 0.1
 
@@ -119,12 +119,54 @@ def test_schedules_that_diverge_are_warned_of_and_garbage_is_refused():
     concurrent = model_of(schedules["concurrent"])
     with pytest.warns(uq.CouplingWarning, match=r"2\.033"):
         uq.evaluate(concurrent, concurrent.space.nominal(), uq.Design([0.5]))
-    with pytest.raises(uq.InputError, match="over 50 windows errors would be"):
+    with pytest.raises(uq.InputError, match=r"after 20 of 50 windows; .* 'weak, sequential' is stable"):
         uq.evaluate(concurrent, concurrent.space.nominal(), uq.Design([5.0]))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         staggered = model_of(schedules["staggered"])
         uq.evaluate(staggered, staggered.space.nominal(), uq.Design([5.0]))
+
+
+def test_a_schedule_is_looked_at_inside_other_traces():
+    concurrent = model_of(schedules["concurrent"])
+
+    def ends(a):
+        return uq.evaluate(concurrent, concurrent.space.nominal() | {"a": a}, uq.Design([0.1])).outputs["y"][0]
+
+    with pytest.warns(uq.CouplingWarning, match=r"2\.033"):
+        assert float(jax.jit(ends)(1.0)) == pytest.approx(2 / 1.1)
+
+
+def start_of_rooted(p, inputs):
+    return {"x": inputs["x"]}
+
+
+def rooted(t, y, p, inputs):
+    return {"x": inputs["fast"] * (y["y"] - y["x"]) - jnp.sqrt(y["x"])}
+
+
+def start_of_other(p, inputs):
+    return {"y": 1.0}
+
+
+def filled(t, y, p, inputs):
+    return {"y": inputs["fast"] * (y["x"] - y["y"])}
+
+
+def test_growth_without_a_number():
+    """Of what has no derivatives nothing is said, of windows that overflow in steps how much that is at least."""
+    parts = {
+        "one": uq.Part(start_of_rooted, rooted, "y", integrator="explicit_euler", step=1e-3),
+        "two": uq.Part(start_of_other, filled, "x", integrator="explicit_euler", step=1e-3),
+    }
+    space = uq.Space(unit=uq.fixed(1.0))
+    model = uq.Model(space, uq.Coupled(parts, {}, Weak(STEP), tolerance=None), units={"x": "", "y": ""})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        run = uq.evaluate(model, {}, uq.Design([1.0], inputs={"x": 0.0, "fast": 1.0}))
+    assert int(run.result) == 0
+    with pytest.raises(uq.InputError, match=r"more than 1e\+300 in each window.*after 1 of 10 windows"):
+        uq.evaluate(model, {}, uq.Design([1.0], inputs={"x": 1.0, "fast": 1e8}))
 
 
 def test_predictions_belong_to_the_inputs():

@@ -4,7 +4,8 @@ import jax
 import numpy as np
 
 import uqbench as uq
-from forward_models.agents_continuum import CAPACITY, CROWDED, mean_field, model, space
+from forward_models.agents_continuum import CAPACITY, mean_field, model, space
+from uqbench.agents import Ending
 
 design = uq.Design([0.0, 25.0, 50.0])
 
@@ -40,5 +41,5 @@ def test_the_mean_field_has_gradients():
 def test_a_full_population_has_a_code():
     assert CAPACITY > 4000  # both halves of the strip at the density K
     crowded = uq.evaluate(model, {**space.nominal(), "r": 0.5, "K": 8000.0, "D_cell": 0.05}, design, jax.random.key(0))
-    assert int(crowded.result) == CROWDED
-    assert "slots" in model.dynamics.sentence(CROWDED)
+    assert int(crowded.result) == Ending.CROWDED
+    assert "slots" in model.dynamics.sentence(Ending.CROWDED)

@@ -97,22 +97,18 @@ class Handler(BaseHTTPRequestHandler):
 
 
 def trickle(handler, numbers):
-    """One byte now and then, each well within any timeout of a packet."""
     handler.send_response(200)
     handler.send_header("Content-Length", "1000")
     handler.end_headers()
+    drip(handler, b" ")
+
+
+def drip(handler, byte):
+    """One byte now and then, each well within any timeout of a packet."""
     for _ in range(40):
         if handler.server.ended.wait(0.1):
             return
-        handler.wfile.write(b" ")
-        handler.wfile.flush()
-
-
-def trickle_head(handler, numbers):
-    for _ in range(40):
-        if handler.server.ended.wait(0.1):
-            return
-        handler.wfile.write(b"H")
+        handler.wfile.write(byte)
         handler.wfile.flush()
 
 
@@ -123,7 +119,7 @@ def close_at_once(handler, numbers):
 FAULTS = {
     "late": lambda handler, numbers: handler.server.ended.wait(20.0),
     "trickle": trickle,
-    "trickle head": trickle_head,
+    "trickle head": lambda handler, numbers: drip(handler, b"H"),
     "closed": close_at_once,
     "cut off": lambda handler, numbers: handler.wfile.write(b"HTTP/1.0 200 OK\r\nContent-Length: 500\r\n\r\n{"),
     "no HTTP": lambda handler, numbers: handler.wfile.write(b"hello\r\n\r\n"),

@@ -26,8 +26,8 @@ def gather(field: Float[Array, "*grid"], places: Float[Array, "agents axes"], ex
         >>> gather(jnp.array([1.0, 3.0]), jnp.array([[0.5], [0.1]]), (1.0,)).tolist()
         [2.0, 1.0]
     """
-    cells, weights = corners(places, field.shape, extent)
-    return jnp.sum(weights * field.ravel()[cells], axis=-1)
+    values = field.ravel()
+    return sum((weight * values[cell] for cell, weight in corners(places, field.shape, extent)), jnp.zeros(()))
 
 
 def scatter(
@@ -39,15 +39,18 @@ def scatter(
         >>> scatter(jnp.array([2.0]), jnp.array([[0.5]]), (2,), (1.0,)).tolist()
         [1.0, 1.0]
     """
-    cells, weights = corners(places, shape, extent)
-    total = jnp.zeros(prod(shape)).at[cells.ravel()].add((weights * amounts[:, None]).ravel())
+    total = jnp.zeros(prod(shape))
+    for cell, weight in corners(places, shape, extent):
+        total = total.at[cell].add(weight * amounts)
     return total.reshape(tuple(shape))
 
 
 def corners(
     places: Float[Array, "agents axes"], shape: Sequence[int], extent: Sequence[float]
-) -> tuple[Int[Array, "agents corners"], Float[Array, "agents corners"]]:
-    """Numbers of the cells around each place, rows first, and their weights.
+) -> list[tuple[Int[Array, " agents"], Float[Array, " agents"]]]:
+    """Of each corner around a place the number of its cell, rows first, and its weight.
+
+    Corners are apart, not one array, so that nothing of the size of all of them has to be stored.
 
     Raises:
         InputError: places, grid and extent of different numbers of axes, or an extent that is not positive.
@@ -58,17 +61,22 @@ def corners(
             [f"places have the shape {places.shape}, the grid {tuple(shape)} and the extent {tuple(extent)}; give "
              "(agents, axes), and for each axis a number of cells and a positive length."],
         )  # fmt: skip
-    counts = jnp.asarray(shape)
-    across = places / jnp.asarray(extent, float) * counts - 0.5
-    within = jnp.clip(across, 0.0, jnp.maximum(counts - 1.0, 0.0))
-    first = jnp.clip(jnp.floor(within), 0, jnp.maximum(counts - 2, 0)).astype(int)
+    axes = [_ends(places[:, axis], count, size) for axis, (count, size) in enumerate(zip(shape, extent, strict=True))]
+    found = []
+    for ends in product(*axes):
+        cell, weight = ends[0]
+        for count, (beside, share) in zip(shape[1:], ends[1:], strict=True):
+            cell, weight = cell * count + beside, weight * share
+        found.append((cell, weight))
+    return found
+
+
+def _ends(along: Float[Array, " agents"], count: int, size):
+    """Both cells around each place along one axis, and their weights."""
+    within = jnp.clip(along / size * count - 0.5, 0.0, count - 1.0)
+    first = jnp.minimum(within.astype(jnp.int32), max(count - 2, 0))
     share = within - first
-    cells, weights = [], []
-    for step in product((0, 1), repeat=len(shape)):
-        cell = jnp.minimum(first + jnp.asarray(step), counts - 1)
-        cells.append(jnp.ravel_multi_index(tuple(cell.T), tuple(shape), mode="clip"))
-        weights.append(jnp.prod(jnp.where(jnp.asarray(step) == 1, share, 1 - share), axis=1))
-    return jnp.stack(cells, axis=-1), jnp.stack(weights, axis=-1)
+    return (first, 1 - share), (jnp.minimum(first + 1, count - 1), share)
 
 
 def inside(places: Float[Array, "agents axes"], extent: Sequence[float]) -> Array:
@@ -79,7 +87,9 @@ def inside(places: Float[Array, "agents axes"], extent: Sequence[float]) -> Arra
 def reflected(places: Float[Array, "agents axes"], extent: Sequence[float]) -> Float[Array, "agents axes"]:
     """Places thrown back at the walls of the box, however far outside they are."""
     size = jnp.asarray(extent, float)
-    folded = jnp.mod(jax.lax.stop_gradient(places), 2 * size)
+    still = jax.lax.stop_gradient(places)
+    # a remainder takes ten times as long
+    folded = jnp.clip(still - 2 * size * jnp.floor(still / (2 * size)), 0.0, 2 * size)
     # piecewise the place itself or its mirror image: the derivative is 1 or -1
     mirrored = folded > size
     offset = jnp.where(mirrored, 2 * size - folded, folded)

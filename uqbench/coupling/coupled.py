@@ -1,12 +1,10 @@
 """Coupled models as a kind of dynamics: parts, exchanges between them, and a schedule."""
 
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from types import MappingProxyType
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import jax
 import jax.numpy as jnp
@@ -17,19 +15,20 @@ from jaxtyping import Array
 
 from ..annotations import Values, ValuesOrShapes
 from ..design import Design
-from ..errors import CouplingWarning, InputError, Result
+from ..errors import InputError, Result
 from ..solvers.implicit import moving
 from ..system import Ode
 from ..systems.estimates import DIFFERENCES, Estimate
 from ..systems.protocol import Functions, Outcome, System, finished
 from ..systems.protocol import Run as Outputs
 from .balance import accounts
+from .divergence import check_schedule
 from .equations import Coupling, Equations, Given, flattened
 from .findings import description_findings, function_findings
 from .joint import Joint
-from .linearisation import MANY, Prediction, predict, predictions
+from .linearisation import MANY, count_states
 from .parts import Exchange, Part
-from .schedules import CODES, NOT_RESOLVED, Monolithic, Schedule, Strong
+from .schedules import CODES, NOT_RESOLVED, Monolithic, Schedule, Strong, standard_schedules
 from .windows import Run, run_through
 
 # Of chance, where a reference solution needs some.
@@ -40,11 +39,6 @@ POINTS, FEW_POINTS = 24, 4
 FINER = 2
 # States, with what is counted beside them, up to which equations are read.
 MOST_READ = 60
-# Growth of errors, beyond that of the equations, after which a solution is hidden by them.
-GARBAGE = 1e6
-# Predictions by inputs; they go when their model does, or when there are many.
-MOST_KNOWN = 256
-_known: WeakKeyDictionary[Any, dict[tuple, Prediction]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,43 +220,10 @@ class Coupled(System):
             InputError: errors would outgrow the solution in this design.
         """
         if not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(design)):
-            self._warn(model, design if design.times.ndim == 1 else jax.tree.map(lambda leaf: leaf[0], design))
+            check_schedule(
+                self, model, design if design.times.ndim == 1 else jax.tree.map(lambda leaf: leaf[0], design)
+            )
         return ""
-
-    def _warn(self, model, design: Design) -> None:
-        found = self._at_start(model, design)
-        if found is None or found.stable:
-            return
-        sentence = f"at the medians of the parameters {found.sentence}; `uqbench.coupling.stability` names others"
-        if found.converges:
-            points = self.points(model, design)
-            with jax.ensure_compile_time_eval():
-                each = predictions(self, self.schedule, *points)
-            windows = float(design.times[-1] - design.start) / self.schedule.step
-            excess = windows * np.mean([np.log(max(one.growth, 1e-300) / max(one.exact_growth, 1.0)) for one in each])
-            if excess > np.log(GARBAGE):
-                more = f"over {windows:.0f} windows errors would be {np.exp(min(excess, 700.0)):.1g} times as large"
-                raise InputError(f"schedule {type(self.schedule).__name__}", [f"{sentence}; {more}."])
-        warnings.warn(f"{type(self.schedule).__name__}: {sentence}.", CouplingWarning, stacklevel=4)
-
-    def _at_start(self, model, design: Design) -> Prediction | None:
-        """What is predicted of the schedule at the start, once for each model and inputs.
-
-        None where the functions are wrong, which is said elsewhere.
-        """
-        known = _known.setdefault(model, {})
-        inputs = tuple((name, value.shape, np.asarray(value).tobytes()) for name, value in design.inputs.items())
-        if inputs not in known:
-            if function_findings(self.parts, self.exchanges, model.space.nominal(), design):
-                return None
-            if len(known) >= MOST_KNOWN:
-                known.clear()
-            # also where a model is evaluated inside another trace
-            with jax.ensure_compile_time_eval():
-                given = Given(_arrays(model.space.nominal()), design.inputs)
-                z = self.equations(given, design.start).start(given, design.start)
-                known[inputs] = predict(self, self.schedule, given, design.start[None], ravel_pytree(z)[0][None])
-        return known[inputs]
 
     def points(self, model, design: Design, theta: Values | None = None) -> tuple[Given, Array, Array]:
         """What rates are given, times `(points,)` and states `(points, n)` of a solution with all parts as one."""
@@ -281,7 +242,11 @@ class Coupled(System):
 
     def has_many_states(self, given: Given, t) -> bool:
         """Whether all parts as one are too many for matrices."""
-        return sum(leaf.size for leaf in jax.tree.leaves(self.equations(given, t).start(given, t)["states"])) > MANY
+        return count_states(self, given, t) > MANY
+
+    def schedules(self, given: Given, t, step: float | None = None) -> Mapping[str, Schedule]:
+        """Those to choose from at a step, default its own; of many states those that solve each part by itself."""
+        return standard_schedules(step or self.schedule.step, alone=self.has_many_states(given, t))
 
     def equations(self, given: Given, t) -> Equations:
         return Equations.of(self.parts, self.exchanges, given, t)
@@ -370,4 +335,11 @@ def _(system, primals, tangents):
 def _reversible(system: Coupled, known) -> Run:
     """The same with derivatives in reverse mode alone."""
     run = run_through((system,), known, "checkpointed")[0]
-    return run._replace(code=trajectory(system, lax.stop_gradient(known)).code)
+    still = lax.stop_gradient(known)
+    if system.tolerance is None:
+        return run
+    if system.is_random:
+        # halves get what chance does to the windows, so that these have to run beside them
+        return run._replace(code=trajectory(system, still).code)
+    finer = run_through((system.halved(),), still, first=2)[0]
+    return run._replace(code=system.resolved(still, lax.stop_gradient(run), finer))

@@ -4,7 +4,7 @@ Both are eigenvalues of derivatives that JAX takes of a window: of its map of th
 another as a function of what they have seen. Those of many states are found from products of the derivatives.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Protocol
@@ -15,7 +15,7 @@ import numpy as np
 from jax.flatten_util import ravel_pytree
 from jaxtyping import Array
 
-from .acceleration import QuasiNewton, Relaxation
+from .acceleration import FixedPoint, QuasiNewton, Relaxation
 from .equations import Equations, Given
 from .parts import Exchange, Part
 from .schedules import Schedule, Strong
@@ -31,8 +31,8 @@ ENOUGH = 0.45
 MANY = 150
 # States above which no matrix is had at all: products find eigenvalues that lie close together badly.
 MANY_COLUMNS = 1000
-# Growth in a window that is no longer followed.
-MOST_GROWTH = 2.0
+# Growth in a window that is no longer followed, and that from which on there is no number for it.
+MOST_GROWTH, NUMBERED = 2.0, 1e300
 GOLDEN = (np.sqrt(5.0) - 1) / 2
 
 
@@ -52,7 +52,8 @@ class Prediction:
 
     Args:
         schedule: that was looked at.
-        growth: factor by which an error of the states grows in a window, at most.
+        growth: factor by which an error of the states grows in a window, at most; NaN where the rates have no finite
+            derivatives, so that nothing is known.
         exact_growth: the same of the equations themselves, in which nothing is split.
         rate: factor by which the error of a strong iteration shrinks in a solve; 0 where nothing is iterated.
         plain_rate: that without acceleration, the Gauss-Seidel or Jacobi factor.
@@ -76,6 +77,11 @@ class Prediction:
         return self.solves > 0
 
     @property
+    def known(self) -> bool:
+        """Whether there are derivatives to predict from."""
+        return not np.isnan(self.growth)
+
+    @property
     def stable(self) -> bool:
         """Whether the iteration converges and errors grow no faster than the equations let them.
 
@@ -88,17 +94,20 @@ class Prediction:
 
     @property
     def sentence(self) -> str:
-        if not self.converges and self.rate < 1:
-            return (
-                f"its iteration multiplies errors by {self.rate:.4g} in each solve, and is given up before it converges"
-            )
+        if not self.known:
+            return "the rates have no finite derivatives there, so that nothing is known of it"
         if not self.converges:
-            return f"its iteration multiplies errors by {self.rate:.4g} in each solve, so that it does not converge"
-        if not np.isfinite(self.growth):
-            return "its windows have no finite derivatives there, so that nothing is known of it"
+            ends = "is given up before it converges" if self.rate < 1 else "does not converge"
+            return f"its iteration multiplies errors by {_factor(self.rate)} in each solve and {ends}"
         if not self.stable:
-            return f"it multiplies errors by {self.growth:.4g} in each window, the equations by {self.exact_growth:.4g}"
-        return f"it is stable: errors are multiplied by {self.growth:.4g} in each window, by {self.rate:.4g} in a solve"
+            ours, own = _factor(self.growth), _factor(self.exact_growth)
+            return f"it multiplies errors by {ours} in each window, the equations by {own}"
+        iterated = f", by {self.rate:.4g} in a solve" if self.plain_rate > 0 else ""
+        return f"it is stable: errors are multiplied by {self.growth:.4g} in each window{iterated}"
+
+
+def _factor(value: float) -> str:
+    return f"{value:.4g}" if value <= NUMBERED else f"more than {NUMBERED:.0e}"
 
 
 def predict(system: Described, schedule: Schedule, given: Given, times, states) -> Prediction:
@@ -107,7 +116,12 @@ def predict(system: Described, schedule: Schedule, given: Given, times, states) 
     Args:
         times: `(points,)`. states: `(points, n)`, of a solution.
     """
-    each = predictions(system, schedule, given, times, states)
+    return worst_of(predictions(system, schedule, given, times, states))
+
+
+def worst_of(each: Sequence[Prediction]) -> Prediction:
+    """What is predicted of one schedule at several points as one prediction, from those of which something is known."""
+    each = [one for one in each if one.known] or each
     worst = max(each, key=lambda one: one.plain_rate)
     excess = max(each, key=lambda one: one.growth / max(one.exact_growth, 1.0))
     solves = max(one.solves for one in each) if all(one.solves for one in each) else 0
@@ -115,23 +129,42 @@ def predict(system: Described, schedule: Schedule, given: Given, times, states) 
     return replace(worst, growth=excess.growth, exact_growth=excess.exact_growth, rate=rate, solves=solves)
 
 
+def first_stable(system: Described, schedules: Mapping[str, Schedule], given: Given, times, states) -> str:
+    """The name of the first that is stable, "" where none is; those after it are not looked at."""
+    return next((name for name, each in schedules.items() if predict(system, each, given, times, states).stable), "")
+
+
 def predictions(system: Described, schedule: Schedule, given: Given, times, states) -> list[Prediction]:
-    """What is predicted at each point; arguments as of `predict`."""
-    if states.shape[1] > MANY:
-        return [_by_products(system, schedule, given, t, flat) for t, flat in zip(times, states, strict=True)]
-    rates, steps, iterations, *reached = map(np.asarray, _linearised(system, schedule, given, times, states))
-    found = [
-        _growing(schedule, _radius(step), np.max(np.linalg.eigvals(slopes).real, initial=-np.inf))
-        for step, slopes in zip(steps, rates, strict=True)
-    ]
-    if not isinstance(schedule, Strong) or not iterations.size:
+    """What is predicted at each point; arguments as of `predict`.
+
+    Points are looked at one by one, so that a program serves any number of them.
+    """
+    look = _by_products if states.shape[1] > MANY else _by_matrices
+    return [look(system, schedule, given, t, flat) for t, flat in zip(times, states, strict=True)]
+
+
+def _by_matrices(system: Described, schedule: Schedule, given: Given, t, flat) -> Prediction:
+    """What is predicted at one point of a system of few states."""
+    exponent = _abscissa(np.asarray(_slopes_of_rates(system, given, t, flat)))
+    if not isinstance(schedule, Strong):
+        return _growing(schedule, _radius(np.asarray(_plain_window(system, schedule, given, t, flat))), exponent)
+    step, iteration, *reached = map(np.asarray, _iterated_window(system, _robust(schedule), given, t, flat))
+    found = _growing(schedule, _radius(step), exponent)
+    if not iteration.size:
         return found
-    factors = [np.linalg.eigvals(each) if np.all(np.isfinite(each)) else np.array([np.nan]) for each in iterations]
-    return [_iterating(schedule, *row) for row in zip(found, factors, *reached, strict=True)]
+    if schedule != _robust(schedule):
+        reached = [*map(np.asarray, _reached(system, schedule, given, t, flat)[1:])]
+    factors = np.linalg.eigvals(iteration) if np.all(np.isfinite(iteration)) else np.array([np.nan])
+    return _iterating(schedule, found, factors, *reached)
 
 
 def _growing(schedule: Schedule, growth: float, exponent: float, accuracy=NEUTRAL) -> Prediction:
-    """What is predicted of errors that grow by a factor, and of equations whose errors do by an exponent of time."""
+    """What is predicted of errors that grow by a factor, and of equations whose errors do by an exponent of time.
+
+    Of an exponent that is no number nothing is known; infinite growth is that of windows that overflow.
+    """
+    if np.isnan(exponent):
+        growth = np.nan
     with np.errstate(over="ignore"):
         return Prediction(schedule, growth, float(np.exp(schedule.step * exponent)), accuracy=accuracy)
 
@@ -139,15 +172,18 @@ def _growing(schedule: Schedule, growth: float, exponent: float, accuracy=NEUTRA
 def _by_products(system: Described, schedule: Schedule, given: Given, t, flat) -> Prediction:
     """What is predicted at one point of a system of many states, which see few numbers of one another."""
     point = (system, schedule, given, t, flat)
-    count = _count(system, given, t)
+    count = count_states(system, given, t)
     accuracy = OF_PRODUCTS if count > MANY_COLUMNS else NEUTRAL
-    exponent = _largest(lambda v: _moved_rates(*point, v), count, "LR")
+    exponent = _largest(lambda v: _moved_rates(system, given, t, flat, v), count, "LR")
     if not isinstance(schedule, Strong):
         return _growing(schedule, _largest(lambda v: _moved(*point, v), count, "LM"), exponent, accuracy)
+    point = (system, _robust(schedule), given, t, flat)
     x, *reached = _reached(*point)
     if not len(x):
         growth = _largest(lambda v: _moved_iterated(*point, x, np.eye(0), v), count, "LM")
         return _growing(schedule, growth, exponent, accuracy)
+    if schedule != _robust(schedule):
+        _, *reached = _reached(system, schedule, given, t, flat)
     slopes = np.asarray(_slopes_of_seen(*point, x))
     if not np.all(np.isfinite(slopes)):
         return _iterating(schedule, _growing(schedule, np.inf, exponent), np.array([np.nan]), *map(np.asarray, reached))
@@ -162,9 +198,7 @@ def _largest(product, count: int, which: str) -> float:
     if count > MANY_COLUMNS:
         return largest(product, count, which)
     matrix = np.asarray(jax.vmap(product, out_axes=1)(jnp.eye(count)))
-    if which == "LM":
-        return _radius(matrix)
-    return float(np.max(np.linalg.eigvals(matrix).real)) if np.all(np.isfinite(matrix)) else np.inf
+    return _radius(matrix) if which == "LM" else _abscissa(matrix)
 
 
 def _iterating(schedule: Strong, found: Prediction, factors, converged, solves, rate) -> Prediction:
@@ -185,24 +219,45 @@ def _iterating(schedule: Strong, found: Prediction, factors, converged, solves, 
     )  # fmt: skip
 
 
+def _robust(schedule: Strong) -> Strong:
+    """The same with an iteration that converges as a rule; what is iterated to does not depend on which."""
+    return replace(schedule, acceleration=QuasiNewton())
+
+
+@partial(jax.jit, static_argnames="system")
+def _slopes_of_rates(system: Described, given: Given, t, flat):
+    """Derivatives of the rates by the states, one program for all schedules."""
+    *_, states, _, rates = _at(system, given, t, flat)
+    return jax.jacfwd(rates)(states)
+
+
 @partial(jax.jit, static_argnames=("system", "schedule"))
-def _linearised(system: Described, schedule: Schedule, given: Given, times, states):
-    """At each point the derivatives of the rates and of a window by the states, and of what is seen by what was.
+def _plain_window(system: Described, schedule: Schedule, given: Given, t, flat):
+    """Derivatives of a window by the states."""
+    equations, z, states, at, _ = _at(system, given, t, flat)
+    return jax.jacfwd(_after(schedule, equations, t, z, at, given))(states)
 
-    Also, of the iteration of the schedule itself, whether it converges, after how many solves, and its mean rate.
+
+@partial(jax.jit, static_argnames=("system", "schedule"))
+def _iterated_window(system: Described, schedule: Strong, given: Given, t, flat):
+    """Derivatives of an iterated window by the states, and of what is seen in it by what was.
+
+    The first by the implicit function theorem from one derivative of a plain window. Also, of the iteration, whether it
+    converges, after how many solves, and its mean rate.
     """
+    equations, z, *_ = _at(system, given, t, flat)
+    reached = _seen(schedule, equations, t, z, given)
+    states, window = _seen_window(system, schedule, given, t, flat)
+    size = len(reached.x)
+    both = jnp.concatenate([reached.x, states])
+    again, after = jax.jacfwd(lambda both: window(both[:size], both[size:]))(both)
+    moved = jnp.linalg.solve(jnp.eye(size) - again[:, :size], again[:, size:]) if size else again[:, size:]
+    ends = reached.converged, reached.solves, reached.rate
+    return after[:, size:] + after[:, :size] @ moved, again[:, :size], *ends
 
-    def one(t, flat):
-        point, states, at, rates = _at(system, schedule, given, t, flat)
-        if isinstance(schedule, Strong):
-            return jax.jacfwd(rates)(states), *_iterated_window(schedule, point, states, at)
-        return jax.jacfwd(rates)(states), *_plain_window(schedule, point, states, at)
 
-    return jax.vmap(one)(times, states)
-
-
-def _at(system: Described, schedule: Schedule, given: Given, t, flat):
-    """A point, its states `(n,)`, the coupled state of other states, and the rates of these."""
+def _at(system: Described, given: Given, t, flat):
+    """Equations, the coupled state of a point, its states `(n,)`, that of other states, and the rates of these."""
     equations = Equations.of(system.parts, system.exchanges, given, t)
     z = ravel_pytree(equations.start(given, t))[1](flat)
     states, unravel = ravel_pytree(z["states"])
@@ -214,55 +269,52 @@ def _at(system: Described, schedule: Schedule, given: Given, t, flat):
         field = equations.joint((*equations.parts,), (*equations.exchanges,))
         return ravel_pytree(field(t, at(states), given)["states"])[0]
 
-    return (equations, t, jnp.asarray(schedule.step, float), z, given), states, at, rates
+    return equations, z, states, at, rates
 
 
-def _count(system: Described, given: Given, t) -> int:
+def count_states(system: Described, given: Given, t) -> int:
+    """Numbers that all parts together have for states; nothing is computed for it."""
     starts = jax.eval_shape(lambda: Equations.of(system.parts, system.exchanges, given, t).start(given, t)["states"])
     return sum(leaf.size for leaf in jax.tree.leaves(starts))
 
 
-def _iterated(schedule: Strong, point):
-    """What parts see in the end, looked at where the own iteration may not reach it, and what the own one reaches."""
-    equations, t, h, z, given = point
-    robust = replace(schedule, acceleration=QuasiNewton())
-    seen = robust.seen(equations, t, h, z, robust.memory(equations, t, z, given), given)
-    if schedule == robust:
-        return seen, seen
-    return seen, schedule.seen(equations, t, h, z, schedule.memory(equations, t, z, given), given)
+def _after(schedule: Schedule, equations: Equations, t, z, at, given: Given):
+    """States at the end of a window as a function of those at its start."""
+    h, memory = jnp.asarray(schedule.step, float), schedule.memory(equations, t, z, given)
+    return lambda states: states + _change(schedule.advance(equations, t, h, at(states), memory, given).change)
+
+
+def _seen(schedule: Strong, equations: Equations, t, z, given: Given) -> FixedPoint:
+    """What parts see of one another in the end of the iteration of a window."""
+    memory = schedule.memory(equations, t, z, given)
+    return schedule.seen(equations, t, jnp.asarray(schedule.step, float), z, memory, given).reached
 
 
 @partial(jax.jit, static_argnames=("system", "schedule"))
 def _moved(system: Described, schedule: Schedule, given: Given, t, flat, v):
     """Where a change v of the states goes in a window."""
-    point, states, at, _ = _at(system, schedule, given, t, flat)
-    equations, t, h, z, given = point
-    memory = schedule.memory(equations, t, z, given)
-
-    def after(states):
-        return states + _change(schedule.advance(equations, t, h, at(states), memory, given).change)
-
-    return jax.jvp(after, (states,), (v,))[1]
+    equations, z, states, at, _ = _at(system, given, t, flat)
+    return jax.jvp(_after(schedule, equations, t, z, at, given), (states,), (v,))[1]
 
 
-@partial(jax.jit, static_argnames=("system", "schedule"))
-def _moved_rates(system: Described, schedule: Schedule, given: Given, t, flat, v):
-    _, states, _, rates = _at(system, schedule, given, t, flat)
+@partial(jax.jit, static_argnames="system")
+def _moved_rates(system: Described, given: Given, t, flat, v):
+    *_, states, _, rates = _at(system, given, t, flat)
     return jax.jvp(rates, (states,), (v,))[1]
 
 
 @partial(jax.jit, static_argnames=("system", "schedule"))
 def _reached(system: Described, schedule: Strong, given: Given, t, flat):
-    """What parts see in the end, and of the own iteration whether it converges, its solves and its mean rate."""
-    point, *_ = _at(system, schedule, given, t, flat)
-    seen, own = _iterated(schedule, point)
-    return seen.reached.x, own.reached.converged, own.reached.solves, own.reached.rate
+    """What parts see in the end, and of the iteration whether it converges, its solves and its mean rate."""
+    equations, z, *_ = _at(system, given, t, flat)
+    reached = _seen(schedule, equations, t, z, given)
+    return reached.x, reached.converged, reached.solves, reached.rate
 
 
 def _seen_window(system: Described, schedule: Strong, given: Given, t, flat):
     """States, and a window as a function of what is seen and of them: what is seen next, and the states at its end."""
-    (equations, t, h, z, given), states, at, _ = _at(system, schedule, given, t, flat)
-    counts, layout = schedule.counts(equations), schedule.layout()
+    equations, z, states, at, _ = _at(system, given, t, flat)
+    h, counts, layout = jnp.asarray(schedule.step, float), schedule.counts(equations), schedule.layout()
     unravel = ravel_pytree(equations.frozen(t, z, h, given, layout))[1]
 
     def window(x, states):
@@ -289,35 +341,6 @@ def _moved_iterated(system: Described, schedule: Strong, given: Given, t, flat, 
 
 def _change(change) -> Array:
     return ravel_pytree(change["states"])[0]
-
-
-def _plain_window(schedule: Schedule, point, states, at):
-    equations, t, h, z, given = point
-    memory = schedule.memory(equations, t, z, given)
-
-    def after(states):
-        return states + _change(schedule.advance(equations, t, h, at(states), memory, given).change)
-
-    return jax.jacfwd(after)(states), jnp.zeros((0, 0)), jnp.asarray(True), jnp.asarray(1), jnp.zeros(())
-
-
-def _iterated_window(schedule: Strong, point, states, at):
-    """The same of a window that is iterated, by the implicit function theorem from one derivative of a plain window."""
-    equations, t, h, _, given = point
-    seen, own = _iterated(schedule, point)
-    x, size = seen.reached.x, len(seen.reached.x)
-
-    def window(both):
-        x, states = both[:size], both[size:]
-        found = equations.window(
-            seen.unravel(x), t, at(states), h, given, schedule.counts(equations), schedule.layout()
-        )
-        return ravel_pytree(found.found)[0], states + _change(found.change)
-
-    again, after = jax.jacfwd(window)(jnp.concatenate([x, states]))
-    moved = jnp.linalg.solve(jnp.eye(size) - again[:, :size], again[:, size:]) if size else again[:, size:]
-    reached = own.reached
-    return after[:, size:] + after[:, :size] @ moved, again[:, :size], reached.converged, reached.solves, reached.rate
 
 
 def best_relaxation(factors) -> tuple[float, float]:
@@ -353,3 +376,10 @@ def _radius(matrix) -> float:
     if not np.all(np.isfinite(matrix)):
         return np.inf
     return float(np.max(np.abs(np.linalg.eigvals(matrix)), initial=0.0))
+
+
+def _abscissa(matrix) -> float:
+    """The largest real part of the eigenvalues; NaN of what is not finite."""
+    if not np.all(np.isfinite(matrix)):
+        return np.nan
+    return float(np.max(np.linalg.eigvals(matrix).real, initial=-np.inf))

@@ -8,7 +8,7 @@ What a strong coupling converges to is differentiated by the implicit function t
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any, NamedTuple
 
 import jax
@@ -254,9 +254,16 @@ class Splitting(Schedule):
         return Advanced(change, memory, _solved(sound), jnp.asarray(len(turns)))
 
 
-def standard_schedules(step: float) -> Mapping[str, Schedule]:
-    """Schedules to choose from, those that cost least first."""
-    return {
+def described(schedule: Schedule) -> str:
+    """A schedule in words: its kind, its settings that are yes or no, its acceleration, and its step."""
+    words = [name for field in fields(schedule) if getattr(schedule, name := field.name) is True]
+    accelerated = [type(how).__name__] if (how := getattr(schedule, "acceleration", None)) is not None else []
+    return ", ".join([type(schedule).__name__, *words, *accelerated, f"step {schedule.step:g}"])
+
+
+def standard_schedules(step: float, *, alone: bool = False) -> Mapping[str, Schedule]:
+    """Schedules to choose from, those that cost least first; `alone`: those that solve each part by itself."""
+    every = {
         "weak, concurrent": Weak(step, concurrent=True),
         "weak, sequential": Weak(step),
         "Lie splitting": Splitting(step, order=1),
@@ -267,3 +274,4 @@ def standard_schedules(step: float) -> Mapping[str, Schedule]:
         "strong, quasi-Newton": Strong(step, QuasiNewton()),
         "monolithic": Monolithic(step),
     }
+    return {name: each for name, each in every.items() if not alone or isinstance(each, Weak | Strong)}

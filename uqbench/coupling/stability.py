@@ -9,7 +9,7 @@ from ..errors import InputError
 from .acceleration import Relaxation
 from .coupled import Coupled
 from .linearisation import Prediction, predict
-from .schedules import Schedule, Strong, Weak, standard_schedules
+from .schedules import Schedule, Strong
 
 
 @dataclass(frozen=True)
@@ -69,9 +69,7 @@ def stability(
         raise InputError("stability", [f"the model has no parts: its dynamics are {system.kind}; give a Coupled one."])
     given, times, states = system.points(model, design, theta)
     points = (given, times, states)
-    chosen = dict(schedules or standard_schedules(step or system.schedule.step))
-    if schedules is None and system.has_many_states(given, times[0]):
-        chosen = {name: each for name, each in chosen.items() if isinstance(each, Weak | Strong)}
+    chosen = schedules or system.schedules(given, times[0], step)
     found = {name: predict(system, each, *points) for name, each in chosen.items()}
     if schedules is None:
         relaxed = Strong(step or system.schedule.step, Relaxation(found["strong, plain"].relaxation))

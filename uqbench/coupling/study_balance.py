@@ -8,7 +8,7 @@ import json
 import time
 import warnings
 from collections.abc import Mapping
-from dataclasses import fields, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import jax
@@ -18,13 +18,13 @@ import xarray as xr
 from .. import results
 from ..balance import ROUNDING, is_rounding, share
 from ..design import Design
-from ..errors import InputError, LeakWarning
+from ..errors import LeakWarning
 from ..model import Model, evaluate
 from ..study import Study
 from .balance import account_names
 from .coupled import Coupled
-from .schedules import Schedule
-from .stability import stability
+from .linearisation import first_stable, predict
+from .schedules import described
 
 MEANING = (
     f"A residual up to {ROUNDING:g} of the largest amount in its account is rounding: ten thousand sums in double "
@@ -57,7 +57,12 @@ def with_balance(study: Study, tree: xr.DataTree, *, again: bool = False) -> xr.
         again: also where the tree has it, since there are other parameters to look at now.
     """
     coupled = counting(study.model)
-    if coupled is None or not accounts_of(coupled):
+    if coupled is None:
+        return tree
+    for design in study.experiments.values():
+        # a schedule whose results would be garbage is refused before anything is found with it
+        study.model.dynamics.plan(study.model, design)
+    if not accounts_of(coupled):
         return tree
     at, theta = _parameters(study, tree)
     if not again and "balance" in tree.children and tree["balance"].attrs.get("at") == at:
@@ -147,13 +152,6 @@ def balance_of_study(study: Study, theta: Mapping[str, Any]) -> xr.Dataset:
     )
 
 
-def described(schedule: Schedule) -> str:
-    """A schedule in words: its kind, its settings that are yes or no, its acceleration, and its step."""
-    words = [name for field in fields(schedule) if getattr(schedule, name := field.name) is True]
-    accelerated = [type(how).__name__] if (how := getattr(schedule, "acceleration", None)) is not None else []
-    return ", ".join([type(schedule).__name__, *words, *accelerated, f"step {schedule.step:g}"])
-
-
 def _own(model: Model, theta: Mapping[str, Any]) -> tuple[Model, Mapping[str, Any]]:
     """The model of the coupled system itself, and its parameters, where a finer scale gives them."""
     dynamics: Any = model.dynamics
@@ -194,13 +192,11 @@ def _run(model: Model, system: Coupled, design: Design, theta: Mapping[str, Any]
 
 def _advised(model: Model, system: Coupled, design: Design, theta: Mapping[str, Any]) -> _Advice:
     """What is predicted of the schedule, and which one to take where it is not stable."""
-    try:
-        found = stability(model, design, theta, schedules={"own": system.schedule}).predictions["own"]
-        if found.stable:
-            return _Advice(True, found.sentence)
-        other = stability(model, design, theta).recommended
-    except InputError as error:
-        return _Advice(False, f"it is not known whether it is stable: {' '.join(error.findings)}")
+    points = system.points(model, design, theta)
+    found = predict(system, system.schedule, *points)
+    if found.stable or not found.known:
+        return _Advice(found.stable, found.sentence)
+    other = first_stable(system, system.schedules(points[0], points[1][0]), *points)
     return _Advice(False, f"{found.sentence}; {f'take {other}' if other else 'take a shorter step'}")
 
 

@@ -46,17 +46,18 @@ class _Progress(NamedTuple):
     solves: Array
 
 
-def run_through(systems: tuple[Scheduled, ...], known, kind: Loop = "lax") -> tuple[Run, ...]:
+def run_through(systems: tuple[Scheduled, ...], known, kind: Loop = "lax", *, first: int = 1) -> tuple[Run, ...]:
     """Runs of one system in finer and finer windows; traceable, differentiable in the mode that the loops have.
 
     Args:
-        systems: the first decides on the windows, of which the n-th takes 2^n parts each; what chance does at their
-            start is what it does to the first.
+        systems: the first decides on the windows, of which each next takes twice as many parts as the one before; what
+            chance does at their start is what it does to the first.
         known: parameters and inputs, the start, the times, and data of a key or None.
+        first: parts that the first takes of a window, each as long as its step.
     """
     given, start, times, stream = known
-    steppers = [_Stepper(each, 2**place, given, start, kind) for place, each in enumerate(systems)]
-    step = systems[0].schedule.step
+    steppers = [_Stepper(each, first * 2**place, given, start, kind) for place, each in enumerate(systems)]
+    step = first * systems[0].schedule.step
 
     def onward(state, until):
         begin, progress, passed = state
@@ -77,8 +78,8 @@ def run_through(systems: tuple[Scheduled, ...], known, kind: Loop = "lax") -> tu
             progress = tuple(stepper.through(t, h, one, leap) for stepper, one in zip(steppers, progress, strict=True))
             return number + 1, progress, (number + 1 < count) & (progress[0].code == 0)
 
-        first = (jnp.zeros(()), progress, (count > 0) & (code == 0))
-        done, progress, _ = loop(kind, lambda carried: carried[-1], window, first)
+        begun = (jnp.zeros(()), progress, (count > 0) & (code == 0))
+        done, progress, _ = loop(kind, lambda carried: carried[-1], window, begun)
         passed = passed + lax.stop_gradient(done).astype(int)
         return (until, progress, passed), tuple(one.flat for one in progress)
 

@@ -52,12 +52,16 @@ def side_findings(name: str, side: tuple[float, float], count: int) -> list[str]
     return findings
 
 
-def gap_findings(end: float, start: float, length: float) -> list[str]:
-    """Whether what ends and what starts are at one place, to rounding."""
-    if abs(start - end) <= SAME_PLACE * length:
+def gap_findings(first: tuple[float, float], second: tuple[float, float]) -> list[str]:
+    """Whether the second interval starts where the first ends, to rounding."""
+    near = SAME_PLACE * max(first[1] - first[0], second[1] - second[0])
+    if abs(second[0] - first[1]) <= near:
         return []
-    how = "do not touch: there is a gap of" if start > end else "overlap by"
-    return [f"the two sides {how} {abs(start - end):g}; one has to start at {end:g} where the other ends."]
+    if abs(first[0] - second[1]) <= near:
+        return [f"the second side ends at {second[1]:g} where the first starts; give them in the other order."]
+    gap = max(first[0], second[0]) - min(first[1], second[1])
+    how = "do not touch: there is a gap of" if gap > 0 else "overlap by"
+    return [f"the two sides {how} {abs(gap):g}; the second has to start at {first[1]:g} where the first ends."]
 
 
 def unit_findings(first: str, second: str) -> list[str]:
@@ -71,7 +75,7 @@ def touching_findings(first: Rectangle, second: Rectangle, axis: int) -> list[st
     """What keeps the end of one rectangle along an axis from being the start of another."""
     sides = [(each.x, each.y) for each in (first, second)]
     (own, along), (other, beside) = [(side[axis], side[1 - axis]) for side in sides]
-    findings = gap_findings(own[1], other[0], max(own[1] - own[0], other[1] - other[0]))
+    findings = gap_findings(own, other)
     if not np.allclose(along, beside, rtol=0, atol=SAME_PLACE * (along[1] - along[0])):
         findings.append(
             f"along the interface one side goes from {along[0]:g} to {along[1]:g} and the other from {beside[0]:g} to "

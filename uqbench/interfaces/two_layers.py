@@ -136,8 +136,7 @@ class TwoLayers:
     exchange: Exchange = Exchange.CONSERVATIVE
 
     def __post_init__(self):
-        lengths = self.first.end - self.first.start, self.second.end - self.second.start
-        findings = gap_findings(self.first.end, self.second.start, max(lengths))
+        findings = gap_findings((self.first.start, self.first.end), (self.second.start, self.second.end))
         findings += unit_findings(self.first.unit, self.second.unit)
         if self.exchange not in [*Exchange]:
             findings.append(f"exchange {self.exchange!r}; known are {', '.join(repr(str(each)) for each in Exchange)}.")

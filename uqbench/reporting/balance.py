@@ -21,7 +21,12 @@ def section(tree: xr.DataTree, study: str) -> tuple[str, list]:
     blocks += [Paragraph(f"Experiment {name}: the run failed: {reason}", "flag") for name, reason in failures(dataset)]
     blocks += [
         _schedule(tree, dataset),
-        _accounts(dataset, f"At the {at}. Residual: change less what came through exchanges and from sources."),
+        _accounts(
+            dataset,
+            float(attribute(tree, "balance", "rounding")),
+            f"At the {at}. Residual, at the end: change less what came through exchanges and from sources. Relative: "
+            "the largest residual at any time, by the largest amount in the account.",
+        ),
     ]
     if dataset.sizes["exchange"]:
         blocks.append(_exchanges(dataset))
@@ -62,12 +67,12 @@ def _schedule(tree: xr.DataTree, dataset: xr.Dataset) -> Paragraph:
     said: dict[str, list[str]] = {}
     for name, advice in zip(dataset["experiment"].values, dataset["advice"].values, strict=True):
         said.setdefault(str(advice), []).append(str(name))
-    under = "; ".join(f"{listed(names)}: {advice}" if len(said) > 1 else advice for advice, names in said.items())
+    under = "; ".join(f"in {listed(names)} {advice}" if len(said) > 1 else advice for advice, names in said.items())
     tone = "text" if bool(dataset["stable"].all()) else "flag"
     return Paragraph(f"Schedule: {attribute(tree, 'balance', 'schedule')}. {sentence(under)}.", tone)
 
 
-def _accounts(dataset: xr.Dataset, caption: str) -> Table:
+def _accounts(dataset: xr.Dataset, rounding: float, caption: str) -> Table:
     columns = ["account", "at the start", "at the end", "through exchanges", "from sources", "residual", "relative"]
     rows: list = []
     for name in dataset["experiment"].values:
@@ -76,15 +81,15 @@ def _accounts(dataset: xr.Dataset, caption: str) -> Table:
         for index, account in enumerate(dataset["account"].values):
             here = one.isel(account=index)
             last = int(np.isfinite(one["time"].values).sum()) - 1
-            leak, size = bool(here["leak"]), float(here["size"])
+            leak, nothing = bool(here["leak"]), rounding * float(here["size"])
             relative = float(here["imbalance"])
             verdict = "leak" if leak else "rounding" if np.isfinite(relative) else ""
             rows.append(
                 [
                     Cell(str(account), unit_text(str(here["unit"].values)), leak),
-                    *(_amount(float(here["content"][point]), size) for point in (0, last)),
-                    MISSING if str(here["part"].values) == "all" else _amount(float(here["received"]), size),
-                    _amount(float(here["supplied"]), size),
+                    *(_amount(float(here["content"][point]), nothing) for point in (0, last)),
+                    MISSING if str(here["part"].values) == "all" else _amount(float(here["received"]), nothing),
+                    _amount(float(here["supplied"]), nothing),
                     rounded(float(here["residual"][last]), digits=2),
                     Cell(rounded(relative, digits=2), verdict, leak),
                 ]
@@ -92,9 +97,9 @@ def _accounts(dataset: xr.Dataset, caption: str) -> Table:
     return Table(columns, rows, ["account"], caption)
 
 
-def _amount(value: float, size: float) -> str:
+def _amount(value: float, nothing: float) -> str:
     """What is rounding beside the largest amount is nothing."""
-    return "0" if abs(value) <= 1e-12 * size else rounded(value, digits=4)
+    return "0" if abs(value) <= nothing else rounded(value, digits=4)
 
 
 def _exchanges(dataset: xr.Dataset) -> Table:
