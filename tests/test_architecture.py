@@ -22,6 +22,7 @@ CORE = [
     "distributions",
     "interop",
     "space",
+    "correlations",
     "design",
     "dosing_records",
     "system",
@@ -109,6 +110,7 @@ ALLOWED = {
     },
     "expectations": {"annotations", "design", "errors", "model", "settings", "systems"},
     "shipped": set(),
+    "correlations": {"distributions", "errors", "space"},
     "measurements": {"errors", "model", "units"},
     "study": {"design", "errors", "measurements", "model", "names", "shipped", "units"},
     "likelihoods": {

@@ -74,7 +74,7 @@ class Observations:
 
     def of_units(self, theta: Theta) -> Theta:
         """`theta` with the covariates of the units in place of what it has for them."""
-        return {**theta, **self.covariates}
+        return {**theta, **{name: jnp.asarray(each) for name, each in self.covariates.items()}}
 
 
 def lay_out(study: Study) -> Observations:
