@@ -31,41 +31,61 @@ def nominal(of) -> dict[str, float]:
 
 
 def counting(of):
-    """The same model with its accounts as outputs."""
-    units = dict.fromkeys(account_names(of.dynamics.parts, of.dynamics.exchanges), "")
-    return replace(of, observe=None, units=units, noise={})
+    """The same model with its accounts among the outputs."""
+    names = account_names(of.dynamics.parts, of.dynamics.exchanges)
+
+    def observe(y, p):
+        return {**signalling.observe(y, p), **{name: y[name] for name in names}}
+
+    return replace(of, observe=observe, units={**signalling.UNITS, **dict.fromkeys(names, "")}, noise={})
 
 
-@pytest.mark.parametrize("chance", ["jumps", "mean"])
-def test_the_ligand_is_conserved_to_rounding(chance):
-    """Over 240 windows, in each part and in all, whatever genes do."""
-    key = None if chance == "mean" else jax.random.key(1)
-    run = uq.evaluate(counting(small(chance)), small(chance).space.nominal(), uq.Design([30.0, 120.0]), key)
+EARLY, CELLS = uq.Design(np.array([10.0, 20.0, 30.0, 60.0])), 32
+
+
+@pytest.fixture(scope="module")
+def jumping():
+    """Outputs `(64, times)` of runs that differ by chance alone."""
+    many, keys = counting(small("jumps", cells=CELLS)), jax.random.split(jax.random.key(0), 64)
+    thetas = {name: np.full(len(keys), nominal(many)[name]) for name in many.space.free}
+    runs = uq.evaluate_many(many, thetas, EARLY, keys)
+    assert not np.any(runs.result)
+    return runs.outputs
+
+
+@pytest.fixture(scope="module")
+def mean():
+    """Outputs `(1, times)` without chance."""
+    of = counting(small(cells=CELLS))
+    run = uq.evaluate(of, nominal(of), EARLY)
     assert int(run.result) == 0
+    return {name: np.asarray(values)[None] for name, values in run.outputs.items()}
+
+
+@pytest.mark.parametrize("chance", ["jumping", "mean"])
+def test_the_ligand_is_conserved_to_rounding(chance, request):
+    """Over 240 windows, in each part and in all, whatever genes do."""
+    outputs = request.getfixturevalue(chance)
     for part in ("cells_", "tissue_", "vessel_", ""):
-        content, supplied = (np.asarray(run.outputs[f"{what}_{part}ligand"]) for what in ("content", "supplied"))
-        crossed = max(float(np.abs(run.outputs[f"crossed_{e}"]).max()) for e in ("secretion", "binding", "wall"))
-        size = max(float(np.abs(content).max()), float(np.abs(supplied).max()), crossed)
-        assert is_rounding(float(np.abs(run.outputs[f"residual_{part}ligand"]).max()), size)
+        content, supplied = (np.asarray(outputs[f"{what}_{part}ligand"]) for what in ("content", "supplied"))
+        crossed = [np.abs(outputs[f"crossed_{each}"]).max(axis=-1) for each in ("secretion", "binding", "wall")]
+        sizes = np.max([np.abs(content).max(axis=-1), np.abs(supplied).max(axis=-1), *crossed], axis=0)
+        residuals = np.abs(outputs[f"residual_{part}ligand"]).max(axis=-1)
+        assert all(is_rounding(float(residual), float(size)) for residual, size in zip(residuals, sizes, strict=True))
         # something has been made, and is where it is said to be
-        assert content[0] > 0 and np.abs(supplied[0]) > 0
-    parts = sum(run.outputs[f"content_{part}_ligand"] for part in ("cells", "tissue", "vessel"))
-    np.testing.assert_allclose(run.outputs["content_ligand"], parts, rtol=1e-13)
+        assert np.all(content[:, 0] > 0) and np.all(np.abs(supplied[:, 0]) > 0)
+    parts = sum(np.asarray(outputs[f"content_{part}_ligand"]) for part in ("cells", "tissue", "vessel"))
+    np.testing.assert_allclose(outputs["content_ligand"], parts, rtol=1e-13)
 
 
-def test_many_jumping_cells_are_on_average_what_the_mean_says():
+def test_many_jumping_cells_are_on_average_what_the_mean_says(jumping, mean):
     """Rates are linear in genes, messengers and proteins; what bends, h(b) and the binding, does so over the spread of
     b between cells, which is small where the ligand is mostly the vessel's: after the dose has begun, not yet after."""
-    many = small("jumps", cells=32)
-    keys, early = jax.random.split(jax.random.key(0), 64), uq.Design(np.array([10.0, 20.0, 30.0]))
-    thetas = {name: np.full(len(keys), nominal(many)[name]) for name in many.space.free}
-    runs = uq.evaluate_many(many, thetas, early, keys)
-    assert not np.any(runs.result)
-    mean = uq.evaluate(small(cells=32), nominal(many), early)
+    dosed = np.asarray(EARLY.times) <= signalling.DOSED
     for name in ("messenger", "secreted", "c_mean"):
-        values = np.asarray(runs.outputs[name])
-        error = values.std(axis=0, ddof=1) / np.sqrt(len(keys))
-        expected = np.asarray(mean.outputs[name])
+        values = np.asarray(jumping[name])[:, dosed]
+        error = values.std(axis=0, ddof=1) / np.sqrt(len(values))
+        expected = mean[name][0, dosed]
         # of what bends, half a percent is left
         assert np.all(np.abs(values.mean(axis=0) - expected) < 4 * error + 0.005 * np.abs(expected))
 
@@ -81,21 +101,26 @@ def final(of, mode, key=None):
 NAMES = ("Kx", "eps", "k_tx", "b_half", "P_w")
 
 
-@pytest.mark.parametrize("chance", ["mean", "langevin"])
+# rates of the mean are among those with normal noise
+@pytest.mark.parametrize("chance", [pytest.param("mean", marks=pytest.mark.slow), "langevin"])
 def test_gradients_against_finite_differences_and_in_both_modes(chance):
     of, key = small(chance), None if chance == "mean" else jax.random.key(3)
-    forward, logs = jax.jit(final(of, "forward", key)), jnp.log(jnp.array([nominal(of)[name] for name in NAMES]))
+    logs = jnp.log(jnp.array([nominal(of)[name] for name in NAMES]))
     gradient = jax.jit(jax.jacfwd(final(of, "forward", key)))(logs)
+    # one program for what differences need too
+    reverse = jax.jit(jax.value_and_grad(final(of, "reverse", key)))
+    value, reversed_gradient = reverse(logs)
     step = 1e-3
     for place in range(len(NAMES)):
-        ends = [forward(logs.at[place].add(shift * step)) for shift in (2, 1, -1, -2)]
+        ends = [reverse(logs.at[place].add(shift * step))[0] for shift in (2, 1, -1, -2)]
         # of fourth order
         difference = (-ends[0] + 8 * ends[1] - 8 * ends[2] + ends[3]) / (12 * step)
-        assert float(gradient[place]) == pytest.approx(float(difference), rel=1e-6, abs=1e-9 * float(forward(logs)))
-    reverse = jax.jit(jax.grad(final(of, "reverse", key)))(logs)
-    np.testing.assert_allclose(reverse, gradient, rtol=1e-9, atol=1e-12)
+        assert float(gradient[place]) == pytest.approx(float(difference), rel=1e-6, abs=1e-9 * float(value))
+    np.testing.assert_allclose(reversed_gradient, gradient, rtol=1e-9, atol=1e-12)
 
 
+# four programs; orders of every schedule are tested in tests/coupling/test_schedules.py
+@pytest.mark.slow
 def test_windows_of_every_schedule_have_one_limit():
     """Weak coupling of first order in the window; strong is there with longer windows."""
 
