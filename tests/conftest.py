@@ -35,9 +35,10 @@ import uqbench as uq  # noqa: E402
 
 # Files of half a minute and more, which begin first: a worker takes whole files, and the other one waits for the last.
 LONGEST = [
-    *("test_notebooks", "test_theophylline", "test_random_networks", "test_study_separation", "test_sde"),
-    *("test_slow_fast", "test_michaelis_menten", "test_models", "test_cli", "test_table_forms", "test_systems"),
-    *("test_profiles", "test_information_gain", "test_wheel", "test_published_problems"),
+    *("test_models", "test_notebooks", "test_tissue_signalling", "test_theophylline", "test_table_forms"),
+    *("test_slow_fast", "test_study_separation", "test_sde", "test_systems", "test_random_networks"),
+    *("test_michaelis_menten", "test_cli", "test_profiles", "test_information_gain", "test_wheel"),
+    "test_published_problems",
 ]
 
 

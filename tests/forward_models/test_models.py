@@ -20,6 +20,11 @@ MODELS = {
 STRONG = {"receptor_tf.reduced"}
 # after a minute, the check's own design, what cells make has only begun, and windows of a quarter do not resolve it
 LATER = {"tissue_signalling": uq.Design([30.0, 60.0])}
+# a quarter of a minute to a minute of compiling each; they run in files of tests of their own
+LONG = {
+    *("coarse_graining.sampled", "relaxation_oscillator.period"),
+    *("tissue_signalling.model", "tissue_signalling.random"),
+}
 
 
 def test_every_file_exports_a_model():
@@ -27,7 +32,7 @@ def test_every_file_exports_a_model():
     assert {name.split(".")[0] for name in MODELS if name.endswith(".model")} == stems
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in LONG)) for name in MODELS])
 def test_model_is_well_formed(name):
     checked = uq.check_model(MODELS[name], LATER.get(name.split(".")[0]))
     assert checked.gradient in str(checked)
