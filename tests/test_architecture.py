@@ -127,6 +127,7 @@ ALLOWED = {
         "systems",
     },
     "optimization": {
+        "measurements",
         *("annotations", "distributions", "errors", "likelihoods", "model", "progress", "settings", "space", "study"),
     },
     "results": {"errors", "study"},

@@ -57,7 +57,9 @@ def prepared(
         return data, findings
     notes = [f"{rows_of(empty)}: value is missing; left out."] if any(empty) else []
     data = data[~empty]
-    repeated = data.duplicated(keep="first") & data["output"].astype(str).isin(_continuous(model))
+    # a value of zero repeats, being what was not seen or what is to be measured
+    told = pd.to_numeric(data["value"], errors="coerce") != 0
+    repeated = data.duplicated(keep="first") & told & data["output"].astype(str).isin(_continuous(model))
     if any(repeated):
         notes.append(
             f"{rows_of(repeated)}: the same as a row before in every column. If they are other measurements, say so in "
@@ -79,6 +81,16 @@ def bounds(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     below, above = rows[CENSORED].to_numpy() == BELOW, rows[CENSORED].to_numpy() == ABOVE
     value = np.where(below, np.nextafter(lower, -np.inf), np.where(above, np.nextafter(upper, np.inf), value))
     return value, lower, upper
+
+
+def values_of(data: pd.DataFrame) -> dict[str, np.ndarray]:
+    """Output -> the values that `bounds` gives of its rows, `(rows,)`: a likelihood knows the censored ones by them."""
+    return {str(output): bounds(rows)[0] for output, rows in data.groupby("output", sort=False)}
+
+
+def placeholders(data: pd.DataFrame) -> pd.DataFrame:
+    """The same measurements as ones to come: values that mean nothing, within any limits."""
+    return data.drop(columns=[CENSORED, *LIMITS], errors="ignore").assign(value=0.0)
 
 
 def with_values(data: pd.DataFrame, values: Mapping[str, np.ndarray]) -> pd.DataFrame:
@@ -152,7 +164,7 @@ def _with_censoring(data: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series, list[s
     data["value"] = text.where(limit.isna(), limit)
     given = pd.Series(MEASURED, index=data.index)
     if CENSORED in data:
-        words = _plain(data[CENSORED]).fillna("").astype(str).str.lower()
+        words = _plain(data[CENSORED]).map(lambda word: "" if pd.isna(word) else str(word).lower())
         given = words.map(WORDS)
         if any(unknown := given.isna()):
             findings.append(

@@ -24,7 +24,7 @@ import pandas as pd
 from . import shipped
 from .design import Design
 from .errors import InputError, nearest
-from .measurements import COLUMNS, covariates_of, prepared, same_text
+from .measurements import CENSORED, COLUMNS, covariates_of, prepared, same_text
 from .model import Model, content, digest, names_used, output_findings, schedule_findings
 from .names import DRAWS, POSTERIOR_AS_INPUT, symbol_findings, variable_findings
 from .shipped import STUDIES, shipped_studies, study_names
@@ -198,12 +198,20 @@ class Study:
     @property
     def data_digest(self) -> str:
         """Hash of the table, what a unit is in it, the designs and the likelihood that the study names."""
+        return self._digest_with(self.data)
+
+    @property
+    def plan_digest(self) -> str:
+        """The same of measurements that have been made or are to be, whatever their values are."""
+        return self._digest_with(self.table.drop(columns=["value", CENSORED], errors="ignore"))
+
+    def _digest_with(self, table: pd.DataFrame | None) -> str:
         hasher = sha256(repr(self.unit_column).encode())
         for name, design in self.experiments.items():
             hasher.update(name.encode())
             hasher.update(_conditions(design))
-        if self.data is not None:
-            hasher.update(self.data.to_csv(index=False).encode())
+        if table is not None:
+            hasher.update(table.to_csv(index=False).encode())
         if self.likelihood is not None:
             # addresses of Python objects are not content
             hasher.update(re.sub(r"0x[0-9a-f]+", "", repr(self.likelihood)).encode())

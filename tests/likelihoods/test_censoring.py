@@ -1,5 +1,6 @@
 """Likelihoods of values that are known only to be beyond a limit."""
 
+import warnings
 from functools import partial
 
 import jax
@@ -7,10 +8,12 @@ import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
-from scipy import stats
+from scipy import optimize, stats
 
 import uqbench as uq
 from uqbench.likelihoods import likelihood_of, log_likelihood, simulate_data
+from uqbench.measurements import placeholders
+from uqbench.optimization import find_map
 
 TIMES = np.arange(6.0)
 TRUTH = {"a": 5.0, "k": 0.4, "s": 0.3}
@@ -134,3 +137,40 @@ def test_draws_of_a_distribution_cannot_be_censored():
     censored = uq.Study("snapshots", snapshots.model, snapshots.experiments, data, unit=snapshots.unit)
     with pytest.raises(uq.InputError, match="values beyond a limit cannot be part of"):
         likelihood_of(censored)
+
+
+def test_the_best_fit_counts_what_censored_values_tell():
+    """Of a normal sample with a limit, the maximum of the likelihood by another optimiser."""
+    rng = np.random.default_rng(3)
+    measured = 1.0 + 0.5 * rng.normal(size=30)
+    values = ["<0.9" if value < 0.9 else str(value) for value in measured]
+    model = uq.Model(
+        uq.Space(a=uq.epistemic(uq.Normal(0.0, 5.0)), s=uq.epistemic(uq.LogNormal(median=1.0, sigma=2.0))),
+        uq.Ode(initial, still), seen, units={"x": ""}, noise={"x": uq.Normal("x", "s")}, name="still",
+    )  # fmt: skip
+    data = pd.DataFrame({"experiment": "one", "output": "x", "time": 0.0, "value": values})
+    fit = find_map(uq.Study("still", model, {"one": uq.Design()}, data.assign(replicate=range(30))), prior=False)
+
+    def surprise(x):
+        noise = stats.norm(x[0], np.exp(x[1]))
+        below = measured < 0.9
+        return -np.sum(noise.logpdf(measured[~below])) - np.sum(below) * noise.logcdf(0.9)
+
+    best = optimize.minimize(surprise, [1.0, 0.0], tol=1e-10).x
+    np.testing.assert_allclose(fit["value"], [best[0], np.exp(best[1])], rtol=1e-4)
+    # a fit to the limits in place of what lies below them is another one
+    at_limits = np.maximum(measured, 0.9)
+    assert abs(np.mean(at_limits) - best[0]) > 0.05
+
+
+def still(t, y, p, inputs):
+    return {"x": 0.0 * y["x"]}
+
+
+def test_measurements_to_come_are_not_censored():
+    one = study(uq.Normal("x", "s"), MEASURED)
+    table = pd.concat([placeholders(one.table)] * 2)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        planned = uq.Study("planned", one.model, one.experiments, table)
+    assert len(planned.table) == 12 and "censored" not in planned.table

@@ -15,12 +15,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import nutpie
-import pandas as pd
 import xarray as xr
 from scipy import stats
 
 from ..errors import InputError
-from ..likelihoods import Likelihood, Observations, likelihood_of, simulate_data
+from ..likelihoods import Likelihood, likelihood_of, simulate_data
+from ..measurements import values_of
 from ..names import DRAWS
 from ..progress import progress
 from ..space import Theta
@@ -88,7 +88,7 @@ def simulation_based_calibration(
         for k in range(repetitions):
             key = jax.random.fold_in(jax.random.key(seed), k)
             truth = _truth(simulator, key)
-            values = _values(simulate_data(simulator, truth, jax.random.fold_in(key, 1)), observations)
+            values = values_of(simulate_data(simulator, truth, jax.random.fold_in(key, 1)))
             update(k + 1)
             if not all(np.all(np.isfinite(column)) for column in values.values()):
                 failed += 1
@@ -130,11 +130,6 @@ def _truth(study: Study, key) -> Theta:
         moved = {other: jnp.broadcast_to(theta[other], shape) for other in space[name].names}
         theta[name] = dist.sample(jax.random.fold_in(key, k), () if space[name].names else shape, moved)
     return theta
-
-
-def _values(table: pd.DataFrame, observations: Observations) -> dict[str, np.ndarray]:
-    """Output -> its values, in the order of the table."""
-    return {output: table.loc[table["output"] == output, "value"].to_numpy(float) for output in observations.rows}
 
 
 @partial(jax.jit, static_argnames="likelihood")

@@ -13,6 +13,7 @@ from jaxtyping import Array, Float
 
 from ..errors import InputError
 from ..likelihoods import Likelihood, Marginal, Scores, likelihood_of
+from ..measurements import values_of
 from ..model import over_cores
 from ..study import Study
 from .coordinates import Coordinates
@@ -200,9 +201,7 @@ def finer_objective_of(study: Study, prior: bool, tolerance: float) -> Objective
 
 
 def _objective(study: Study, target: Target, prior: bool) -> Objective:
-    values, outputs = study.table["value"].to_numpy(float), study.table["output"].to_numpy()
-    data = {output: values[outputs == output] for output in target.likelihood.observations.rows}
-    return Objective(study, target, data, prior)
+    return Objective(study, target, values_of(study.table), prior)
 
 
 class _SameRows:
@@ -210,8 +209,7 @@ class _SameRows:
 
     def __init__(self, study: Study):
         self.study = study
-        empty = replace(study, data=study.table.assign(value=0.0))
-        self.key = (study.model, study.likelihood, empty.data_digest)
+        self.key = (study.model, study.likelihood, study.plan_digest)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, _SameRows) and self.key == other.key

@@ -17,6 +17,7 @@ from scipy.stats import norm
 from ...annotations import Values
 from ...errors import InputError, nearest
 from ...likelihoods import Marginal, likelihood_of, simulate_data, with_units
+from ...measurements import placeholders
 from ...settings import is_number, seed_findings, whole_number_findings
 from ...study import Study
 from ..fisher import fisher_information
@@ -222,7 +223,7 @@ def with_measurements(study: Study, candidates: Candidates, times: np.ndarray, t
         InputError: a candidate's experiment that is called like one of the study with other inputs; a solve that fails.
     """
     added = planned_study(study, candidates, times)
-    table = study.table.assign(value=0.0)
+    table = placeholders(study.table)
     clash = [
         f"{name!r} is an experiment of the study, with other inputs; give the new one another name."
         for name, design in added.experiments.items()

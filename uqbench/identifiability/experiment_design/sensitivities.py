@@ -13,6 +13,7 @@ import numpy as np
 from ...annotations import Values
 from ...errors import InputError
 from ...likelihoods import Likelihood, likelihood_of
+from ...measurements import placeholders
 from ...study import Study
 from ..sensitivities import FINER, Scale, input_findings
 from ..spectrum import Decomposed, decomposed
@@ -185,7 +186,7 @@ def planned_study(study: Study, candidates: Candidates, times: np.ndarray | None
     Its values are placeholders: what can be known from measurements, or simulated, does not depend on them.
     """
     table = candidates.table.drop(columns="cost")
-    table = table.loc[np.repeat(table.index, 1 if times is None else times)].assign(value=0.0)
+    table = placeholders(table.loc[np.repeat(table.index, 1 if times is None else times)])
     if study.unit is not None and candidates.unit is None:
         table = table.assign(**{study.unit: "new"})
     used = {name: candidates.designs[name] for name in _distinct(table["experiment"])}
