@@ -118,3 +118,14 @@ def test_all_findings_come_at_once():
         assert part in text
     with pytest.raises(uq.InputError, match="no column 'DVID'"):
         uq.read_dosing_records(records(), output={1: "C"})
+
+
+def test_values_below_the_limit_of_quantification_are_censored():
+    found = uq.read_dosing_records(records(CENS=[0, 0, 0, 1, 0, 0, 0, -1]), output="C", covariates=["WT"])
+    space = uq.Space(WT=uq.covariate(70.0, "kg"), **SPACE)
+    model = uq.Model(
+        space, uq.Ode(empty, elimination, doses=bolus), observe, {"C": ""}, {"C": uq.Normal("C", "s")}
+    )  # fmt: skip
+    study = uq.Study("bolus", model, found.experiments, found.data, unit=found.unit)
+    assert study.table["censored"].tolist() == ["", "", "below", "", "above"]
+    assert study.covariates["WT"].tolist() == [70.0, 60.0]

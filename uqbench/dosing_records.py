@@ -12,7 +12,7 @@ from .errors import InputError, nearest
 
 # The names that the columns have in NONMEM's layout.
 LAYOUT = {"id": "ID", "time": "TIME", "value": "DV", "amount": "AMT"}
-OPTIONAL = ("EVID", "MDV", "ADDL", "II", "RATE", "SS", "CMT")
+OPTIONAL = ("EVID", "MDV", "ADDL", "II", "RATE", "SS", "CMT", "CENS")
 MISSING = (".", "NA", "")
 # How far behind a dose a measurement is put whose record stands behind it at the same time, as a part of the subject's
 # last time: what is measured at the time of a dose sees the state before it. Below the tolerance of a solve.
@@ -45,8 +45,8 @@ def read_dosing_records(
     """Data and designs from a table in NONMEM's layout: `ID`, `TIME`, `DV`, `AMT`, and covariates.
 
     A line with an amount above zero is a dose, any other one a measurement. Where there are the columns `EVID` (0 a
-    measurement, 1 a dose, 2 neither) and `MDV` (1: no measurement), they count; `ADDL` and `II` repeat a dose. "." is
-    no value. A measurement that stands behind a dose of the same time sees it (its time is put behind by a part of
+    measurement, 1 a dose, 2 neither) and `MDV` (1: no measurement), they count; `ADDL` and `II` repeat a dose; `CENS`
+    says that the value is a limit below (1) or above (-1) which it lies. "." is no value. A measurement that stands behind a dose of the same time sees it (its time is put behind by a part of
     1e-9); one that coincides with a repetition does not.
 
     Doses go where the model's `doses` puts `inputs["dose_times"]` and `inputs["dose_amounts"]`.
@@ -212,6 +212,8 @@ class _Records:
             named = {_label(each): name for each, name in self.output.items()}
             outputs = measured["DVID"].map(lambda each: named[_label(each)])
         data = measured.assign(output=outputs, time=seen, value=measured[self.names["value"]])
+        if "CENS" in self.frame:
+            data = data.assign(censored=self.column("CENS")[data.index])
         return Design(inputs=inputs, start=float(min(0.0, times.min()))), data
 
 
