@@ -46,8 +46,9 @@ def read_dosing_records(
 
     A line with an amount above zero is a dose, any other one a measurement. Where there are the columns `EVID` (0 a
     measurement, 1 a dose, 2 neither) and `MDV` (1: no measurement), they count; `ADDL` and `II` repeat a dose; `CENS`
-    says that the value is a limit below (1) or above (-1) which it lies. "." is no value. A measurement that stands behind a dose of the same time sees it (its time is put behind by a part of
-    1e-9); one that coincides with a repetition does not.
+    says that the value is a limit below (1) or above (-1) which it lies. "." is no value. A measurement that stands
+    behind a dose of the same time sees it (its time is put behind by a part of 1e-9); one that coincides with a
+    repetition does not.
 
     Doses go where the model's `doses` puts `inputs["dose_times"]` and `inputs["dose_amounts"]`.
 
