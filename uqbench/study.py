@@ -298,7 +298,9 @@ def _symbol_findings(model: Model, design: Design) -> list[str]:
     number = jax.ShapeDtypeStruct((), float)
     theta = dict.fromkeys(model.space.names, number)
     states = jax.eval_shape(lambda p: dict(model.system.initial(p, design.inputs)), theta)
-    return symbol_findings({"a parameter": theta, "a state": states, "an input": design.inputs})
+    # a covariate may be an input as well: it is the same number
+    inputs = [name for name in design.inputs if name not in model.space.covariates]
+    return symbol_findings({"a parameter": theta, "a state": states, "an input": inputs})
 
 
 def _name_findings(name, model: Model, unit: str | None, experiments: Mapping, quantities: Mapping) -> list[str]:
