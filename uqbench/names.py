@@ -12,7 +12,7 @@ DRAWS = ("chain", "draw")
 # Outputs stand beside these in the bands over time.
 BAND = ("experiment", "grid", "quantile", "run", "setting", "time", "unit")
 # What tells the measurements of an output apart: `y_time` is a coordinate of the output `y`.
-MEASUREMENT = ("row", "experiment", "time")
+MEASUREMENT = ("row", "experiment", "time", "censored")
 TIME = "t"
 # In Sobol indices after calibration, beside the parameters.
 POSTERIOR_AS_INPUT = "epistemic"

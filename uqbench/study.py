@@ -190,6 +190,14 @@ class Study:
             for name, values in found.items()
         }
 
+    def covariates_of(self, labels: pd.Series) -> dict[str, np.ndarray]:
+        """Covariates of the units that rows belong to, `(rows,)`: those of the study's own, of others the reference."""
+        space = self.model.space
+        return {
+            name: labels.map(dict(zip(self.units, values, strict=True))).fillna(float(np.asarray(space[name].dist)))
+            for name, values in self.covariates.items()
+        }
+
     @property
     def model_digest(self) -> str:
         """Hash of what the model computes under the study's first design."""

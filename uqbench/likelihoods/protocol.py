@@ -20,6 +20,7 @@ from jaxtyping import Array, Float, Int
 from ..annotations import AnyArray
 from ..capabilities import Capable
 from ..design import Design
+from ..measurements import CENSORED
 from ..space import Theta
 from ..study import Study
 from .layout import Observations
@@ -270,5 +271,6 @@ def failures(study: Study, codes: Int[AnyArray, " runs"]) -> list[str]:
 
 def rows_by_output(study: Study) -> dict[str, pd.DataFrame]:
     """The rows of each output, in the order of the table, with the columns that tell them apart."""
-    columns = list(dict.fromkeys(("experiment", study.unit_column, "time")))
+    censored = (CENSORED,) if CENSORED in study.table else ()
+    columns = list(dict.fromkeys(("experiment", study.unit_column, "time", *censored)))
     return {str(output): rows[columns] for output, rows in study.table.groupby("output", sort=False)}

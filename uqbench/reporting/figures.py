@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import xarray as xr
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
@@ -25,7 +26,19 @@ from .drawing import (
     with_unit,
 )
 from .sentences import input_label, part_label
-from .tables import described, output_unit, parts, percent, time_unit, unit_name, unit_text, with_variance
+from .tables import (
+    ABOVE,
+    BELOW,
+    described,
+    output_unit,
+    parts,
+    percent,
+    sides_of,
+    time_unit,
+    unit_name,
+    unit_text,
+    with_variance,
+)  # fmt: skip
 
 
 @styled
@@ -61,15 +74,7 @@ def predictive_band(tree: xr.DataTree, output: str, *, width: float = WIDTH) -> 
             axis.fill_between(time, curves[pair], curves[-1 - pair], color=PALETTE[colour], linewidth=0)
         axis.plot(time, curves[len(levels) // 2], color=PALETTE["accent"], linewidth=1.4)
         mine = _rows_of_run(tree, band, observed, output, run)
-        axis.plot(
-            observed[f"{output}_time"].values[mine],
-            observed[output].values[mine],
-            "o",
-            color=PALETTE["ink"],
-            markersize=2.6,
-            markeredgewidth=0,
-            label=label,
-        )
+        _dots(axis, observed[f"{output}_time"].values[mine], observed, output, mine)
         axis.set_title(label, color=PALETTE["muted"], pad=3, parse_math=False)
     hide_spare(axes, len(labels))
     figure.supxlabel(with_unit("time", time_unit(tree)), fontsize=8.5, parse_math=False)
@@ -87,11 +92,19 @@ def _over_setting(tree: xr.DataTree, band: xr.Dataset, observed: xr.Dataset, out
         axis.fill_between(setting, curves[pair], curves[-1 - pair], color=PALETTE[colour], linewidth=0)
     axis.plot(setting, curves[len(levels) // 2], color=PALETTE["accent"], linewidth=1.4)
     for run, value in enumerate(band["setting"].values):
-        measured = observed[output].values[_rows_of_run(tree, band, observed, output, run)]
-        axis.plot(np.full(len(measured), value), measured, "o", color=PALETTE["ink"], markersize=2.6, markeredgewidth=0)
+        mine = _rows_of_run(tree, band, observed, output, run)
+        _dots(axis, np.full(len(observed[output].values[mine]), value), observed, output, mine)
     axis.set_xlabel(str(band["setting"].attrs["name"]), parse_math=False)
     axis.set_ylabel(with_unit(output, output_unit(tree, output)), parse_math=False)
     return figure
+
+
+def _dots(axis: Axes, where: np.ndarray, observed: xr.Dataset, output: str, rows) -> None:
+    """Observations of these rows; triangles point to where those lie that are known only to be beyond a limit."""
+    values, sides = observed[output].values[rows], sides_of(observed, output)[rows]
+    for side, marker in (("", "o"), (BELOW, "v"), (ABOVE, "^")):
+        of, size = sides == side, 2.6 if side == "" else 3.6
+        axis.plot(where[of], values[of], marker, color=PALETTE["ink"], markersize=size, markeredgewidth=0)
 
 
 @styled
@@ -293,7 +306,7 @@ def _needed(tree: xr.DataTree, name: str, output: str | None = None) -> xr.Datas
 def _rows_of_run(tree: xr.DataTree, band: xr.Dataset, observed: xr.Dataset, output: str, run: int) -> np.ndarray:
     """Which observations belong to a run: those of its experiment and, where units have a column, of its unit."""
     mine = observed[f"{output}_experiment"].values.astype(str) == str(band["experiment"].values[run])
-    taken = {f"{output}_{name}" for name in ("experiment", "time", "row")}
+    taken = {f"{output}_{name}" for name in ("experiment", "time", "row", "censored")}
     for name, column in observed.coords.items():
         if column.dims == observed[output].dims and name not in taken and str(name).startswith(f"{output}_"):
             mine &= column.values.astype(str) == str(band["unit"].values[run])

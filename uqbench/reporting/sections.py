@@ -16,7 +16,7 @@ from . import balance, figures, practical, sensitivity_figures, sentences, separ
 from .blocks import Cell, Drawing, Equations, Paragraph, Section, Table
 from .pictures import drawn
 from .sentences import ess_text
-from .tables import MISSING, interval, percent, rounded, unit_text
+from .tables import MISSING, interval, percent, rounded, sides_of, unit_text
 
 
 def sections(tree: xr.DataTree, study: str) -> list[Section]:
@@ -196,8 +196,10 @@ def _plus_minus(share: float) -> str:
 def _data(tree, study) -> tuple[str, list]:
     outputs = [str(name) for name in tree["posterior_band"].data_vars if name in tree["observed_data"].data_vars]
     covered = [sentences.covered(tree, output) for output in outputs]
+    censored = any(np.any(sides_of(tree["observed_data"], output) != "") for output in outputs)
+    limits = "; triangles: limits below or above which they lie" if censored else ""
     caption = (
-        "Dots: observations. Line: median of a new measurement in the same unit. Narrow and wide band: "
+        f"Dots: observations{limits}. Line: median of a new measurement in the same unit. Narrow and wide band: "
         f"{percent(0.5)} and {percent(0.9)} of such measurements, parameter uncertainty and measurement error included."
     )
     blocks: list = [Paragraph(f"{text}.") for text in covered[1:]]

@@ -222,12 +222,27 @@ def with_variance(dataset: xr.Dataset) -> xr.Dataset:
     return dataset.isel(quantity=dataset["reason"].values == "") if "reason" in dataset else dataset
 
 
+# What the coordinate `<output>_censored` of /observed_data says of values that are only limits.
+BELOW, ABOVE = "below", "above"
+
+
 def coverage(tree: xr.DataTree, output: str, level: float = 0.9) -> tuple[int, int]:
-    """How many observations of `output` lie inside the central predictive interval, and of how many."""
+    """How many observations of `output` lie inside the central predictive interval, and of how many.
+
+    One below a limit does where the interval reaches below that.
+    """
     predicted, observed = tree["posterior_predictive"][output].values, tree["observed_data"][output].values
+    sides = sides_of(tree["observed_data"], output)
     tail = (1 - level) / 2
     lower, upper = np.nanquantile(predicted.reshape(-1, predicted.shape[-1]), (tail, 1 - tail), axis=0)
-    return int(np.sum((observed >= lower) & (observed <= upper))), observed.size
+    inside = ((observed >= lower) | (sides == ABOVE)) & ((observed <= upper) | (sides == BELOW))
+    return int(np.sum(inside)), observed.size
+
+
+def sides_of(observed: xr.Dataset | xr.DataTree, output: str) -> np.ndarray:
+    """ "below" or "above" where an observation is only a limit, "" elsewhere, `(rows,)`."""
+    name = f"{output}_censored"
+    return observed[name].values.astype(str) if name in observed.coords else np.full(observed[output].size, "")
 
 
 def narrowing(tree: xr.DataTree) -> pd.Series:

@@ -189,6 +189,7 @@ def planned_study(study: Study, candidates: Candidates, times: np.ndarray | None
     table = placeholders(table.loc[np.repeat(table.index, 1 if times is None else times)])
     if study.unit is not None and candidates.unit is None:
         table = table.assign(**{study.unit: "new"})
+    table = table.assign(**study.covariates_of(table[study.unit_column] if study.unit else table["experiment"]))
     used = {name: candidates.designs[name] for name in _distinct(table["experiment"])}
     return replace(study, experiments=used, data=table, quantities={})
 
