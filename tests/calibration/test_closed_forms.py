@@ -1,6 +1,7 @@
 """Posteriors that are known: by conjugacy, or by quadrature of a density that is known in closed form."""
 
 import arviz as az
+import jax.numpy as jnp
 import numpy as np
 import pandas as pd
 import pytest
@@ -119,6 +120,43 @@ def test_covariates_act_through_formulas():
         stats.norm(1 + at * (w - 70), sd).logpdf(v) for w, v in zip(weight, value, strict=True)
     )
     assert_known(tree, "slope", at, density)
+
+
+def on_a_day(p, inputs):
+    return {"x": p["a"] + jnp.where(inputs["day"] == 1.0, p["day_1"], p["day_2"])}
+
+
+def test_variability_between_the_occasions_of_a_unit():
+    """Units measured on two days, each with a deviation of its own: a linear model of two variances."""
+    rng = np.random.default_rng(4)
+    days = {"first": 1.0, "second": 2.0}
+    a, deviation = rng.normal(2.0, 1.0, UNITS), 0.6 * rng.normal(size=(UNITS, 2))
+    values = (a[:, None] + deviation)[:, :, None] + NOISE * rng.normal(size=(UNITS, 2, 2))
+    rows = [
+        (day, f"unit {u}", "x", 0.0, values[u, k, n], n)
+        for u in range(UNITS)
+        for k, day in enumerate(days)
+        for n in range(2)
+    ]
+    columns = ["experiment", "subject", "output", "time", "value", "replicate"]
+    space = uq.Space(
+        between_days=uq.epistemic(uq.HalfNormal(1.0)),
+        a=uq.aleatory(uq.Normal(2.0, 1.0)),
+        day_1=uq.aleatory(uq.Normal(0.0, "between_days")),
+        day_2=uq.aleatory(uq.Normal(0.0, "between_days")),
+        b=uq.fixed(0.0),
+    )
+    model = uq.Model(space, uq.Ode(on_a_day, rising), seen, {"x": ""}, {"x": uq.Normal("x", NOISE)}, name="occasions")
+    designs = {name: uq.Design(inputs={"day": number}) for name, number in days.items()}
+    study = uq.Study("occasions", model, designs, pd.DataFrame(rows, columns=columns), unit="subject")
+    tree = calibrate(study, draws=500, tune=500)
+    at = np.linspace(0.01, 2.5, 800)
+    density = stats.halfnorm(0, 1).logpdf(at)
+    same_day = np.kron(np.eye(2), np.ones((2, 2)))
+    for k, sd in enumerate(at):
+        covariance = np.ones((4, 4)) + sd**2 * same_day + NOISE**2 * np.eye(4)
+        density[k] += stats.multivariate_normal(np.full(4, 2.0), covariance).logpdf(values.reshape(UNITS, 4)).sum()
+    assert_known(tree, "between_days", at, density)
 
 
 def test_a_covariate_that_is_missing_or_changes_is_named():
