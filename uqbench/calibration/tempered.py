@@ -109,7 +109,7 @@ def _place(likelihood: Likelihood, z: Float[Array, " size"]) -> Theta:
     known = len(space.epistemic)
     columns = np.array([space.free.index(name) for name in space.epistemic], int)
     free = jnp.full(len(space.free), 0.5).at[columns].set(ndtr(z[:known]))
-    theta = space.from_cube(free)
+    theta = {**space.from_cube(free), **likelihood.study.covariates}
     return with_units(space, theta, z[known:].reshape(units, len(space.aleatory))) if space.aleatory else theta
 
 
