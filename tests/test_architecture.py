@@ -133,8 +133,8 @@ ALLOWED = {
     "results": {"errors", "study"},
     "time_scales": {
         "annotations",
-        *("design", "dynamics", "errors", "initial_value", "model", "results", "solvers", "space", "study", "system"),
-        "systems",
+        *("design", "dynamics", "errors", "initial_value", "model", "progress", "results", "solvers", "space", "study"),
+        *("system", "systems"),
     },
     "check": {"design", "distributions", "errors", "model", "symbols", "system", "time_scales"},
     "identifiability": {*CORE},

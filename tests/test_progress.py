@@ -18,6 +18,17 @@ def test_piped_output_is_plain_lines(capsys, monkeypatch):
     assert not any("\x1b" in line for line in lines)
 
 
+def test_a_step_that_takes_long_is_no_silence(capsys, monkeypatch):
+    monkeypatch.setattr(module, "SECONDS_BETWEEN_LINES", 0.0)
+    monkeypatch.setattr(module, "WATCH", 0.01)
+    said = []
+    with module.progress("predictions", 7) as update:
+        update(2)
+        while len(said) < 3:
+            said += capsys.readouterr().err.splitlines()
+    assert all(line.startswith("predictions: ") for line in said)
+
+
 def test_a_terminal_shows_a_bar(capsys, monkeypatch):
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
     monkeypatch.setenv("TERM", "xterm")

@@ -16,7 +16,7 @@ import xarray as xr
 
 import uqbench as uq
 from uqbench import results
-from uqbench.calibration.calibrate import whole_draws
+from uqbench.calibration.sampling import whole_draws
 from uqbench.errors import Interrupted
 from uqbench.results import Store
 
@@ -85,7 +85,7 @@ def test_an_error_in_between_leaves_one_whole_version(place, monkeypatch, step):
         return rename(self, target)
 
     monkeypatch.setattr(Path, "rename", fails)
-    with pytest.raises(OSError, match="no space"):
+    with pytest.raises(uq.InputError, match=r"'decay\.zarr' cannot be written: no space; what is stored is whole"):
         uq.save(tree(2), place)
     monkeypatch.undo()
     assert number(place) == step
@@ -231,22 +231,21 @@ def test_what_is_made_of_partial_draws_is_partial(decay_study):
 # calibrations that are stopped
 
 
-def trace(*lengths):
+def chains(*lengths):
     """Of a sampler that was stopped after so many draws of each chain."""
-    longest = max(lengths)
-    reached = np.arange(longest) < np.array(lengths)[:, None]
-    values = np.where(reached, np.arange(longest) + 100.0 * np.arange(len(lengths))[:, None], np.nan)
-    dims = {"chain": range(len(lengths)), "draw": range(longest)}
-    return xr.DataTree.from_dict(
-        {
-            name: xr.Dataset({each: (("chain", "draw"), values)}, dims)
-            for name, each in (("posterior", "k"), ("sample_stats", "energy"), ("warmup_sample_stats", "energy"))
-        }
-    )
+    names = {"posterior": "k", "sample_stats": "energy", "warmup_sample_stats": "energy"}
+
+    def chain(number, length):
+        values, there = 100.0 * number + np.arange(length)[None], {"chain": [number], "draw": np.arange(length)}
+        return xr.DataTree.from_dict(
+            {group: xr.Dataset({name: (("chain", "draw"), values)}, there) for group, name in names.items()}
+        )
+
+    return [chain(*each) for each in enumerate(lengths)]
 
 
 @pytest.mark.parametrize(
-    "lengths, chains, draws",
+    "lengths, numbers, draws",
     [
         ((1000, 1000), [0, 1], 1000),
         ((0, 1230, 1160, 0), [1, 2], 1160),
@@ -255,16 +254,16 @@ def trace(*lengths):
         ((140, 200, 150, 3), [0, 1, 2], 140),
     ],
 )
-def test_whole_draws_of_a_stopped_sampler(lengths, chains, draws):
-    kept = whole_draws(trace(*lengths))
-    assert kept["posterior"].chain.values.tolist() == chains
+def test_whole_draws_of_a_stopped_sampler(lengths, numbers, draws):
+    kept = whole_draws(chains(*lengths))
+    assert kept["posterior"].chain.values.tolist() == numbers
     assert kept["posterior"].sizes["draw"] == draws
     assert all(np.isfinite(kept[name].to_dataset().to_array()).all() for name in ("posterior", "sample_stats"))
 
 
 def test_a_sampler_stopped_in_its_warm_up_has_no_draws():
-    assert whole_draws(trace(3, 0)) is None
-    assert whole_draws(xr.DataTree()) is None
+    assert whole_draws(chains(3, 0)) is None
+    assert whole_draws([]) is None
 
 
 def interrupt_after(monkeypatch, seconds):
@@ -304,7 +303,7 @@ def test_ctrl_c_before_the_first_draws_leaves_what_was_there(decay_study, monkey
     first = attached(results.start(decay_study), "calibrate", prior=draws())
 
     class Warming:
-        def wait(self):
+        def wait(self, timeout):
             raise KeyboardInterrupt
 
         def abort(self):

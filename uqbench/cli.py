@@ -5,6 +5,7 @@ Nothing heavy is imported before a verb runs, so that help and a misspelt study 
 
 import os
 import shlex
+import shutil
 import signal
 import sys
 import threading
@@ -41,7 +42,20 @@ Results = Annotated[Path, cyclopts.Parameter(help="Folder of the store of result
 Draws = Annotated[int, cyclopts.Parameter(help="Posterior draws kept of each chain.")]
 Tune = Annotated[int, cyclopts.Parameter(help="Draws of each chain for adaptation, thrown away.")]
 Chains = Annotated[int, cyclopts.Parameter(help="Independent chains.")]
-Accept = Annotated[float, cyclopts.Parameter(help="Acceptance that the step size is tuned to.")]
+Accept = Annotated[
+    float | None, cyclopts.Parameter(help="Acceptance that the step size is tuned to; by the rule if not given.")
+]
+Adaptation = Annotated[
+    str | None,
+    cyclopts.Parameter(help="Of the mass matrix: diag, draw_diag, low_rank or flow; by the rule if not given."),
+]
+Sampler = Annotated[
+    str | None, cyclopts.Parameter(help="nutpie, mclmc, pymc, numpyro or smc; by the rule if not given.")
+]
+Resume = Annotated[
+    bool,
+    cyclopts.Parameter(help="Go on with a calibration that was stopped: its finished chains are taken.", negative=""),
+]
 Base = Annotated[int, cyclopts.Parameter(help="Base samples of the Sobol indices.")]
 Starts = Annotated[int, cyclopts.Parameter(help="Ascents of the best fit; 0 leaves out fit and profiles.")]
 Runs = Annotated[int, cyclopts.Parameter(help="Runs of the model for the law of total variance.")]
@@ -54,7 +68,10 @@ def run(
     draws: Draws = DRAWS,
     tune: Tune = TUNE,
     chains: Chains = CHAINS,
-    target_accept: Accept = 0.8,
+    target_accept: Accept = None,
+    adaptation: Adaptation = None,
+    sampler: Sampler = None,
+    resume: Resume = False,
     n: Base = 512,
     runs: Runs = 8192,
     starts: Starts = STARTS,
@@ -67,13 +84,16 @@ def run(
     with _opened(study, results) as (loaded, store):
         earlier = _earlier(loaded, store)
         page = results / f"{loaded.name}.html"
-        with _stored_on_interrupt(store, earlier):
+        with _stored_on_interrupt(store, earlier), _chains_of(store, resume) as folder:
             run_all(
                 loaded,
                 draws=draws,
                 tune=tune,
                 chains=chains,
                 target_accept=target_accept,
+                adaptation=adaptation,
+                sampler=sampler,
+                resume=folder,
                 n=n,
                 runs=runs,
                 starts=starts,
@@ -99,17 +119,33 @@ def calibrate(
     draws: Draws = DRAWS,
     tune: Tune = TUNE,
     chains: Chains = CHAINS,
-    target_accept: Accept = 0.8,
+    target_accept: Accept = None,
+    adaptation: Adaptation = None,
+    sampler: Sampler = None,
+    resume: Resume = False,
     seed: Seed = 0,
     results: Results = RESULTS,
 ) -> None:
     """Sample the posterior."""
     from .calibration import calibrate as verb
 
-    def sample(loaded, tree):
-        return verb(loaded, tree, draws=draws, tune=tune, chains=chains, target_accept=target_accept, seed=seed)
+    with _opened(study, results) as (loaded, store), _chains_of(store, resume) as folder:
 
-    _add("calibrate", study, results, sample)
+        def sample(loaded, tree):
+            return verb(
+                loaded,
+                tree,
+                draws=draws,
+                tune=tune,
+                chains=chains,
+                target_accept=target_accept,
+                adaptation=adaptation,
+                sampler=sampler,
+                seed=seed,
+                resume=folder,
+            )
+
+        _add_to(store, loaded, "calibrate", sample)
 
 
 @app.command
@@ -198,13 +234,30 @@ def _opened(name: str, folder: Path) -> Iterator[tuple]:
 
 def _add(verb: str, name: str, folder: Path, work: Callable) -> None:
     """Adds what a verb finds to the stored results: `work(study, tree)` -> tree."""
+    with _opened(name, folder) as (study, store):
+        _add_to(store, study, verb, work)
+
+
+def _add_to(store, study, verb: str, work: Callable) -> None:
+    """The same with an open store."""
     from .results import check_tree
 
-    with _opened(name, folder) as (study, store):
-        earlier = store.load()
-        tree = None if earlier is None else check_tree(study, earlier, verb=verb)
-        with _stored_on_interrupt(store, earlier):
-            _store(store, work(study, tree), earlier, verb)
+    earlier = store.load()
+    tree = None if earlier is None else check_tree(study, earlier, verb=verb)
+    with _stored_on_interrupt(store, earlier):
+        _store(store, work(study, tree), earlier, verb)
+
+
+@contextmanager
+def _chains_of(store, resume: bool) -> Iterator[Path]:
+    """The folder in which a calibration keeps finished chains until its results are stored."""
+    folder = store.path.with_name(f"{store.path.name}.chains")
+    if folder.is_dir() and not resume:
+        print("finished chains of a calibration that was stopped are removed; `--resume` would have gone on with them")
+        shutil.rmtree(folder)
+    yield folder
+    # not after an exception: then they are still wanted
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 def _earlier(study, store):

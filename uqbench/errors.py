@@ -222,6 +222,10 @@ class CouplingWarning(UserWarning):
     """A coupled model has a schedule that is known to diverge: its errors grow, or its iterations do not converge."""
 
 
+class ModesWarning(UserWarning):
+    """Chains have stayed in different modes of a posterior: their draws do not say how much belongs to each."""
+
+
 class LeakWarning(UserWarning):
     """The balance of a coupled model does not close: something makes or loses what it should conserve."""
 

@@ -2,11 +2,14 @@
 is piped."""
 
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 SECONDS_BETWEEN_LINES = 10.0
+# How often it is looked whether a line is due though no step has ended.
+WATCH = 1.0
 
 
 @contextmanager
@@ -37,12 +40,13 @@ def progress(label: str, total: int) -> Iterator[Callable]:
 
     started = shown = time.monotonic()
     last = (0, "")
+    ended = threading.Event()
 
-    def update(done: int, message: str = "") -> None:
-        nonlocal shown, last
-        last = (done, message)
+    def show() -> None:
+        nonlocal shown
         if time.monotonic() - shown >= SECONDS_BETWEEN_LINES:
             shown = time.monotonic()
+            done, message = last
             left = f"{_in_words((shown - started) * (total - done) / done)} left" if done else ""
             print(
                 " ".join(part for part in (f"{label}: {done}/{total}", left, message) if part),
@@ -50,7 +54,21 @@ def progress(label: str, total: int) -> Iterator[Callable]:
                 flush=True,
             )
 
-    yield update
+    def update(done: int, message: str = "") -> None:
+        nonlocal last
+        last = (done, message)
+        show()
+
+    def keep_showing() -> None:
+        """A step that takes long, such as the first, which compiles, is no silence."""
+        while not ended.wait(WATCH):
+            show()
+
+    threading.Thread(target=keep_showing, daemon=True).start()
+    try:
+        yield update
+    finally:
+        ended.set()
     done, message = last
     print(
         f"{label}: {done}/{total} in {time.monotonic() - started:.1f} s {message}".rstrip(), file=sys.stderr, flush=True

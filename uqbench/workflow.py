@@ -17,12 +17,15 @@ def run(
     draws: int = DRAWS,
     tune: int = TUNE,
     chains: int = CHAINS,
-    target_accept: float = 0.8,
+    target_accept: float | None = None,
+    adaptation: str | None = None,
+    sampler: str | None = None,
     n: int = 512,
     runs: int = 8192,
     starts: int = STARTS,
     seed: int = 0,
     path: str | Path | None = None,
+    resume: str | Path | None = None,
     keep=None,
 ) -> xr.DataTree:
     """identify, calibrate (where there are data), decompose, report.
@@ -30,7 +33,7 @@ def run(
     Args:
         study: what to run.
         tree: results to add to; None starts new ones.
-        draws, tune, chains, target_accept: of `calibrate`.
+        draws, tune, chains, target_accept, adaptation, sampler, resume: of `calibrate`.
         n, runs: of `decompose`.
         starts: of `identify`: ascents of the best fit; 0 leaves it and the profiles out.
         seed: of every verb.
@@ -54,14 +57,21 @@ def run(
 
     # before the first of the long verbs; a seed that is none is one finding, not one of each verb
     findings = check_decompose(n=n, runs=runs, seed=seed) + check_identify(starts=starts)
-    sampling: dict[str, Any] = {"draws": draws, "tune": tune, "chains": chains, "target_accept": target_accept}
+    sampling: dict[str, Any] = {
+        "draws": draws,
+        "tune": tune,
+        "chains": chains,
+        "target_accept": target_accept,
+        "adaptation": adaptation,
+        "sampler": sampler,
+    }
     if study.data is not None:
         findings += check_calibrate(**sampling)
     if findings:
         raise InputError(f"run {study.name!r}", findings)
     steps = {"identify": lambda tree: identify(study, tree, starts=starts, seed=seed)}
     if study.data is not None:
-        steps["calibrate"] = lambda tree: calibrate(study, tree, **sampling, seed=seed)
+        steps["calibrate"] = lambda tree: calibrate(study, tree, **sampling, seed=seed, resume=resume)
     steps["decompose"] = lambda tree: decompose(study, tree, n=n, runs=runs, seed=seed)
     for verb, step in steps.items():
         try:

@@ -127,7 +127,7 @@ def test_a_verb_says_which_capability_is_missing():
     study = level_study(Estimated.of)
     sentence = "the likelihood, an average over random offsets, has no gradient .*; give .* the study a `likelihood`"
     with pytest.raises(uq.InputError, match=sentence):
-        uq.calibrate(study)
+        uq.calibrate(study, sampler="nutpie")
     with pytest.raises(uq.InputError, match="an average over random offsets, has no Fisher information; give"):
         fisher_information(study)
     with pytest.raises(uq.InputError, match="must return a likelihoods"):
@@ -140,4 +140,5 @@ def test_a_model_without_a_gradient_is_not_sampled_by_gradients():
     study = level_study()
     blind = replace(study, model=replace(study.model, gradient="none"))
     with pytest.raises(uq.InputError, match="a product over independent measurements, has no gradient"):
-        uq.calibrate(blind)
+        uq.calibrate(blind, sampler="nutpie")
+    assert uq.calibrate(blind, draws=10)["sample_stats"].attrs["sampler"] == "smc"

@@ -12,6 +12,7 @@ from jaxtyping import Float
 from ..design import Design
 from ..likelihoods import Likelihood, Observations, rows_by_output
 from ..names import DRAWS
+from ..progress import progress
 from ..space import Theta
 from ..study import Study
 
@@ -19,6 +20,8 @@ PRIOR_DRAWS = 1000
 PREDICTIVE_DRAWS = 400
 BAND_DRAWS = 400
 BAND_TIMES = 81
+# Draws that are solved side by side, and the most parts into which all of them are divided.
+BATCH, BLOCKS = 64, 20
 # How far behind a dose or switch its other side is drawn, as a part of the time that is drawn.
 AFTER = 1e-6
 # Chains and draws as one dimension, under a name that no parameter can have.
@@ -44,7 +47,7 @@ def observed(study: Study) -> xr.Dataset:
 
 def pointwise(likelihood: Likelihood, posterior: xr.Dataset) -> xr.Dataset:
     """Log density of each term at each draw; the attribute `term` says what a term is."""
-    values = _at_draws(likelihood, posterior, likelihood.pointwise)
+    values = _at_draws("log likelihood of each term", likelihood, posterior, likelihood.pointwise)
     return _dataset(values, likelihood.terms(), likelihood.term, posterior).assign_attrs(term=likelihood.term)
 
 
@@ -53,7 +56,7 @@ def predictive(likelihood: Likelihood, posterior: xr.Dataset, key) -> xr.Dataset
     step = -(-posterior.sizes["draw"] * posterior.sizes["chain"] // PREDICTIVE_DRAWS)
     chosen = posterior.isel(draw=slice(None, None, step))
     keys = jax.random.split(key, chosen.sizes["chain"] * chosen.sizes["draw"])
-    values = _at_draws(likelihood, chosen, likelihood.simulate, keys)
+    values = _at_draws("predicted measurements", likelihood, chosen, likelihood.simulate, keys)
     return _dataset(values, rows_by_output(likelihood.study), "row", chosen)
 
 
@@ -75,10 +78,12 @@ def band(likelihood: Likelihood, posterior: xr.Dataset, key) -> xr.Dataset:
     ]
     grids = _grids([_instants(study, *each) for each in zip(thetas, designs, strict=True)])
     variables = {output: [] for output in observations.rows}
-    for run, (theta, design, grid) in enumerate(zip(thetas, designs, grids, strict=True)):
-        samples = likelihood.predict_run(theta, _at(design, jnp.asarray(grid)), jax.random.fold_in(key, run), run)
-        for output, values in samples.items():
-            variables[output].append(np.nanquantile(np.asarray(values), QUANTILES, axis=0))
+    with progress("calibrate: bands over time, by run", len(grids)) as update:
+        for run, (theta, design, grid) in enumerate(zip(thetas, designs, grids, strict=True)):
+            samples = likelihood.predict_run(theta, _at(design, jnp.asarray(grid)), jax.random.fold_in(key, run), run)
+            for output, values in samples.items():
+                variables[output].append(np.nanquantile(np.asarray(values), QUANTILES, axis=0))
+            update(run + 1)
     runs = list(dict.fromkeys(zip(study.data["experiment"], study.data[study.unit_column], strict=True)))
     return xr.Dataset(
         {output: (("run", "quantile", "grid"), np.stack(values)) for output, values in variables.items()},
@@ -150,8 +155,8 @@ def _theta(study: Study, flat: xr.Dataset, unit: int) -> Theta:
     return space.complete(values | {name: each[unit] for name, each in study.covariates.items()})
 
 
-def _at_draws(likelihood: Likelihood, posterior: xr.Dataset, function, keys=None) -> dict[str, np.ndarray]:
-    """`function(theta[, key])` -> name -> values, at every draw: name -> `(chain, draw, ...)`."""
+def _at_draws(label: str, likelihood: Likelihood, posterior: xr.Dataset, function, keys=None) -> dict[str, np.ndarray]:
+    """`function(theta[, key])` -> name -> values, at every draw: name -> `(chain, draw, ...)`; `label` is shown."""
     space = likelihood.study.model.space
     shape = (posterior.sizes["chain"], posterior.sizes["draw"])
     thetas = {
@@ -163,10 +168,19 @@ def _at_draws(likelihood: Likelihood, posterior: xr.Dataset, function, keys=None
 
     @jax.jit
     def at_all(thetas, *keys):
-        return jax.lax.map(lambda each: function(space.complete(each[0]), *each[1:]), (thetas, *keys), batch_size=64)
+        return jax.lax.map(lambda each: function(space.complete(each[0]), *each[1:]), (thetas, *keys), batch_size=BATCH)
 
-    values = at_all(thetas, *([] if keys is None else [keys]))
-    return {name: np.asarray(each).reshape(*shape, -1) for name, each in values.items()}
+    given = (thetas, *([] if keys is None else [keys]))
+    draws = shape[0] * shape[1]
+    # blocks of one size, the last one filled up by its last draw: one compilation, and a time left to tell
+    size = BATCH * -(-draws // (BATCH * BLOCKS))
+    parts = []
+    with progress(f"calibrate: {label}", draws) as update:
+        for begin in range(0, draws, size):
+            block = np.minimum(np.arange(begin, begin + size), draws - 1)
+            parts.append(jax.tree.map(np.asarray, at_all(*jax.tree.map(lambda each, block=block: each[block], given))))
+            update(min(begin + size, draws))
+    return {name: np.concatenate([part[name] for part in parts])[:draws].reshape(*shape, -1) for name in parts[0]}
 
 
 def _dataset(values, tables: Mapping[str, pd.DataFrame], kind: str, posterior: xr.Dataset | None = None) -> xr.Dataset:

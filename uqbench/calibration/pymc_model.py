@@ -23,7 +23,7 @@ from ..distributions import Correlation, Distribution, LogNormal, LogUniform, No
 from ..distributions.expressions import expression_of
 from ..errors import InputError
 from ..likelihoods import Likelihood, with_units
-from ..space import Parameter, Theta
+from ..space import Parameter, Space, Theta
 from ..study import Study
 
 # The dimension of what differs between units. No variable is called so: names of parameters end in a dot here.
@@ -80,6 +80,19 @@ def data_name(output: str) -> str:
     return f"{output}_data"
 
 
+def start_values(space: Space, theta: Mapping[str, float]) -> dict[str, np.ndarray]:
+    """Variable -> value, of epistemic parameters that take these values."""
+    values = {}
+    for name, value in theta.items():
+        if isinstance(space[name].dist, LogUniform):
+            values[_log(name)] = np.asarray(np.log(value))
+        elif isinstance(space[name].dist, Correlation):
+            values[_share(name)] = np.asarray((1 + value) / 2)
+        else:
+            values[variable_name(name)] = np.asarray(value)
+    return values
+
+
 def parameters(draws: xr.DataTree, study: Study) -> xr.Dataset:
     """The free parameters among a sampler's draws, under the names of the study."""
     names = {variable_name(name): name for name in study.model.space.free}
@@ -129,9 +142,9 @@ def _epistemic(name: str, dist: Distribution, variables: dict):
     if isinstance(dist, LogUniform):
         # a bound may be another parameter
         bounds = {key: pt.log(value) for key, value in _arguments(dist, variables).items()}
-        return pm.Deterministic(variable_name(name), pt.exp(pm.Uniform(f"{name}_log", **bounds)))
+        return pm.Deterministic(variable_name(name), pt.exp(pm.Uniform(_log(name), **bounds)))
     if isinstance(dist, Correlation):
-        share = pm.Beta(f"{name}_share", *[_arguments(dist, variables)["eta"]] * 2)
+        share = pm.Beta(_share(name), *[_arguments(dist, variables)["eta"]] * 2)
         return pm.Deterministic(variable_name(name), 2 * share - 1)
     return _family(dist)(variable_name(name), **_arguments(dist, variables))
 
@@ -156,6 +169,14 @@ def _by_quantile(name: str, dist: Distribution, variables: dict):
 
     known = {other: variables[other] for other in Parameter(dist).names}
     return pm.Deterministic(variable_name(name), quantile({name: latent, **known}), dims=UNITS)
+
+
+def _log(name: str) -> str:
+    return f"{name}_log"
+
+
+def _share(name: str) -> str:
+    return f"{name}_share"
 
 
 def _latent(name: str) -> str:

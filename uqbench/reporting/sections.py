@@ -217,8 +217,10 @@ def _learning(tree, study) -> tuple[str, list]:
 
 def _sampling(tree, study) -> tuple[str, list]:
     blocks = [Paragraph(text) for text in sentences.rejected(tree)]
-    if flag := sentences.remedy(tree, study):
-        blocks.insert(0, Paragraph(flag, "flag"))
+    flags = [sentences.modes(tree), sentences.remedy(tree, study)]
+    blocks = [Paragraph(flag, "flag") for flag in flags if flag] + blocks
+    if how := sentences.sampled(tree):
+        blocks.append(Paragraph(how))
     convergence = group(tree, "convergence")
     sizes = tree["posterior"].sizes
     text = f"{sizes['chain']} chains of {sizes['draw']} draws"

@@ -279,9 +279,44 @@ def partial(tree: xr.DataTree, names: Sequence[str], study: str) -> str | None:
         if found:
             return (
                 f"Partial: the calibration was {found}. What is said here rests on these draws alone; "
-                f"`uqbench calibrate {study}` starts it again."
+                f"`uqbench calibrate {study}` starts it again, with `--resume` from the chains that were finished."
             )
     return None
+
+
+def modes(tree: xr.DataTree) -> str | None:
+    """Which chains stay in different modes, and what that means; None where they do not."""
+    convergence = group(tree, "convergence")
+    if convergence is None or "mode" not in convergence or not convergence["mode"].any():
+        return None
+    chains, mode = convergence["chain"].values, convergence["mode"].values
+    places = [f"chains {listed([str(chain) for chain in chains[mode == each]])}" for each in sorted(set(mode))]
+    return (
+        f"Several modes: {'; '.join(places)} stay in different ones. Each has seen a part of the posterior, and how "
+        "much belongs to each part is not known from them: what is said of it here is not to be used. `--sampler smc` "
+        "follows all modes; a prior that excludes what is known not to be leaves one."
+    )
+
+
+def sampled(tree: xr.DataTree) -> str | None:
+    """How the draws were made, and what was tried before; None of results that do not say so."""
+    attempts = attribute(tree, "sample_stats", "attempts")
+    if not attempts:
+        return None
+
+    def how(attempt: dict) -> str:
+        if attempt["sampler"] == "smc":
+            return "tempering (sequential Monte Carlo)"
+        adaptation = f", adaptation {attempt['adaptation']}" if attempt["adaptation"] else ""
+        return f"{attempt['sampler']}{adaptation}, target acceptance {attempt['target_accept']:g}"
+
+    last = attempts[-1]
+    said = [f"Sampled by {how(last)}: {last['why']}."]
+    said += [f"Before that by {how(each)}: {each['came']}." for each in attempts[:-1]]
+    evidence, error = (attribute(tree, "sample_stats", name) for name in ("log_evidence", "log_evidence_error"))
+    if evidence is not None:
+        said.append(f"Logarithm of the evidence {evidence:.2f}, standard error {error:.2f}.")
+    return " ".join(said)
 
 
 def remedy(tree: xr.DataTree, study: str) -> str | None:
@@ -311,6 +346,9 @@ def limits(tree: xr.DataTree) -> str:
 def rejected(tree: xr.DataTree) -> list[str]:
     """Every divergence and failed solve of a calibration, in words: a paragraph for warm-up, one for the kept draws."""
     posterior, stats = group(tree, "posterior"), group(tree, "sample_stats")
+    if attribute(tree, "sample_stats", "sampler") == "smc":
+        # it has neither a warm-up nor transitions that could diverge
+        return []
     counts = {phase: attribute(tree, "posterior", f"divergences_{phase}") for phase in ("warmup", "sampling")}
     if counts["sampling"] is None and stats is not None and "diverging" in stats:
         counts["sampling"] = int(stats["diverging"].sum())

@@ -83,7 +83,7 @@ FAILED = {"failed_runs": Attribute("json", "why runs failed -> how many, counted
 
 def _phases(name: str, kind: str, meaning: str) -> dict[str, Attribute]:
     return {
-        f"{name}_{phase}": Attribute(kind, f"{meaning}, {when}")
+        f"{name}_{phase}": Attribute(kind, f"{meaning}, {when}", True)
         for phase, when in (("warmup", "during warm-up"), ("sampling", "among the kept draws"))
     }
 
@@ -402,8 +402,24 @@ GROUPS: dict[str, Group] = {
             "mean_tree_accept": Variable(("chain", "draw"), "number", "mean acceptance over the tree", True),
             "energy": Variable(("chain", "draw"), "number", "Hamiltonian energy", True),
             "logp": Variable(("chain", "draw"), "number", "log density on the sampler's scale", True),
+            "log_evidence": Variable(
+                ("chain",), "number", "of tempering: logarithm of the estimated density of the data", True
+            ),
+            "levels": Variable(("chain",), "int", "of tempering: powers of the likelihood that it took", True),
+            "forgotten": Variable(
+                ("chain",), "number", "of tempering: largest correlation of draws with where their moves began", True
+            ),
         },
         coordinates=CHAINS,
+        attributes={
+            "sampler": Attribute("text", "nutpie, mclmc, pymc, numpyro or smc", True),
+            "adaptation": Attribute("text", "of the mass matrix; empty where the sampler has none to choose", True),
+            "target_accept": Attribute("number", "acceptance that the step size was tuned to", True),
+            "why": Attribute("text", "why so: what was given, or what the rule of `calibration.sampling` found", True),
+            "attempts": Attribute("json", "list of what was tried, the last being that of the draws", True),
+            "log_evidence": Attribute("number", "of tempering: logarithm of the mean over chains", True),
+            "log_evidence_error": Attribute("number", "its standard error; NaN of one chain", True),
+        },
         foreign=ARVIZ,
     ),
     "log_likelihood": Group(
@@ -437,8 +453,11 @@ GROUPS: dict[str, Group] = {
             "ess_bulk": Variable(("parameter",), "number", "bulk effective sample size"),
             "ess_tail": Variable(("parameter",), "number", "tail effective sample size"),
             "resolved": Variable(("parameter",), "bool", "whether all three meet the limits"),
+            "mode": Variable(
+                ("chain",), "int", "number of the place that a chain stays in; all 0 where they agree", True
+            ),
         },
-        coordinates=PARAMETERS,
+        coordinates={**PARAMETERS, "chain": Variable(("chain",), "int", "number of the chain", True)},
         attributes={
             "largest_rhat": Attribute("number", "limit of R-hat"),
             "least_ess": Attribute("number", "limit of both effective sample sizes"),

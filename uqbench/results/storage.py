@@ -73,7 +73,11 @@ class Store:
         return load(self.path) if self.path.is_dir() else None
 
     def save(self, tree: xr.DataTree) -> None:
-        """Replaces what is stored by `tree`; Ctrl-C and SIGTERM wait until it is done."""
+        """Replaces what is stored by `tree`; Ctrl-C and SIGTERM wait until it is done.
+
+        Raises:
+            InputError: where it cannot be written, such as on a full disk; what is stored is whole then.
+        """
         new = _beside(self.path, "new")
         with _signals_wait():
             try:
@@ -81,6 +85,9 @@ class Store:
                 if self.path.is_dir():
                     self.path.rename(_beside(self.path, "old"))
                 new.rename(self.path)
+            except OSError as error:
+                finding = f"{self.path.name!r} cannot be written: {error.strerror or error}; what is stored is whole."
+                raise InputError("results", [finding]) from error
             finally:
                 _settle(self.path)
 

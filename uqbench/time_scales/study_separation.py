@@ -21,6 +21,7 @@ from .. import results
 from ..design import Design
 from ..errors import SeparationWarning
 from ..model import Model, method_for, simulate
+from ..progress import progress
 from ..study import Study
 from .slow_fast import SMALL, separation
 from .slow_fast.verdict import MEANING
@@ -62,10 +63,11 @@ def separation_of_study(study: Study, draws: Mapping[str, np.ndarray] | None = N
         sample |= {name: np.asarray(values)[some] for name, values in draws.items()}
     thetas = [{name: values[k] for name, values in sample.items()} for k in range(DRAWS)]
     under = [list(designs.values())[k % len(designs)] for k in range(DRAWS)]
-    drawn = [
-        separation(reduced.full, reduced.fast, theta, design, seed=seed).attrs
-        for theta, design in zip(thetas, under, strict=True)
-    ]
+    drawn = []
+    with progress("separation of time scales: draws", DRAWS) as update:
+        for theta, design in zip(thetas, under, strict=True):
+            drawn.append(separation(reduced.full, reduced.fast, theta, design, seed=seed).attrs)
+            update(len(drawn))
     source = "prior" if draws is None else "posterior"
     keys = ("verdict", "reason", "epsilon", "layer", "error", "output_error")
     return xr.Dataset(
