@@ -71,6 +71,21 @@ def test_values_below_and_above_limits():
     assert_known(tree, "a", at, density)
 
 
+def squared(p, inputs):
+    return {"x": p["a"] ** 2}
+
+
+def test_both_signs_of_a_square_are_found_from_a_prior_on_one_side():
+    """Two modes far apart, of which the prior makes one e times as probable as the other."""
+    data = pd.DataFrame({"experiment": ["one"], "time": 0.0, "value": [4.0], "output": "x"})
+    space = uq.Space(a=uq.epistemic(uq.Normal(1.0, 2.0)), b=uq.fixed(0.0))
+    model = uq.Model(space, uq.Ode(squared, rising), seen, {"x": ""}, {"x": uq.Normal("x", 0.2)}, name="square")
+    tree = calibrate(uq.Study("square", model, {"one": uq.Design()}, data), draws=500, tune=300)
+    at = np.linspace(-4, 4, 8001)
+    assert_known(tree, "a", at, stats.norm(1, 2).logpdf(at) + stats.norm(at**2, 0.2).logpdf(4.0))
+    assert (tree["posterior"]["a"] > 0).mean() == pytest.approx(np.e / (1 + np.e), abs=0.1)
+
+
 TIMES = np.array([0.0, 1.0, 2.0])
 SPREAD, NOISE, UNITS = (1.0, 0.5), 0.4, 15
 

@@ -260,11 +260,11 @@ def _seed(seed: int, attempt: int, chain: int) -> int:
 def _starts(likelihood: Likelihood, model: pm.Model, compiled, optima, seeds) -> list[np.ndarray]:
     study, logp = likelihood.study, compiled._make_logp_func()
 
-    def density(point: np.ndarray) -> float:
-        return logp(point, **compiled._shared_data)[0]
+    def slope(point: np.ndarray) -> tuple[float, np.ndarray]:
+        return logp(point, **compiled._shared_data)
 
     try:
-        return starting_points(model, study.model.space, density, optima, seeds)
+        return starting_points(model, study.model.space, slope, optima, seeds)
     except NoStart:
         where = "best fit" if optima else "prior medians"
         findings = density_findings(likelihood, optima[0] if optima else {})

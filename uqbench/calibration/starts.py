@@ -3,8 +3,10 @@
 Chains that all start at one point would agree whatever they have not seen, and R-hat would say nothing. Where there is
 a best fit a chain starts on the way from one of its optima towards a draw from the prior, no further than the log
 density falls by `FALL` for each coordinate: draws of the posterior itself are lower than the optimum by a half for
-each, so that starts are spread about twice as wide as the posterior is in its narrowest direction. Else it starts near
-the centre of the prior, and where there is no density at draws from the prior.
+each, so that starts are spread about twice as wide as the posterior is in its narrowest direction. Without a best fit,
+and where no parameter differs between units, optima are looked for from draws of the prior, lest all chains start on
+one side and never hear of the other. Else a chain starts near the centre of the prior, and where there is no density at
+draws from it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -13,6 +15,7 @@ import numpy as np
 import pymc as pm
 from jaxtyping import Float
 from pymc.initial_point import make_initial_point_fn
+from scipy.optimize import minimize
 
 from ..space import Space
 from .pymc_model import start_values
@@ -25,8 +28,15 @@ HALVINGS = 20
 # Points near the centre of the prior, and draws from it, that are tried before there is said to be no density.
 NEAR, DRAWS = 10, 100
 
+# Ascents from draws of the prior, and their steps; how far below the highest an optimum is not worth a chain; by how
+# much the density falls between two that are not one.
+ASCENTS, STEPS = 16, 100
+NEGLIGIBLE, VALLEY, BETWEEN = 20.0, 2.0, 9
+
 Point = Float[np.ndarray, " coordinates"]
 Density = Callable[[Point], float]
+# the same and its gradient
+Slope = Callable[[Point], tuple[float, Point]]
 
 
 class NoStart(Exception):
@@ -34,28 +44,68 @@ class NoStart(Exception):
 
 
 def starting_points(
-    model: pm.Model, space: Space, density: Density, optima: Sequence[dict[str, float]], seeds: Sequence[int]
+    model: pm.Model, space: Space, slope: Slope, optima: Sequence[dict[str, float]], seeds: Sequence[int]
 ) -> list[Point]:
     """A start for each chain, in the coordinates of the sampler.
 
     Args:
         model: of the study.
-        density: log density in these coordinates.
+        slope: log density in these coordinates, and its gradient.
         optima: parameters of the best fit and of other optima, if they are known; chains are dealt out among them.
         seeds: one for each chain.
 
     Raises:
         NoStart: where there is no density.
     """
-    prior = _points(model, default_strategy="prior")
+
+    def density(point: Point) -> float:
+        return slope(point)[0]
+
+    prior, centres = _points(model, default_strategy="prior"), []
     if optima:
         centres = [_points(model, overrides=start_values(space, each))(0) for each in optima]
         centres = [centre for centre in centres if np.isfinite(density(centre))]
         if not centres:
             raise NoStart
+    elif not space.aleatory:
+        centres = climbed(slope, [prior(each) for each in _seeds(seeds[0], ASCENTS)])
+    if centres:
         return [_dispersed(centres[k % len(centres)], prior(seed), density) for k, seed in enumerate(seeds)]
     near = _points(model, jitter_rvs=set(model.free_RVs))
     return [_first_with_density(_candidates(near, prior, seed), density) for seed in seeds]
+
+
+def climbed(slope: Slope, points: Sequence[Point]) -> list[Point]:
+    """Optima that are reached from these points, the highest first; those that no valley parts are one."""
+    ended = []
+    for point in points:
+        if np.all(np.isfinite(point)) and np.isfinite(slope(point)[0]):
+            found = minimize(_downwards, point, (slope,), "L-BFGS-B", jac=True, options={"maxiter": STEPS})
+            ended += [(float(-found.fun), found.x)] if np.isfinite(found.fun) and found.fun < FAILED else []
+    ended.sort(key=lambda each: -each[0])
+    optima: list[tuple[float, Point]] = []
+    for value, point in ended:
+        if value >= ended[0][0] - NEGLIGIBLE and all(_apart(slope, point, value, *other) for other in optima):
+            optima.append((value, point))
+    return [point for _, point in optima]
+
+
+# What stands for minus a log density that there is none of.
+FAILED = 1e100
+
+
+def _downwards(point: Point, slope: Slope) -> tuple[float, Point]:
+    value, gradient = slope(point)
+    if not (np.isfinite(value) and np.all(np.isfinite(gradient))):
+        return FAILED, np.zeros_like(point)
+    return -value, -np.asarray(gradient)
+
+
+def _apart(slope: Slope, point: Point, value: float, height: float, other: Point) -> bool:
+    """Whether the density falls between two points, on the straight way."""
+    shares = np.linspace(0, 1, BETWEEN + 2)[1:-1]
+    lowest = min(np.nan_to_num(slope(point + share * (other - point))[0], nan=-np.inf) for share in shares)
+    return lowest < min(value, height) - VALLEY
 
 
 def _points(model: pm.Model, *, jitter_rvs=frozenset(), **options) -> Callable[[int], Point]:
