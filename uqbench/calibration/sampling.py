@@ -9,9 +9,10 @@ tempering (`tempered`). Where the draws then
 
 the adaptation was not good enough, and the run is repeated once with a step size tuned to `CAREFUL` and twice the draws
 for adaptation. Where the chains stay in different modes no adaptation helps: the run is repeated by tempering, if no
-parameter differs between units. What was tried, what came of it and why it was repeated is kept with the draws. With
-an adaptation, an acceptance or a sampler that is given there is one run, as it was asked for; so there is with fewer
-than `JUDGED` draws in all.
+parameter differs between units; so it is where draws are worth as little after a repetition, as of modes that a chain
+seldom leaves, and there are no more than `FEW` parameters. What was tried, what came of it and why it was repeated is
+kept with the draws. With an adaptation, an acceptance or a sampler that is given there is one run, as it was asked for;
+so there is with fewer than `JUDGED` draws in all.
 
 A mass matrix of low rank follows correlations, such as the ridge along which a product of parameters is known: measured
 over seven posteriors of two to nine parameters with 4 x 400 draws, the smallest bulk ESS per gradient is 1.2 times (a
@@ -49,6 +50,8 @@ from .tempered import tempered_chain
 
 ACCEPT, CAREFUL = 0.9, 0.95
 DIVERGING, WORTH, JUDGED = 0.005, 0.1, 400
+# Parameters up to which tempering is tried where nothing says that there are several modes.
+FEW = 10
 # sampler -> the package that it needs, and how to get it
 SAMPLERS = {"nutpie": "nutpie", "mclmc": "nutpie", "pymc": "pymc", "numpyro": "numpyro", "smc": "jax"}
 ADAPTATIONS = ("diag", "draw_diag", "low_rank", "flow")
@@ -188,14 +191,15 @@ def _next(study, attempt: Attempt, chains: xr.DataTree, found: xr.Dataset, tune:
         if study.model.space.aleatory:
             return None
         return Attempt("smc", "", ACCEPT, tune, "chains stayed in different modes")
-    if len(tried) > 1:
-        return None
     share = float(chains["sample_stats"]["diverging"].mean())
     worth = float(found["ess_bulk"].min())
     reasons = [f"{share:.1%} of the transitions diverged"] if share > DIVERGING else []
     if not worth >= min(ESS, WORTH * total):
         reasons.append(f"{total} draws were worth {worth:.0f} independent ones")
-    if not reasons:
+        few = not study.model.space.aleatory and len(study.model.space.free) <= FEW
+        if len(tried) > 1 and few:
+            return Attempt("smc", "", ACCEPT, tune, f"again {reasons[-1]}")
+    if not reasons or len(tried) > 1:
         return None
     return replace(attempt, target_accept=CAREFUL, tune=2 * tune, why=" and ".join(reasons))
 
