@@ -12,6 +12,7 @@ import pytest
 import uqbench as uq
 from studies.hare_lynx import study
 from uqbench import results
+from uqbench.calibration import find_map
 
 # parameter -> mean and mean square
 REFERENCE = {
@@ -28,7 +29,7 @@ REFERENCE = {
 
 @pytest.mark.slow
 def test_the_posterior_is_the_published_one():
-    fit = uq.find_map(study, starts=4)
+    fit = find_map(study, starts=4)
     tree = results.attach(results.start(study), {"fit": fit}, verb="identify", settings={}, seed=0, seconds=0.0)
     tree = uq.calibrate(study, tree, draws=2000, seed=0)
     assert bool(tree["convergence"]["resolved"].all())
