@@ -16,8 +16,13 @@ import xarray as xr
 from scipy import stats
 
 import uqbench as uq
-from studies.two_scale_cascade import response
+from forward_models import two_scale_cascade
+from studies import hare_lynx
+from studies.two_scale_cascade import study as measured
+from uqbench.calibration.sampling import chain_starts, compiled_model
+from uqbench.calibration.starts import FALL
 from uqbench.errors import ModesWarning
+from uqbench.likelihoods import likelihood_of
 from uqbench.results import attribute
 
 ROOT = Path(__file__).parents[2]
@@ -140,6 +145,23 @@ def line_of(slope):
     return lambda theta, design, key: {"y": theta["m"] + slope * design.times}
 
 
+def test_starts_around_an_optimum_are_about_as_probable_as_it_is():
+    """Each coordinate of a start stands for the parameter that the sampler takes it for."""
+    likelihood = likelihood_of(hare_lynx.study)
+    best = {"alpha": 0.543, "beta": 0.0273, "gamma": 0.793, "delta": 0.0237, "u0": 34.3, "v0": 5.87}
+    best |= {"sigma_u": 0.221, "sigma_v": 0.223}
+    model, compiled = compiled_model(likelihood)
+    logp = compiled._make_logp_func()
+    starts = chain_starts(likelihood, model, compiled, [best], range(6))
+    densities = [logp(start, **compiled._shared_data)[0] for start in starts]
+    theta = hare_lynx.study.model.space.complete(best)
+    # the coordinates are logarithms of what is positive: the prior density counts per unit of these
+    prior = float(hare_lynx.study.model.space.log_prior(theta)) + sum(np.log(list(best.values())))
+    at_best = float(likelihood.log_density(theta)) + prior
+    assert np.all(np.array(densities) >= at_best - FALL * len(best) - 1e-6)
+    assert len(set(densities)) == 6
+
+
 def test_chains_start_apart_from_one_another_around_the_best_fit():
     """Ten thousand warm-up draws would hide it: one does not."""
     study = ridge()
@@ -150,24 +172,13 @@ def test_chains_start_apart_from_one_another_around_the_best_fit():
 # several modes, and the evidence
 
 
-def decays(theta, design, key):
-    g, kf, ks = theta["g"], theta["kf"], theta["ks"]
-    # the difference quotient of the exponential, also where the rates are equal
-    x = (kf - ks) * design.times
-    apart = jnp.abs(x) > 1e-6
-    quotient = jnp.where(apart, -jnp.expm1(-jnp.where(apart, x, 1.0)) / jnp.where(apart, x, 1.0), 1 - x / 2)
-    return {"y": g * kf * design.times * jnp.exp(-ks * design.times) * quotient}
-
-
 def cascade():
-    """Two rates told apart by nothing but their order; with a prior that is uniform on the scale of logarithms the
-    swap of both, with g kf kept, leaves the posterior as it is."""
+    """Two rates told apart by nothing but their order: with a gain that is unknown and priors that are uniform in the
+    logarithms, the swap of both, with g kf kept, leaves the posterior as it is."""
     rate = uq.LogUniform(1e-2, 1e2)
-    space = uq.Space(g=uq.epistemic(uq.LogUniform(1e-2, 1e3)), kf=uq.epistemic(rate), ks=uq.epistemic(rate))
-    model = uq.Model.from_function(space, decays, {"y": ""}, {"y": uq.Normal("y", 0.05)}, name="cascade")
-    times = np.linspace(0.1, 20, 20)
-    noise = 0.05 * np.random.default_rng(0).normal(size=20)
-    return uq.Study("cascade", model, E, table(times, response(times, 2.0, 5.0, 0.2) + noise))
+    wide = {"g": uq.epistemic(uq.LogUniform(1e-2, 1e3)), "kf": uq.epistemic(rate), "ks": uq.epistemic(rate)}
+    model = two_scale_cascade.cascade(uq.Space({**two_scale_cascade.space, **wide}), "cascade")
+    return replace(measured, name="cascade", model=model)
 
 
 def test_both_modes_of_a_cascade_are_found():

@@ -35,11 +35,13 @@ import numpy as np
 import nutpie
 import pymc as pm
 import xarray as xr
+from pymc.model.transform.optimization import freeze_dims_and_data
 
 from ..errors import InputError, nearest
 from ..likelihoods import Likelihood
 from ..progress import progress
 from ..settings import is_number, seed_findings, whole_number_findings
+from ..space import distribution_of
 from ..study import Study
 from .chain_files import ChainFiles
 from .convergence import ESS, convergence
@@ -66,6 +68,8 @@ OTHER_NAMES = {
     "reached_max_treedepth": "maxdepth_reached",
     "acceptance_rate": "mean_tree_accept",
 }
+# By how much lower than the best fit an optimum may be for chains to start there.
+NEGLIGIBLE = 20.0
 # Seconds between looks at chains that run in the background.
 PAUSE = 0.02
 
@@ -168,17 +172,25 @@ def draw(
 
 
 def _first(likelihood: Likelihood, settings: Settings) -> Attempt:
-    sampler, why = settings.sampler, ""
+    sampler, why = settings.sampler, "the likelihood has a gradient"
     if sampler is None:
-        differentiable = "gradient" in likelihood.capabilities
-        sampler = "nutpie" if differentiable else "smc"
-        why = "the likelihood has a gradient" if differentiable else f"{likelihood.described} has no gradient"
+        against = _against_gradients(likelihood)
+        sampler, why = ("smc", against) if against else ("nutpie", why)
     if not settings.ruled:
         why = "as given"
     if sampler != "smc":
         likelihood.require("gradient", f"calibrate {likelihood.study.name!r}")
     adaptation = settings.adaptation or ("low_rank" if sampler in ADAPTS else "")
     return Attempt(sampler, adaptation, settings.target_accept or ACCEPT, settings.tune, why)
+
+
+def _against_gradients(likelihood: Likelihood) -> str:
+    """Why gradients do not sample this posterior; empty where they do."""
+    if "gradient" not in likelihood.capabilities:
+        return f"{likelihood.described} has no gradient"
+    space = likelihood.study.model.space
+    discrete = [name for name in space.free if distribution_of(space, name).discrete]
+    return f"{', '.join(discrete)} can have whole numbers only" if discrete else ""
 
 
 def _next(study, attempt: Attempt, chains: xr.DataTree, found: xr.Dataset, tune: int, tried: list) -> Attempt | None:
@@ -231,11 +243,10 @@ def _runner(likelihood: Likelihood, settings: Settings, optima):
 
                 return _one_by_one(one, settings.chains, number, files)
         if model is None:
-            model = pymc_model(likelihood)
-            compiled = nutpie.compile_pymc_model(model, backend="jax", gradient_backend="jax")
+            model, compiled = compiled_model(likelihood)
         study, length = likelihood.study, settings.draws + attempt.tune
         if attempt.sampler in ADAPTS:
-            points = _starts(likelihood, model, compiled, optima, seeds)
+            points = chain_starts(likelihood, model, compiled, optima, seeds)
             with _progress(attempt, settings.chains * length) as update:
                 begin = _beginner(compiled, attempt, settings.draws, points, seeds)
                 return _side_by_side(begin, study, settings.chains, number, files, length, update)
@@ -250,6 +261,13 @@ def _runner(likelihood: Likelihood, settings: Settings, optima):
     return run
 
 
+def compiled_model(likelihood: Likelihood) -> tuple[pm.Model, Any]:
+    """The model of PyMC, and the same compiled for nutpie, with its variables in the same order."""
+    # freezing changes the order
+    model = freeze_dims_and_data(pymc_model(likelihood))
+    return model, nutpie.compile_pymc_model(model, backend="jax", gradient_backend="jax", freeze_model=False)
+
+
 @contextmanager
 def _progress(attempt: Attempt, total: int) -> Iterator[Callable]:
     label = "calibrate: tempering" if attempt.sampler == "smc" else "calibrate: sampling"
@@ -261,7 +279,12 @@ def _seed(seed: int, attempt: int, chain: int) -> int:
     return int(np.random.SeedSequence([seed, attempt, chain]).generate_state(1)[0])
 
 
-def _starts(likelihood: Likelihood, model: pm.Model, compiled, optima, seeds) -> list[np.ndarray]:
+def chain_starts(likelihood: Likelihood, model: pm.Model, compiled, optima, seeds) -> list[np.ndarray]:
+    """A start for each seed, in the coordinates of the compiled model.
+
+    Raises:
+        InputError: where there is no density.
+    """
     study, logp = likelihood.study, compiled._make_logp_func()
 
     def slope(point: np.ndarray) -> tuple[float, np.ndarray]:
@@ -450,7 +473,8 @@ def _reached(posterior: xr.Dataset) -> int:
 def best_fits(study: Study, tree: xr.DataTree) -> list[dict[str, float]]:
     """The best fit and other optima in `tree`, the best first, if there are such of all that is sampled; empty if not.
 
-    One on a bound of its prior is put inside, where a sampler's own coordinate of it is finite.
+    An optimum whose log density is lower by more than `NEGLIGIBLE` has no share in the posterior that counts. One
+    on a bound of its prior is put inside, where a sampler's own coordinate of it is finite.
     """
     space = study.model.space
     if "fit" not in tree.children or space.aleatory:
@@ -463,8 +487,9 @@ def best_fits(study: Study, tree: xr.DataTree) -> list[dict[str, float]]:
 
     found = [inside(fit["value"].to_series())]
     for optimum in range(1, int(fit["optimum"].max()) + 1):
-        ended = fit["ended"].isel(start=int(np.argmax(fit["optimum"].values == optimum)))
-        found.append(inside(ended.to_series()))
+        start = int(np.argmax(fit["optimum"].values == optimum))
+        if fit["log_density"].values[start] >= fit.attrs["log_density"] - NEGLIGIBLE:
+            found.append(inside(fit["ended"].isel(start=start).to_series()))
     return found
 
 
