@@ -15,7 +15,9 @@ from .errors import InputError
 from .space import Parameter, aleatory, epistemic
 
 
-def correlated(parameters: Mapping[str, Parameter] | None = None, /, *, eta: float = 1.0, **more: Parameter):
+def correlated(
+    parameters: Mapping[str, Parameter] | None = None, /, *, eta: float = 1.0, **more: Parameter
+) -> dict[str, Parameter]:
     """The parameters given, correlated with one another, and their correlations, as entries of a `Space`.
 
     The correlation of `A` and `B` is the parameter `corr_A_B`; of a pair without the first of all parameters it is the
@@ -55,11 +57,14 @@ def correlated(parameters: Mapping[str, Parameter] | None = None, /, *, eta: flo
         findings.append(f"eta is {eta!r}; it must be positive.")
     if findings:
         raise InputError("correlated", findings)
-    names, found = [*given], {}
+    names, found = [*given], dict[str, Parameter]()
     # by parameter: how far it is from its mean, in standard deviations, apart from what those before it explain
     own: list[str] = []
     for row, (name, parameter) in enumerate(given.items()):
-        mean, sd, value = _location(name, parameter.dist)
+        dist = parameter.dist
+        # as found above
+        assert isinstance(dist, Normal | LogNormal)
+        mean, sd, value = _location(name, dist)
         explained, left = [], "1"
         for column in range(row):
             correlation = correlation_name(names[column], name)
@@ -69,7 +74,7 @@ def correlated(parameters: Mapping[str, Parameter] | None = None, /, *, eta: flo
         there = " + ".join(explained) or "0"
         own.append(f"((({value} - {mean})/{sd} - ({there}))/sqrt({left}))")
         if row:
-            conditional = type(parameter.dist)(f"{mean} + {sd}*({there})", f"{sd}*sqrt({left})")
+            conditional = type(dist)(f"{mean} + {sd}*({there})", f"{sd}*sqrt({left})")
             parameter = aleatory(conditional, parameter.unit, parameter.doc)
         found[name] = parameter
     return found
@@ -105,7 +110,7 @@ def correlation_matrix(values: Mapping, names: Sequence[str]) -> Float[np.ndarra
     return lower @ np.swapaxes(lower, -1, -2)
 
 
-def _location(name: str, dist) -> tuple[str, str, str]:
+def _location(name: str, dist: Normal | LogNormal) -> tuple[str, str, str]:
     """Formulas of the mean and the standard deviation of a parameter or of its logarithm, and of its value there."""
     arguments = dist.arguments
     mean = f"log({arguments['median']})" if "median" in arguments else f"({arguments['mu']})"
