@@ -49,7 +49,8 @@ def prepared(
     Warns:
         DataWarning: rows without a value, which are left out; rows that are repeated in every column.
     """
-    findings, empty = [], pd.Series(False, index=data.index)
+    findings: list[str] = []
+    empty = pd.Series(False, index=data.index)
     if "value" in data:
         data, empty, findings = _with_censoring(data)
     findings = _findings(data, empty, model, experiments, unit) + findings
@@ -281,7 +282,7 @@ def _unit_findings(data: pd.DataFrame, model: Model) -> list[str]:
             where = rows_of((data["output"].astype(str) == output) & (data[UNITS] == given))
             if finding := unit_finding(given):
                 findings.append(f"{where}: {finding}.")
-            elif (factor := unit_factor(given, expected)) is None:
+            elif expected is None or (factor := unit_factor(given, expected)) is None:
                 findings.append(f"{where}: {output} in {given!r} is not what the model gives, in {expected!r}.")
             elif not np.isclose(factor, 1.0, rtol=1e-12):
                 findings.append(

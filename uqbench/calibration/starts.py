@@ -105,7 +105,7 @@ def _apart(slope: Slope, point: Point, value: float, height: float, other: Point
     """Whether the density falls between two points, on the straight way."""
     shares = np.linspace(0, 1, BETWEEN + 2)[1:-1]
     lowest = min(np.nan_to_num(slope(point + share * (other - point))[0], nan=-np.inf) for share in shares)
-    return lowest < min(value, height) - VALLEY
+    return bool(lowest < min(value, height) - VALLEY)
 
 
 def _points(model: pm.Model, *, jitter_rvs=frozenset(), **options) -> Callable[[int], Point]:
