@@ -236,7 +236,7 @@ def _findings(data: pd.DataFrame, empty: pd.Series, model: Model, experiments: M
                         f"{rows_of(data[column] == value)}: unknown {meaning} {value!r}; {nearest(str(value), known)}"
                     )
     findings += _number_findings(data, empty, model, experiments)
-    findings += _unit_findings(data, model) if UNITS in data and unit != UNITS else []
+    findings += _unit_findings(data, model) if {UNITS, "output"} <= {*data} and unit != UNITS else []
     if unit and unit in data:
         if data[unit].isna().any():
             findings.append(f"{rows_of(data[unit].isna())}: {unit} is missing.")
@@ -276,7 +276,7 @@ def _number_findings(data: pd.DataFrame, empty: pd.Series, model: Model, experim
 def _unit_findings(data: pd.DataFrame, model: Model) -> list[str]:
     """Values in other units than those of the model: nothing is converted behind the author's back."""
     findings = []
-    for output, rows in data.groupby(data["output"].astype(str) if "output" in data else [], sort=False):
+    for output, rows in data.groupby(data["output"].astype(str), sort=False):
         expected = model.units.get(str(output))
         for given in pd.unique(rows[UNITS].dropna()) if expected is not None else ():
             where = rows_of((data["output"].astype(str) == output) & (data[UNITS] == given))
