@@ -4,10 +4,13 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from unittest.mock import ANY
 
 import pytest
 
+import uqbench as uq
 from uqbench.cli import main
+from uqbench.study import load_study
 
 ROOT = Path(__file__).parents[1]
 
@@ -287,3 +290,25 @@ def test_a_coupled_model_that_cannot_be_names_everything_and_ends_with_2(tmp_pat
     # both sides of the mismatched flux, and the part whose content nobody receives
     assert said.count("60 times as much") == 2
     assert "'third' counts 'drug' and no exchange reaches it" in said
+
+
+def test_a_calibration_goes_on_with_finished_chains_only_if_asked_to(tmp_path, stopped, monkeypatch):
+    """The folder beside the store is there until the results are stored."""
+    study = "puromycin"
+    kept = tmp_path / f"{load_study(study).name}.zarr.chains"
+    settings = [study, "--draws", 4, "--tune", 10, "--chains", 2, "--results", tmp_path]
+
+    def full(*arguments):
+        raise uq.InputError("results", ["no space"])
+
+    with monkeypatch.context() as patched:
+        patched.setattr("uqbench.cli._save", full)
+        assert stopped("calibrate", *settings) == (2, ANY)
+    assert len(list(kept.glob("*.zarr"))) == 2
+    code, said = stopped("calibrate", *settings, "--seed", 1, "--resume")
+    assert code == 2 and "are of seed 0, not 1" in said
+    code, said = stopped("calibrate", *settings, "--resume")
+    assert code == 0 and "removed" not in said and not kept.exists()
+    kept.mkdir()
+    code, said = stopped("calibrate", *settings)
+    assert code == 0 and "`--resume` would have gone on with them" in said and not kept.exists()

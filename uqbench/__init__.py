@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from .errors import DataWarning as DataWarning
     from .errors import InputError as InputError
     from .errors import LeakWarning as LeakWarning
+    from .errors import ModesWarning as ModesWarning
     from .errors import Result as Result
     from .errors import SeparationWarning as SeparationWarning
     from .identifiability import identify as identify
@@ -94,7 +95,16 @@ _ROOMS = {
         "Uniform",
     ),
     "dosing_records": ("read_dosing_records",),
-    "errors": ("RESULTS", "CouplingWarning", "DataWarning", "InputError", "LeakWarning", "Result", "SeparationWarning"),
+    "errors": (
+        "RESULTS",
+        "CouplingWarning",
+        "DataWarning",
+        "InputError",
+        "LeakWarning",
+        "ModesWarning",
+        "Result",
+        "SeparationWarning",
+    ),
     "identifiability": ("identify",),
     "interpolation": ("interpolate",),
     "model": ("Model", "Run", "evaluate", "evaluate_many"),

@@ -108,12 +108,13 @@ class Estimated(Offsets):
 
     kind = "an average over random offsets"
     capabilities = frozenset({"pseudo_marginal"})
+    count = 2000
 
     def log_density(self, theta, key=None, values=None):
-        offsets = theta["m"] + 0.5 * jax.random.normal(key, (2000, 4, 1))
+        offsets = theta["m"] + 0.5 * jax.random.normal(key, (self.count, 4, 1))
         value = self.observations.rows["y"].value if values is None else values["y"]
         each = jax.scipy.stats.norm.logpdf(jnp.reshape(value, (4, 5)), offsets, 0.3).sum(axis=-1)
-        return jnp.sum(jax.nn.logsumexp(each, axis=0) - np.log(2000))
+        return jnp.sum(jax.nn.logsumexp(each, axis=0) - np.log(self.count))
 
 
 def test_an_estimated_density_takes_a_key():
@@ -121,6 +122,26 @@ def test_an_estimated_density_takes_a_key():
     estimates = [float(function({"m": 1.0}, jax.random.key(seed))) for seed in range(20)]
     assert len(set(estimates)) == 20
     assert np.mean(estimates) == pytest.approx(float(exact({"m": 1.0})), abs=0.3)
+
+
+class Rough(Estimated):
+    """The same of so few that the logarithm of the estimate has a standard deviation of about .4."""
+
+    count = 100
+
+
+def test_an_estimated_density_is_calibrated_as_the_exact_one():
+    study = level_study(Rough.of)
+    tree = uq.calibrate(study, draws=250, chains=2, seed=0)
+    assert tree["sample_stats"].attrs["sampler"] == "smc"
+    values = study.data["value"].to_numpy().reshape(4, 5)
+    weights = np.linalg.inv(COVARIANCE).sum(axis=0)
+    precision = 1 / 4 + 4 * weights.sum()
+    mean, sd = (values @ weights).sum() / precision, precision**-0.5
+    draws = tree["posterior"]["m"]
+    # some 200 independent draws: 3 standard errors
+    assert float(draws.mean()) == pytest.approx(mean, abs=0.2 * sd)
+    assert float(draws.std()) == pytest.approx(sd, rel=0.15)
 
 
 def test_a_verb_says_which_capability_is_missing():

@@ -65,9 +65,10 @@ class ChainFiles:
 
     def load(self, attempt: int, chain: int) -> xr.DataTree | None:
         """A finished chain, or None where there is none."""
-        if self.folder is None or not self._place(attempt, chain).is_dir():
+        if self.folder is None:
             return None
-        return results.load(self._place(attempt, chain))
+        place = _place(self.folder, attempt, chain)
+        return results.load(place) if place.is_dir() else None
 
     def save(self, attempt: int, chain: int, tree: xr.DataTree) -> None:
         """Writes a finished chain.
@@ -80,11 +81,12 @@ class ChainFiles:
         origin = xr.Dataset(attrs={MADE_FROM: json.dumps(dict(self.made_from))})
         noted = xr.DataTree.from_dict(tree.to_dict() | {"/": origin})
         try:
-            results.save(noted, self._place(attempt, chain))
+            results.save(noted, _place(self.folder, attempt, chain))
         except (OSError, InputError) as error:
             findings = list(error.findings) if isinstance(error, InputError) else [f"{error.strerror or error}."]
             findings.append(f"chain {chain} is lost, those before it are kept; make room, and go on with `resume`.")
             raise InputError("results", findings) from error
 
-    def _place(self, attempt: int, chain: int) -> Path:
-        return self.folder / f"attempt_{attempt}_chain_{chain}.zarr"
+
+def _place(folder: Path, attempt: int, chain: int) -> Path:
+    return folder / f"attempt_{attempt}_chain_{chain}.zarr"

@@ -155,7 +155,8 @@ def draw(
     Raises:
         InputError: a likelihood without a gradient for a sampler that needs one; no density where chains start.
     """
-    study, attempt, tried = likelihood.study, _first(likelihood, settings), []
+    study, attempt = likelihood.study, _first(likelihood, settings)
+    tried: list[dict] = []
     run_chains = _runner(likelihood, settings, optima)
     while True:
         chains, stopped = run_chains(attempt, len(tried), files)
@@ -336,9 +337,11 @@ def _beginner(compiled, attempt: Attempt, draws: int, points, seeds):
 
 def _side_by_side(begin, study: Study, chains: int, number: int, files: ChainFiles, length: int, update):
     """The chains, as many at once as there are processors, and whether they were stopped."""
-    done = {chain: files.load(number, chain) for chain in range(chains)}
-    done = {chain: tree for chain, tree in done.items() if tree is not None}
-    waiting, running, states = deque(chain for chain in range(chains) if chain not in done), {}, {}
+    loaded = ((chain, files.load(number, chain)) for chain in range(chains))
+    done: dict[int, xr.DataTree] = {chain: tree for chain, tree in loaded if tree is not None}
+    waiting = deque(chain for chain in range(chains) if chain not in done)
+    running: dict[int, Any] = {}
+    states: dict[int, Any] = {}
     cores = os.cpu_count() or 1
 
     def note(chain: int) -> Callable:
@@ -415,7 +418,7 @@ def _by_pymc(model: pm.Model, study: Study, attempt: Attempt, draws: int, seed: 
 
 def _of_chain(trace: xr.DataTree, study: Study, chain: int) -> xr.DataTree:
     """What is kept of the trace of one chain, under its number."""
-    kept = {"posterior": parameters(trace["posterior"], study)}
+    kept = {"posterior": parameters(trace.children["posterior"], study)}
     for group in ("sample_stats", "warmup_sample_stats"):
         if group in trace.children:
             stats = trace[group].to_dataset()
@@ -440,7 +443,7 @@ def whole_draws(chains: Sequence[xr.DataTree]) -> xr.DataTree | None:
         a tree in which nothing is missing; None where no chain has `LEAST["draws"]` draws.
     """
     # a draw that has not been made has no parameters
-    reached = np.array([int(_reached(chain["posterior"].to_dataset())) for chain in chains], int)
+    reached = np.array([_reached(chain["posterior"].to_dataset()) for chain in chains], int)
     if not len(reached):
         return None
     order = np.argsort(-reached, kind="stable")
@@ -467,7 +470,7 @@ def whole_draws(chains: Sequence[xr.DataTree]) -> xr.DataTree | None:
 
 def _reached(posterior: xr.Dataset) -> int:
     there = [posterior[name].notnull().all([d for d in posterior[name].dims if d != "draw"]) for name in posterior]
-    return np.sum(np.all([each.values for each in there], axis=0))
+    return int(np.sum(np.all([each.values for each in there], axis=0)))
 
 
 def best_fits(study: Study, tree: xr.DataTree) -> list[dict[str, float]]:
