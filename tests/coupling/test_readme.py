@@ -13,7 +13,8 @@ README = Path(__file__).parents[2] / "README.md"
 def test_the_example_of_coupled_models_runs(capsys, monkeypatch):
     # two of the ten schedules that it compares, each of which is compiled
     some = {"weak, sequential": Weak(0.1), "strong, plain": Strong(0.1, Relaxation())}
-    monkeypatch.setattr(sys.modules["uqbench.coupling.stability"], "standard_schedules", lambda step: some)
+    where = sys.modules["uqbench.coupling.coupled"]
+    monkeypatch.setattr(where, "standard_schedules", lambda step, alone: some)
     section = README.read_text().split("## Coupled models")[1].split("\n## ")[0]
     names = {"uq": uq}
     for block in re.findall(r"```python\n(.*?)```", section, re.DOTALL):
