@@ -17,7 +17,7 @@ from typing import Annotated
 
 import cyclopts
 
-from .defaults import CHAINS, DRAWS, STARTS, TUNE
+from .defaults import CHAINS, DRAWS, PREDICTIONS, STARTS, TUNE
 from .errors import CouplingWarning, InputError, Interrupted
 
 RESULTS = Path("results")
@@ -154,6 +154,44 @@ def decompose(study: Name, *, n: Base = 512, runs: Runs = 8192, seed: Seed = 0, 
     from .decomposition import decompose as verb
 
     _add("decompose", study, results, lambda loaded, tree: verb(loaded, tree, n=n, runs=runs, seed=seed))
+
+
+@app.command
+def predict(
+    study: Name,
+    *,
+    unit: Annotated[str | None, cyclopts.Parameter(help="Label of a unit of the data; without it, a new one.")] = None,
+    experiment: Annotated[
+        str | None, cyclopts.Parameter(help="Experiment to begin with; else that of the unit, or the first.")
+    ] = None,
+    times: Annotated[str | None, cyclopts.Parameter(help="Such as 1,2,5 or 0:24:49, first:last:count.")] = None,
+    inputs: Annotated[
+        tuple[str, ...], cyclopts.Parameter(help="What is changed, as dose=300.", consume_multiple=True)
+    ] = (),
+    covariates: Annotated[
+        tuple[str, ...], cyclopts.Parameter(help="Of a new unit, as weight=80.", consume_multiple=True)
+    ] = (),
+    draws: Annotated[int, cyclopts.Parameter(help="Posterior draws at most.")] = PREDICTIONS,
+    seed: Seed = 0,
+    results: Results = RESULTS,
+) -> None:
+    """Predict the outputs of a new unit, or of a known one, under a design of your own."""
+    from .calibration import predict_text as verb
+
+    def work(loaded, tree):
+        return verb(
+            loaded,
+            tree,
+            unit=unit,
+            experiment=experiment,
+            times=times,
+            inputs=inputs,
+            covariates=covariates,
+            draws=draws,
+            seed=seed,
+        )
+
+    _add("predict", study, results, work)
 
 
 @app.command

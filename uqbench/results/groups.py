@@ -14,9 +14,9 @@ from .schema import ORIGIN, ROOT, Attribute, Group, Variable
 
 Dims = tuple[str | EllipsisType, ...]
 
-IDENTIFY, CALIBRATE, DECOMPOSE = ("identify",), ("calibrate",), ("decompose",)
+IDENTIFY, CALIBRATE, DECOMPOSE, PREDICT = ("identify",), ("calibrate",), ("decompose",), ("predict",)
 # verb -> the verb whose groups it starts from, where they are there: what it made of earlier ones is not theirs.
-BUILDS_ON = {"decompose": "calibrate"}
+BUILDS_ON = {"decompose": "calibrate", "predict": "calibrate"}
 # Every verb looks at the time scales of a model made by `Model.reduced` first, and notes this as their origin.
 REDUCED = ("reduced", "calibrate")
 # So it does at the balance of a coupled model.
@@ -461,6 +461,32 @@ GROUPS: dict[str, Group] = {
         attributes={
             "largest_rhat": Attribute("number", "limit of R-hat"),
             "least_ess": Attribute("number", "limit of both effective sample sizes"),
+        },
+    ),
+    "predicted": Group(
+        "quantiles of the outputs of a new or a known unit under a design, at posterior draws",
+        PREDICT,
+        variables={
+            "value": Variable(("output", "quantile", "time"), "number", "the output itself, in its unit"),
+            "value_standard_error": Variable(("output", "quantile", "time"), "number", "its Monte Carlo error"),
+            "measured": Variable(
+                ("output", "quantile", "time"), "number", "a measurement of it, with noise; NaN where it has none"
+            ),
+            "measured_standard_error": Variable(("output", "quantile", "time"), "number", "its Monte Carlo error"),
+        },
+        coordinates={
+            "output": Variable(("output",), "text", "name of the output"),
+            "quantile": Variable(("quantile",), "number", "which quantile, from 0 to 1"),
+            "time": Variable(("time",), "number", "time of the prediction"),
+        },
+        attributes={
+            "of": Attribute("text", "a new unit, or the label of a known one"),
+            "inputs": Attribute("json", "inputs of the design by name"),
+            "covariates": Attribute("json", "covariates of the unit by name"),
+            "draws": Attribute("int", "posterior draws that were run"),
+            "failed": Attribute("int", "those of them whose run failed, left out"),
+            "failed_runs": Attribute("json", "why runs failed -> how many"),
+            "noise": Attribute("text", "why there are no measurements; empty where there are"),
         },
     ),
     "variance": Group(
