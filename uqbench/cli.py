@@ -336,6 +336,17 @@ def _store(store, tree, earlier, verb: str) -> None:
     _save(store, tree, earlier)
     groups = [name for name, child in tree.children.items() if child.attrs.get("verb") == verb]
     print(f"{verb}: {', '.join(f'/{name}' for name in groups)} in {store.path}", flush=True)
+    if verb == "calibrate":
+        _say_checks(tree)
+
+
+def _say_checks(tree) -> None:
+    """What is wrong with a calibration and what to try, or that nothing is."""
+    from .results import attribute
+
+    if summary := attribute(tree, "checks", "summary"):
+        findings = attribute(tree, "checks", "findings")
+        print("\n".join([summary, *(f"  - {finding}" for finding in findings)]), flush=True)
 
 
 def _save(store, tree, earlier):

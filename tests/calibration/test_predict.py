@@ -2,7 +2,6 @@
 
 import json
 
-import jax
 import numpy as np
 import pandas as pd
 import pytest
@@ -127,7 +126,7 @@ def test_failed_runs_are_counted_and_left_out(tree):
 
 
 def test_everything_that_is_wrong_is_said_at_once(tree):
-    study, known = tree
+    study, _ = tree
     with pytest.raises(uq.InputError) as caught:
         uq.predict(
             study,
@@ -200,4 +199,3 @@ def test_the_same_seed_gives_the_same_numbers(tree):
     )
     xr.testing.assert_equal(one, two)
     assert not np.allclose(one["value"], other["value"])
-    assert jax.config.jax_enable_x64
