@@ -17,7 +17,7 @@ from typing import Annotated
 
 import cyclopts
 
-from .defaults import CHAINS, DRAWS, PREDICTIONS, STARTS, TUNE
+from .defaults import CHAINS, DRAWS, PREDICTIONS, REPETITIONS, STARTS, TUNE
 from .errors import CouplingWarning, InputError, Interrupted
 
 RESULTS = Path("results")
@@ -192,6 +192,31 @@ def predict(
         )
 
     _add("predict", study, results, work)
+
+
+@app.command
+def sbc(
+    study: Name,
+    *,
+    repetitions: Annotated[int, cyclopts.Parameter(help="Simulated tables.")] = REPETITIONS,
+    draws: Draws = 400,
+    tune: Tune = 400,
+    chains: Chains = 2,
+    ranks: Annotated[int, cyclopts.Parameter(help="Posterior draws among which a true value is ranked.")] = 63,
+    seed: Seed = 0,
+    results: Results = RESULTS,
+) -> None:
+    """Simulation-based calibration: does `calibrate` give back what data were simulated with?"""
+    from .calibration import sbc as verb
+
+    def repeat(loaded, tree):
+        tree = verb(
+            loaded, tree, repetitions=repetitions, draws=draws, tune=tune, chains=chains, ranks=ranks, seed=seed
+        )
+        print(tree["simulation_based_calibration"].attrs["meaning"], flush=True)
+        return tree
+
+    _add("sbc", study, results, repeat)
 
 
 @app.command

@@ -28,7 +28,7 @@ from ..study import Study
 from .advice import advice
 from .individuals import individuals
 from .predictive import at_selected, by_entry, free_parameters, selected
-from .uniformity import p_value
+from .uniformity import POINT, band, p_value
 
 LEVELS = (0.5, 0.9)
 # Of tests that look at several outputs together.
@@ -217,8 +217,13 @@ def _by_output(pit: Mapping, scores: Mapping, tables: Mapping[str, pd.DataFrame]
     inside = np.array([[np.mean(np.abs(2 * pit[name] - 1) <= level) for level in LEVELS] for name in outputs])
     count_of = np.array([np.isfinite(pit[name]).sum() for name in outputs])
     levels = np.array(LEVELS)
+    curves = [band(pit[name]) for name in outputs]
     return xr.Dataset(
         {
+            **{
+                f"pit_{each}": (("output", "point"), np.stack([getattr(curve, each) for curve in curves]))
+                for each in ("difference", "lower", "upper")
+            },
             "rows": ("output", count_of),
             "p_value": ("output", whole),
             "misfit": (
@@ -234,7 +239,7 @@ def _by_output(pit: Mapping, scores: Mapping, tables: Mapping[str, pd.DataFrame]
             "time_from": (("output", "part"), by_part[1]),
             "time_to": (("output", "part"), by_part[2]),
         },
-        {"output": outputs, "level": list(LEVELS), "part": np.arange(count)},
+        {"output": outputs, "level": list(LEVELS), "part": np.arange(count), "point": POINT},
     )
 
 

@@ -13,19 +13,19 @@ import numpy as np
 from jaxtyping import Float
 from scipy import stats
 
-POINTS = 100
+# Where curves are looked at, whatever the number of values.
+POINT = np.arange(1, 100) / 100
 TABLES, SEED = 2000, 0
 LEVEL = 0.95
 
 
 class Band(NamedTuple):
-    """The empirical distribution function less the uniform one, at points in (0, 1), and where it lies together.
+    """The empirical distribution function less the uniform one at `POINT`, and where it lies as a whole.
 
     Args:
         difference, lower, upper: `(points,)` each.
     """
 
-    point: Float[np.ndarray, " points"]
     difference: Float[np.ndarray, " points"]
     lower: Float[np.ndarray, " points"]
     upper: Float[np.ndarray, " points"]
@@ -43,7 +43,7 @@ def p_value(values: Float[np.ndarray, " n"]) -> float:
     count = len(values)
     if count < 2:
         return np.nan
-    least = _least(np.sum(values[:, None] <= _points(count), axis=0), count)
+    least = _least(np.sum(values[:, None] <= POINT, axis=0), count)
     return float((1 + np.sum(_null(count) <= least)) / (TABLES + 1))
 
 
@@ -51,11 +51,10 @@ def band(values: Float[np.ndarray, " n"], level: float = LEVEL) -> Band:
     """The curve of these values, and the band in which it lies as a whole with probability `level`."""
     values = values[np.isfinite(values)]
     count = max(len(values), 1)
-    at = _points(count)
     outside = np.quantile(_null(count), 1 - level, method="lower")
-    found = np.array([np.mean(values <= each) if len(values) else np.nan for each in at])
-    lower, upper = (stats.binom.ppf(each, count, at) / count for each in (outside / 2, 1 - outside / 2))
-    return Band(at, found - at, lower - at, upper - at)
+    found = np.array([np.mean(values <= each) if len(values) else np.nan for each in POINT])
+    lower, upper = (stats.binom.ppf(each, count, POINT) / count for each in (outside / 2, 1 - outside / 2))
+    return Band(found - POINT, lower - POINT, upper - POINT)
 
 
 def replications_needed(error: float = 0.2, power: float = 0.8, level: float = LEVEL) -> int:
@@ -66,28 +65,22 @@ def replications_needed(error: float = 0.2, power: float = 0.8, level: float = L
     rng, count = np.random.default_rng(SEED), 32
     while True:
         z = rng.normal(size=(200, count)) / (1 - error)
-        counts = np.sum(stats.norm.cdf(z)[..., None] <= _points(count), axis=1)
+        counts = np.sum(stats.norm.cdf(z)[..., None] <= POINT, axis=1)
         found = np.array([np.mean(_null(count) <= each) for each in _least(counts, count)])
         if np.mean(found <= 1 - level) >= power:
             return count
         count = int(np.ceil(1.25 * count))
 
 
-def _points(count: int) -> np.ndarray:
-    number = min(count, POINTS)
-    return np.arange(1, number) / number if number > 2 else np.array([0.25, 0.5, 0.75])
-
-
 def _least(below: np.ndarray, count: int) -> np.ndarray:
     """The smallest two-sided probability over the points, of numbers `(..., points)` of values below them."""
-    low, high = stats.binom.cdf(below, count, _points(count)), stats.binom.sf(below - 1, count, _points(count))
+    low, high = stats.binom.cdf(below, count, POINT), stats.binom.sf(below - 1, count, POINT)
     return 2 * np.minimum(low, high).min(axis=-1)
 
 
 @lru_cache(maxsize=64)
 def _null(count: int) -> np.ndarray:
     """`_least` of tables of uniform values."""
-    at = _points(count)
-    shares = np.diff(np.concatenate([[0.0], at, [1.0]]))
+    shares = np.diff(np.concatenate([[0.0], POINT, [1.0]]))
     below = np.cumsum(np.random.default_rng(SEED).multinomial(count, shares, TABLES), axis=1)[:, :-1]
     return _least(below, count)

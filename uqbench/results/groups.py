@@ -528,6 +528,11 @@ GROUPS: dict[str, Group] = {
         variables={
             "rows": Variable(("output",), "int", "measurements that were looked at"),
             "p_value": Variable(("output",), "number", "that /pit is uniform"),
+            "pit_difference": Variable(
+                ("output", "point"), "number", "empirical distribution function of /pit less the uniform one"
+            ),
+            "pit_lower": Variable(("output", "point"), "number", "lower end of the 95 % band of the whole curve"),
+            "pit_upper": Variable(("output", "point"), "number", "its upper end"),
             "misfit": Variable(("output",), "text", "narrow, wide, above, below or form; empty where it fits"),
             "coverage": Variable(("output", "level"), "number", "share of the measurements in central intervals"),
             "coverage_standard_error": Variable(("output", "level"), "number", "its error where the model fits"),
@@ -544,6 +549,7 @@ GROUPS: dict[str, Group] = {
             **PARAMETERS,
             "output": Variable(("output",), "text", "name of the output"),
             "level": Variable(("level",), "number", "level of the intervals"),
+            "point": Variable(("point",), "number", "where curves are looked at, from 0 to 1"),
             "part": Variable(("part",), "int", "number of the part of the time"),
         },
         attributes={
@@ -556,6 +562,39 @@ GROUPS: dict[str, Group] = {
             "largest_pareto_k": Attribute("number", "of the importance weights that leave a term out", True),
             "pareto_k_limit": Attribute("number", "up to where these can be relied on", True),
             "doubtful": Attribute("int", "terms beyond it", True),
+        },
+    ),
+    "simulation_based_calibration": Group(
+        "ranks of true values among posterior draws, over data simulated from the prior",
+        ("sbc",),
+        variables={
+            "rank": Variable(("repetition", "quantity"), "int", "posterior draws below the truth, 0 to `ranks`"),
+            "truth": Variable(("repetition", "quantity"), "number", "what the data were simulated with"),
+            "mean": Variable(("repetition", "quantity"), "number", "posterior mean"),
+            "sd": Variable(("repetition", "quantity"), "number", "posterior standard deviation"),
+            "p_value": Variable(("quantity",), "number", "that ranks are uniform"),
+            "difference": Variable(
+                ("quantity", "point"), "number", "empirical distribution function of the ranks less the uniform one"
+            ),
+            "lower": Variable(("quantity", "point"), "number", "lower end of the 95 % band of the whole curve"),
+            "upper": Variable(("quantity", "point"), "number", "its upper end"),
+            "coverage": Variable(("level", "quantity"), "number", "how often central intervals have the truth"),
+            "coverage_standard_error": Variable(("level",), "number", "its error where calibration is right"),
+            "contraction": Variable(("quantity",), "number", "share of the prior variance that the data remove"),
+        },
+        coordinates={
+            "quantity": Variable(("quantity",), "text", "name of the parameter, or log-likelihood"),
+            "repetition": Variable(("repetition",), "int", "number of the simulated table"),
+            "level": Variable(("level",), "number", "level of the intervals"),
+            "point": Variable(("point",), "number", "where curves are looked at, from 0 to 1"),
+        },
+        attributes={
+            "ranks": Attribute("int", "posterior draws among which a truth is ranked"),
+            "uniform": Attribute("bool", "whether no p-value is below .05 over the number of quantities"),
+            "failed": Attribute("int", "tables whose simulation failed, left out"),
+            "not_converged": Attribute("int", "tables whose chains disagreed, left out"),
+            "needed": Attribute("int", "tables that show a posterior sd that is wrong by a fifth, in 4 of 5 cases"),
+            "meaning": Attribute("text", "what was found, in a sentence"),
         },
     ),
     "predicted": Group(
