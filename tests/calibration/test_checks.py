@@ -219,7 +219,7 @@ def test_shrinkage_is_what_data_leave_to_the_population(noise):
 def test_high_shrinkage_is_a_plain_sentence():
     study, draws, _ = of_units(1.6)
     made = checked(study, **draws)
-    assert any("Shrinkage is high of a (" in each for each in findings(made))
+    assert any("shrinkage of a (" in each and "is high" in each for each in findings(made))
 
 
 def test_shrinkage_is_measured_from_what_covariates_explain():

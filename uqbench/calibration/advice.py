@@ -162,7 +162,7 @@ def _of_units(study: Study, groups: Mapping[str, xr.Dataset]) -> Iterator[str]:
             )
         ]
         yield (
-            f"Shrinkage is high of {_listed(each)}: estimates by {study.unit_column} are mostly those of the "
+            f"The shrinkage of {_listed(each)} is high: estimates by {study.unit_column} are mostly those of the "
             "population. Do not plot them against covariates; measure more in each, if single ones matter. What is "
             "said of the population is not affected."
         )
