@@ -20,7 +20,7 @@ BAND = 1.3 * np.sqrt(POINT * (1 - POINT) / 6)
 def made(findings=(), misfit=""):
     """What `calibrate`, `predict` and `sbc` add, invented."""
     mine = origin("calibrate", draws=200)
-    scores = np.linspace(-1.5, 1.5, len(rows()["concentration_row"]))
+    scores = np.linspace(-1.5, 1.5, len(rows()["concentration_time"][1]))
     curve = 0.05 * np.sin(2 * np.pi * POINT)
     parameters = {"parameter": ["ka_median", "CL_median", "sigma"]}
     checks = {
