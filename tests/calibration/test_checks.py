@@ -15,6 +15,7 @@ from uqbench import results
 from uqbench.calibration import calibrate
 from uqbench.calibration.checks import checks, misfit
 from uqbench.calibration.individuals import individuals
+from uqbench.calibration.leave_one_out import leave_one_out
 from uqbench.calibration.predictive import observed, pointwise, predictive, prior
 from uqbench.likelihoods import likelihood_of
 
@@ -65,7 +66,8 @@ def of_level(values, seed=0, **more):
     """Checks with exact draws of the posterior of a, under a flat prior."""
     values = np.asarray(values, float)
     rng = np.random.default_rng(seed)
-    draws = rng.normal(values.mean(), SD / np.sqrt(len(values)), size=(4, 1000))
+    # a number of draws that the selection of them does not divide
+    draws = rng.normal(values.mean(), SD / np.sqrt(len(values)), size=(4, 933))
     return checked(level(values, **more), a=draws)
 
 
@@ -268,6 +270,22 @@ def test_what_a_sampler_has_not_done_comes_first():
     assert made["checks"].attrs["summary"].startswith(f"{len(said)} findings")
 
 
+@pytest.mark.parametrize(
+    "draws", [np.full((2, 200), 0.3), np.full((1, 5), 0.3) + np.arange(5) / 10], ids=["same", "few"]
+)
+def test_draws_that_say_nothing_leave_a_calibration_whole(draws):
+    """A sampler that has not moved, or hardly begun: findings, no errors."""
+    values = np.random.default_rng(1).normal(size=20)
+    made = checked(level(values), a=draws)
+    assert np.isfinite(made["pit"]["x"]).all() and made["checks"].attrs["summary"]
+    assert (
+        results.GROUPS["checks"].findings(
+            made["checks"].assign_attrs(verb="calibrate", settings="{}", seed=0, seconds=0.0), "calibrate"
+        )
+        == []
+    )
+
+
 def test_calibrate_makes_them_in_the_schema_and_arviz_reads_them(decay_study):
     tree = calibrate(decay_study, draws=150, tune=150, chains=2)
     for name in ("log_prior", "prior_predictive", "pit", "residuals", "checks"):
@@ -277,3 +295,18 @@ def test_calibrate_makes_them_in_the_schema_and_arviz_reads_them(decay_study):
     assert set(az.psense_summary(tree, var_names=["k"]).index) == {"k"}
     again = calibrate(decay_study, draws=150, tune=150, chains=2)
     xr.testing.assert_identical(tree["pit"].to_dataset().drop_attrs(), again["pit"].to_dataset().drop_attrs())
+
+
+def test_flat_priors_and_terms_that_no_parameter_moves():
+    """A value at the start, which is known, and a uniform prior: their densities are the same at all draws."""
+    rng = np.random.default_rng(2)
+    values = rng.normal(1.0, SD, 30)
+    space = uq.Space(a=uq.fixed(1.0), b=uq.epistemic(uq.Uniform(-5.0, 5.0)))
+    study = line(space, uq.Normal("x", SD), table(values, np.repeat([0.0, 1.0, 2.0], 10)))
+    made = checked(study, b=rng.normal(0.0, SD / np.sqrt(10 * 5), (4, 500)))
+    density = stats.norm(1.0, SD).logpdf(values[:10]).sum()
+    found = leave_one_out(made["posterior"], made["log_likelihood"])["x"]
+    assert found.elpd[:10].sum() == pytest.approx(density) and np.all(found.pareto_k[:10] == -np.inf)
+    np.testing.assert_allclose(made["pit"]["x"][:10], stats.norm.cdf(values[:10] - 1.0))
+    one = made["checks"].sel(parameter="b")
+    assert one["prior_sensitivity"] == 0.0 and one["likelihood_sensitivity"] > 0.05

@@ -12,7 +12,6 @@ import json
 import warnings
 from collections.abc import Mapping
 
-import arviz as az
 import arviz_stats
 import jax
 import jax.numpy as jnp
@@ -27,7 +26,8 @@ from ..space import Theta, distribution_of
 from ..study import Study
 from .advice import advice
 from .individuals import individuals
-from .predictive import at_selected, by_entry, free_parameters, selected
+from .leave_one_out import LEAST_DRAWS, LeftOut, leave_one_out
+from .predictive import at_selected, by_entry, free_parameters, selected, step_of
 from .uniformity import POINT, band, p_value
 
 LEVELS = (0.5, 0.9)
@@ -52,7 +52,7 @@ def checks(likelihood: Likelihood, groups: Mapping[str, xr.Dataset], seed: int) 
     key = jax.random.fold_in(jax.random.key(seed), 3)
     made = {"log_prior": log_prior(study, posterior)}
     made["prior_predictive"] = prior_predictive(likelihood, posterior, jax.random.fold_in(key, 0))
-    found = _leave_one_out(groups)
+    found = leave_one_out(posterior, groups["log_likelihood"]) if "log_likelihood" in groups else {}
     pit = _pit(likelihood, posterior, found, jax.random.fold_in(key, 1), np.random.default_rng([seed, 1]))
     tables = rows_by_output(study)
     made["pit"] = by_entry(pit, tables, "row").assign_attrs(of="left out" if found else "part of the calibration")
@@ -157,25 +157,16 @@ def visual_check(likelihood: Likelihood, posterior: xr.Dataset, key) -> xr.Datas
     )
 
 
-def _leave_one_out(groups: Mapping[str, xr.Dataset]) -> dict:
-    """Of each kind of term what ArviZ finds; empty where the likelihood has no terms, or no draws enough."""
-    if "log_likelihood" not in groups:
-        return {}
-    tree = xr.DataTree.from_dict({name: groups[name] for name in ("posterior", "log_likelihood")})
-    with warnings.catch_warnings():
-        # of Pareto k that are too large, which are counted and said
-        warnings.simplefilter("ignore", UserWarning)
-        return {str(each): az.loo(tree, var_name=str(each), pointwise=True) for each in groups["log_likelihood"]}
-
-
-def _pit(likelihood: Likelihood, posterior, found: dict, key, rng) -> dict[str, np.ndarray]:
+def _pit(
+    likelihood: Likelihood, posterior: xr.Dataset, found: Mapping[str, LeftOut], key, rng
+) -> dict[str, np.ndarray]:
     """Of each row, `(rows,)` by output: a random point between the probabilities of less and of at most as much."""
     chosen = selected(posterior)
     _, each = at_selected(likelihood, free_parameters(likelihood.study, chosen), key)
     pit = {}
     for output, ends in each.items():
         ends = np.asarray(ends)
-        weights = _weights(likelihood, output, found, chosen, len(ends)) * np.isfinite(ends).all(axis=-1)
+        weights = _weights(likelihood, output, found, len(ends)) * np.isfinite(ends).all(axis=-1)
         with np.errstate(invalid="ignore"):
             weights = weights / weights.sum(axis=0)
         low, high = np.moveaxis(np.nansum(weights[..., None] * ends, axis=0), -1, 0)
@@ -183,7 +174,7 @@ def _pit(likelihood: Likelihood, posterior, found: dict, key, rng) -> dict[str, 
     return pit
 
 
-def _weights(likelihood: Likelihood, output: str, found: dict, chosen: xr.Dataset, count: int) -> np.ndarray:
+def _weights(likelihood: Likelihood, output: str, found: Mapping[str, LeftOut], count: int) -> np.ndarray:
     """Weights of the draws where each row of an output, or the term that it is in, is left out, `(draws, rows)`."""
     rows = len(likelihood.observations.rows[output].run)
     if not found:
@@ -198,8 +189,7 @@ def _weights(likelihood: Likelihood, output: str, found: dict, chosen: xr.Datase
         if not shared or not places.is_unique:
             return np.ones((count, rows))
         index = places.get_indexer(pd.MultiIndex.from_frame(table[shared]))
-    entry = next(dim for dim in logs.dims if dim not in DRAWS)
-    at = logs.sel(draw=chosen["draw"], chain=chosen["chain"]).transpose(*DRAWS, entry).values.reshape(count, -1)
+    at = logs[:, :: step_of(logs.shape[0] * logs.shape[1])].reshape(count, -1)
     return special.softmax(at, axis=0)[:, index]
 
 
@@ -272,20 +262,12 @@ def _by_parameter(groups: Mapping[str, xr.Dataset], log_prior: xr.Dataset) -> xr
     """What the data have removed of the variance of the prior, and what powers of prior and likelihood would move."""
     posterior, prior, names = groups["posterior"], groups["prior"], [*log_prior.data_vars]
     contraction = [1 - float(posterior[name].var()) / float(prior[name].var()) for name in names]
-    moved = {kind: np.full(len(names), np.nan) for kind in ("prior", "likelihood")}
-    if "log_likelihood" in groups and names:
-        likelihood = groups["log_likelihood"]
-        total = sum(each.sum([dim for dim in each.dims if dim not in DRAWS]) for each in likelihood.data_vars.values())
-        tree = xr.DataTree.from_dict(
-            {
-                "posterior": posterior[names].drop_attrs(),
-                "log_prior": log_prior,
-                "log_likelihood": xr.Dataset({"total": total.drop_vars([c for c in total.coords if c not in DRAWS])}),
-            }
-        )
-        for kind in moved:
-            found = arviz_stats.psense(tree, group=kind)
-            moved[kind] = np.array([float(found[name]) for name in names])
+    total = None
+    if "log_likelihood" in groups:
+        parts = groups["log_likelihood"].data_vars.values()
+        total = sum(each.sum([dim for dim in each.dims if dim not in DRAWS]).values for each in parts)
+    powers = {"prior": sum(log_prior[name].values for name in names), "likelihood": total}
+    moved = {kind: _sensitivity(posterior, names, None if total is None else of) for kind, of in powers.items()}
     return xr.Dataset(
         {
             "contraction": ("parameter", contraction),
@@ -295,17 +277,35 @@ def _by_parameter(groups: Mapping[str, xr.Dataset], log_prior: xr.Dataset) -> xr
     )
 
 
-def _of_terms(found: dict) -> dict:
+def _sensitivity(posterior: xr.Dataset, names: list[str], power) -> list[float]:
+    """By how much draws of each parameter move with powers of a density, of which these are the logarithms.
+
+    Zero of one that is the same at all draws; NaN where draws are too few, or stand still, or there is no density.
+    """
+    if power is None or np.size(power) < LEAST_DRAWS or not names:
+        return [np.nan] * len(names)
+    if np.ptp(power) == 0:
+        return [0.0] * len(names)
+    tree = {"posterior": posterior[names].drop_attrs(), "log_prior": xr.Dataset({"power": (DRAWS, power)})}
+    try:
+        with np.errstate(invalid="ignore"), warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)
+            found = arviz_stats.psense(xr.DataTree.from_dict(tree), group="prior", group_var_names=["power"])
+    except ValueError:
+        return [np.nan] * len(names)
+    return [float(found[name]) for name in names]
+
+
+def _of_terms(found: Mapping[str, LeftOut]) -> dict:
     """Expected log predictive density of a term left out, and how many of them cannot be left out so."""
     if not found:
         return {}
-    terms = np.concatenate([np.asarray(each.elpd_i).ravel() for each in found.values()])
-    pareto = np.concatenate([np.asarray(each.pareto_k).ravel() for each in found.values()])
-    limit = float(max(each.good_k for each in found.values()))
+    terms, pareto = (np.concatenate([getattr(each, key) for each in found.values()]) for key in ("elpd", "pareto_k"))
+    limit = max(each.limit for each in found.values())
     return {
         "elpd": float(terms.sum()),
         "elpd_standard_error": float(np.std(terms, ddof=1) * np.sqrt(len(terms))) if len(terms) > 1 else float("nan"),
-        "effective_parameters": float(sum(each.p for each in found.values())),
+        "effective_parameters": sum(each.effective_parameters for each in found.values()),
         "terms": len(terms),
         "largest_pareto_k": float(pareto.max()),
         "pareto_k_limit": limit,

@@ -63,8 +63,12 @@ def predictive(likelihood: Likelihood, posterior: xr.Dataset, key) -> xr.Dataset
 
 def selected(posterior: xr.Dataset) -> xr.Dataset:
     """An even selection of draws, at most `PREDICTIVE_DRAWS`."""
-    step = -(-posterior.sizes["draw"] * posterior.sizes["chain"] // PREDICTIVE_DRAWS)
-    return posterior.isel(draw=slice(None, None, step))
+    return posterior.isel(draw=slice(None, None, step_of(posterior.sizes["draw"] * posterior.sizes["chain"])))
+
+
+def step_of(draws: int) -> int:
+    """Which draws of each chain are selected: each of so many."""
+    return -(-draws // PREDICTIVE_DRAWS)
 
 
 def free_parameters(study: Study, posterior: xr.Dataset) -> Theta:
