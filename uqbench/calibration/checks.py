@@ -73,10 +73,14 @@ def checks(likelihood: Likelihood, groups: Mapping[str, xr.Dataset], seed: int) 
 def log_prior(study: Study, posterior: xr.Dataset) -> xr.Dataset:
     """Log density of the prior of each epistemic parameter at each draw, given those that it names."""
     space = study.model.space
-    theta = {name: jnp.asarray(posterior[name].transpose(*DRAWS).values) for name in space.epistemic}
-    known = {name: jnp.asarray(float(np.asarray(space[name].dist))) for name in space.fixed} | theta
+    theta: Theta = {name: jnp.asarray(posterior[name].transpose(*DRAWS).values) for name in space.epistemic}
+    for name in space.fixed:
+        theta[name] = jnp.asarray(float(np.asarray(space[name].dist)))
     return xr.Dataset(
-        {name: (DRAWS, np.asarray(distribution_of(space, name).logpdf(theta[name], known))) for name in theta},
+        {
+            name: (DRAWS, np.asarray(distribution_of(space, name).logpdf(theta[name], theta)))
+            for name in space.epistemic
+        },
         {name: posterior[name] for name in DRAWS},
     )
 
@@ -104,12 +108,12 @@ def with_new_units(study: Study, thetas: Theta, count: int, key) -> Theta:
         aleatory ones `(count, units)`.
     """
     space = study.model.space
-    free = {name: thetas[name] for name in space.epistemic}
+    free: Theta = {name: jnp.asarray(thetas[name]) for name in space.epistemic}
     shape = (count, len(study.units))
-    known = {name: jnp.asarray(float(np.asarray(space[name].dist))) for name in space.fixed}
-    known |= {name: each[:, None] for name, each in free.items()}
-    known |= {name: jnp.asarray(each) for name, each in study.covariates.items()}
-    known = {name: jnp.broadcast_to(each, shape) for name, each in known.items()}
+    given = {name: jnp.asarray(float(np.asarray(space[name].dist))) for name in space.fixed}
+    given |= {name: jnp.asarray(each)[:, None] for name, each in free.items()}
+    given |= {name: jnp.asarray(each) for name, each in study.covariates.items()}
+    known: Theta = {name: jnp.broadcast_to(each, shape) for name, each in given.items()}
     for number, name in enumerate(space.aleatory):
         dist, now = distribution_of(space, name), jax.random.fold_in(key, number)
         known[name] = free[name] = dist.sample(now, () if space[name].names else shape, known)
@@ -162,10 +166,9 @@ def _pit(
 ) -> dict[str, np.ndarray]:
     """Of each row, `(rows,)` by output: a random point between the probabilities of less and of at most as much."""
     chosen = selected(posterior)
-    _, each = at_selected(likelihood, free_parameters(likelihood.study, chosen), key)
+    _, probabilities = at_selected(likelihood, free_parameters(likelihood.study, chosen), key)
     pit = {}
-    for output, ends in each.items():
-        ends = np.asarray(ends)
+    for output, ends in jax.tree.map(np.asarray, probabilities).items():
         weights = _weights(likelihood, output, found, len(ends)) * np.isfinite(ends).all(axis=-1)
         with np.errstate(invalid="ignore"):
             weights = weights / weights.sum(axis=0)

@@ -224,7 +224,7 @@ def _thetas(study: Study, chosen: xr.Dataset, unit: str | None, covariates: Mapp
         thetas |= {name: jnp.asarray(flat[name].values[:, index]) for name in space.aleatory}
     else:
         thetas |= {name: jnp.full(count, float(value)) for name, value in covariates.items()}
-        known = {name: jnp.full(count, float(space[name].dist)) for name in space.fixed} | thetas
+        known = {name: jnp.full(count, float(np.asarray(space[name].dist))) for name in space.fixed} | thetas
         for number, name in enumerate(space.aleatory):
             dist, now = distribution_of(space, name), jax.random.fold_in(key, number)
             known[name] = dist.sample(now, () if space[name].names else (count,), known)

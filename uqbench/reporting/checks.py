@@ -26,7 +26,7 @@ MOST_TIMES, MOST_UNITS = 12, 30
 
 def section(tree: xr.DataTree, study: str) -> tuple[str, list]:
     """Whether the model fits, what to try where it does not, and what that rests on."""
-    checks, findings = group(tree, "checks"), attribute(tree, "checks", "findings")
+    checks, findings = tree["checks"].to_dataset(), attribute(tree, "checks", "findings")
     blocks: list = [Paragraph(sentence(attribute(tree, "checks", "summary")))]
     blocks += [Paragraph(each, "flag") for each in findings]
     blocks.append(_by_output(tree, checks))
@@ -54,7 +54,7 @@ def section(tree: xr.DataTree, study: str) -> tuple[str, list]:
 
 def heading(tree: xr.DataTree) -> str:
     """Whether anything is wrong."""
-    checks, findings = group(tree, "checks"), attribute(tree, "checks", "findings")
+    checks, findings = tree["checks"].to_dataset(), attribute(tree, "checks", "findings")
     bad = [str(name) for name, kind in zip(checks["output"].values, checks["misfit"].values, strict=True) if kind]
     if bad:
         return f"{listed(bad)} {'does' if len(bad) == 1 else 'do'} not fit"
@@ -65,7 +65,7 @@ def heading(tree: xr.DataTree) -> str:
 
 def _by_output(tree: xr.DataTree, checks: xr.Dataset) -> Table:
     levels = checks["level"].values
-    rows = []
+    rows: list = []
     for output in checks["output"].values:
         one = checks.sel(output=output)
         kind = str(one["misfit"].values)
@@ -95,7 +95,7 @@ def _by_output(tree: xr.DataTree, checks: xr.Dataset) -> Table:
 
 
 def _by_parameter(checks: xr.Dataset) -> Table:
-    rows = [
+    rows: list = [
         [
             Cell(str(name)),
             rounded(float(one["contraction"]), 0.01),
@@ -152,7 +152,7 @@ def _units(tree: xr.DataTree, units: xr.Dataset) -> list:
 
 def predictions(tree: xr.DataTree, study: str) -> tuple[str, list]:
     """What `predict` has said: of whom, under which design, and how well it is known."""
-    found = group(tree, "predicted")
+    found = tree["predicted"].to_dataset()
     of, inputs, covariates = (attribute(tree, "predicted", key) for key in ("of", "inputs", "covariates"))
     who = of if of == "a new unit" else f"{unit_name(tree)} {of}"
     given = [f"{name} = {_shown(value)}" for name, value in {**inputs, **covariates}.items()]
@@ -203,7 +203,8 @@ def _prediction_table(tree: xr.DataTree, found: xr.Dataset) -> Table:
 
 def calibration(tree: xr.DataTree, study: str) -> tuple[str, list]:
     """Whether `calibrate` gives back what data were simulated with."""
-    found, name = group(tree, "simulation_based_calibration"), "simulation_based_calibration"
+    name = "simulation_based_calibration"
+    found = tree[name].to_dataset()
     said, uniform = attribute(tree, name, "meaning"), attribute(tree, name, "uniform")
     lost = {key: attribute(tree, name, key) for key in ("failed", "not_converged")}
     blocks: list = [Paragraph(f"{sentence(said)}.", "text" if uniform else "flag")]
@@ -221,7 +222,7 @@ def calibration(tree: xr.DataTree, study: str) -> tuple[str, list]:
     )
     blocks.append(drawn(partial(check_figures.ranks, tree), "Ranks of true values", "ranks", caption))
     levels = found["level"].values
-    rows = [
+    rows: list = [
         [
             Cell(str(quantity)),
             Cell(rounded(float(one["p_value"]), digits=2)),
