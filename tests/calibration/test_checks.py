@@ -259,14 +259,16 @@ def test_what_a_sampler_has_not_done_comes_first():
     )
     groups["convergence"]["resolved"][:] = False
     groups["convergence"]["rhat"][:] = 1.2
+    groups["convergence"]["mode"] = ("chain", [0, 1])
     groups["posterior"].attrs |= {"divergences_sampling": 40, "failed_solves_sampling": 30}
     study = level(np.random.default_rng(1).normal(size=20))
     made = checks(likelihood_of(study), groups, 0)
     said = findings(made)
     assert "not resolved: R-hat up to 1.2" in said[0] and "--draws 3600" in said[0]
-    assert said[1].startswith("10 of 900 transitions diverged") and "--target-accept 0.95" in said[1]
-    assert said[2].startswith("30 of 900 transitions ended where a solve fails")
-    assert "one chain only" in said[3]
+    assert said[1].startswith("Chains stay in 2 different modes") and "--sampler smc" in said[1]
+    assert said[2].startswith("10 of 900 transitions diverged") and "--target-accept 0.95" in said[2]
+    assert said[3].startswith("30 of 900 transitions ended where a solve fails")
+    assert "one chain only" in said[4]
     assert made["checks"].attrs["summary"].startswith(f"{len(said)} findings")
 
 

@@ -76,6 +76,12 @@ def _of_sampling(study: Study, groups: Mapping[str, xr.Dataset]) -> Iterator[str
             f"Take more (`--draws {4 * posterior.sizes['draw']}`); if R-hat stays high the chains have found different "
             "answers: let them start at the best fit (`uqbench identify` first), or give narrower priors."
         )
+    modes = len(np.unique(convergence["mode"].values)) if "mode" in convergence else 1
+    if modes > 1:
+        yield (
+            f"Chains stay in {modes} different modes, and how much of the posterior belongs to each is not known from "
+            "them. Take `--sampler smc`, which tells, or a prior that excludes those that cannot be."
+        )
     diverged, failed = (int(posterior.attrs.get(f"{kind}_sampling", 0)) for kind in ("divergences", "failed_solves"))
     count = posterior.sizes["chain"] * posterior.sizes["draw"]
     if diverged > failed:
