@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from .calibration import calibrate as calibrate
+    from .calibration import predict as predict
     from .check import check_model as check_model
     from .correlations import correlated as correlated
     from .coupling import Coupled as Coupled
@@ -72,7 +73,7 @@ if TYPE_CHECKING:
     from .workflow import run as run
 
 _ROOMS = {
-    "calibration": ("calibrate",),
+    "calibration": ("calibrate", "predict"),
     "check": ("check_model",),
     "correlations": ("correlated",),
     "coupling": ("Coupled", "Exchange", "Part"),

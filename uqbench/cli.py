@@ -17,7 +17,7 @@ from typing import Annotated
 
 import cyclopts
 
-from .defaults import CHAINS, DRAWS, STARTS, TUNE
+from .defaults import CHAINS, DRAWS, PREDICTIONS, REPETITIONS, STARTS, TUNE
 from .errors import CouplingWarning, InputError, Interrupted
 
 RESULTS = Path("results")
@@ -154,6 +154,69 @@ def decompose(study: Name, *, n: Base = 512, runs: Runs = 8192, seed: Seed = 0, 
     from .decomposition import decompose as verb
 
     _add("decompose", study, results, lambda loaded, tree: verb(loaded, tree, n=n, runs=runs, seed=seed))
+
+
+@app.command
+def predict(
+    study: Name,
+    *,
+    unit: Annotated[str | None, cyclopts.Parameter(help="Label of a unit of the data; without it, a new one.")] = None,
+    experiment: Annotated[
+        str | None, cyclopts.Parameter(help="Experiment to begin with; else that of the unit, or the first.")
+    ] = None,
+    times: Annotated[str | None, cyclopts.Parameter(help="Such as 1,2,5 or 0:24:49, first:last:count.")] = None,
+    inputs: Annotated[
+        tuple[str, ...], cyclopts.Parameter(help="What is changed, as dose=300.", consume_multiple=True)
+    ] = (),
+    covariates: Annotated[
+        tuple[str, ...], cyclopts.Parameter(help="Of a new unit, as weight=80.", consume_multiple=True)
+    ] = (),
+    draws: Annotated[int, cyclopts.Parameter(help="Posterior draws at most.")] = PREDICTIONS,
+    seed: Seed = 0,
+    results: Results = RESULTS,
+) -> None:
+    """Predict the outputs of a new unit, or of a known one, under a design of your own."""
+    from .calibration import predict_text as verb
+
+    def work(loaded, tree):
+        return verb(
+            loaded,
+            tree,
+            unit=unit,
+            experiment=experiment,
+            times=times,
+            inputs=inputs,
+            covariates=covariates,
+            draws=draws,
+            seed=seed,
+        )
+
+    _add("predict", study, results, work)
+
+
+@app.command
+def sbc(
+    study: Name,
+    *,
+    repetitions: Annotated[int, cyclopts.Parameter(help="Simulated tables.")] = REPETITIONS,
+    draws: Draws = 400,
+    tune: Tune = 400,
+    chains: Chains = 2,
+    ranks: Annotated[int, cyclopts.Parameter(help="Posterior draws among which a true value is ranked.")] = 63,
+    seed: Seed = 0,
+    results: Results = RESULTS,
+) -> None:
+    """Simulation-based calibration: does `calibrate` give back what data were simulated with?"""
+    from .calibration import sbc as verb
+
+    def repeat(loaded, tree):
+        tree = verb(
+            loaded, tree, repetitions=repetitions, draws=draws, tune=tune, chains=chains, ranks=ranks, seed=seed
+        )
+        print(tree["simulation_based_calibration"].attrs["meaning"], flush=True)
+        return tree
+
+    _add("sbc", study, results, repeat)
 
 
 @app.command
@@ -298,6 +361,17 @@ def _store(store, tree, earlier, verb: str) -> None:
     _save(store, tree, earlier)
     groups = [name for name, child in tree.children.items() if child.attrs.get("verb") == verb]
     print(f"{verb}: {', '.join(f'/{name}' for name in groups)} in {store.path}", flush=True)
+    if verb == "calibrate":
+        _say_checks(tree)
+
+
+def _say_checks(tree) -> None:
+    """What is wrong with a calibration and what to try, or that nothing is."""
+    from .results import attribute
+
+    if summary := attribute(tree, "checks", "summary"):
+        findings = attribute(tree, "checks", "findings")
+        print("\n".join([summary, *(f"  - {finding}" for finding in findings)]), flush=True)
 
 
 def _save(store, tree, earlier):

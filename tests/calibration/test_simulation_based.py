@@ -3,12 +3,16 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
+from scipy import stats
 
 import uqbench as uq
 from studies import receptor_tf
-from uqbench.calibration import simulation_based_calibration
+from uqbench import results
+from uqbench.calibration import sbc, simulation_based_calibration
 from uqbench.calibration.simulation_based import LIKELIHOOD
+from uqbench.calibration.uniformity import p_value
 
 
 def level(theta, design, key):
@@ -40,6 +44,33 @@ def test_a_wrong_noise_is_detected():
     )
     assert not found.attrs["uniform"]
     assert float(found.coverage.sel(level=0.5, quantity="m")) < 0.4
+
+
+def test_censored_values_are_simulated_as_such():
+    """Values below .2 are only known to be so, in half of the rows; taken for values they would be too near to it."""
+    data = pd.DataFrame(
+        {"experiment": "e", "output": "y", "time": [1.0, 1.5, 2.0, 3.0], "value": [0.5, 0.4, "<0.2", 0.3]}
+    )
+    data["lower_limit"] = [0.2, np.nan, 0.2, np.nan]
+    study = replace(level_study(0.5), data=data)
+    tree = sbc(study, repetitions=40, draws=150, tune=150, ranks=31)
+    found = tree["simulation_based_calibration"].to_dataset()
+    assert results.GROUPS["simulation_based_calibration"].findings(found, "sbc") == []
+    assert found.attrs["uniform"] and "all ranks are uniform" in found.attrs["meaning"]
+    assert f"takes {found.attrs['needed']}" in found.attrs["meaning"] and 100 < found.attrs["needed"] < 250
+    coverage = found.coverage.sel(quantity="m")
+    assert np.all(np.abs(coverage - coverage.level) < 3.5 * found.coverage_standard_error)
+    inside = (found.difference >= found.lower) & (found.difference <= found.upper)
+    assert inside.mean("point").min() > 0.9
+
+
+def test_a_noise_that_is_wrong_by_a_fifth_is_seen_in_enough_tables():
+    """The posterior of each table is known, so that many can be ranked: sds that are a fifth too small pile up."""
+    rng, count = np.random.default_rng(0), 200
+    truth = rng.normal(size=count)
+    ranks = np.sum(0.8 * rng.normal(size=(count, 63)) < truth[:, None], axis=1)
+    within = (ranks + rng.uniform(size=count)) / 64
+    assert p_value(within) < 0.05 < p_value(stats.norm.cdf(truth))
 
 
 def test_bad_settings_and_simulators_are_reported_at_once():

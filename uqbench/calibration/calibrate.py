@@ -18,6 +18,7 @@ from ..likelihoods import Likelihood, likelihood_of
 from ..study import Study
 from ..time_scales.study_separation import separation_of_study, warn, with_separation
 from .chain_files import ChainFiles, made_from
+from .checks import checks
 from .convergence import convergence
 from .predictive import band, observed, pointwise, predictive, prior
 from .sampling import KEPT_STATS, Drawn, Settings, best_fits, draw
@@ -63,8 +64,10 @@ def calibrate(
         the tree with /prior, /posterior, /posterior_predictive, /log_likelihood, /sample_stats, /observed_data in the
         ArviZ schema (/log_likelihood where the likelihood has terms; its attribute `term` says what one is),
         /posterior_band for figures and /convergence: R-hat, ESS and whether they suffice, by parameter, and the mode
-        that each chain stays in; of a reduced model /separation once more, at posterior draws; where `identify` has
-        been run, /practical with what the posterior adds to it.
+        that each chain stays in; /checks with whether the model fits, what to try where it does not, and what it rests
+        on (/pit, /residuals, /log_prior, /prior_predictive; of units /units and /visual_check); of a reduced model
+        /separation once more, at posterior draws; where `identify` has been run, /practical with what the posterior
+        adds to it.
 
     Raises:
         InputError: a study without data, settings out of range, a sampler that is not installed or needs a gradient
@@ -105,7 +108,8 @@ def calibrate(
             raise KeyboardInterrupt
         groups = _of_draws(study, drawn, seed)
         _warn_of_modes(study, groups["convergence"])
-        tree = attached(groups | _predictions(likelihood, groups["posterior"], seed))
+        groups |= _predictions(likelihood, groups["posterior"], seed)
+        tree = attached(groups | checks(likelihood, groups, seed))
         return with_balance(study, tree, again=True)
     except KeyboardInterrupt:
         # without predictions, which compile for seconds: that is not what was asked for

@@ -7,12 +7,12 @@ error is far smaller than that of each sum.
 
 from collections.abc import Mapping
 
-import arviz as az
 import numpy as np
 import xarray as xr
 
 from ..errors import InputError
 from ..likelihoods import CAPABILITIES
+from .leave_one_out import LEAST_DRAWS, leave_one_out
 
 # Differences of fewer standard errors are no differences.
 CLEAR = 2.0
@@ -67,6 +67,11 @@ def _check(trees: Mapping[str, xr.DataTree]) -> None:
             findings.append("the likelihood of {!r} has no {}; {}.".format(name, *CAPABILITIES["terms"]))
         elif missing:
             findings.append(f"the tree of {name!r} has no {', '.join(missing)}; calibrate that study first.")
+        elif not leave_one_out(tree["posterior"].to_dataset(), tree["log_likelihood"].to_dataset()):
+            findings.append(
+                f"the draws of {name!r} are fewer than {LEAST_DRAWS}, or too many of them the same, for a term to be "
+                "left out; take more."
+            )
     if not findings:
         (first, one), *others = trees.items()
         findings += [
@@ -85,13 +90,13 @@ def _check(trees: Mapping[str, xr.DataTree]) -> None:
 
 
 def _row(tree: xr.DataTree) -> dict:
-    found = [az.loo(tree, var_name=str(output), pointwise=True) for output in tree["log_likelihood"].data_vars]
+    found = leave_one_out(tree["posterior"].to_dataset(), tree["log_likelihood"].to_dataset()).values()
     gradients = int(tree["sample_stats"]["n_steps"].sum())
     draws = float(tree["convergence"]["ess_bulk"].min())
     return {
-        "terms": np.concatenate([np.asarray(each.elpd_i).ravel() for each in found]),
-        "effective_parameters": float(sum(each.p for each in found)),
-        "doubtful": int(sum(np.sum(np.asarray(each.pareto_k) > each.good_k) for each in found)),
+        "terms": np.concatenate([each.elpd for each in found]),
+        "effective_parameters": sum(each.effective_parameters for each in found),
+        "doubtful": int(sum(np.sum(each.pareto_k > each.limit) for each in found)),
         "seconds": float(tree["posterior"].attrs["seconds"]),
         "gradients": gradients,
         "effective_draws": draws,

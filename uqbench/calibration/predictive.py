@@ -1,6 +1,7 @@
 """What prior and posterior draws say about data: predictive samples, pointwise log-likelihood, bands over time."""
 
 from collections.abc import Mapping
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -42,22 +43,57 @@ def prior(study: Study, key) -> xr.Dataset:
 def observed(study: Study) -> xr.Dataset:
     """The table in the ArviZ schema: one variable per output, its rows with experiment, unit and time."""
     values = {output: rows["value"].to_numpy() for output, rows in study.data.groupby("output", sort=False)}
-    return _dataset(values, rows_by_output(study), "row")
+    return by_entry(values, rows_by_output(study), "row")
 
 
 def pointwise(likelihood: Likelihood, posterior: xr.Dataset) -> xr.Dataset:
     """Log density of each term at each draw; the attribute `term` says what a term is."""
     values = _at_draws("log likelihood of each term", likelihood, posterior, likelihood.pointwise)
-    return _dataset(values, likelihood.terms(), likelihood.term, posterior).assign_attrs(term=likelihood.term)
+    return by_entry(values, likelihood.terms(), likelihood.term, posterior).assign_attrs(term=likelihood.term)
 
 
 def predictive(likelihood: Likelihood, posterior: xr.Dataset, key) -> xr.Dataset:
     """Simulated measurements at the data's times, for an even selection of draws (at most `PREDICTIVE_DRAWS`)."""
-    step = -(-posterior.sizes["draw"] * posterior.sizes["chain"] // PREDICTIVE_DRAWS)
-    chosen = posterior.isel(draw=slice(None, None, step))
-    keys = jax.random.split(key, chosen.sizes["chain"] * chosen.sizes["draw"])
-    values = _at_draws("predicted measurements", likelihood, chosen, likelihood.simulate, keys)
-    return _dataset(values, rows_by_output(likelihood.study), "row", chosen)
+    chosen = selected(posterior)
+    values, _ = at_selected(likelihood, free_parameters(likelihood.study, chosen), key)
+    shape = chosen.sizes["chain"], chosen.sizes["draw"], -1
+    found = {output: np.asarray(each).reshape(shape) for output, each in values.items()}
+    return by_entry(found, rows_by_output(likelihood.study), "row", chosen)
+
+
+def selected(posterior: xr.Dataset) -> xr.Dataset:
+    """An even selection of draws, at most `PREDICTIVE_DRAWS`."""
+    return posterior.isel(draw=slice(None, None, step_of(posterior.sizes["draw"] * posterior.sizes["chain"])))
+
+
+def step_of(draws: int) -> int:
+    """Which draws of each chain are selected: each of so many."""
+    return -(-draws // PREDICTIVE_DRAWS)
+
+
+def free_parameters(study: Study, posterior: xr.Dataset) -> Theta:
+    """The free parameters at each draw, chains one after another: `(draws,)` each, or `(draws, units)`."""
+    values = {name: posterior[name].transpose("chain", "draw", ...).values for name in study.model.space.free}
+    return {name: jnp.asarray(each.reshape(-1, *each.shape[2:])) for name, each in values.items()}
+
+
+def at_selected(likelihood: Likelihood, thetas: Theta, key) -> tuple[dict[str, jax.Array], dict[str, jax.Array]]:
+    """Simulated measurements `(draws, rows)` by output, and `Likelihood.probabilities` of the data `(draws, rows, 2)`.
+
+    One program for draws of prior, posterior and new units alike: only their number compiles it again.
+    """
+    return _at_selected(likelihood, thetas, jax.random.split(key, len(next(iter(thetas.values())))))
+
+
+@partial(jax.jit, static_argnames="likelihood")
+def _at_selected(likelihood: Likelihood, thetas: Theta, keys: jax.Array):
+    complete = likelihood.study.model.space.complete
+
+    def one(each):
+        theta, key = complete(each[0]), each[1]
+        return likelihood.simulate(theta, key), likelihood.probabilities(theta, key)
+
+    return jax.lax.map(one, (thetas, keys), batch_size=BATCH)
 
 
 def band(likelihood: Likelihood, posterior: xr.Dataset, key) -> xr.Dataset:
@@ -155,22 +191,16 @@ def _theta(study: Study, flat: xr.Dataset, unit: int) -> Theta:
     return space.complete(values | {name: each[unit] for name, each in study.covariates.items()})
 
 
-def _at_draws(label: str, likelihood: Likelihood, posterior: xr.Dataset, function, keys=None) -> dict[str, np.ndarray]:
-    """`function(theta[, key])` -> name -> values, at every draw: name -> `(chain, draw, ...)`; `label` is shown."""
+def _at_draws(label: str, likelihood: Likelihood, posterior: xr.Dataset, function) -> dict[str, np.ndarray]:
+    """`function(theta)` -> name -> values, at every draw: name -> `(chain, draw, ...)`; `label` is shown."""
     space = likelihood.study.model.space
     shape = (posterior.sizes["chain"], posterior.sizes["draw"])
-    thetas = {
-        name: jnp.asarray(posterior[name].transpose("chain", "draw", ...).values).reshape(
-            -1, *posterior[name].shape[2:]
-        )
-        for name in space.free
-    }
 
     @jax.jit
-    def at_all(thetas, *keys):
-        return jax.lax.map(lambda each: function(space.complete(each[0]), *each[1:]), (thetas, *keys), batch_size=BATCH)
+    def at_all(thetas):
+        return jax.lax.map(lambda theta: function(space.complete(theta)), thetas, batch_size=BATCH)
 
-    given = (thetas, *([] if keys is None else [keys]))
+    thetas = free_parameters(likelihood.study, posterior)
     draws = shape[0] * shape[1]
     # blocks of one size, the last one filled up by its last draw: one compilation, and a time left to tell
     size = BATCH * -(-draws // (BATCH * BLOCKS))
@@ -178,12 +208,12 @@ def _at_draws(label: str, likelihood: Likelihood, posterior: xr.Dataset, functio
     with progress(f"calibrate: {label}", draws) as update:
         for begin in range(0, draws, size):
             block = np.minimum(np.arange(begin, begin + size), draws - 1)
-            parts.append(jax.tree.map(np.asarray, at_all(*jax.tree.map(lambda each, block=block: each[block], given))))
+            parts.append(jax.tree.map(np.asarray, at_all({name: each[block] for name, each in thetas.items()})))
             update(min(begin + size, draws))
     return {name: np.concatenate([part[name] for part in parts])[:draws].reshape(*shape, -1) for name in parts[0]}
 
 
-def _dataset(values, tables: Mapping[str, pd.DataFrame], kind: str, posterior: xr.Dataset | None = None) -> xr.Dataset:
+def by_entry(values, tables: Mapping[str, pd.DataFrame], kind: str, posterior: xr.Dataset | None = None) -> xr.Dataset:
     """Values `([chain, draw,] entries)` by name, with the columns of a table for each as coordinates.
 
     Args:

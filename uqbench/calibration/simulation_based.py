@@ -16,8 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 import nutpie
 import xarray as xr
-from scipy import stats
 
+from .. import results
+from ..defaults import REPETITIONS
 from ..errors import InputError
 from ..likelihoods import Likelihood, likelihood_of, simulate_data
 from ..measurements import values_of
@@ -28,15 +29,17 @@ from ..study import Study
 from .calibrate import check_settings
 from .predictive import SAMPLE
 from .pymc_model import data_name, parameters, pymc_model
+from .uniformity import POINT, band, p_value, replications_needed
 
 SUBJECT = "simulation_based_calibration"
 LIKELIHOOD = "log-likelihood"
 LEVELS = (0.5, 0.9)
 # Draws beyond this R-hat are not taken for draws from the posterior.
 CONVERGED = 1.05
-LEAST_IN_BIN = 5
 # Of the test that all ranks are uniform, shared out between the quantities.
 SIGNIFICANT = 0.05
+# What enough tables show: a posterior sd that is wrong by this part, in so many cases.
+ERROR, POWER = 0.2, 0.8
 
 
 def simulation_based_calibration(
@@ -63,11 +66,13 @@ def simulation_based_calibration(
 
     Returns:
         by `repetition` and `quantity` (the epistemic parameters and the log-likelihood): `rank` (0 to `ranks`),
-        `truth`, `mean` and `sd` of the posterior; by `quantity`: `p_value` of a chi-squared test that ranks are
-        uniform, `coverage` (level, quantity) of central intervals with `coverage_standard_error` where it is right,
-        `contraction`, the share of the prior variance that the data remove. Attributes: `failed`, tables whose
-        simulation failed, and `not_converged`, whose chains disagreed (both left out); `uniform`, whether no p-value
-        is below .05 over the number of quantities; `seconds`.
+        `truth`, `mean` and `sd` of the posterior; by `quantity`: `p_value` of a test that ranks are uniform (see
+        `uniformity`), the curve of it with its band (`difference`, `lower`, `upper` by `point`), `coverage` (level,
+        quantity) of central intervals with `coverage_standard_error` where it is right, `contraction`, the share of
+        the prior variance that the data remove. Attributes: `failed`, tables whose simulation failed, and
+        `not_converged`, whose chains disagreed (both left out); `uniform`, whether no p-value is below .05 over the
+        number of quantities; `needed`, how many tables would show a posterior standard deviation that is wrong by a
+        fifth; `meaning`, a sentence; `seconds`.
 
     Raises:
         InputError: settings out of range; a simulator that lacks parameters or plans other measurements.
@@ -100,8 +105,36 @@ def simulation_based_calibration(
             rows.append(_ranked(likelihood, posterior, truth, values, ranks, np.random.default_rng([seed, k])))
     if not rows:
         raise InputError(SUBJECT, ["no repetition gave converged chains; take more draws, or narrower priors."])
-    dataset = _dataset(rows, (*names, LIKELIHOOD), ranks, _prior_variance(study, seed))
+    dataset = _dataset(rows, (*names, LIKELIHOOD), ranks, _prior_variance(study, seed), seed)
     return dataset.assign_attrs(failed=failed, not_converged=not_converged, seed=seed, seconds=time.monotonic() - began)
+
+
+def sbc(
+    study: Study,
+    tree: xr.DataTree | None = None,
+    *,
+    repetitions: int = REPETITIONS,
+    draws: int = 400,
+    tune: int = 400,
+    chains: int = 2,
+    ranks: int = 63,
+    seed: int = 0,
+) -> xr.DataTree:
+    """The verb: `simulation_based_calibration` of a study, added to its results.
+
+    Returns:
+        the tree with /simulation_based_calibration.
+
+    Raises:
+        InputError: as of `simulation_based_calibration`; a tree of another study.
+    """
+    tree = results.check_tree(study, tree, verb="sbc")
+    settings = {"repetitions": repetitions, "draws": draws, "tune": tune, "chains": chains, "ranks": ranks}
+    found = simulation_based_calibration(study, **settings, seed=seed)
+    seconds = found.attrs["seconds"]
+    return results.attach(
+        tree, {"simulation_based_calibration": found}, verb="sbc", settings=settings, seed=seed, seconds=seconds
+    )
 
 
 def _check(study, simulator, repetitions, draws, tune, chains, ranks) -> None:
@@ -188,24 +221,40 @@ def _prior_variance(study: Study, seed: int) -> np.ndarray:
     return np.array([np.var(theta[name]) for name in study.model.space.epistemic] + [np.nan])
 
 
-def _dataset(rows, quantities, ranks, prior_variance) -> xr.Dataset:
+def _dataset(rows, quantities, ranks, prior_variance, seed) -> xr.Dataset:
     stacked = {name: np.stack([row[name] for row in rows]) for name in rows[0]}
     count = len(rows)
-    bins = max(min((ranks + 1) // 2, count // LEAST_IN_BIN), 2)
-    edges = np.linspace(0, ranks + 1, bins + 1)
-    expected = np.diff(np.ceil(edges)) / (ranks + 1) * count
-    found = [np.histogram(stacked["rank"][:, k], np.ceil(edges) - 0.5)[0] for k in range(len(quantities))]
-    p_value = np.array([stats.chisquare(each, expected).pvalue for each in found])
+    # a rank is an interval of probability: a random point of it has the distribution of a continuous value
+    within = (stacked["rank"] + np.random.default_rng(seed).uniform(size=stacked["rank"].shape)) / (ranks + 1)
+    found = np.array([p_value(each) for each in within.T])
+    curves = [band(each) for each in within.T]
     inside = stacked.pop("inside").mean(axis=0).T
     levels = np.array(LEVELS)[:, None]
     dataset = xr.Dataset(
         {
             **{name: (("repetition", "quantity"), values) for name, values in stacked.items()},
-            "p_value": ("quantity", p_value),
+            "p_value": ("quantity", found),
+            **{
+                name: (("quantity", "point"), np.stack([getattr(curve, name) for curve in curves]))
+                for name in ("difference", "lower", "upper")
+            },
             "coverage": (("level", "quantity"), inside),
             "coverage_standard_error": ("level", np.sqrt(levels * (1 - levels) / count)[:, 0]),
             "contraction": ("quantity", 1 - (stacked["sd"] ** 2).mean(axis=0) / prior_variance),
         },
-        coords={"repetition": np.arange(count), "quantity": list(quantities), "level": list(LEVELS)},
+        coords={"repetition": np.arange(count), "quantity": list(quantities), "level": list(LEVELS), "point": POINT},
     )
-    return dataset.assign_attrs(ranks=ranks, uniform=bool(np.all(p_value > SIGNIFICANT / len(quantities))))
+    uniform, needed = bool(np.all(found > SIGNIFICANT / len(quantities))), replications_needed(ERROR, POWER)
+    return dataset.assign_attrs(ranks=ranks, uniform=uniform, needed=needed, meaning=_meaning(found, quantities, count))
+
+
+def _meaning(found: np.ndarray, quantities, count: int) -> str:
+    """Whether ranks are uniform, and what so many of them can show."""
+    needed = replications_needed(ERROR, POWER)
+    lost = [name for name, p in zip(quantities, found, strict=True) if p <= SIGNIFICANT / len(quantities)]
+    said = f"ranks of {', '.join(lost)} are not uniform" if lost else "all ranks are uniform"
+    said += f" (smallest p = {found.min():.2g}) in {count} simulated tables; "
+    share = f"a posterior standard deviation that is wrong by {100 * ERROR:.0f} %"
+    if count >= needed:
+        return f"{said}{share} would be seen in {100 * POWER:.0f} of 100 cases"
+    return f"{said}to see {share} in {100 * POWER:.0f} of 100 cases takes {needed}"

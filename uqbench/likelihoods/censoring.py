@@ -45,6 +45,18 @@ def log_density(noise: Distribution, values, known, limits: Limits | None) -> Fl
     return jnp.where(values < limits.lower, below, jnp.where(values > limits.upper, above, density))
 
 
+def probabilities(noise: Distribution, values, known, limits: Limits | None) -> Float[Array, "rows 2"]:
+    """Probabilities of less than each value and of at most as much; of a censored one those of its possible ends."""
+    below, at_most = noise.cdf(jnp.ceil(values) - 1 if noise.discrete else values, known), noise.cdf(values, known)
+    if limits is not None:
+        least = noise.cdf(jnp.ceil(limits.lower) - 1 if noise.discrete else limits.lower, known)
+        most = noise.cdf(limits.upper, known)
+        under, over = values < limits.lower, values > limits.upper
+        below = jnp.where(under, 0.0, jnp.where(over, most, below))
+        at_most = jnp.where(under, least, jnp.where(over, 1.0, at_most))
+    return jnp.stack(jnp.broadcast_arrays(below, at_most), axis=-1)
+
+
 def information(noise: Distribution, values, known, limits: Limits | None) -> Float[Array, "rows k k"]:
     """Expected information of each row on the arguments of its noise; of a censored one the share that it has of it.
 

@@ -17,7 +17,7 @@ from ..model import evaluate_many, over_time, simulate, simulate_stacked
 from ..space import Theta
 from ..study import Study
 from .between_rows import columns_between, interval_starts
-from .censoring import Limits, information, log_density
+from .censoring import Limits, information, log_density, probabilities
 from .layout import each_run, lay_out, of_runs, per_run
 from .noise_groups import NoiseGroup, noise_groups
 from .protocol import Likelihood, Moments, Scores, failures
@@ -78,6 +78,19 @@ class Independent(Likelihood):
             key, now = jax.random.split(key)
             values[output] = jnp.where(ok, self.observations.model.noise[output].sample(now, (), known), jnp.nan)
         return values
+
+    def probabilities(self, theta: Theta, key: Array) -> dict[str, Float[Array, "rows 2"]]:
+        """From the distribution functions of the noise, without chance."""
+        found = {}
+        for output, (known, ok) in self.known(theta).items():
+            ends = probabilities(
+                self.observations.model.noise[output],
+                self.observations.rows[output].value,
+                known,
+                self._limits(output),
+            )
+            found[output] = jnp.where(ok[:, None], ends, jnp.nan)
+        return found
 
     def predict(self, thetas: Theta, design: Design, key: Array) -> dict[str, Float[Array, "draws times"]]:
         model = self.observations.model

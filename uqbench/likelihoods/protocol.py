@@ -134,6 +134,22 @@ class Likelihood(Capable):
         """Draws a value for every row: output -> values in the order of the table, NaN where a solve fails."""
         raise NotImplementedError
 
+    def probabilities(self, theta: Theta, key: Array) -> dict[str, Float[Array, "rows 2"]]:
+        """Probabilities of less than each value, and of at most as much: the same where values are continuous.
+
+        Of a censored value they are those of the ends of what is possible. Here by one simulated value for each row,
+        so that they are 0 or 1, and their mean over draws of `theta` is what they are asked for.
+
+        Returns:
+            output -> in the order of the table; NaN where a solve fails.
+        """
+        found = {}
+        for output, drawn in self.simulate(theta, key).items():
+            value = self.observations.rows[output].value
+            each = jnp.stack([drawn < value, drawn <= value], axis=-1)
+            found[output] = jnp.where(jnp.isnan(drawn)[:, None], jnp.nan, each)
+        return found
+
     def predict(self, thetas: Theta, design: Design, key: Array) -> dict[str, Float[Array, "draws times"]]:
         """What would be measured in one unit under another design, at each time by itself.
 

@@ -12,7 +12,7 @@ import pandas as pd
 import xarray as xr
 
 from ..results import attribute, group, verb_of
-from . import balance, figures, practical, sensitivity_figures, sentences, separation, svg, tables
+from . import balance, checks, figures, practical, sensitivity_figures, sentences, separation, svg, tables
 from .blocks import Cell, Drawing, Equations, Paragraph, Section, Table
 from .pictures import drawn
 from .sentences import ess_text
@@ -22,6 +22,7 @@ from .tables import MISSING, interval, percent, rounded, sides_of, unit_text
 def sections(tree: xr.DataTree, study: str) -> list[Section]:
     """All sections in the order of reading."""
     described = "structure" if "structure" in tree.children else "posterior"
+    ranked = "simulation_based_calibration"
     observed = ("posterior_band", "posterior_predictive", "observed_data")
     # where nothing varies between units the posterior is the only input, and is shared out between its parameters
     inputs = {"sobol": _inputs, "shapley": _shares, "variance": _only_uncertain}
@@ -33,9 +34,12 @@ def sections(tree: xr.DataTree, study: str) -> list[Section]:
         ("parameters", "Parameters", (described,), _parameters),
         ("identifiability", "Identifiability", ("structure",), _identifiability),
         *[("practical", "What the data tell", ("practical",), practical.section)] * ("practical" in tree.children),
+        *[("checks", "Does it fit?", ("checks",), checks.section)] * ("checks" in tree.children),
         ("data", "Data and predictions", observed, _data),
+        *[("predicted", "Predictions", ("predicted",), checks.predictions)] * ("predicted" in tree.children),
         ("learning", "From prior to posterior", ("prior", "posterior"), _learning),
         ("sampling", "Sampling", ("convergence", "posterior"), _sampling),
+        *[("ranks", "Simulation-based calibration", (ranked,), checks.calibration)] * (ranked in tree.children),
         ("variance", "Spread of predictions", ("variance",), _variance),
         ("inputs", "Inputs that matter", (found,), inputs[found]),
     ]

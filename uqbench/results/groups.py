@@ -14,9 +14,9 @@ from .schema import ORIGIN, ROOT, Attribute, Group, Variable
 
 Dims = tuple[str | EllipsisType, ...]
 
-IDENTIFY, CALIBRATE, DECOMPOSE = ("identify",), ("calibrate",), ("decompose",)
+IDENTIFY, CALIBRATE, DECOMPOSE, PREDICT = ("identify",), ("calibrate",), ("decompose",), ("predict",)
 # verb -> the verb whose groups it starts from, where they are there: what it made of earlier ones is not theirs.
-BUILDS_ON = {"decompose": "calibrate"}
+BUILDS_ON = {"decompose": "calibrate", "predict": "calibrate"}
 # Every verb looks at the time scales of a model made by `Model.reduced` first, and notes this as their origin.
 REDUCED = ("reduced", "calibrate")
 # So it does at the balance of a coupled model.
@@ -461,6 +461,166 @@ GROUPS: dict[str, Group] = {
         attributes={
             "largest_rhat": Attribute("number", "limit of R-hat"),
             "least_ess": Attribute("number", "limit of both effective sample sizes"),
+        },
+    ),
+    "log_prior": Group(
+        "log density of the prior of each epistemic parameter at posterior draws, for its sensitivity to powers of it",
+        CALIBRATE,
+        coordinates=CHAINS,
+        each=Variable(("chain", "draw"), "number", "of one epistemic parameter, given those that its prior names"),
+    ),
+    "prior_predictive": Group(
+        "simulated measurements at draws from the prior",
+        CALIBRATE,
+        coordinates=CHAINS,
+        attributes={"failed": Attribute("int", "draws in which a solve failed")},
+        each=Variable(("chain", "draw", ...), "number", f"one output, in its unit{ENTRIES}"),
+    ),
+    "pit": Group(
+        "probability that is predicted for less than each measurement, uniform where the model fits",
+        CALIBRATE,
+        attributes={"of": Attribute("text", "whether the measurement was left out, or part of the calibration")},
+        each=Variable(
+            (...,), "number", f"of one output; a random point of what is possible where that is more{ENTRIES}"
+        ),
+    ),
+    "residuals": Group(
+        "the same as quantiles of a standard normal distribution",
+        CALIBRATE,
+        each=Variable((...,), "number", f"of one output{ENTRIES}"),
+    ),
+    "units": Group(
+        "individual estimates, and how far they are drawn to the population",
+        CALIBRATE,
+        variables={
+            "mean": Variable(("unit", "parameter"), "number", "posterior mean, in the parameter's unit"),
+            "sd": Variable(("unit", "parameter"), "number", "posterior standard deviation"),
+            "deviation": Variable(
+                ("unit", "parameter"), "number", "posterior mean of the standardised deviation from the population"
+            ),
+            "shrinkage": Variable(("parameter",), "number", "1 - variance of the deviations over units"),
+            "shrinkage_standard_error": Variable(("parameter",), "number", "its standard error"),
+            "high": Variable(("parameter",), "bool", "whether it exceeds `limit`"),
+        },
+        coordinates={**PARAMETERS, "unit": Variable(("unit",), "label", "label of the unit")},
+        attributes={"limit": Attribute("number", "shrinkage beyond which estimates say little of the unit")},
+    ),
+    "visual_check": Group(
+        "percentiles of the data over time against those of simulated tables with other units of the population",
+        CALIBRATE,
+        variables={
+            "observed": Variable(("output", "percentile", "part"), "number", "of the data, in the output's unit"),
+            "simulated": Variable(
+                ("output", "percentile", "interval", "part"), "number", "quantiles of those of simulated tables"
+            ),
+            "time": Variable(("output", "part"), "number", "median time of the part; NaN where an output has fewer"),
+        },
+        coordinates={
+            "output": Variable(("output",), "text", "name of the output"),
+            "percentile": Variable(("percentile",), "number", "which percentile, from 0 to 1"),
+            "interval": Variable(("interval",), "number", "which quantile over tables, from 0 to 1"),
+            "part": Variable(("part",), "int", "number of the part of the time"),
+        },
+    ),
+    "checks": Group(
+        "whether the calibrated model fits, what prior and data contribute, and what to try",
+        CALIBRATE,
+        variables={
+            "rows": Variable(("output",), "int", "measurements that were looked at"),
+            "p_value": Variable(("output",), "number", "that /pit is uniform"),
+            "pit_difference": Variable(
+                ("output", "point"), "number", "empirical distribution function of /pit less the uniform one"
+            ),
+            "pit_lower": Variable(("output", "point"), "number", "lower end of the 95 % band of the whole curve"),
+            "pit_upper": Variable(("output", "point"), "number", "its upper end"),
+            "misfit": Variable(("output",), "text", "narrow, wide, above, below or form; empty where it fits"),
+            "coverage": Variable(("output", "level"), "number", "share of the measurements in central intervals"),
+            "coverage_standard_error": Variable(("output", "level"), "number", "its error where the model fits"),
+            "p_value_by_time": Variable(("output", "part"), "number", "the same as `p_value` in a part of the time"),
+            "time_from": Variable(("output", "part"), "number", "where the part begins"),
+            "time_to": Variable(("output", "part"), "number", "where it ends"),
+            "contraction": Variable(("parameter",), "number", "1 - posterior over prior variance"),
+            "prior_sensitivity": Variable(
+                ("parameter",), "number", "by how much a power of the prior moves the posterior; NaN without terms"
+            ),
+            "likelihood_sensitivity": Variable(("parameter",), "number", "the same of the likelihood"),
+        },
+        coordinates={
+            **PARAMETERS,
+            "output": Variable(("output",), "text", "name of the output"),
+            "level": Variable(("level",), "number", "level of the intervals"),
+            "point": Variable(("point",), "number", "where curves are looked at, from 0 to 1"),
+            "part": Variable(("part",), "int", "number of the part of the time"),
+        },
+        attributes={
+            "findings": Attribute("json", "list of what is wrong, with what to try"),
+            "summary": Attribute("text", "whether anything is, with the figures"),
+            "elpd": Attribute("number", "expected log predictive density of a term of the likelihood left out", True),
+            "elpd_standard_error": Attribute("number", "its standard error", True),
+            "effective_parameters": Attribute("number", "by how much it is below that of the data themselves", True),
+            "terms": Attribute("int", "terms of the likelihood", True),
+            "largest_pareto_k": Attribute("number", "of the importance weights that leave a term out", True),
+            "pareto_k_limit": Attribute("number", "up to where these can be relied on", True),
+            "doubtful": Attribute("int", "terms beyond it", True),
+        },
+    ),
+    "simulation_based_calibration": Group(
+        "ranks of true values among posterior draws, over data simulated from the prior",
+        ("sbc",),
+        variables={
+            "rank": Variable(("repetition", "quantity"), "int", "posterior draws below the truth, 0 to `ranks`"),
+            "truth": Variable(("repetition", "quantity"), "number", "what the data were simulated with"),
+            "mean": Variable(("repetition", "quantity"), "number", "posterior mean"),
+            "sd": Variable(("repetition", "quantity"), "number", "posterior standard deviation"),
+            "p_value": Variable(("quantity",), "number", "that ranks are uniform"),
+            "difference": Variable(
+                ("quantity", "point"), "number", "empirical distribution function of the ranks less the uniform one"
+            ),
+            "lower": Variable(("quantity", "point"), "number", "lower end of the 95 % band of the whole curve"),
+            "upper": Variable(("quantity", "point"), "number", "its upper end"),
+            "coverage": Variable(("level", "quantity"), "number", "how often central intervals have the truth"),
+            "coverage_standard_error": Variable(("level",), "number", "its error where calibration is right"),
+            "contraction": Variable(("quantity",), "number", "share of the prior variance that the data remove"),
+        },
+        coordinates={
+            "quantity": Variable(("quantity",), "text", "name of the parameter, or log-likelihood"),
+            "repetition": Variable(("repetition",), "int", "number of the simulated table"),
+            "level": Variable(("level",), "number", "level of the intervals"),
+            "point": Variable(("point",), "number", "where curves are looked at, from 0 to 1"),
+        },
+        attributes={
+            "ranks": Attribute("int", "posterior draws among which a truth is ranked"),
+            "uniform": Attribute("bool", "whether no p-value is below .05 over the number of quantities"),
+            "failed": Attribute("int", "tables whose simulation failed, left out"),
+            "not_converged": Attribute("int", "tables whose chains disagreed, left out"),
+            "needed": Attribute("int", "tables that show a posterior sd that is wrong by a fifth, in 4 of 5 cases"),
+            "meaning": Attribute("text", "what was found, in a sentence"),
+        },
+    ),
+    "predicted": Group(
+        "quantiles of the outputs of a new or a known unit under a design, at posterior draws",
+        PREDICT,
+        variables={
+            "value": Variable(("output", "quantile", "time"), "number", "the output itself, in its unit"),
+            "value_standard_error": Variable(("output", "quantile", "time"), "number", "its Monte Carlo error"),
+            "measured": Variable(
+                ("output", "quantile", "time"), "number", "a measurement of it, with noise; NaN where it has none"
+            ),
+            "measured_standard_error": Variable(("output", "quantile", "time"), "number", "its Monte Carlo error"),
+        },
+        coordinates={
+            "output": Variable(("output",), "text", "name of the output"),
+            "quantile": Variable(("quantile",), "number", "which quantile, from 0 to 1"),
+            "time": Variable(("time",), "number", "time of the prediction"),
+        },
+        attributes={
+            "of": Attribute("text", "a new unit, or the label of a known one"),
+            "inputs": Attribute("json", "inputs of the design by name"),
+            "covariates": Attribute("json", "covariates of the unit by name"),
+            "draws": Attribute("int", "posterior draws that were run"),
+            "failed": Attribute("int", "those of them whose run failed, left out"),
+            "failed_runs": Attribute("json", "why runs failed -> how many"),
+            "noise": Attribute("text", "why there are no measurements; empty where there are"),
         },
     ),
     "variance": Group(
