@@ -244,7 +244,7 @@ def with_measurements(study: Study, candidates: Candidates, times: np.ndarray, t
     if space.aleatory:
         key, now = jax.random.split(key)
         latents = jax.random.normal(now, (len(whole.units), len(space.aleatory)))
-        values = with_units(space, values | whole.covariates, latents)
+        values = with_units(space, {**values, **whole.covariates}, latents)
     data = simulate_data(whole, values, key)
     if data["value"].isna().any():
         raise InputError(f"study {study.name!r} with more measurements", ["a solve fails where data are simulated."])
