@@ -122,11 +122,12 @@ def _of_fit(checks: xr.Dataset) -> Iterator[str]:
 def _of_influence(checks: xr.Dataset) -> Iterator[str]:
     if checks.attrs.get("doubtful", 0):
         attrs = checks.attrs
+        verb, them, these = ("is", "it", "that datum") if attrs["doubtful"] == 1 else ("are", "them", "these data")
         yield (
-            f"{attrs['doubtful']} of {attrs['terms']} terms of the likelihood are so influential that leaving them out "
-            f"cannot be computed from these draws (Pareto k up to {attrs['largest_pareto_k']:.2f}, limit "
-            f"{attrs['pareto_k_limit']:.2f}); the expected predictive density is then too good. Look at these data; "
-            "noise with heavier tails (`StudentT`) makes them count less."
+            f"{attrs['doubtful']} of {attrs['terms']} terms of the likelihood {verb} so influential that leaving "
+            f"{them} out cannot be computed from these draws (Pareto k up to {attrs['largest_pareto_k']:.2f}, limit "
+            f"{attrs['pareto_k_limit']:.2f}); the expected predictive density is then too good. Look at {these}; "
+            f"noise with heavier tails (`StudentT`) makes {them} count less."
         )
 
 
