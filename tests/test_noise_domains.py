@@ -20,6 +20,7 @@ from uqbench.likelihoods.solve_error import SOLVE_ERROR, noise_values, output_er
 # Arguments that are possible together, and a value that is possible at each edge.
 ARGUMENTS = {
     "mu": 0.5, "sigma": 0.7, "alpha": 1.5, "beta": 0.8, "nu": 4.0, "lam": 2.0, "median": 1.2, "n": 5.0, "p": 0.3,
+    "eta": 2.0,
 }  # fmt: skip
 # around one value, whose arguments may be outputs
 FAMILIES = [
@@ -112,7 +113,7 @@ def test_every_family_with_a_bounded_argument_has_a_case():
         if np.isfinite([domain.lower, domain.upper]).any() or name in ("lower", "upper")
     }
     tested = {(type(noise), name) for noise, *_ in edge_cases() for name, at in noise.arguments.items() if at == "y"}
-    assert len(FAMILIES) == 16 and not bounded - tested
+    assert len(FAMILIES) == 17 and not bounded - tested
 
 
 def test_what_lies_inside_is_not_moved_and_keeps_its_derivative():

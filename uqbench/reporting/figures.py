@@ -104,7 +104,8 @@ def _dots(axis: Axes, where: np.ndarray, observed: xr.Dataset, output: str, rows
     values, sides = observed[output].values[rows], sides_of(observed, output)[rows]
     for side, marker in (("", "o"), (BELOW, "v"), (ABOVE, "^")):
         of, size = sides == side, 2.6 if side == "" else 3.6
-        axis.plot(where[of], values[of], marker, color=PALETTE["ink"], markersize=size, markeredgewidth=0)
+        if np.any(of):
+            axis.plot(where[of], values[of], marker, color=PALETTE["ink"], markersize=size, markeredgewidth=0)
 
 
 @styled
