@@ -443,7 +443,7 @@ def test_gradients_of_logarithms_of_tails_are_those_of_the_tails(ours, reference
         (Exponential("m"), 3000.0, "logsf", lambda m: -3000 * m),
         (HalfNormal("m"), 90.0, "logsf", lambda m: mpmath.log(2 * beyond(90 / m))),
     ],
-    ids=repr,
+    ids=["Normal", "LogNormal", "Laplace", "Exponential", "HalfNormal"],
 )
 def test_tails_too_small_for_a_number_have_their_logarithm_and_its_slope(ours, x, tail, expected):
     value, slope = jax.value_and_grad(lambda m: getattr(ours, tail)(x, {"m": m}))(1.5)

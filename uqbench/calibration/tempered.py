@@ -39,8 +39,8 @@ FORGOTTEN, MOST_MOVES = 0.1, 200
 FORGOTTEN_BETWEEN, MOST_BETWEEN = 0.5, 20
 # Every so many moves particles move by a whole difference.
 WHOLE = 5
-# The spread around a difference, without which particles would stay in the span of the others.
-SPREAD = 1e-3
+# The spread around a difference, as a part of it, without which particles would stay in the span of the others.
+SPREAD = 1e-2
 BATCH = 64
 # What is said of a run beside its draws.
 OF_TEMPERING = ("log_evidence", "levels", "forgotten")
@@ -184,7 +184,8 @@ def _half_moved(likelihood, own, other, density, power, whole, key):
     # the best step of a normal density, and smaller ones for others
     step = 2.38 / np.sqrt(2 * size) * jnp.exp(-1.5 * jax.random.uniform(scale, (count, 1)))
     step = jnp.where(whole, 1.0, step)
-    proposed = own + step * (other[first] - other[second]) + SPREAD * jax.random.normal(spread, own.shape)
+    difference = step * (other[first] - other[second])
+    proposed = own + difference * (1 + SPREAD * jax.random.normal(spread, own.shape))
     value = _densities(likelihood, proposed, jax.random.split(estimate, count))
     prior = -0.5 * jnp.sum(proposed**2 - own**2, axis=1)
     # a density of none stays one to the power 0
