@@ -74,7 +74,7 @@ fisher[["value", "cramer_rao"]].to_dataframe().round(3)
 # ## Calibration
 
 # %%
-tree = uq.calibrate(study, tree, draws=500, tune=400)
+tree = uq.calibrate(study, tree)
 tree["convergence"].to_dataset().to_dataframe()
 
 # %% [markdown]

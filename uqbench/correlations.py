@@ -92,7 +92,7 @@ def correlation_matrix(values: Mapping, names: Sequence[str]) -> Float[np.ndarra
         values: name -> value, `(*draws,)`, such as a posterior. names: of the parameters, in the order given.
 
     Example:
-        >>> correlation_matrix({"corr_a_b": 0.5}, ["a", "b"]).tolist()
+        >>> correlation_matrix({"corr_a_b": 0.5}, ["a", "b"]).round(9).tolist()
         [[1.0, 0.5], [0.5, 1.0]]
     """
     partial = {

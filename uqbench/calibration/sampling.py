@@ -50,7 +50,7 @@ from .starts import DRAWS as PRIOR_DRAWS
 from .starts import INSIDE, NoStart, starting_points
 from .tempered import tempered_chain
 
-ACCEPT, CAREFUL = 0.9, 0.95
+ADAPTATION, ACCEPT, CAREFUL = "low_rank", 0.9, 0.95
 DIVERGING, WORTH, JUDGED = 0.005, 0.1, 400
 # Parameters up to which tempering is tried where nothing says that there are several modes.
 FEW = 10
@@ -181,7 +181,7 @@ def _first(likelihood: Likelihood, settings: Settings) -> Attempt:
         why = "as given"
     if sampler != "smc":
         likelihood.require("gradient", f"calibrate {likelihood.study.name!r}")
-    adaptation = settings.adaptation or ("low_rank" if sampler in ADAPTS else "")
+    adaptation = settings.adaptation or (ADAPTATION if sampler in ADAPTS else "")
     return Attempt(sampler, adaptation, settings.target_accept or ACCEPT, settings.tune, why)
 
 

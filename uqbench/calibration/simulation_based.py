@@ -29,6 +29,7 @@ from ..study import Study
 from .calibrate import check_settings
 from .predictive import SAMPLE
 from .pymc_model import data_name, parameters, pymc_model
+from .sampling import ACCEPT, ADAPTATION
 from .uniformity import POINT, band, p_value, replications_needed
 
 SUBJECT = "simulation_based_calibration"
@@ -185,6 +186,9 @@ def _sample(compiled, study: Study, values, draws, tune, chains, seed) -> xr.Dat
         chains=chains,
         cores=min(chains, os.cpu_count() or 1),
         seed=seed,
+        # as a calibration begins
+        adaptation=ADAPTATION,
+        target_accept=ACCEPT,
         progress_bar=False,
     )
     return parameters(trace["posterior"], study)
