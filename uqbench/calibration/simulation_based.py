@@ -179,7 +179,7 @@ def _log_densities(likelihood: Likelihood, thetas: Theta, values: dict[str, np.n
 
 def _sample(compiled, study: Study, values, draws, tune, chains, seed) -> xr.Dataset:
     data = {data_name(output): jnp.asarray(column) for output, column in values.items()}
-    trace = nutpie.sample(
+    sampler = nutpie.sample(
         compiled.with_data(**data),
         draws=draws,
         tune=tune,
@@ -190,7 +190,14 @@ def _sample(compiled, study: Study, values, draws, tune, chains, seed) -> xr.Dat
         adaptation=ADAPTATION,
         target_accept=ACCEPT,
         progress_bar=False,
+        # else a signal to stop would end one table, and rank its truth among the few draws that there are
+        blocking=False,
     )
+    try:
+        trace = sampler.wait()
+    except BaseException:
+        sampler.cancel()
+        raise
     return parameters(trace["posterior"], study)
 
 

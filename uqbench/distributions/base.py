@@ -221,11 +221,7 @@ class Distribution:
         """
         (x,), safe, impossible = self._prepare(values, x)
         primary = self._to_primary(safe)
-        lower, upper = self._support(*primary)
-        # A count has a positive probability at its lower bound, a continuous value has none.
-        below, above = (x < lower if self.discrete else x <= lower), x >= upper
-        within = jnp.where(below | above | jnp.isnan(x), self._somewhere_inside(lower, upper), x)
-        within = jnp.floor(within) if self.discrete else within
+        below, above, within = self._placed(x, primary)
         probability = jnp.where(below, 0.0, jnp.where(above, 1.0, self._tails(within, *primary)[0]))
         return jnp.where((impossible == 0) & ~jnp.isnan(x), probability, jnp.nan)
 
@@ -411,10 +407,7 @@ class Distribution:
         """Logarithm of the probability of at most `x` (side 0), or of more (1)."""
         (x,), safe, impossible = self._prepare(values, x)
         primary = self._to_primary(safe)
-        lower, upper = self._support(*primary)
-        below, above = (x < lower if self.discrete else x <= lower), x >= upper
-        within = jnp.where(below | above | jnp.isnan(x), self._somewhere_inside(lower, upper), x)
-        within = jnp.floor(within) if self.discrete else within
+        below, above, within = self._placed(x, primary)
         nothing, all_of_it = (below, above) if side == 0 else (above, below)
         tail = self._log_tails(within, *primary)[side]
         probability = jnp.where(nothing, -jnp.inf, jnp.where(all_of_it, 0.0, tail))
@@ -438,6 +431,15 @@ class Distribution:
         unknown = jnp.isnan(jnp.stack(list(arguments.values()))).any(axis=0)
         impossible = jnp.where(unknown, jnp.nan, jnp.where(possible, 0.0, 1.0))
         return arrays[: len(others)], safe, impossible
+
+    def _placed(self, x: Array, primary: tuple[Array, ...]) -> tuple[Array, Array, Array]:
+        """Which values have nothing, and which all of the probability below them; others, with something inside for
+        these."""
+        lower, upper = self._support(*primary)
+        # A count has a positive probability at its lower bound, a continuous value has none.
+        below, above = (x < lower if self.discrete else x <= lower), x >= upper
+        within = jnp.where(below | above | jnp.isnan(x), self._somewhere_inside(lower, upper), x)
+        return below, above, jnp.floor(within) if self.discrete else within
 
     def _somewhere_inside(self, lower: Array, upper: Array) -> Array:
         """A point of the support where every formula is finite, whose own gradient is nobody's business."""
