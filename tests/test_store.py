@@ -16,7 +16,7 @@ import xarray as xr
 
 import uqbench as uq
 from uqbench import results
-from uqbench.calibration.sampling import whole_draws
+from uqbench.calibration.chains import whole_draws
 from uqbench.errors import Interrupted
 from uqbench.results import Store
 

@@ -18,10 +18,11 @@ from ..likelihoods import Likelihood, likelihood_of
 from ..study import Study
 from ..time_scales.study_separation import separation_of_study, warn, with_separation
 from .chain_files import ChainFiles, made_from
+from .chains import KEPT_STATS
 from .checks import checks
 from .convergence import convergence
 from .predictive import band, observed, pointwise, predictive, prior
-from .sampling import KEPT_STATS, Drawn, Settings, best_fits, draw
+from .sampling import Drawn, Settings, best_fits, draw
 from .tempered import OF_TEMPERING, evidence
 
 

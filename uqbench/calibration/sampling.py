@@ -1,4 +1,4 @@
-"""How draws from a posterior are made: with which sampler, how it adapts, from where, and chain by chain.
+"""How draws from a posterior are made: with which sampler, how it adapts, and from where.
 
 **The rule** for what is not given. A likelihood with a gradient is sampled by the No-U-Turn sampler of nutpie, with
 a mass matrix that has a low rank beside its diagonal and a step size tuned to an acceptance of `ACCEPT`; any other by
@@ -23,8 +23,6 @@ Every chain is a run of its own, with a seed made of that of the calibration and
 chain. So chains can be made one after the other, or some of them later, and are the same.
 """
 
-import os
-from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
@@ -44,8 +42,9 @@ from ..settings import is_number, seed_findings, whole_number_findings
 from ..space import distribution_of
 from ..study import Study
 from .chain_files import ChainFiles
+from .chains import LEAST_DRAWS, of_chain, one_by_one, side_by_side
 from .convergence import ESS, convergence
-from .pymc_model import parameters, pymc_model
+from .pymc_model import pymc_model
 from .starts import DRAWS as PRIOR_DRAWS
 from .starts import INSIDE, NoStart, starting_points
 from .tempered import tempered_chain
@@ -59,19 +58,9 @@ SAMPLERS = {"nutpie": "nutpie", "mclmc": "nutpie", "pymc": "pymc", "numpyro": "n
 ADAPTATIONS = ("diag", "draw_diag", "low_rank", "flow")
 ADAPTS = ("nutpie", "mclmc")
 # What sampling and its diagnostics need.
-LEAST = {"draws": 4, "tune": 10, "chains": 1}
-KEPT_STATS = ("diverging", "energy", "depth", "n_steps", "step_size", "mean_tree_accept", "maxdepth_reached", "logp")
-COUNTS = {"depth", "n_steps"}
-# Names that PyMC gives to the same.
-OTHER_NAMES = {
-    "tree_depth": "depth",
-    "reached_max_treedepth": "maxdepth_reached",
-    "acceptance_rate": "mean_tree_accept",
-}
+LEAST = {"draws": LEAST_DRAWS, "tune": 10, "chains": 1}
 # By how much lower than the best fit an optimum may be for chains to start there.
 NEGLIGIBLE = 20.0
-# Seconds between looks at chains that run in the background.
-PAUSE = 0.02
 
 
 @dataclass(frozen=True)
@@ -242,7 +231,7 @@ def _runner(likelihood: Likelihood, settings: Settings, optima):
 
                     return tempered_chain(likelihood, settings.draws, seeds[chain], at)
 
-                return _one_by_one(one, settings.chains, number, files)
+                return one_by_one(one, settings.chains, number, files)
         if model is None:
             model, compiled = compiled_model(likelihood)
         study, length = likelihood.study, settings.draws + attempt.tune
@@ -250,14 +239,14 @@ def _runner(likelihood: Likelihood, settings: Settings, optima):
             points = chain_starts(likelihood, model, compiled, optima, seeds)
             with _progress(attempt, settings.chains * length) as update:
                 begin = _beginner(compiled, attempt, settings.draws, points, seeds)
-                return _side_by_side(begin, study, settings.chains, number, files, length, update)
+                return side_by_side(begin, study, settings.chains, number, files, length, update)
         with _progress(attempt, settings.chains) as update:
 
             def one(chain: int) -> xr.DataTree:
                 update(chain)
                 return _by_pymc(model, study, attempt, settings.draws, seeds[chain])
 
-            return _one_by_one(one, settings.chains, number, files)
+            return one_by_one(one, settings.chains, number, files)
 
     return run
 
@@ -335,68 +324,6 @@ def _beginner(compiled, attempt: Attempt, draws: int, points, seeds):
     return begin
 
 
-def _side_by_side(begin, study: Study, chains: int, number: int, files: ChainFiles, length: int, update):
-    """The chains, as many at once as there are processors, and whether they were stopped."""
-    loaded = ((chain, files.load(number, chain)) for chain in range(chains))
-    done: dict[int, xr.DataTree] = {chain: tree for chain, tree in loaded if tree is not None}
-    waiting = deque(chain for chain in range(chains) if chain not in done)
-    running: dict[int, Any] = {}
-    states: dict[int, Any] = {}
-    cores = os.cpu_count() or 1
-
-    def note(chain: int) -> Callable:
-        return lambda found: states.update({chain: found[0]})
-
-    try:
-        while waiting or running:
-            while waiting and len(running) < cores:
-                chain = waiting.popleft()
-                running[chain] = begin(chain, note(chain))
-            for chain, sampler in list(running.items()):
-                if (trace := _finished(sampler)) is not None:
-                    del running[chain]
-                    done[chain] = _of_chain(trace, study, chain)
-                    files.save(number, chain, done[chain])
-            finished = sum(states[chain].finished_draws for chain in states if chain in running)
-            divergences = sum(state.divergences for state in list(states.values()))
-            update(finished + length * len(done), f"{divergences} divergences")
-        return whole_draws([done[chain] for chain in range(chains)]), False
-    except KeyboardInterrupt:
-        for chain, sampler in running.items():
-            trace = sampler.abort()
-            if "sample_stats" in trace.children:
-                done[chain] = _of_chain(trace, study, chain)
-        return whole_draws([done[chain] for chain in sorted(done)]), True
-    except BaseException:
-        for sampler in running.values():
-            sampler.cancel()
-        raise
-
-
-def _finished(sampler) -> xr.DataTree | None:
-    """The trace of a sampler in the background, or None where it is not done within `PAUSE`."""
-    try:
-        return sampler.wait(timeout=PAUSE)
-    except TimeoutError:
-        return None
-
-
-def _one_by_one(run_chain: Callable[[int], xr.DataTree], chains: int, number: int, files: ChainFiles):
-    """The chains of a sampler that makes one at a time, and whether it was stopped."""
-    done: list[xr.DataTree] = []
-    try:
-        for chain in range(chains):
-            found = files.load(number, chain)
-            if found is None:
-                found = run_chain(chain)
-                found = found.map_over_datasets(lambda dataset, chain=chain: dataset.assign_coords(chain=[chain]))
-                files.save(number, chain, found)
-            done.append(found)
-    except KeyboardInterrupt:
-        return whole_draws(done), True
-    return whole_draws(done), False
-
-
 def _by_pymc(model: pm.Model, study: Study, attempt: Attempt, draws: int, seed: int) -> xr.DataTree:
     """A chain by PyMC's own sampler or by numpyro's."""
     with model:
@@ -413,64 +340,7 @@ def _by_pymc(model: pm.Model, study: Study, attempt: Attempt, draws: int, seed: 
             compile_kwargs={"mode": "JAX"},
             compute_convergence_checks=False,
         )
-    return _of_chain(trace, study, 0)
-
-
-def _of_chain(trace: xr.DataTree, study: Study, chain: int) -> xr.DataTree:
-    """What is kept of the trace of one chain, under its number."""
-    kept = {"posterior": parameters(trace.children["posterior"], study)}
-    for group in ("sample_stats", "warmup_sample_stats"):
-        if group in trace.children:
-            stats = trace[group].to_dataset()
-            stats = stats.rename({name: own for name, own in OTHER_NAMES.items() if name in stats})
-            names = (*(KEPT_STATS if group == "sample_stats" else ["diverging"]), "divergence_energy_error")
-            kept[group] = stats[[name for name in names if name in stats]]
-            # PyMC counts in real numbers
-            kept[group] = kept[group].assign(
-                {name: kept[group][name].astype(int) for name in COUNTS & set(kept[group])}
-            )
-    # the notes of the sampler are of one chain, and when it was made
-    return xr.DataTree.from_dict({name: each.drop_attrs().assign_coords(chain=[chain]) for name, each in kept.items()})
-
-
-def whole_draws(chains: Sequence[xr.DataTree]) -> xr.DataTree | None:
-    """Chains in one tree, as far as all of them have come.
-
-    Chains of a sampler that was stopped have come differently far. Kept are the n furthest, as far as the shortest of
-    them, with the n for which most draws stay: chains that have hardly begun do not shorten the others.
-
-    Returns:
-        a tree in which nothing is missing; None where no chain has `LEAST["draws"]` draws.
-    """
-    # a draw that has not been made has no parameters
-    reached = np.array([_reached(chain["posterior"].to_dataset()) for chain in chains], int)
-    if not len(reached):
-        return None
-    order = np.argsort(-reached, kind="stable")
-    kept = int(np.argmax(reached[order] * np.arange(1, len(order) + 1))) + 1
-    draws = int(reached[order[kept - 1]])
-    if draws < LEAST["draws"]:
-        return None
-    parts = [chains[k] for k in np.sort(order[:kept])]
-    cut = {"posterior": slice(draws), "sample_stats": slice(draws), "warmup_sample_stats": slice(None)}
-    return xr.DataTree.from_dict(
-        {
-            # warm-ups may have been stopped in different places
-            name: xr.concat(
-                [part[name].to_dataset().isel(draw=chosen) for part in parts],
-                "chain",
-                join="outer",
-                fill_value={"diverging": False},
-            )
-            for name, chosen in cut.items()
-            if all(name in part.children for part in parts)
-        }
-    )
-
-
-def _reached(posterior: xr.Dataset) -> int:
-    there = [posterior[name].notnull().all([d for d in posterior[name].dims if d != "draw"]) for name in posterior]
-    return int(np.sum(np.all([each.values for each in there], axis=0)))
+    return of_chain(trace, study, 0)
 
 
 def best_fits(study: Study, tree: xr.DataTree) -> list[dict[str, float]]:
