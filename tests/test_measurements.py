@@ -1,6 +1,7 @@
 """Tables as they come: values that are only known to be beyond a limit, missing ones, repeated ones, other units."""
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -57,9 +58,12 @@ def test_rows_without_a_value_are_left_out_and_named(decay, tmp_path):
 def test_repeated_rows_are_named_where_they_are_no_replicates(decay):
     twice = pd.concat([table(), table().iloc[:2]], ignore_index=True)
     with pytest.warns(uq.DataWarning, match="rows 4, 5: the same as a row before"):
-        assert len(study(decay, twice).table) == 6
+        found = study(decay, twice)
+    assert len(found.table) == 6
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        # it has been said of this table
+        replace(found, name="another")
         study(decay, twice.assign(replicate=[1, 1, 1, 1, 2, 2]))
 
 

@@ -31,6 +31,8 @@ WORDS = {
 BEYOND = re.compile(r"\s*(<|>|≤|≥)=?\s*(\S+)\s*")
 # An empty place, for those who write one.
 EMPTY = ("", ".", "NA", "N/A", "nan", "NaN")
+# The attribute of a table that says how many repeated rows have been named.
+REPEATED = "repeated_rows"
 
 
 def prepared(
@@ -61,7 +63,8 @@ def prepared(
     # a value of zero repeats, being what was not seen or what is to be measured
     told = pd.to_numeric(data["value"], errors="coerce") != 0
     repeated = data.duplicated(keep="first") & told & data["output"].astype(str).isin(_continuous(model))
-    if any(repeated):
+    # a study made from another one has its table, of which this has been said
+    if sum(repeated) > data.attrs.get(REPEATED, 0):
         notes.append(
             f"{rows_of(repeated)}: the same as a row before in every column. If they are other measurements, say so in "
             "a column, such as `replicate`; if not, they count twice."
@@ -70,7 +73,9 @@ def prepared(
         warnings.warn(f"data: {note}", DataWarning, stacklevel=4)
     if CENSORED in data and len(data) and (data[CENSORED] != MEASURED).all():
         return data, ["every value is censored; give the study some that was measured."]
-    return _typed(data, unit, model), []
+    typed = _typed(data, unit, model)
+    typed.attrs[REPEATED] = int(sum(repeated))
+    return typed, []
 
 
 def bounds(rows: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

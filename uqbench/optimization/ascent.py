@@ -45,6 +45,8 @@ class Peak(NamedTuple):
             "stopped" after `MOST` scores or from outside; "failed" where it could not start.
         gain: that a further step is predicted to bring.
         scores: how many it took.
+        missing: curvature that the steps have added to the expected information, `(k, k)`; what the last of them was
+            predicted by, None where the information alone foretold it better.
     """
 
     x: Float[np.ndarray, " k"]
@@ -52,6 +54,7 @@ class Peak(NamedTuple):
     verdict: str
     gain: float
     scores: int
+    missing: Float[np.ndarray, "k k"] | None = None
 
 
 @dataclass(frozen=True)
@@ -71,18 +74,31 @@ class Box:
 
 
 def ascend(
-    x: Float[np.ndarray, " k"], box: Box, *, gain: float = GAIN, radius: float = FIRST, most: int = MOST,
-    slack: float = SLACK
-) -> Search:  # fmt: skip
+    x: Float[np.ndarray, " k"],
+    box: Box,
+    *,
+    gain: float = GAIN,
+    radius: float = FIRST,
+    most: int = MOST,
+    slack: float = SLACK,
+    missing: Float[np.ndarray, "k k"] | None = None,
+) -> Search:
     """A search for `in_rounds` that climbs from x and returns a `Peak`.
 
     Args:
         gain: it ends where a step is predicted to gain no more.
         slack: by how much values may err against one another.
+        missing: that of an ascent close by.
     """
-    scale, missing = box.scale, np.zeros((len(x), len(x)))
+    scale, augmented = box.scale, missing is not None
+    if missing is None:
+        missing = np.zeros((len(x), len(x)))
+
+    def ended(verdict: str) -> Peak:
+        return Peak(x, score, verdict, predicted, count, missing if augmented else None)
+
     try:
-        score, count, augmented, doubts = (yield x), 1, False, 0
+        score, count, doubts = (yield x), 1, 0
     except Stopped:
         return Peak(x, NOWHERE, "stopped", np.inf, 0)
     if not np.isfinite(score.value):
@@ -91,20 +107,20 @@ def ascend(
         step, predicted = _step(x, score, missing if augmented else None, box, radius)
         while predicted <= gain:
             if radius >= FIRST:
-                return Peak(x, score, "converged", predicted, count)
+                return ended("converged")
             # the radius may be short because a model was wrong once: what does it say of longer steps?
             doubts += 1
             radius = FIRST if doubts > DOUBTS else min(10.0 * radius, FIRST)
             step, predicted = _step(x, score, missing if augmented else None, box, radius)
             if doubts > DOUBTS and predicted > gain:
-                return Peak(x, score, "stalled", predicted, count)
+                return ended("stalled")
         if radius < SMALLEST or count >= most:
-            return Peak(x, score, "stalled" if radius < SMALLEST else "stopped", predicted, count)
+            return ended("stalled" if radius < SMALLEST else "stopped")
         there = np.clip(x + step, box.lower, box.upper)
         try:
             tried, count = (yield there), count + 1
         except Stopped:
-            return Peak(x, score, "stopped", predicted, count)
+            return ended("stopped")
         length = float(np.linalg.norm((there - x) / scale))
         ratio = -np.inf
         if np.isfinite(tried.value):

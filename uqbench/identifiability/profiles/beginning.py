@@ -16,6 +16,8 @@ from ...study import Study
 LEVEL, BUDGET = 0.95, 120.0
 # How far optima are from one another, in units of steps.
 APART = 0.1
+# How far away gradients are looked at, in standard errors of one parameter given all others.
+ASIDE = 0.1
 
 
 def setting_findings(study: Study, theta_hat: Values | xr.Dataset, level: float, budget: float) -> list[str]:
@@ -66,3 +68,23 @@ def peak_from(objective: Objective, x: Float[np.ndarray, " k"]) -> Peak:
         # there is nothing to be kept yet
         raise KeyboardInterrupt
     return peak
+
+
+def with_curvature(objective: Objective, peak: Peak) -> Peak:
+    """The peak with the curvature that its expected information lacks, by differences of gradients.
+
+    Paths set out from it in all directions, and most of the curvature goes with them.
+    """
+    box = everywhere(objective.coordinates)
+    error = 1.0 / np.maximum(np.linalg.norm(peak.score.root, axis=0), 1.0 / box.scale)
+    # to the side where there is more room
+    sign = np.where(box.upper - peak.x < peak.x - box.lower, -1.0, 1.0)
+    moves = np.clip(peak.x + ASIDE * sign * error, box.lower, box.upper) - peak.x
+    if not np.all(moves):
+        return peak
+    scores = objective(peak.x + np.diag(moves))
+    if not all(np.isfinite(score.value) for score in scores):
+        return peak
+    slopes = np.stack([score.gradient - peak.score.gradient for score in scores]) / moves[:, None]
+    missing = -slopes - peak.score.root.T @ peak.score.root
+    return peak._replace(missing=0.5 * (missing + missing.T))

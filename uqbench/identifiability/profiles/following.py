@@ -15,7 +15,7 @@ from ...optimization.objective import TOGETHER, Objective, finer_objective_of
 from ...optimization.rounds import in_rounds
 from ...progress import progress
 from ...study import Study
-from .beginning import best_near, peak_from, start_at
+from .beginning import best_near, peak_from, start_at, with_curvature
 from .crosscheck import starts_beyond
 from .path import Point, Side, Task, follow
 from .subject import Subject
@@ -79,9 +79,10 @@ def profiles[S: Subject](
     best, others = best_near(study, objective, theta_hat)
     scores = 0
     for _ in range(BETTER + 1):
+        best = with_curvature(objective, best)
         subjects = begun(best)
         sides, stopped = _followed(objective, subjects, others, evaluate, target, until)
-        scores += sum(side.scores for side in sides.values())
+        scores += len(best.x) + sum(side.scores for side in sides.values())
         if stopped or not any(side.verdict == "better fit" for side in sides.values()):
             break
         seen = [subject.parameters(point) for subject in subjects for point in _points(subject, sides)]

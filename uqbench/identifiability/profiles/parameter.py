@@ -31,7 +31,7 @@ class Parameter:
 
     @classmethod
     def of(cls, name: str, coordinates: Coordinates, best: Peak) -> "Parameter":
-        return cls(name, coordinates, Point(best.x, best.score, 0.0))
+        return cls(name, coordinates, Point(best.x, best.score, 0.0, best.missing))
 
     @property
     def index(self) -> int:

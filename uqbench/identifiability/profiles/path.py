@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Bool, Float
 
-from ...optimization.ascent import MOST, Box, Peak, ascend
+from ...optimization.ascent import MOST, Box, Peak, ascend, predicted_gain
 from ...optimization.objective import Score
 from ...optimization.rounds import Stopped
 
@@ -34,20 +34,23 @@ MOST_CHANGES = 5
 MOST_SCORES, MOST_OF_A_SIDE = 60, 800
 # A side is flat only if it was followed as far, in units of `scale`.
 WIDE = 1.0
+# Of the largest singular value, or of the largest curvature: what is less tells nothing of where a tangent leads.
+TOLD = 1e-6
 # What is as close to the limit, in units of `scale`, is at it; and to where the model cannot be solved.
 AT_LIMIT, EDGE = 1e-9, 1e-3
 
 
 class Point(NamedTuple):
-    """A point of a path: x `(k,)`, the score there and r."""
+    """A point of a path: x `(k,)`, the score there and r; and the curvature that ascents have found to be missing."""
 
     x: Float[np.ndarray, " k"]
     score: Score
     r: float
+    missing: Float[np.ndarray, "k k"] | None = None
 
-    def to(self, x: Float[np.ndarray, " k"], score: Score) -> "Point":
+    def to(self, x: Float[np.ndarray, " k"], score: Score, missing=None) -> "Point":
         """Another point, with its r if this one is the best fit."""
-        return Point(x, score, float(np.sqrt(max(2.0 * (self.score.density - score.density), 0.0))))
+        return Point(x, score, float(np.sqrt(max(2.0 * (self.score.density - score.density), 0.0))), missing)
 
 
 @dataclass
@@ -137,7 +140,7 @@ def follow(
 
 def _resumed(task: Task, side: Side, start: Float[np.ndarray, " k"]):
     """On from a point that is above the target where the side has its end, or beyond; else nothing changes."""
-    peak = yield from _climbed(task, start, ON_THE_WAY, 0.5, MOST_SCORES)
+    peak = yield from _climbed(task, start, ON_THE_WAY, 0.5, MOST_SCORES, side.closest.missing)
     there = _point(task, peak)
     if peak.verdict == "failed" or (task.target**2 - there.r**2) / 2 < HIGHER:
         return
@@ -230,7 +233,7 @@ def _next(task: Task, here: Point, step: float):
     failed, there = np.inf, None
     for _ in range(MOST_HALVINGS):
         start = _predicted(task, here, step)
-        peak = yield from _climbed(task, start, ON_THE_WAY, 0.5, MOST_SCORES)
+        peak = yield from _climbed(task, start, ON_THE_WAY, 0.5, MOST_SCORES, here.missing)
         if peak.verdict == "failed":
             failed = step
         else:
@@ -246,7 +249,7 @@ def _next(task: Task, here: Point, step: float):
 def _predicted(task: Task, here: Point, step: float) -> np.ndarray:
     move = np.zeros_like(here.x)
     move[task.index] = task.direction * step
-    return predicted(here.x, here.score, task.box, move, np.arange(len(move)) == task.index)
+    return predicted(here.x, here.score, task.box, move, np.arange(len(move)) == task.index, here.missing)
 
 
 def predicted(
@@ -255,14 +258,25 @@ def predicted(
     box: Box,
     move: Float[np.ndarray, " k"],
     held: Bool[np.ndarray, " k"],
+    missing: Float[np.ndarray, "k k"] | None = None,
 ) -> Float[np.ndarray, " k"]:
-    """Where the tangent leads from x when the `held` coordinates `move`, the others staying within their bounds."""
-    root, target = score.root, score.target - score.root @ move
+    """Where the tangent leads from x when the `held` coordinates `move`, the others staying within their bounds.
+
+    Args:
+        missing: curvature beside that of the score.
+    """
     others = np.flatnonzero(~held & (x > box.lower) & (x < box.upper))
     change = np.array(move)
     if len(others):
-        scaled = root[:, others] * box.scale[others]
-        answer = np.linalg.lstsq(scaled, target, rcond=1e-6)[0]
+        unit, target = box.scale[others], score.target - score.root @ move
+        scaled = score.root[:, others] * unit
+        if missing is None:
+            answer = np.linalg.lstsq(scaled, target, rcond=TOLD)[0]
+        else:
+            values, vectors = np.linalg.eigh(scaled.T @ scaled + missing[np.ix_(others, others)] * np.outer(unit, unit))
+            told = values > TOLD * values[-1]
+            pull = vectors.T @ (scaled.T @ target - unit * (missing @ move)[others])
+            answer = vectors[:, told] @ (pull[told] / values[told])
         # a tangent that leads farther than the held parameter moves is not trusted
         largest = max(1.0, 2.0 * float(np.max(np.abs(move / box.scale))))
         answer = answer * min(1.0, largest / max(np.linalg.norm(answer), 1e-300))
@@ -270,19 +284,19 @@ def predicted(
     return np.where(held, x + move, np.clip(x + change, box.lower, box.upper))
 
 
-def _climbed(task: Task, start: np.ndarray, gain: float, radius: float, most: int = MOST):
+def _climbed(task: Task, start: np.ndarray, gain: float, radius: float, most: int = MOST, missing=None):
     """The ascent from a point with the held parameter where it is."""
     box = task.box.holding(task.index)
-    return (yield from ascend(start, box, gain=gain, radius=radius, most=most, slack=task.slack))
+    return (yield from ascend(start, box, gain=gain, radius=radius, most=most, slack=task.slack, missing=missing))
 
 
 def _point(task: Task, peak: Peak) -> Point:
-    return task.best.to(peak.x, peak.score)
+    return task.best.to(peak.x, peak.score, peak.missing)
 
 
 def _tightened(task: Task, point: Point):
     """The point once more, climbed as far as at an end; None where that fails."""
-    peak = yield from _climbed(task, point.x, AT_THE_END, 0.1)
+    peak = yield from _climbed(task, point.x, AT_THE_END, 0.1, MOST, point.missing)
     return _point(task, peak) if peak.verdict != "failed" else None
 
 
@@ -315,7 +329,7 @@ def _end(task: Task, side: Side, inside: Point, outside: Point):
             (inner.x - outer.x) if near is outer else (outer.x - inner.x)
         )
         start[task.index] = low + share * (high - low)
-        peak = yield from _climbed(task, start, AT_THE_END, 0.5)
+        peak = yield from _climbed(task, start, AT_THE_END, 0.5, MOST, near.missing)
         if peak.verdict == "failed":
             break
         now, gain = _point(task, peak), peak.gain
@@ -323,7 +337,7 @@ def _end(task: Task, side: Side, inside: Point, outside: Point):
     else:
         now = inner
     if now is outside:
-        peak = yield from _climbed(task, now.x, AT_THE_END, 0.1)
+        peak = yield from _climbed(task, now.x, AT_THE_END, 0.1, MOST, now.missing)
         if peak.verdict != "failed":
             now, gain = _point(task, peak), peak.gain
     side.points.append(now)
@@ -355,8 +369,10 @@ def _higher(task: Task, end: Point):
         if other.r**2 < 2 * HIGHER:
             # as good as the best fit: it is one, or on one ridge with it
             continue
-        start = other.x.copy()
-        start[task.index] = end.x[task.index]
+        if other.score.value + predicted_gain(other.score, other.x, task.box) < end.score.value:
+            # an optimum is no lower than what is around it
+            continue
+        start = _predicted(task, other, task.direction * (end.x[task.index] - other.x[task.index]))
         peak = yield from _climbed(task, start, ON_THE_WAY, 1.0, MOST_SCORES)
         if (
             peak.verdict != "failed"

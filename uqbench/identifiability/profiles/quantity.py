@@ -72,7 +72,8 @@ class Steered:
             np.append(coordinates.scale, unit),
         )
         x = np.append(best.x, steering.phi(found[0].value))
-        start = Point(x, cast(Score, steered(best.score, found[0], x, steering, box)), 0.0)
+        missing = None if best.missing is None else np.pad(best.missing, (0, 1))
+        start = Point(x, cast(Score, steered(best.score, found[0], x, steering, box)), 0.0, missing)
         reach = FARTHER * float(np.abs(gradient) @ np.maximum(upper - best.x, best.x - lower))
         return cls(name, number, coordinates, quantity, steering, box, start, reach)
 
