@@ -69,6 +69,19 @@ def test_large_residuals_need_what_the_information_misses():
     assert abs(peak.x[0]) < 1e-5
 
 
+@pytest.mark.parametrize("factor", [1.0, -1.0, 0.0, 1e6])
+def test_a_curvature_from_elsewhere_helps_and_never_misleads(factor):
+    """The same with another start: the right curvature saves steps, and a wrong one does not end an ascent early."""
+    evaluate = of_residuals(lambda x: np.array([0 - x[0], -4 - x[0] ** 2 / 2]), lambda x: np.array([[1.0], [x[0]]]))
+    found = climbed(evaluate, [2.0], box(1), gain=1e-12).missing
+    assert found is not None and abs(found[0, 0] - 4.0) < 1.0
+    alone = climbed(evaluate, [0.2], box(1), gain=1e-9)
+    helped = climbed(evaluate, [0.2], box(1), gain=1e-9, missing=factor * found)
+    assert helped.verdict == "converged" and abs(helped.x[0]) < 1e-4
+    if factor == 1.0:
+        assert helped.scores < alone.scores
+
+
 def test_a_direction_without_information_is_climbed_all_the_same():
     """A gradient of which the information says nothing: the steps are as long as they may be, up to the bound."""
 

@@ -105,6 +105,9 @@ def ascend(
         return Peak(x, score, "failed", np.inf, count)
     while True:
         step, predicted = _step(x, score, missing if augmented else None, box, radius)
+        if count == 1 and augmented and predicted <= gain:
+            # a curvature from elsewhere ends no ascent by itself
+            step, predicted = _step(x, score, None, box, radius)
         while predicted <= gain:
             if radius >= FIRST:
                 return ended("converged")
