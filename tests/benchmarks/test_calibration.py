@@ -19,7 +19,7 @@ pytestmark = pytest.mark.bench
 ROOT = Path(__file__).parents[2]
 # package -> its routes, and how many times the processor time per effective draw of ours each takes at least
 OTHERS = {
-    "pymc": (("pymc scan nutpie", "pymc scan pymc", "pymc scipy demetropolisz", "pymc scipy smc"), 3),
+    "pymc": (("pymc scan nutpie", "pymc scan pymc", "pymc scipy"), 3),
     "pints": (("pints adaptive", "pints dream"), 1),
     "numpyro": (("numpyro",), 1),
 }
