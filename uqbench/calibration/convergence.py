@@ -25,13 +25,13 @@ TAILS = (0.05, 0.95)
 def convergence(study: Study, chains: xr.DataTree) -> xr.Dataset:
     """Rank-normalised R-hat, bulk and tail ESS of each epistemic parameter, and whether they meet RHAT and ESS.
 
-    Draws of tempering are in no order, and what they are worth is seen from their descent (`genealogical_ess`).
+    The coordinate `mode` numbers the places that chains stay in: where it has more than one number, each chain has
+    seen a part of the posterior only, and how much belongs to each part is not known from them. Draws of tempering are
+    in no order, and what they are worth is seen from their descent (`genealogical_ess`).
 
     Args:
-        chains: /posterior and, of tempering, /sample_stats with the `ancestor` of each draw.
-
-    The coordinate `mode` numbers the places that chains stay in: where it has more than one number, each chain has
-    seen a part of the posterior only, and how much belongs to each part is not known from them.
+        study: whose parameters they are.
+        chains: /posterior and /sample_stats, of tempering with the `ancestor` of each draw.
     """
     names, posterior = list(study.model.space.epistemic), chains["posterior"].to_dataset()
     chosen = posterior[names]
@@ -41,8 +41,9 @@ def convergence(study: Study, chains: xr.DataTree) -> xr.Dataset:
         "ess_tail": az.ess(chosen, method="tail"),
     }
     rows = {key: [float(values[name]) for name in names] for key, values in found.items()}
-    if "ancestor" in chains["sample_stats"]:
-        ancestors = chains["sample_stats"]["ancestor"].values
+    stats = chains["sample_stats"].to_dataset()
+    if "ancestor" in stats:
+        ancestors = stats["ancestor"].values
         of_families = [_by_descent(chosen[name].values, ancestors) for name in names]
         for key, worth in zip(("ess_bulk", "ess_tail"), zip(*of_families, strict=True), strict=True):
             rows[key] = list(np.minimum(rows[key], worth))
