@@ -5,8 +5,9 @@ a mass matrix that has a low rank beside its diagonal and a step size tuned to a
 tempering (`tempered`). Where the draws then
 
 - diverge in more than a share `DIVERGING` of the transitions, or
-- are worth less than `ESS` independent ones, and less than a share `WORTH` of their number, in a parameter, or chains
-  of so many draws that this share is `ESS` disagree by more than `RHAT`,
+- are worth less than `ESS` independent ones, and less than a share `WORTH` of their number, in a parameter, or
+- where no parameter differs between units, are worth as little in its tails, or come from chains of so many draws that
+  this share is `ESS` and disagree by more than `RHAT`,
 
 the adaptation was not good enough, and the run is repeated once with a step size tuned to `CAREFUL` and twice the draws
 for adaptation. Where the chains stay in different modes no adaptation helps: the run is repeated by tempering, if no
@@ -195,7 +196,7 @@ def _next(study, attempt: Attempt, chains: xr.DataTree, found: xr.Dataset, tune:
     total = posterior.sizes["chain"] * posterior.sizes["draw"]
     if total < JUDGED:
         return None
-    poor, worth = _poor(found, total)
+    poor, worth = _poor(found, total, tails=not study.model.space.aleatory)
     if attempt.sampler == "smc":
         promising = attempt.particles == 0 and MORE * worth >= min(ESS, WORTH * total)
         return replace(attempt, particles=MORE * posterior.sizes["draw"], why=poor) if poor and promising else None
@@ -211,13 +212,18 @@ def _next(study, attempt: Attempt, chains: xr.DataTree, found: xr.Dataset, tune:
     return replace(attempt, target_accept=CAREFUL, tune=2 * tune, why=" and ".join(reasons)) if reasons else None
 
 
-def _poor(found: xr.Dataset, total: int) -> tuple[str, float]:
-    """What is wrong with draws, empty where nothing is, and how many independent ones they are worth."""
-    worth, rhat = float(np.minimum(found["ess_bulk"], found["ess_tail"]).min()), float(found["rhat"].max())
+def _poor(found: xr.Dataset, total: int, *, tails: bool) -> tuple[str, float]:
+    """What is wrong with draws, empty where nothing is, and how many independent ones they are worth.
+
+    Tails and agreement count where tempering may follow: shorter steps alone do not mend these.
+    """
+    worth, rhat = float(found["ess_bulk"].min()), float(found["rhat"].max())
+    if tails:
+        worth = min(worth, float(found["ess_tail"].min()))
     if not worth >= min(ESS, WORTH * total):
         return f"{total} draws were worth {worth:.0f} independent ones", worth
     # fewer draws cannot be expected to agree so well
-    if WORTH * total >= ESS and not rhat <= RHAT:
+    if tails and WORTH * total >= ESS and not rhat <= RHAT:
         return f"chains agreed to an R-hat of {rhat:.3f} only", worth
     return "", worth
 
