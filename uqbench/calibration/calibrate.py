@@ -128,7 +128,7 @@ def _of_draws(study: Study, drawn: Drawn, seed: int) -> dict[str, xr.Dataset]:
         "posterior": posterior,
         "sample_stats": _stats(drawn),
         "observed_data": observed(study),
-        "convergence": convergence(study, posterior),
+        "convergence": convergence(study, drawn.chains),
     }
 
 

@@ -5,12 +5,15 @@ a mass matrix that has a low rank beside its diagonal and a step size tuned to a
 tempering (`tempered`). Where the draws then
 
 - diverge in more than a share `DIVERGING` of the transitions, or
-- are worth less than `ESS` independent ones, and less than a share `WORTH` of their number, in a parameter,
+- are worth less than `ESS` independent ones, and less than a share `WORTH` of their number, in a parameter, or
+- where no parameter differs between units, are worth as little in its tails, or come from chains of so many draws that
+  this share is `ESS` and disagree by more than `RHAT`,
 
 the adaptation was not good enough, and the run is repeated once with a step size tuned to `CAREFUL` and twice the draws
 for adaptation. Where the chains stay in different modes no adaptation helps: the run is repeated by tempering, if no
 parameter differs between units; so it is where draws are worth as little after a repetition, as of modes that a chain
-seldom leaves, and there are no more than `FEW` parameters. What was tried, what came of it and why it was repeated is
+seldom leaves, and there are no more than `FEW` parameters. Tempering whose draws are worth too little is repeated once
+with `MORE` times the particles, if that may be enough. What was tried, what came of it and why it was repeated is
 kept with the draws. With an adaptation, an acceptance or a sampler that is given there is one run, as it was asked for;
 so there is with fewer than `JUDGED` draws in all.
 
@@ -43,7 +46,7 @@ from ..space import distribution_of
 from ..study import Study
 from .chain_files import ChainFiles
 from .chains import LEAST_DRAWS, of_chain, one_by_one, side_by_side
-from .convergence import ESS, convergence
+from .convergence import ESS, RHAT, convergence
 from .pymc_model import pymc_model
 from .starts import DRAWS as PRIOR_DRAWS
 from .starts import INSIDE, NoStart, starting_points
@@ -51,6 +54,8 @@ from .tempered import tempered_chain
 
 ADAPTATION, ACCEPT, CAREFUL = "low_rank", 0.9, 0.95
 DIVERGING, WORTH, JUDGED = 0.005, 0.1, 400
+# How many times the particles a repetition of tempering has.
+MORE = 4
 # Parameters up to which tempering is tried where nothing says that there are several modes.
 FEW = 10
 # sampler -> the package that it needs, and how to get it
@@ -115,6 +120,8 @@ class Attempt:
     target_accept: float
     tune: int
     why: str
+    # of tempering; 0 is as many as there are draws
+    particles: int = 0
 
 
 @dataclass(frozen=True)
@@ -151,7 +158,7 @@ def draw(
         chains, stopped = run_chains(attempt, len(tried), files)
         if chains is None:
             return None
-        found = convergence(study, chains["posterior"].to_dataset())
+        found = convergence(study, chains)
         tried.append({**asdict(attempt), "came": _in_words(chains, found)})
         following = (
             None if stopped or not settings.ruled else _next(study, attempt, chains, found, settings.tune, tried)
@@ -187,23 +194,38 @@ def _next(study, attempt: Attempt, chains: xr.DataTree, found: xr.Dataset, tune:
     """The attempt after this one by the rule; None where there is none."""
     posterior = chains["posterior"]
     total = posterior.sizes["chain"] * posterior.sizes["draw"]
-    if attempt.sampler == "smc" or total < JUDGED:
+    if total < JUDGED:
         return None
+    poor, worth = _poor(found, total, tails=not study.model.space.aleatory)
+    if attempt.sampler == "smc":
+        promising = attempt.particles == 0 and MORE * worth >= min(ESS, WORTH * total)
+        return replace(attempt, particles=MORE * posterior.sizes["draw"], why=poor) if poor and promising else None
+    tempering = Attempt("smc", "", ACCEPT, tune, "chains stayed in different modes")
     if len(np.unique(found["mode"])) > 1:
-        if study.model.space.aleatory:
-            return None
-        return Attempt("smc", "", ACCEPT, tune, "chains stayed in different modes")
+        return None if study.model.space.aleatory else tempering
     share = float(chains["sample_stats"]["diverging"].mean())
-    worth = float(found["ess_bulk"].min())
-    reasons = [f"{share:.1%} of the transitions diverged"] if share > DIVERGING else []
-    if not worth >= min(ESS, WORTH * total):
-        reasons.append(f"{total} draws were worth {worth:.0f} independent ones")
+    if len(tried) > 1:
         few = not study.model.space.aleatory and len(study.model.space.free) <= FEW
-        if len(tried) > 1 and few:
-            return Attempt("smc", "", ACCEPT, tune, f"again {reasons[-1]}")
-    if not reasons or len(tried) > 1:
-        return None
-    return replace(attempt, target_accept=CAREFUL, tune=2 * tune, why=" and ".join(reasons))
+        return replace(tempering, why=f"again {poor}") if poor and few else None
+    reasons = [f"{share:.1%} of the transitions diverged"] if share > DIVERGING else []
+    reasons += [poor] if poor else []
+    return replace(attempt, target_accept=CAREFUL, tune=2 * tune, why=" and ".join(reasons)) if reasons else None
+
+
+def _poor(found: xr.Dataset, total: int, *, tails: bool) -> tuple[str, float]:
+    """What is wrong with draws, empty where nothing is, and how many independent ones they are worth.
+
+    Tails and agreement count where tempering may follow: shorter steps alone do not mend these.
+    """
+    worth, rhat = float(found["ess_bulk"].min()), float(found["rhat"].max())
+    if tails:
+        worth = min(worth, float(found["ess_tail"].min()))
+    if not worth >= min(ESS, WORTH * total):
+        return f"{total} draws were worth {worth:.0f} independent ones", worth
+    # fewer draws cannot be expected to agree so well
+    if tails and WORTH * total >= ESS and not rhat <= RHAT:
+        return f"chains agreed to an R-hat of {rhat:.3f} only", worth
+    return "", worth
 
 
 def _in_words(chains: xr.DataTree, found: xr.Dataset) -> str:
@@ -229,7 +251,7 @@ def _runner(likelihood: Likelihood, settings: Settings, optima):
                     def at(power: float) -> None:
                         update(int(100 * (chain + power)))
 
-                    return tempered_chain(likelihood, settings.draws, seeds[chain], at)
+                    return tempered_chain(likelihood, settings.draws, seeds[chain], at, attempt.particles)
 
                 return one_by_one(one, settings.chains, number, files)
         if model is None:

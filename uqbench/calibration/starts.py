@@ -5,8 +5,9 @@ a best fit a chain starts on the way from one of its optima towards a draw from 
 density falls by `FALL` for each coordinate: draws of the posterior itself are lower than the optimum by a half for
 each, so that starts are spread about twice as wide as the posterior is in its narrowest direction. Without a best fit,
 and where no parameter differs between units, optima are looked for from draws of the prior, lest all chains start on
-one side and never hear of the other. Else a chain starts near the centre of the prior, and where there is no density at
-draws from it.
+one side and never hear of the other: from some as they come, and from those of many more that are higher than what is
+near them, as a narrow optimum shows itself (after Rinnooy Kan & Timmer 1987, doi:10.1007/BF02592071). Else a chain
+starts near the centre of the prior, and where there is no density at draws from it.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +17,7 @@ import pymc as pm
 from jaxtyping import Float
 from pymc.initial_point import make_initial_point_fn
 from scipy.optimize import minimize
+from scipy.spatial import KDTree
 
 from ..space import Space
 from .pymc_model import start_values
@@ -28,8 +30,11 @@ HALVINGS = 20
 # Points near the centre of the prior, and draws from it, that are tried before there is said to be no density.
 NEAR, DRAWS = 10, 100
 
-# Ascents from draws of the prior, and their steps; how far below the highest an optimum is not worth a chain; by how
-# much the density falls between two that are not one.
+# Draws of the prior of which the log density is asked; how many neighbours one is compared with, and how many ascents
+# begin at those that are higher than their neighbours.
+SCREENED, NEIGHBOURS, HIGHER = 128, 8, 8
+# Ascents from draws of the prior as they come, and the steps of each; how far below the highest an optimum is not worth
+# a chain; by how much the density falls between two that are not one.
 ASCENTS, STEPS = 16, 100
 NEGLIGIBLE, VALLEY, BETWEEN = 20.0, 2.0, 9
 
@@ -68,11 +73,29 @@ def starting_points(
         if not centres:
             raise NoStart
     elif not space.aleatory:
-        centres = climbed(slope, [prior(each) for each in _seeds(seeds[0], ASCENTS)])
+        centres = climbed(slope, ascent_starts(density, [prior(each) for each in _seeds(seeds[0], SCREENED)]))
     if centres:
         return [_dispersed(centres[k % len(centres)], prior(seed), density) for k, seed in enumerate(seeds)]
     near = _points(model, jitter_rvs=set(model.free_RVs))
     return [_first_with_density(_candidates(near, prior, seed), density) for seed in seeds]
+
+
+def ascent_starts(density: Density, draws: Sequence[Point]) -> list[Point]:
+    """The first `ASCENTS` of these draws from the prior, and of the others those that are higher than their neighbours.
+
+    Of the latter as many as `HIGHER`, the highest first.
+    """
+    others = np.array([point for point in draws[ASCENTS:] if np.all(np.isfinite(point))])
+    if len(others) <= NEIGHBOURS:
+        return list(draws)
+    heights = np.array([density(point) for point in others])
+    heights[np.isnan(heights)] = -np.inf
+    spread = others.std(axis=0)
+    scaled = others / np.where(spread > 0, spread, 1.0)
+    # the nearest of all is the point itself
+    _, near = KDTree(scaled).query(scaled, NEIGHBOURS + 1)
+    tops = np.flatnonzero(np.isfinite(heights) & (heights >= heights[near].max(axis=1)))
+    return [*draws[:ASCENTS], *others[tops[np.argsort(-heights[tops])][:HIGHER]]]
 
 
 def climbed(slope: Slope, points: Sequence[Point]) -> list[Point]:

@@ -43,11 +43,15 @@ WHOLE = 5
 SPREAD = 1e-2
 BATCH = 64
 # What is said of a run beside its draws.
-OF_TEMPERING = ("log_evidence", "levels", "forgotten")
+OF_TEMPERING = ("ancestor", "log_evidence", "levels", "forgotten")
 
 
 def tempered_chain(
-    likelihood: Likelihood, draws: int, seed: int, update: Callable[[float], None] = lambda share: None
+    likelihood: Likelihood,
+    draws: int,
+    seed: int,
+    update: Callable[[float], None] = lambda share: None,
+    particles: int = 0,
 ) -> xr.DataTree:
     """One independent run: draws from the posterior and an estimate of the evidence, as one chain.
 
@@ -55,16 +59,17 @@ def tempered_chain(
         draws: how many are kept.
         seed: of everything random.
         update: called with the share that is done, the power of the likelihood.
+        particles: how many follow the densities; at least as many as draws and `LEAST_PARTICLES`.
 
     Returns:
-        /posterior and /sample_stats with `logp`, the log density of the data at each draw, `diverging` (never), and by
-        chain `log_evidence`, `levels`, the powers that it took, and `forgotten`, the largest correlation of draws with
-        where their last moves began.
+        /posterior and /sample_stats with `logp`, the log density of the data at each draw, `ancestor`, the number of
+        the draw from the prior that it descends from, `diverging` (never), and by chain `log_evidence`, `levels`, the
+        powers that it took, and `forgotten`, the largest correlation of draws with where their last moves began.
 
     Raises:
         InputError: no particle has a density.
     """
-    particles, size = max(draws, LEAST_PARTICLES), _size(likelihood)
+    particles, size = max(particles, draws, LEAST_PARTICLES), _size(likelihood)
     rng, key = np.random.default_rng(seed), jax.random.key(seed)
     z = rng.standard_normal((particles, size))
     density = np.asarray(_densities(likelihood, z, jax.random.split(key, particles)))
@@ -72,19 +77,20 @@ def tempered_chain(
         sentence = f"there is no density at any of {particles} draws from the prior; at the prior medians:"
         raise InputError(f"calibrate {likelihood.study.name!r}", [sentence, *_at_medians(likelihood)])
     power, log_evidence, levels, correlation = 0.0, 0.0, 0, np.nan
+    ancestor = np.arange(particles)
     while power < 1:
         rise = _rise(density, 1 - power)
         weights = rise * density
         log_evidence += float(logsumexp(weights) - np.log(particles))
         power, levels = min(power + rise, 1.0), levels + 1
         chosen = _resampled(weights, rng)
-        z, density = z[chosen], density[chosen]
+        z, density, ancestor = z[chosen], density[chosen], ancestor[chosen]
         key, own = jax.random.split(key)
         z, density, correlation = _moved(likelihood, z, density, power, own)
         update(power)
     kept = np.linspace(0, particles - 1, draws).astype(int)
     theta = jax.vmap(partial(_place, likelihood))(z[kept])
-    return _tree(likelihood, theta, density[kept], log_evidence, levels, correlation)
+    return _tree(likelihood, theta, density[kept], ancestor[kept], log_evidence, levels, correlation)
 
 
 def evidence(stats: xr.Dataset) -> tuple[float, float]:
@@ -209,7 +215,7 @@ def _at_medians(likelihood: Likelihood) -> list[str]:
     return likelihood.density_findings(theta, key)
 
 
-def _tree(likelihood, theta, density, log_evidence, levels, correlation) -> xr.DataTree:
+def _tree(likelihood, theta, density, ancestor, log_evidence, levels, correlation) -> xr.DataTree:
     study = likelihood.study
     space, draws = study.model.space, len(density)
     coordinates = {"chain": [0], "draw": np.arange(draws)}
@@ -221,6 +227,7 @@ def _tree(likelihood, theta, density, log_evidence, levels, correlation) -> xr.D
     stats = {
         "diverging": (("chain", "draw"), np.zeros((1, draws), bool)),
         "logp": (("chain", "draw"), density[None]),
+        "ancestor": (("chain", "draw"), ancestor[None]),
         "log_evidence": ("chain", [log_evidence]),
         "levels": ("chain", [levels]),
         "forgotten": ("chain", [correlation]),

@@ -402,6 +402,9 @@ GROUPS: dict[str, Group] = {
             "mean_tree_accept": Variable(("chain", "draw"), "number", "mean acceptance over the tree", True),
             "energy": Variable(("chain", "draw"), "number", "Hamiltonian energy", True),
             "logp": Variable(("chain", "draw"), "number", "log density on the sampler's scale", True),
+            "ancestor": Variable(
+                ("chain", "draw"), "int", "of tempering: number of the draw from the prior that it descends from", True
+            ),
             "log_evidence": Variable(
                 ("chain",), "number", "of tempering: logarithm of the estimated density of the data", True
             ),
