@@ -37,6 +37,7 @@ CORE = [
     "model",
     "shipped",
     "measurements",
+    "levels",
     "study",
     "likelihoods",
     "optimization",
@@ -112,7 +113,8 @@ ALLOWED = {
     "shipped": set(),
     "correlations": {"distributions", "errors", "space"},
     "measurements": {"errors", "model", "units"},
-    "study": {"design", "errors", "measurements", "model", "names", "shipped", "units"},
+    "levels": {"design", "distributions", "errors", "measurements", "model", "space"},
+    "study": {"design", "errors", "levels", "measurements", "model", "names", "shipped", "units"},
     "likelihoods": {
         "annotations",
         "capabilities",
