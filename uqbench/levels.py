@@ -1,13 +1,13 @@
-"""Parameters that have a value for each level of a column of the table: a scale of each blot, an sd of each instrument.
+"""Parameters that have a value for each level of a column of the table: a scale of each blot, an sd of each batch.
 
-Such a parameter is a parameter of its own for each level, `scale_a` and `scale_b`, and an output whose noise names it is
+Such a parameter is one of its own for each level, `scale_a` and `scale_b`, and an output whose noise names it is
 measured as an output of its own for each level, `C_a` and `C_b`, which is `C` with the noise of that level. So every
 verb treats levels as it treats parameters and outputs, and columns may be crossed with units and with one another.
 """
 
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -137,9 +137,7 @@ def _space(space: Space, by: Mapping[str, str], levels: Mapping[str, Sequence[st
     return Space(found)
 
 
-def _findings(
-    model: Model, data: pd.DataFrame, experiments: Mapping[str, Design], by: Mapping[str, str]
-) -> list[str]:
+def _findings(model: Model, data: pd.DataFrame, experiments: Mapping[str, Design], by: Mapping[str, str]) -> list[str]:
     findings = copies_findings(model)
     for name, column in by.items():
         what = f"{name!r} has a value for each level of the column {column!r}"
@@ -151,13 +149,15 @@ def _findings(
         else:
             own = data[data["output"].isin(outputs)][column]
             if any(missing := own.isna() | (own.astype(str).str.strip() == "")):
-                findings.append(f"{rows_of(missing)}: {column} is missing, of which {name!r} has a value for each level.")
+                findings.append(
+                    f"{rows_of(missing)}: {column} is missing, of which {name!r} has a value for each level."
+                )
             findings += same_text(f"levels of {column}", own.dropna().tolist())
         if not outputs:
             findings.append(f"{what}, and no noise names it; name it in the noise of an output.")
         findings += [
-            f"{what}, and the noise of {output!r}, {model.noise[output]!r}, disturbs draws from its distribution, which "
-            "has no levels; give it a parameter of its own."
+            f"{what}, and the noise of {output!r}, {model.noise[output]!r}, disturbs draws from its distribution, "
+            "which has no levels; give it a parameter of its own."
             for output in outputs
             if model.noise[output].of_draws
         ]
@@ -165,8 +165,8 @@ def _findings(
     # of a model that cannot be run the study says why
     used = () if output_findings(model, first) else model.dynamics.parameters_used(model, first)
     findings += [
-        f"the equations read {name!r}, which has a value for each level of {column!r}; only noise may. Give experiments "
-        f"an input that says which level is theirs, and the equations a parameter for each."
+        f"the equations read {name!r}, which has a value for each level of {column!r}; only noise may. Give "
+        "experiments an input that says which level is theirs, and the equations a parameter for each."
         for name, column in by.items()
         if name in used
     ]

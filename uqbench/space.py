@@ -175,7 +175,8 @@ class Space(Mapping[str, Parameter]):
 
     def __repr__(self) -> str:
         rows = [
-            f"    {name}={p.role}({p.dist!r}, {p.unit!r}{f', by={p.by!r}' if p.by else ''})," for name, p in self.items()
+            f"    {name}={p.role}({p.dist!r}, {p.unit!r}{f', by={p.by!r}' if p.by else ''}),"
+            for name, p in self.items()
         ]
         return "\n".join(["Space(", *rows, ")"])
 

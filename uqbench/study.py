@@ -140,7 +140,7 @@ class Study:
             if findings:
                 raise InputError(f"{subject}: data", findings)
             object.__setattr__(self, "model", model)
-        elif levels := {each.by for each in self.model.space.values() if each.by}:
+        elif levels := dict.fromkeys(each.by for each in self.model.space.values() if each.by):
             raise InputError(
                 subject,
                 [f"parameters have values for each {', '.join(levels)} of the table of data; give the study data."],
