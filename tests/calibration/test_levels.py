@@ -55,11 +55,8 @@ def test_subjects_crossed_with_batches_in_a_linear_model():
         of_batch=uq.epistemic(uq.Normal(0.0, 0.7), by="batch"),
     )
     tree = calibrate(line(space, uq.Normal("x + of_subject + of_batch", NOISE), data), draws=500, tune=300)
-    names = [
-        "a",
-        *dict.fromkeys(f"of_subject_s{s}" for s, _ in pairs),
-        *dict.fromkeys(f"of_batch_{b}" for _, b in pairs),
-    ]
+    of = [(f"of_subject_s{s}", f"of_batch_{b}") for s, b in pairs]
+    names = ["a", *dict.fromkeys(subject for subject, _ in of), *dict.fromkeys(batch for _, batch in of)]
     slopes = np.zeros((len(pairs), len(names)))
     for row, (subject, batch) in enumerate(of):
         slopes[row, [0, names.index(subject), names.index(batch)]] = 1
