@@ -183,3 +183,19 @@ def test_only_epistemic_parameters_have_levels():
         )
     assert "'a' is aleatory; only an epistemic parameter has values by a column." in str(caught.value)
     assert "'b' has by=3; give the name of a column" in str(caught.value)
+
+
+def test_identify_asks_of_each_level_and_says_where_the_distribution_of_levels_is_told():
+    space = uq.Space(
+        between=uq.epistemic(uq.HalfNormal(1.0)),
+        k=uq.epistemic(uq.LogNormal(median=0.5, sigma=1.0), "1/h"),
+        scale=uq.epistemic(uq.Normal(1.0, "between"), by="gel"),
+    )
+    tree = uq.identify(study_of(space=space, noise={"C": uq.Normal("scale*C", 0.2)}), starts=0, budget=30.0)
+    found = tree["practical"].to_dataset()
+    verdicts = dict(zip(found.parameter.values.tolist(), found.verdict.values.tolist(), strict=True))
+    assert verdicts.pop("between") == "undecided"
+    assert set(verdicts) == {"k", "scale_gel_1", "scale_gel_2"}
+    assert set(verdicts.values()) == {"identifiable"}
+    structure = tree["structure"].to_dataset().sel(parameter="between")
+    assert str(structure.reason.item()).startswith("levels: known from many levels")
