@@ -37,6 +37,7 @@ CORE = [
     "model",
     "shipped",
     "measurements",
+    "category_counts",
     "levels",
     "study",
     "likelihoods",
@@ -113,6 +114,7 @@ ALLOWED = {
     "shipped": set(),
     "correlations": {"distributions", "errors", "space"},
     "measurements": {"errors", "model", "units"},
+    "category_counts": {"distributions", "errors", "measurements"},
     "levels": {"design", "distributions", "errors", "measurements", "model", "space"},
     "study": {"design", "errors", "levels", "measurements", "model", "names", "shipped", "units"},
     "likelihoods": {
