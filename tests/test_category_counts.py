@@ -89,6 +89,8 @@ def test_the_posterior_of_the_shares_is_that_of_dirichlet():
         assert float(share.mean()) == pytest.approx(mean, abs=4 * np.sqrt(variance / ess))
         # of a distribution whose tails are no heavier than normal ones
         assert float(share.std()) == pytest.approx(np.sqrt(variance), rel=4 / np.sqrt(2 * ess))
+    # samples of 10, 9 and 11 cells: a measurement is drawn of whole ones
+    assert tree["posterior_band"]["A"].notnull().all()
 
 
 def test_the_information_is_that_of_binomials_of_those_that_were_left():
