@@ -11,6 +11,7 @@ import xarray as xr
 from scipy import stats
 
 import uqbench as uq
+from uqbench.calibration import calibrate
 from uqbench.likelihoods import likelihood_of, log_likelihood
 
 NAMES = ("A", "B", "C")
@@ -79,7 +80,7 @@ def test_probabilities_of_all_possible_counts_add_up_to_one():
 def test_the_posterior_of_the_shares_is_that_of_dirichlet():
     """Amounts with Gamma priors of one rate have Dirichlet shares: the counts are added to their exponents."""
     samples = [(3, 1, 6), (5, 0, 4), (2, 2, 7)]
-    tree = uq.calibrate(study_of(table(samples)), draws=500, tune=400)
+    tree = calibrate(study_of(table(samples)), draws=500, tune=400)
     amounts = xr.concat([tree["posterior"][name] for name in AMOUNTS], "category")
     shares = amounts / amounts.sum("category")
     known = stats.dirichlet(np.array([*AMOUNTS.values()]) + np.sum(samples, axis=0))

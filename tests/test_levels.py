@@ -8,6 +8,7 @@ import pytest
 from scipy import stats
 
 import uqbench as uq
+from uqbench.identifiability import identify
 from uqbench.likelihoods import log_likelihood, simulate_data
 
 TIMES = (0.5, 1.0, 2.0)
@@ -81,7 +82,7 @@ def test_the_density_is_that_of_each_row_with_its_own_parameters():
 def test_a_simulated_table_has_the_scale_of_each_level():
     study = study_of()
     theta = {"k": 0.4, "scale_gel_1": 2.0, "scale_gel_2": 0.7, "sigma_low": 1e-9, "sigma_high": 1e-9}
-    drawn = simulate_data(study, theta, jax.random.key(0))
+    drawn = simulate_data(study, study.model.space.complete(theta), jax.random.key(0))
     dose = drawn["experiment"].map({"low": 1.0, "high": 3.0})
     np.testing.assert_allclose(drawn["value"], drawn["gel"].map(SCALE) * dose * np.exp(-0.4 * drawn["time"]), rtol=1e-5)
     # the model of the study knows the levels: the table is one of its own
@@ -191,7 +192,7 @@ def test_identify_asks_of_each_level_and_says_where_the_distribution_of_levels_i
         k=uq.epistemic(uq.LogNormal(median=0.5, sigma=1.0), "1/h"),
         scale=uq.epistemic(uq.Normal(1.0, "between"), by="gel"),
     )
-    tree = uq.identify(study_of(space=space, noise={"C": uq.Normal("scale*C", 0.2)}), starts=0, budget=30.0)
+    tree = identify(study_of(space=space, noise={"C": uq.Normal("scale*C", 0.2)}), starts=0, budget=30.0)
     found = tree["practical"].to_dataset()
     verdicts = dict(zip(found.parameter.values.tolist(), found.verdict.values.tolist(), strict=True))
     assert verdicts.pop("between") == "undecided"

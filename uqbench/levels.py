@@ -116,11 +116,13 @@ def _names(by: Mapping[str, str], given: Mapping[str, str]) -> dict[str, str]:
 
 
 def _renamed(dist: Distribution, new: Mapping[str, str]) -> Distribution:
-    arguments = {}
-    for argument, value in dist.arguments.items():
-        formula = expression_of(value) if isinstance(value, str) and value not in new else None
-        arguments[argument] = new.get(value, value) if formula is None else formula.renamed(new).text
-    return type(dist)(**arguments)
+    def renamed(value: float | str) -> float | str:
+        if not isinstance(value, str):
+            return value
+        formula = None if value in new else expression_of(value)
+        return new.get(value, value) if formula is None else formula.renamed(new).text
+
+    return type(dist)(**{argument: renamed(value) for argument, value in dist.arguments.items()})
 
 
 def _space(space: Space, by: Mapping[str, str], levels: Mapping[str, Sequence[str]]) -> Space:

@@ -54,6 +54,12 @@ def study_of(noise, data=None, **more):
     return uq.Study("relative", model, {"e": uq.Design()}, table() if data is None else data)
 
 
+def effects_of(study):
+    found = LinearEffects.of(likelihood_of(study))
+    assert found is not None
+    return found
+
+
 def values_of(theta):
     """With a scale of 1, for studies that fix it."""
     return {name: jnp.asarray(value) for name, value in {"scale": 1.0, **theta}.items()}
@@ -69,7 +75,7 @@ def covariance_and_mean(theta):
 
 def test_the_density_is_that_of_a_normal_vector():
     study = study_of({"x": uq.Normal("scale*x + offset", "sigma")})
-    effects = LinearEffects.of(likelihood_of(study))
+    effects = effects_of(study)
     assert effects.names == ("scale_one", "scale_two", "scale_three", "offset")
     _, covariance, mean = covariance_and_mean(THETA)
     expected = stats.multivariate_normal(mean, covariance).logpdf(study.data["value"])
@@ -82,7 +88,7 @@ def test_the_density_is_that_of_a_normal_vector():
 def test_a_wide_prior_costs_no_digits():
     wide = uq.epistemic(uq.Normal(0.0, 1e6))
     study = study_of({"x": uq.Normal("offset + x", "sigma")}, offset=wide, scale=uq.fixed(1.0))
-    effects = LinearEffects.of(likelihood_of(study))
+    effects = effects_of(study)
     theta = THETA | {"sigma": 1e-3}
     residual = study.data["value"].to_numpy() - np.tile(np.exp(-0.4 * TIMES), len(GELS))
     count, variance = len(residual), theta["sigma"] ** 2
@@ -99,7 +105,7 @@ def test_a_wide_prior_costs_no_digits():
 
 
 def test_the_gradient_is_that_of_central_differences():
-    effects = LinearEffects.of(likelihood_of(study_of({"x": uq.Normal("scale*x + offset", "sigma")})))
+    effects = effects_of(study_of({"x": uq.Normal("scale*x + offset", "sigma")}))
     gradient = jax.grad(lambda theta: effects.log_density(theta))(values_of(THETA))
 
     def closed(theta):
@@ -113,7 +119,7 @@ def test_the_gradient_is_that_of_central_differences():
 
 def test_what_is_put_back_has_the_moments_of_the_regression():
     study = study_of({"x": uq.Normal("scale*x + offset", "sigma")})
-    effects = LinearEffects.of(likelihood_of(study))
+    effects = effects_of(study)
     scales, covariance, mean = covariance_and_mean(THETA)
     slopes = np.column_stack([scales, np.ones(len(scales))])
     prior = np.diag([THETA["spread"] ** 2] * 3 + [0.25])
@@ -169,7 +175,7 @@ def test_rows_of_other_outputs_keep_their_density_censored_ones_too():
     beyond = (data["output"] == "twice") & (data["value"] < 0.7)
     data["value"] = data["value"].where(~beyond, "<0.7")
     study = study_of(noise, data, scale=uq.fixed(1.0))
-    effects = LinearEffects.of(likelihood_of(study))
+    effects = effects_of(study)
     assert effects.names == ("offset",)
     shape = np.tile(np.exp(-0.4 * TIMES), len(GELS))
     own = study.data["output"] == "x"
@@ -184,7 +190,7 @@ def test_rows_of_other_outputs_keep_their_density_censored_ones_too():
 
 def test_a_failed_solve_has_no_density_and_no_slope():
     study = study_of({"x": uq.Normal("scale*x + offset", "sigma")})
-    effects = LinearEffects.of(likelihood_of(study))
+    effects = effects_of(study)
     value, gradient = jax.value_and_grad(lambda theta: effects.log_density(theta))(values_of(THETA | {"k": -1e6}))
     assert float(value) == -np.inf
     assert not any(float(each) for each in gradient.values())

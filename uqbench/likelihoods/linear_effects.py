@@ -134,8 +134,8 @@ class LinearEffects:
             sd = jnp.broadcast_to(arguments["sigma"], own.shape)[own]
             residual = (likelihood.values_of(group, values) - arguments["mu"])[own] / sd
             # of a solve that failed nothing is left that is not a number
-            kept = [jnp.where(fine[:, None], slope * scale / sd[:, None], 0.0), jnp.where(fine, residual, 0.0)]
-            parts.append((*kept, jnp.where(fine, jnp.log(sd), 0.0)))
+            slope = jnp.where(fine[:, None], slope * scale / sd[:, None], 0.0)
+            parts.append((slope, jnp.where(fine, residual, 0.0), jnp.where(fine, jnp.log(sd), 0.0)))
         slope, residual, logarithm = (jnp.concatenate(each) for each in zip(*parts, strict=True))
         return Whitened(slope, residual, jnp.sum(logarithm)), others, jnp.all(solved.ok)
 
