@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 import uqbench as uq
-from uqbench.likelihoods import LinearEffects, likelihood_of
+from uqbench.likelihoods import Independent, LinearEffects, likelihood_of
 
 TIMES = np.array([0.5, 1.0, 2.0, 4.0])
 THETA = {"k": 0.4, "sigma": 0.07, "mean": 1.2, "spread": 0.8}
@@ -194,3 +194,14 @@ def test_a_failed_solve_has_no_density_and_no_slope():
     value, gradient = jax.value_and_grad(lambda theta: effects.log_density(theta))(values_of(THETA | {"k": -1e6}))
     assert float(value) == -np.inf
     assert not any(float(each) for each in gradient.values())
+
+
+class Tempered(Independent):
+    def log_density(self, theta, key=None, values=None):
+        return 0.5 * super().log_density(theta, key, values)
+
+
+def test_a_likelihood_of_ones_own_keeps_its_density():
+    study = study_of({"x": uq.Normal("x + offset", "sigma")}, scale=uq.fixed(1.0))
+    assert LinearEffects.of(Independent.of(study)) is not None
+    assert LinearEffects.of(Tempered.of(study)) is None

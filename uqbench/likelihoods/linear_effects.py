@@ -76,7 +76,8 @@ class LinearEffects:
         Such one is epistemic with a normal prior, which no other prior names; it is named by noise alone, normal
         noise of outputs without limits, in its mean alone, and this is linear in it and in the others together.
         """
-        if not isinstance(likelihood, Independent):
+        # one of another kind that is made of this may have another density
+        if type(likelihood) is not Independent:
             return None
         chosen: list[str] = []
         for name in likelihood.study.model.space.epistemic:
