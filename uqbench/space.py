@@ -66,6 +66,11 @@ def epistemic(dist: Distribution, unit: str = "", doc: str = "", by: str = "") -
             is a true value of its own; `dist` is the prior of each of them. If it names other parameters, `Normal(0.0,
             "between")`, it is the distribution of the levels. Noise may name such a parameter, the equations may not:
             see `levels.with_levels`.
+
+    Example:
+        >>> from uqbench import Normal
+        >>> epistemic(Normal(1.0, 2.0), "mg", by="gel").by
+        'gel'
     """
     return Parameter(dist, unit, "epistemic", doc, by=by)
 
