@@ -127,3 +127,11 @@ def test_a_prior_over_decades_is_compared_in_the_logarithm():
 
 def test_nothing_is_said_without_information_or_profile():
     assert practical({"structure": structure()}) is None
+
+
+def test_what_distributes_levels_has_no_verdict_from_those_that_do_not_look_at_it():
+    of_levels = structure().assign_attrs(of_levels='["k"]')
+    found = row(structure=of_levels, fisher=fisher(np.inf), profile=profile("flat", "flat"))
+    assert found.verdict == "undecided"
+    assert str(found.explanation.item()).startswith("It tells how the parameters of levels are distributed")
+    assert row(structure=structure(), fisher=fisher(np.inf), profile=profile("flat", "flat")).verdict != "undecided"

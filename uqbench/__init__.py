@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from .calibration import calibrate as calibrate
     from .calibration import predict as predict
+    from .category_counts import multinomial as multinomial
     from .check import check_model as check_model
     from .correlations import correlated as correlated
     from .coupling import Coupled as Coupled
@@ -74,6 +75,7 @@ if TYPE_CHECKING:
 
 _ROOMS = {
     "calibration": ("calibrate", "predict"),
+    "category_counts": ("multinomial",),
     "check": ("check_model",),
     "correlations": ("correlated",),
     "coupling": ("Coupled", "Exchange", "Part"),

@@ -36,7 +36,8 @@ class Parameter:
     """One parameter: its distribution (or number, when fixed), unit, role and a sentence.
 
     `epistemic` is what we do not know (one true value), `aleatory` what differs from unit to unit, `fixed` a number
-    that is taken as known, or a `covariate`, of which each unit has its own.
+    that is taken as known, or a `covariate`, of which each unit has its own. `by` is a column of the table of data for
+    each of whose values an epistemic parameter has one.
     """
 
     dist: Distribution | float
@@ -44,6 +45,7 @@ class Parameter:
     role: str = "epistemic"
     doc: str = ""
     covariate: bool = False
+    by: str = ""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -56,9 +58,21 @@ class Parameter:
         )
 
 
-def epistemic(dist: Distribution, unit: str = "", doc: str = "") -> Parameter:
-    """A parameter with one true value that we do not know; `dist` is its prior."""
-    return Parameter(dist, unit, "epistemic", doc)
+def epistemic(dist: Distribution, unit: str = "", doc: str = "", by: str = "") -> Parameter:
+    """A parameter with one true value that we do not know; `dist` is its prior.
+
+    Args:
+        by: a column of the table of data, such as "batch" or "experiment", for each of whose values, its levels, there
+            is a true value of its own; `dist` is the prior of each of them. If it names other parameters, `Normal(0.0,
+            "between")`, it is the distribution of the levels. Noise may name such a parameter, the equations may not:
+            see `levels.with_levels`.
+
+    Example:
+        >>> from uqbench import Normal
+        >>> epistemic(Normal(1.0, 2.0), "mg", by="gel").by
+        'gel'
+    """
+    return Parameter(dist, unit, "epistemic", doc, by=by)
 
 
 def aleatory(dist: Distribution, unit: str = "", doc: str = "") -> Parameter:
@@ -165,7 +179,10 @@ class Space(Mapping[str, Parameter]):
         return _made, (self._parameters, self.start)
 
     def __repr__(self) -> str:
-        rows = [f"    {name}={p.role}({p.dist!r}, {p.unit!r})," for name, p in self.items()]
+        rows = [
+            f"    {name}={p.role}({p.dist!r}, {p.unit!r}{f', by={p.by!r}' if p.by else ''}),"
+            for name, p in self.items()
+        ]
         return "\n".join(["Space(", *rows, ")"])
 
     def only(self, role: str) -> "Space":
@@ -358,6 +375,10 @@ class Space(Mapping[str, Parameter]):
         findings = []
         if parameter.role not in ROLES:
             findings.append(f"{name!r} has role {parameter.role!r}; roles are {', '.join(ROLES)}.")
+        if not isinstance(parameter.by, str):
+            findings.append(f"{name!r} has by={parameter.by!r}; give the name of a column of the table of data.")
+        elif parameter.by and parameter.role != "epistemic":
+            findings.append(f"{name!r} is {parameter.role}; only an epistemic parameter has values by a column.")
         if finding := unit_finding(parameter.unit):
             findings.append(f"{name!r}: {finding}")
         if parameter.role == "fixed":

@@ -24,6 +24,7 @@ import pandas as pd
 from . import shipped
 from .design import Design
 from .errors import InputError, nearest
+from .levels import with_levels
 from .measurements import CENSORED, COLUMNS, covariates_of, prepared, same_text
 from .model import Model, content, digest, names_used, output_findings, schedule_findings
 from .names import DRAWS, POSTERIOR_AS_INPUT, symbol_findings, variable_findings
@@ -89,7 +90,8 @@ class Study:
 
     Args:
         name: of the study; results are stored under it.
-        model: the forward model.
+        model: the forward model. Where parameters of it have values by a column of the table, the study has the model
+            with a parameter for each level in their place, see `levels.with_levels`.
         experiments: name -> `Design`. Where data are given, the times of an experiment are those in the data.
         data: long table with columns experiment, output, time, value[, replicate][, unit], or the path of a CSV file;
             a relative one starts at the folder of the file that makes the study, or else at the working folder. None
@@ -134,6 +136,15 @@ class Study:
                 raise InputError(f"{subject}: data", findings)
             for name, rows in data.groupby("experiment", sort=False):
                 experiments[name] = experiments[name].at(np.unique(rows["time"]))
+            model, data, findings = with_levels(self.model, data, experiments)
+            if findings:
+                raise InputError(f"{subject}: data", findings)
+            object.__setattr__(self, "model", model)
+        elif levels := dict.fromkeys(each.by for each in self.model.space.values() if each.by):
+            raise InputError(
+                subject,
+                [f"parameters have values for each {', '.join(levels)} of the table of data; give the study data."],
+            )
         elif self.model.columns:
             known = ", ".join(map(repr, self.model.columns))
             raise InputError(subject, [f"the noise names {known} of the table of data; give the study data."])

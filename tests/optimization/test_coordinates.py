@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import stats
 
 import uqbench as uq
 from uqbench.optimization.coordinates import Coordinates
@@ -77,3 +78,17 @@ def test_a_range_goes_outwards_from_wherever_a_fit_is():
     assert np.all(below < x) and np.all(above > x)
     assert below[0] < -45 and above[1] > 30
     np.testing.assert_allclose([below[2], above[2]], [0.0, 1.0], atol=1e-9)
+
+
+def test_levels_that_become_one_have_no_density_without_bound():
+    """The unit is the spread: that of a standard normal, whatever the spread goes to."""
+    space = uq.Space(
+        spread=uq.epistemic(uq.HalfNormal(1.0)),
+        a=uq.epistemic(uq.Normal(2.0, "spread")),
+        b=uq.epistemic(uq.LogNormal(median=3.0, sigma="2*spread")),
+    )
+    found = Coordinates.of(space)
+    for spread, away in ((1.0, 0.0), (1e-9, 0.0), (0.1, 1.5)):
+        x = found.at({"spread": spread, "a": 2.0 + away * spread, "b": 3.0 * np.exp(2 * away * spread)})
+        expected = stats.norm.logpdf(away)
+        np.testing.assert_allclose(found.log_prior(x)[1:], [expected, expected], atol=1e-6)

@@ -22,12 +22,14 @@ from jax.scipy.special import ndtr
 from ..distributions import Correlation, Distribution, LogNormal, LogUniform, Normal
 from ..distributions.expressions import expression_of
 from ..errors import InputError
-from ..likelihoods import Likelihood, with_units
+from ..likelihoods import Likelihood, LinearEffects, with_units
 from ..space import Parameter, Space, Theta
 from ..study import Study
 
 # The dimension of what differs between units. No variable is called so: names of parameters end in a dot here.
 UNITS = "units"
+# Standard normal latents of the parameters that are integrated out, see `LinearEffects`.
+EFFECTS = "effects"
 # Families whose units are an affine map of a standard normal, after a logarithm where named.
 AFFINE = {Normal: False, LogNormal: True}
 
@@ -37,7 +39,9 @@ def pymc_model(likelihood: Likelihood, values: Mapping[str, np.ndarray] | None =
 
     A parameter k is the variable "k.", whatever PyMC and its sampler call their own things (`k._log__`, `energy`);
     `parameters` gives draws their names back. The potential `log_likelihood` is -inf where a solve failed, so that a
-    failed solve is a rejected point.
+    failed solve is a rejected point. Parameters that can be integrated out exactly (`LinearEffects`) are: the potential
+    is then that of the data without them, and they are computed from latents of their own, of which it does not
+    depend, as draws given the data and all others.
 
     Args:
         likelihood: of the data, differentiable.
@@ -49,13 +53,16 @@ def pymc_model(likelihood: Likelihood, values: Mapping[str, np.ndarray] | None =
     study = likelihood.study
     _check_families(study)
     space = study.model.space
-    weights = centering(likelihood)
+    weights, effects = centering(likelihood), LinearEffects.of(likelihood)
+    integrated = effects.names if effects else ()
     if values is None:
         values = {output: rows.value for output, rows in likelihood.observations.rows.items()}
     with pm.Model(coords={UNITS: list(study.units)}) as model:
         variables = {}
         for name in space.names:
             parameter = space[name]
+            if name in integrated:
+                continue
             if name in study.covariates:
                 variables[name] = pt.as_tensor_variable(study.covariates[name])
             elif parameter.role == "fixed":
@@ -65,8 +72,12 @@ def pymc_model(likelihood: Likelihood, values: Mapping[str, np.ndarray] | None =
             else:
                 variables[name] = _aleatory(name, parameter.dist, variables, weights[name])
         data = {output: pm.Data(data_name(output), column) for output, column in values.items()}
-        known = {name: variables[name] for name in space.free}
-        pm.Potential("log_likelihood", _log_density(likelihood)(known, data))
+        known = {name: variables[name] for name in space.free if name not in integrated}
+        pm.Potential("log_likelihood", _log_density(effects or likelihood, space)(known, data))
+        if effects:
+            latents = pm.Normal(EFFECTS, 0.0, 1.0, shape=len(integrated))
+            for name, value in _placed(effects, space)(known, latents, data).items():
+                pm.Deterministic(variable_name(name), value)
     return model
 
 
@@ -80,8 +91,8 @@ def data_name(output: str) -> str:
     return f"{output}_data"
 
 
-def start_values(space: Space, theta: Mapping[str, float]) -> dict[str, np.ndarray]:
-    """Variable -> value, of epistemic parameters that take these values."""
+def start_values(model: pm.Model, space: Space, theta: Mapping[str, float]) -> dict[str, np.ndarray]:
+    """Variable -> value, of epistemic parameters that take these values; of those that are not integrated out."""
     values = {}
     for name, value in theta.items():
         if isinstance(space[name].dist, LogUniform):
@@ -90,7 +101,8 @@ def start_values(space: Space, theta: Mapping[str, float]) -> dict[str, np.ndarr
             values[_share(name)] = np.asarray((1 + value) / 2)
         else:
             values[variable_name(name)] = np.asarray(value)
-    return values
+    free = {variable.name for variable in model.free_RVs}
+    return {name: value for name, value in values.items() if name in free}
 
 
 def parameters(draws: xr.DataTree, study: Study) -> xr.Dataset:
@@ -183,14 +195,29 @@ def _latent(name: str) -> str:
     return f"{name}_latent"
 
 
-def _log_density(likelihood: Likelihood) -> Callable:
-    """`function(theta, values)` of variables: the log density of values of the outputs given the free parameters."""
+def _log_density(likelihood: Likelihood | LinearEffects, space: Space) -> Callable:
+    """`function(theta, values)` of variables: the log density of values of the outputs given the parameters."""
 
     @pytensor.wrap_jax
     def function(theta, values):
-        return likelihood.log_density(likelihood.study.model.space.complete(theta), values=values)
+        return likelihood.log_density(_complete(space, theta), values=values)
 
     return function
+
+
+def _placed(effects: LinearEffects, space: Space) -> Callable:
+    """`function(theta, latents, values)` of variables: the parameters that are integrated out."""
+
+    @pytensor.wrap_jax
+    def function(theta, latents, values):
+        return effects.placed(_complete(space, theta), latents, values)
+
+    return function
+
+
+def _complete(space: Space, theta: dict) -> Theta:
+    """With the fixed parameters."""
+    return {name: jnp.asarray(theta.get(name, space[name].dist), float) for name in (*theta, *space.fixed)}
 
 
 def _named(text: str, variables: dict):

@@ -68,7 +68,7 @@ def starting_points(
 
     prior, centres = _points(model, default_strategy="prior"), []
     if optima:
-        centres = [_points(model, overrides=start_values(space, each))(0) for each in optima]
+        centres = [_points(model, overrides=start_values(model, space, each))(0) for each in optima]
         centres = [centre for centre in centres if np.isfinite(density(centre))]
         if not centres:
             raise NoStart

@@ -6,12 +6,13 @@ ever executed. A formula is kept under its own text, so that distributions go on
 
 import ast
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import Array
 from jax.typing import ArrayLike
 
@@ -79,6 +80,15 @@ class Expression:
                 error += jnp.abs(jax.jvp(lambda moved, name=name: self({**values, name: moved}), (at,), (by,))[1])
         return value, error
 
+    def degree(self, names: Collection[str]) -> float:
+        """As a polynomial of these names together, at most; infinite where it may be none.
+
+        Example:
+            >>> Expression("scale*(C + offset)").degree(["scale"]), Expression("s*(C + a)").degree(["s", "a"])
+            (1, 2)
+        """
+        return _degree(_parsed(self.text), names)
+
     @property
     def told(self) -> "Expression":
         """A formula that is known where this one is: without a root, exponential or logarithm around all of it."""
@@ -142,6 +152,24 @@ def expression_findings(expression: Expression) -> list[str]:
 @lru_cache(maxsize=256)
 def _parsed(text: str) -> ast.expr:
     return ast.parse(text.strip(), mode="eval").body
+
+
+def _degree(node: ast.expr, names: Collection[str]) -> float:
+    if isinstance(node, ast.Name):
+        return int(node.id in names)
+    if isinstance(node, ast.UnaryOp):
+        return _degree(node.operand, names)
+    if isinstance(node, ast.Call):
+        return np.inf if any(_degree(each, names) for each in node.args) else 0
+    if not isinstance(node, ast.BinOp):
+        return 0
+    left, right = (_degree(each, names) for each in (node.left, node.right))
+    if isinstance(node.op, ast.Add | ast.Sub):
+        return max(left, right)
+    if isinstance(node.op, ast.Mult):
+        return left + right
+    # a power and a divisor
+    return np.inf if right or (left and isinstance(node.op, ast.Pow)) else left
 
 
 def _value(node: ast.expr, values: Mapping[str, ArrayLike]):

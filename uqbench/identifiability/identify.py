@@ -238,9 +238,20 @@ def _structure(study: Study, limit: Budget, seed: int) -> xr.Dataset:
             "outputs": json.dumps(outputs),
             "transfer": json.dumps({} if "measured" in dataset.attrs else transfer),
             "parameters": json.dumps(parameters),
+            "of_levels": json.dumps(_of_levels(study)),
             "units": json.dumps({**model.units, **({"time": model.time_unit} if model.time_unit else {})}),
         }
     )
+
+
+def _of_levels(study: Study) -> list[str]:
+    """Parameters that are in no equation and no noise, and in the priors of several others: of their distribution."""
+    model, space = study.model, study.model.space
+    elsewhere = {*model.dynamics.parameters_used(model, first_design(study))}
+    elsewhere |= {name for output in model.noise for name in model.noise_names(output)}
+    elsewhere |= {name for other in space.aleatory for name in space[other].names}
+    named = [name for other in space.epistemic for name in space[other].names]
+    return [name for name in space.epistemic if named.count(name) > 1 and name not in elsewhere]
 
 
 def _written_out(study: Study) -> Study:

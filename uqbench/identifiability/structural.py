@@ -55,6 +55,7 @@ USUAL = {"global": GLOBAL, "local": LOCAL, "undecided": "no method decided it"}
 THIS_LOCAL = "as far as the Taylor coefficients were followed from this initial state"
 SUPPOSITION = "supposes that special points are zeros of a polynomial of the degree of the equations times the fibre"
 POPULATION = "population: known from many units if the individual parameter is identifiable"
+OF_LEVELS = "levels: known from many levels if the parameter of each is identifiable"
 SINGULAR = (
     "divides by zero, or takes log or a fractional power of zero, at the start, so that there is no Taylor series; "
     "start from other values, or ask with initial='shifted' or 'unknown'."
@@ -416,13 +417,16 @@ def _hierarchy(model: Model, question: Question, known: dict[str, Finding], leve
     out = dict(known)
     # A distribution names only earlier parameters, so in reverse order whoever names one is already decided.
     for name in reversed([name for name in model.space.free if name not in known]):
-        varying = [out[other] for other in model.space.aleatory if name in model.space[other].names]
+        units, levels = (
+            [out[other] for other in of if name in model.space[other].names]
+            for of in (model.space.aleatory, model.space.epistemic)
+        )
         if name in noise:
             out[name] = Finding(level, NOISE, method=PLACE)
-        elif varying:
+        elif varying := units or (levels if len(levels) > 1 else []):
             verdict = min((finding.verdict for finding in varying), key=ORDER.index)
             locally = all(finding.locally for finding in varying)
-            out[name] = Finding(verdict, POPULATION, method=PLACE, locally=locally)
+            out[name] = Finding(verdict, POPULATION if units else OF_LEVELS, method=PLACE, locally=locally)
         elif any(name in model.space[other].names for other in model.space.epistemic):
             reason = "prior: enters only the prior of a parameter that has a single value"
             out[name] = Finding("none", reason, method=PLACE, locally=False)

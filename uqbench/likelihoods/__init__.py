@@ -6,6 +6,7 @@ from .choice import simulate_data as simulate_data
 from .independent import Independent as Independent
 from .latents import with_units as with_units
 from .layout import Observations as Observations
+from .linear_effects import LinearEffects as LinearEffects
 from .linear_noise import LinearNoise as LinearNoise
 from .marginal import Marginal as Marginal
 from .protocol import CAPABILITIES as CAPABILITIES

@@ -34,16 +34,25 @@ def interval_starts(
 def columns_between(
     observations: Observations, output: str, run: int, times: Float[np.ndarray, " times"]
 ) -> dict[str, Float[np.ndarray, " times"]]:
-    """Columns of the table at other times: linear between the rows of the run, the median of all where it has none."""
+    """Columns of the table at other times: linear between the rows of the run, the median of all where it has none.
+
+    What must be a whole number, as of trials, is the nearest one.
+    """
     rows, found = observations.rows[output], {}
+    noise = observations.model.noise[output]
+    whole = {value for argument, value in noise.arguments.items() if noise.domains[argument].whole}
     own = rows.run == run
     seen = np.asarray(observations.design.times[run])[rows.when]
     own &= np.isfinite(seen)
     for name, values in observations.columns[output].items():
         if not own.any():
-            found[name] = np.full(times.shape, np.median(values))
+            found[name] = _rounded(np.full(times.shape, np.median(values)), name in whole)
             continue
         instants, place = np.unique(seen[own], return_inverse=True)
         means = np.bincount(place, values[own]) / np.bincount(place)
-        found[name] = np.interp(times, instants, means)
+        found[name] = _rounded(np.interp(times, instants, means), name in whole)
     return found
+
+
+def _rounded(values: np.ndarray, whole: bool) -> np.ndarray:
+    return np.rint(values) if whole else values

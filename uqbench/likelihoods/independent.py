@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import equinox as eqx
 import jax
@@ -27,6 +28,20 @@ from .rows import information_by_unit, moments_of_rows, stratified
 from .solve_error import noise_values_of_runs, stacked_errors
 
 NOT_FINITE = "(a root or a power of zero?); give other values of `theta`."
+
+
+class Solved(NamedTuple):
+    """The runs of a table at some parameter values.
+
+    Args:
+        values: of the `series` of the model; 1 where a solve failed.
+        ok: whether it succeeded.
+        errors: of the values, where any noise needs them.
+    """
+
+    values: Float[Array, "runs times series"]
+    ok: Bool[Array, " runs"]
+    errors: Float[Array, "runs series"] | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,7 +85,7 @@ class Independent(Likelihood):
     ) -> tuple[Float[Array, " rows"], Bool[Array, " rows"]]:
         """Log density of each row, and whether its solve succeeded; in the order of `row_scores`."""
         found = self._evaluated(theta)
-        return jnp.concatenate(self._terms(found, values)), jnp.concatenate([ok for _, ok in found])
+        return jnp.concatenate(self.terms_of(found, values)), jnp.concatenate([ok for _, ok in found])
 
     def simulate(self, theta: Theta, key: Array) -> dict[str, Float[Array, " rows"]]:
         values = {}
@@ -156,7 +171,7 @@ class Independent(Likelihood):
             x: coordinates; if those of one unit, `place` may give every unit its own values of them.
         """
         slopes, found = jax.jacfwd(lambda x: self._safe_arguments(place(x)), has_aux=True)(x)
-        given = [self._values(group, values) for group in self.groups]
+        given = [self.values_of(group, values) for group in self.groups]
         return joined([row_scores(*each) for each in zip(self.groups, given, found, slopes, strict=True)])
 
     @property
@@ -262,6 +277,10 @@ class Independent(Likelihood):
 
     def _evaluated(self, theta: Theta) -> list[tuple[dict[str, Array], Array]]:
         """For each group what its noise refers to, name -> `(rows,)`, and whether the solves succeeded; see `known`."""
+        return self.referred(theta, self.solved(theta))
+
+    def solved(self, theta: Theta) -> Solved:
+        """The runs of the data."""
         observations, model = self.observations, self.observations.model
         theta = observations.of_units(theta)
         run = partial(simulate_stacked, model.accumulated, method=observations.plan, active=observations.active)
@@ -270,7 +289,12 @@ class Independent(Likelihood):
         safe, errors = jnp.where(ok[:, None, None], values, 1.0), None
         if any(group.bounded for group in self.groups):
             errors = each_run(observations, theta, partial(stacked_errors, model, names=model.series), safe)
-        found = []
+        return Solved(safe, ok, errors)
+
+    def referred(self, theta: Theta, solved: Solved) -> list[tuple[dict[str, Array], Array]]:
+        """What the noise of each group refers to, given the runs: these do not depend on parameters of the noise."""
+        observations, (safe, ok, errors), found = self.observations, solved, []
+        theta = observations.of_units(theta)
         for group in self.groups:
             known = {name: self._series(group, safe, slice(None), index) for name, index in group.outputs.items()}
             for name, (parameters, index) in group.parameters.items():
@@ -324,19 +348,19 @@ class Independent(Likelihood):
 
     def _log_densities(self, theta: Theta, values: Mapping[str, AnyArray] | None = None) -> list[Float[Array, " rows"]]:
         """Log density of each row of each group."""
-        return self._terms(self._evaluated(theta), values)
+        return self.terms_of(self._evaluated(theta), values)
 
-    def _terms(self, found: list[tuple[dict[str, Array], Array]], values) -> list[Float[Array, " rows"]]:
+    def terms_of(self, found: list[tuple[dict[str, Array], Array]], values) -> list[Float[Array, " rows"]]:
         """The same from what the noise of each group refers to, see `_evaluated`."""
         terms = []
         for group, (known, ok) in zip(self.groups, found, strict=True):
             terms.append(
-                jnp.where(ok, log_density(group.noise, self._values(group, values), known, group.limits), -jnp.inf)
+                jnp.where(ok, log_density(group.noise, self.values_of(group, values), known, group.limits), -jnp.inf)
             )
         return terms
 
     @staticmethod
-    def _values(group: NoiseGroup, values: Mapping[str, AnyArray] | None) -> AnyArray:
+    def values_of(group: NoiseGroup, values: Mapping[str, AnyArray] | None) -> AnyArray:
         """What was measured in the rows of a group, or these `values` in their places."""
         return group.value if values is None else jnp.concatenate([values[output] for output in group.rows])
 

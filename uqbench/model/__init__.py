@@ -2,6 +2,8 @@
 
 from ..systems import Run as Run
 from ..systems.protocol import names_used as names_used
+from .copies import copies_findings as copies_findings
+from .copies import with_copies as with_copies
 from .description import GRADIENTS as GRADIENTS
 from .description import Model as Model
 from .digest import content as content

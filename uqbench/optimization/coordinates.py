@@ -8,7 +8,7 @@ from jaxtyping import Array, Float
 from scipy.stats import qmc
 
 from ..annotations import AnyArray, Values
-from ..distributions import LogNormal, LogUniform
+from ..distributions import Distribution, LogNormal, LogUniform, Normal
 from ..space import Space, Theta, distribution_of
 
 # Families that are normal or uniform in the logarithm: their densities are taken there.
@@ -78,13 +78,22 @@ class Coordinates:
         return np.clip(x, self.lower, self.upper)
 
     def log_prior(self, x: Float[AnyArray, " k"]) -> Float[Array, " k"]:
-        """Log prior density of each parameter, per unit of the scale on which its prior is normal or uniform."""
+        """Log prior density of each parameter, per unit of the scale on which its prior is normal or uniform.
+
+        Where the standard deviation of a normal prior is a parameter itself, as of levels, the unit is this: per other
+        units the density would grow without bound as all levels become one.
+        """
         theta = self.place(x)
         terms = [distribution_of(self.space, name).logpdf(theta[name], theta) for name in self.names]
         on_log = np.array([isinstance(distribution_of(self.space, name), ON_LOG_SCALE) for name in self.names])
         # one in place of those that may be zero, where the slope of a logarithm is none
         values = jnp.where(on_log, jnp.stack([theta[name] for name in self.names]), 1.0)
-        return jnp.stack(terms) + jnp.log(values)
+        return jnp.stack(terms) + jnp.log(values) + jnp.log(jnp.stack(self._spreads(theta)))
+
+    def _spreads(self, theta: Theta) -> list[Array]:
+        """Of normal priors that name others for it the standard deviation, of their logarithm where that is normal."""
+        dists = [distribution_of(self.space, name) for name in self.names]
+        return [jnp.asarray(dist.canonical(theta)["sigma"] if _has_spread(dist) else 1.0, float) for dist in dists]
 
     def starts(self, n: int, seed: int) -> Float[np.ndarray, "n k"]:
         """Scrambled Sobol points of the prior."""
@@ -110,6 +119,10 @@ class Coordinates:
         below = np.minimum(np.where(np.isfinite(below), below, x), x - reach)
         above = np.maximum(np.where(np.isfinite(above), above, x), x + reach)
         return np.maximum(below, self.lower), np.minimum(above, self.upper)
+
+
+def _has_spread(dist: Distribution) -> bool:
+    return isinstance(dist, Normal | LogNormal) and isinstance(dist.arguments["sigma"], str)
 
 
 def _ends(space: Space, name: str) -> tuple[float, float, bool]:

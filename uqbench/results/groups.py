@@ -192,6 +192,9 @@ GROUPS: dict[str, Group] = {
         attributes={
             "parameters": Attribute("json", "list of name, latex, unit, role, distribution, doc"),
             "units": Attribute("json", "unit by output, and of `time` where the model has one"),
+            "of_levels": Attribute(
+                "json", "list of parameters that are in the priors of several others, in no equation and no noise", True
+            ),
             "equations": Attribute("json", "list of equations in LaTeX"),
             "outputs": Attribute("json", "list of outputs in LaTeX"),
             "transfer": Attribute(

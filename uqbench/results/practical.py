@@ -5,6 +5,7 @@ the information what these measurements tell to first order at one point; the pr
 the data contradict it; the posterior what is left of the prior. Where they differ the reason is a finding of its own.
 """
 
+import json
 from collections.abc import Mapping
 
 import numpy as np
@@ -13,6 +14,10 @@ import xarray as xr
 # The posterior has learned a parameter if its interval is narrower than this part of the prior's; little beyond.
 LEARNED, LITTLE = 0.5, 0.9
 OPEN = ("open at the bound", "open", "flat")
+OF_LEVELS = (
+    "It tells how the parameters of levels are distributed: their spread shows it, and the more of it the more levels "
+    "there are. Information and profile take these as they are; see its posterior."
+)
 LOST = ("unsolved", "unresolved", "stopped")
 
 
@@ -42,9 +47,10 @@ def _structural(groups) -> dict[str, dict]:
     found = groups.get("structure")
     if found is None:
         return {}
-    keys = ("verdict", "reason", "combination")
+    keys, of_levels = ("verdict", "reason", "combination"), json.loads(found.attrs.get("of_levels", "[]"))
     return {
-        str(name): {key: str(found[key].sel(parameter=name).item()) for key in keys} for name in found.parameter.values
+        str(name): {key: str(found[key].sel(parameter=name).item()) for key in keys} | {"of_levels": name in of_levels}
+        for name in found.parameter.values
     }
 
 
@@ -120,9 +126,14 @@ def _row(structural: dict, fisher: dict, profile: dict, posterior: dict) -> dict
         "profile": profile.get("word", ""),
         "posterior": posterior.get("word", ""),
     }
+    if structural.get("of_levels"):
+        # neither information nor profile looks at priors, in which alone it is
+        verdict, explanation = "undecided", OF_LEVELS
+    else:
+        verdict, explanation = _verdict(words, profile.get("sides")), " ".join(_explained(words, structural, profile))
     return {
-        "verdict": _verdict(words, profile.get("sides")),
-        "explanation": " ".join(_explained(words, structural, profile)),
+        "verdict": verdict,
+        "explanation": explanation,
         **words,
         "lower": profile.get("lower", np.nan),
         "upper": profile.get("upper", np.nan),
