@@ -1,10 +1,10 @@
 """The PyMC model of a study: the same priors and hierarchy, with the likelihood as one operation.
 
-An aleatory parameter becomes one latent per unit. How far a latent is centred decides whether the sampler sees a
-funnel: with little data on a unit the standardised deviation is the better coordinate (non-centred), with much data
-the parameter itself (centred). Between the two lies a family (Papaspiliopoulos, Roberts & Skold 2007,
-doi:10.1214/088342307000000014) whose weight is taken here from the Fisher information that each unit's data carry at
-the prior medians.
+An aleatory parameter becomes one latent per unit; an epistemic one whose prior has an unknown width, as the effect of a
+batch has, one latent. How far a latent is centred decides whether the sampler sees a funnel: with little data on it the
+standardised deviation is the better coordinate (non-centred), with much data the parameter itself (centred). Between
+the two lies a family (Papaspiliopoulos, Roberts & Skold 2007, doi:10.1214/088342307000000014) whose weight is taken
+here from the Fisher information at the prior medians: of a unit's latents that of the unit's data, else of all data.
 """
 
 from collections.abc import Callable, Mapping
@@ -18,12 +18,13 @@ import pytensor
 import pytensor.tensor as pt
 import xarray as xr
 from jax.scipy.special import ndtr
+from jaxtyping import Float
 
 from ..distributions import Correlation, Distribution, LogNormal, LogUniform, Normal
 from ..distributions.expressions import expression_of
 from ..errors import InputError
 from ..likelihoods import Likelihood, LinearEffects, with_units
-from ..space import Parameter, Space, Theta
+from ..space import Parameter, Space, Theta, distribution_of
 from ..study import Study
 
 # The dimension of what differs between units. No variable is called so: names of parameters end in a dot here.
@@ -68,7 +69,7 @@ def pymc_model(likelihood: Likelihood, values: Mapping[str, np.ndarray] | None =
             elif parameter.role == "fixed":
                 variables[name] = pt.as_tensor_variable(float(parameter.dist))
             elif parameter.role == "epistemic":
-                variables[name] = _epistemic(name, parameter.dist, variables)
+                variables[name] = _epistemic(name, parameter.dist, variables, weights.get(name))
             else:
                 variables[name] = _aleatory(name, parameter.dist, variables, weights[name])
         data = {output: pm.Data(data_name(output), column) for output, column in values.items()}
@@ -91,10 +92,17 @@ def data_name(output: str) -> str:
     return f"{output}_data"
 
 
-def start_values(model: pm.Model, space: Space, theta: Mapping[str, float]) -> dict[str, np.ndarray]:
+def start_values(model: pm.Model, likelihood: Likelihood, theta: Mapping[str, float]) -> dict[str, np.ndarray]:
     """Variable -> value, of epistemic parameters that take these values; of those that are not integrated out."""
-    values = {}
+    values, space, weights = {}, likelihood.study.model.space, centering(likelihood)
+    known = space.nominal() | theta
     for name, value in theta.items():
+        if name in weights:
+            dist, weight = distribution_of(space, name), weights[name]
+            mu, sigma = (float(dist.canonical(known)[argument]) for argument in ("mu", "sigma"))
+            away = (np.log(value) if AFFINE[type(dist)] else value) - mu
+            values[_latent(name)] = np.asarray(away / sigma ** (1 - weight) + weight * mu)
+            continue
         if isinstance(space[name].dist, LogUniform):
             values[_log(name)] = np.asarray(np.log(value))
         elif isinstance(space[name].dist, Correlation):
@@ -113,22 +121,41 @@ def parameters(draws: xr.DataTree, study: Study) -> xr.Dataset:
 
 
 def centering(likelihood: Likelihood) -> dict[str, np.ndarray]:
-    """Weight of each latent between non-centred (0) and centred (1), `(units,)` per aleatory parameter.
+    """Weight of each latent between non-centred (0) and centred (1): `(units,)` per aleatory parameter, and a number
+    per epistemic one whose prior has an unknown width.
 
-    It is the share of a latent's prior variance that its unit's data remove: 1 - diag (I + F)^-1, with F the
-    information on the standardised latents at the prior medians. Non-centred where the likelihood has no information.
+    It is the share of a latent's prior variance that the data remove, of a unit's latents those of the unit: 1 - diag
+    (I + F)^-1, with F the information on the standardised latents at the prior medians. Non-centred where the
+    likelihood has no information.
     """
     space = likelihood.study.model.space
-    names = space.aleatory
-    if not names:
-        return {}
+    names, drawn = space.aleatory, _of_unknown_width(space)
     if "information" not in likelihood.capabilities:
-        return {name: np.zeros(len(likelihood.study.units)) for name in names}
-    information = np.asarray(_latent_information(likelihood, space.nominal()))
+        return {**{name: np.zeros(len(likelihood.study.units)) for name in names}, **dict.fromkeys(drawn, np.zeros(()))}
+    found: dict[str, np.ndarray] = {}
+    if names:
+        shares = _shares_removed(np.asarray(_latent_information(likelihood, space.nominal())))
+        found |= {name: shares[:, index] for index, name in enumerate(names)}
+    if drawn:
+        whole = np.sum(np.asarray(_drawn_information(likelihood, drawn, space.nominal())), axis=0)
+        found |= dict(zip(drawn, _shares_removed(whole[None])[0], strict=True))
+    return found
+
+
+def _of_unknown_width(space: Space) -> tuple[str, ...]:
+    """Epistemic parameters, affine maps of a standard normal latent, of a width that other parameters give."""
+    return tuple(
+        name
+        for name in space.epistemic
+        if type(space[name].dist) in AFFINE and isinstance(distribution_of(space, name).arguments["sigma"], str)
+    )
+
+
+def _shares_removed(information: Float[np.ndarray, "n k k"]) -> Float[np.ndarray, "n k"]:
+    """Of the prior variances of standardised latents; none where the information is not finite."""
     finite = np.all(np.isfinite(information), axis=(1, 2), keepdims=True)
-    information = np.where(finite, information, 0.0)
-    left = np.linalg.inv(np.eye(len(names)) + information)
-    return {name: 1.0 - left[:, index, index] for index, name in enumerate(names)}
+    left = np.linalg.inv(np.eye(information.shape[-1]) + np.where(finite, information, 0.0))
+    return 1.0 - np.diagonal(left, axis1=1, axis2=2)
 
 
 @partial(jax.jit, static_argnames="likelihood")
@@ -138,6 +165,24 @@ def _latent_information(likelihood: Likelihood, theta: Theta):
 
     theta = likelihood.observations.of_units(theta)
     return likelihood.information(lambda z: with_units(space, theta, z), jnp.zeros(len(space.aleatory)))
+
+
+@partial(jax.jit, static_argnames=("likelihood", "names"))
+def _drawn_information(likelihood: Likelihood, names: tuple[str, ...], theta: Theta):
+    """Information of the data on the latents of these epistemic parameters, each unit being at its median."""
+    space = likelihood.study.model.space
+    centre = jnp.zeros((likelihood.observations.units, len(space.aleatory)))
+
+    def place(z):
+        values = dict(theta)
+        for index, name in enumerate(names):
+            dist = distribution_of(space, name)
+            arguments = dist.canonical(values)
+            value = arguments["mu"] + arguments["sigma"] * z[index]
+            values[name] = jnp.exp(value) if AFFINE[type(dist)] else value
+        return with_units(space, likelihood.observations.of_units(values), centre)
+
+    return likelihood.information(place, jnp.zeros(len(names)))
 
 
 def _check_families(study: Study) -> None:
@@ -150,7 +195,9 @@ def _check_families(study: Study) -> None:
         raise InputError(f"study {study.name!r}: calibrate", findings)
 
 
-def _epistemic(name: str, dist: Distribution, variables: dict):
+def _epistemic(name: str, dist: Distribution, variables: dict, weight: np.ndarray | None):
+    if weight is not None:
+        return _partly_centred(name, dist, variables, weight)
     if isinstance(dist, LogUniform):
         # a bound may be another parameter
         bounds = {key: pt.log(value) for key, value in _arguments(dist, variables).items()}
@@ -164,11 +211,15 @@ def _epistemic(name: str, dist: Distribution, variables: dict):
 def _aleatory(name: str, dist: Distribution, variables: dict, weight: np.ndarray):
     if type(dist) not in AFFINE:
         return _by_quantile(name, dist, variables)
+    return _partly_centred(name, dist, variables, weight, UNITS)
+
+
+def _partly_centred(name: str, dist: Distribution, variables: dict, weight: np.ndarray, dims: str | None = None):
     arguments = _arguments(dist, variables)
     mu, sigma = arguments["mu"], arguments["sigma"]
-    latent = pm.Normal(_latent(name), weight * mu, sigma**weight, dims=UNITS)
+    latent = pm.Normal(_latent(name), weight * mu, sigma**weight, dims=dims)
     value = mu + sigma ** (1 - weight) * (latent - weight * mu)
-    return pm.Deterministic(variable_name(name), pt.exp(value) if AFFINE[type(dist)] else value, dims=UNITS)
+    return pm.Deterministic(variable_name(name), pt.exp(value) if AFFINE[type(dist)] else value, dims=dims)
 
 
 def _by_quantile(name: str, dist: Distribution, variables: dict):

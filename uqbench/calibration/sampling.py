@@ -47,7 +47,7 @@ from ..study import Study
 from .chain_files import ChainFiles
 from .chains import LEAST_DRAWS, of_chain, one_by_one, side_by_side
 from .convergence import ESS, RHAT, convergence
-from .pymc_model import pymc_model
+from .pymc_model import pymc_model, start_values
 from .starts import DRAWS as PRIOR_DRAWS
 from .starts import INSIDE, NoStart, starting_points
 from .tempered import tempered_chain
@@ -303,7 +303,8 @@ def chain_starts(likelihood: Likelihood, model: pm.Model, compiled, optima, seed
         return logp(point, **compiled._shared_data)
 
     try:
-        return starting_points(model, study.model.space, slope, optima, seeds)
+        starts = [start_values(model, likelihood, each) for each in optima]
+        return starting_points(model, study.model.space, slope, starts, seeds)
     except NoStart:
         where = "best fit" if optima else "prior medians"
         findings = density_findings(likelihood, optima[0] if optima else {})

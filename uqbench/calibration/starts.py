@@ -20,7 +20,6 @@ from scipy.optimize import minimize
 from scipy.spatial import KDTree
 
 from ..space import Space
-from .pymc_model import start_values
 
 # Chains start no nearer to a bound of a prior than these quantiles.
 INSIDE = 1e-3
@@ -49,14 +48,15 @@ class NoStart(Exception):
 
 
 def starting_points(
-    model: pm.Model, space: Space, slope: Slope, optima: Sequence[dict[str, float]], seeds: Sequence[int]
+    model: pm.Model, space: Space, slope: Slope, optima: Sequence[dict[str, np.ndarray]], seeds: Sequence[int]
 ) -> list[Point]:
     """A start for each chain, in the coordinates of the sampler.
 
     Args:
         model: of the study.
         slope: log density in these coordinates, and its gradient.
-        optima: parameters of the best fit and of other optima, if they are known; chains are dealt out among them.
+        optima: values of the model's variables at the best fit and at other optima, if they are known, see
+            `start_values`; chains are dealt out among them.
         seeds: one for each chain.
 
     Raises:
@@ -68,7 +68,7 @@ def starting_points(
 
     prior, centres = _points(model, default_strategy="prior"), []
     if optima:
-        centres = [_points(model, overrides=start_values(model, space, each))(0) for each in optima]
+        centres = [_points(model, overrides=each)(0) for each in optima]
         centres = [centre for centre in centres if np.isfinite(density(centre))]
         if not centres:
             raise NoStart
