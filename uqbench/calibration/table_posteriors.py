@@ -40,7 +40,7 @@ from .tempered import tempered_chain
 # draws of a cheap table. A mode that they miss is seen in the ranks.
 ASCENTS = 4
 # How many times the draws of a table are when they are made once more.
-LONGER = 4
+LONGER = 2
 # output -> values in the places of the data, `(rows,)`
 Values = Mapping[str, np.ndarray]
 
