@@ -169,6 +169,11 @@ def draw(
 
 
 def first_attempt(likelihood: Likelihood, settings: Settings) -> Attempt:
+    """How it begins by the rule, or as the settings say.
+
+    Raises:
+        InputError: a likelihood without a gradient for a sampler that needs one.
+    """
     sampler, why = settings.sampler, "the likelihood has a gradient"
     if sampler is None:
         against = _against_gradients(likelihood)
