@@ -7,7 +7,7 @@ simulator, likelihood and sampler fit together (Cook, Gelman & Rubin 2006, doi:1
 """
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
 
@@ -90,7 +90,9 @@ def simulation_based_calibration(
     origin = made_from(study, asked | {"simulator": [simulator.model_digest, simulator.plan_digest]}, plan=True)
     files = TableFiles(None if resume is None else Path(resume), origin)
     files.check()
-    outcomes: dict[int, Outcome] = {}
+    loaded = {number: files.load(number) for number in range(repetitions)}
+    outcomes = {number: outcome for number, outcome in loaded.items() if outcome is not None}
+    left = [number for number in loaded if number not in outcomes]
 
     def found() -> xr.Dataset:
         quantities = (*study.model.space.epistemic, LIKELIHOOD)
@@ -99,13 +101,14 @@ def simulation_based_calibration(
 
     try:
         with (
-            closing(_outcomes(study, simulator, repetitions, settings, ranks, files)) as coming,
-            progress("simulation-based calibration", repetitions) as update,
+            closing(_outcomes(study, simulator, left, settings, ranks)) as coming,
+            progress("simulation-based calibration", len(left)) as update,
         ):
             for number, outcome in coming:
+                files.save(number, outcome)
                 outcomes[number] = outcome
                 lost = sum(isinstance(each, str) for each in outcomes.values())
-                update(len(outcomes), f"{lost} left out" if lost else "")
+                update(len(outcomes) + len(left) - repetitions, f"{lost} left out" if lost else "")
     except KeyboardInterrupt:
         there = f"stopped with {len(outcomes)} of {repetitions} tables"
         groups = {GROUP: found().assign_attrs(partial=there)} if _ranked_tables(outcomes) >= 2 else {}
@@ -172,33 +175,28 @@ def _check(study: Study, simulator: Study, repetitions: int, settings: Settings,
 
 
 def _outcomes(
-    study: Study, simulator: Study, repetitions: int, settings: Settings, ranks: int, files: TableFiles
+    study: Study, simulator: Study, numbers: Sequence[int], settings: Settings, ranks: int
 ) -> Iterator[tuple[int, Outcome]]:
     """What comes of each table, as soon as it is known."""
     likelihood, seed = likelihood_of(study), settings.seed
     truths: dict[int, Theta] = {}
     tables: dict[int, dict[str, np.ndarray]] = {}
-    for number in range(repetitions):
-        if (outcome := files.load(number)) is not None:
-            yield number, outcome
-            continue
+    for number in numbers:
         key = jax.random.fold_in(jax.random.key(seed), number)
         truth = _truth(simulator, key)
         values = values_of(simulate_data(simulator, truth, jax.random.fold_in(key, 1)))
         if all(np.all(np.isfinite(column)) for column in values.values()):
             truths[number], tables[number] = truth, values
         else:
-            files.save(number, FAILED)
             yield number, FAILED
 
     def enough(found: xr.Dataset) -> bool:
         return bool(np.all((found.rhat <= CONVERGED) & (found.ess_bulk >= ranks)))
 
     for number, sampled in posteriors(likelihood, tables, settings, enough):
-        outcome = NOT_CONVERGED
+        outcome: Outcome = NOT_CONVERGED
         if sampled is not None and enough(sampled.convergence):
             outcome = ranked(likelihood, sampled.posterior, truths[number], tables[number], ranks, [seed, number])
-        files.save(number, outcome)
         yield number, outcome
 
 

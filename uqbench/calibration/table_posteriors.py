@@ -91,6 +91,8 @@ def posteriors(
         for number, values in tables.items():
             yield number, _tempered(likelihood, settings, number, values, 0)
         return
+    if not tables:
+        return
     begun = _beginner(likelihood, settings)
     coming, cores = iter(tables.items()), os.cpu_count() or 1
     waiting: deque[tuple[_Table, int]] = deque()
