@@ -182,9 +182,10 @@ def _outcomes(
     truths: dict[int, Theta] = {}
     tables: dict[int, dict[str, np.ndarray]] = {}
     for number in numbers:
-        key = jax.random.fold_in(jax.random.key(seed), number)
-        truth = _truth(simulator, key)
-        values = values_of(simulate_data(simulator, truth, jax.random.fold_in(key, 1)))
+        # keys that are split from one and folded into it are the same: those of truth and data are split
+        of_truth, of_data = jax.random.split(jax.random.fold_in(jax.random.key(seed), number))
+        truth = _truth(simulator, of_truth)
+        values = values_of(simulate_data(simulator, truth, of_data))
         if all(np.all(np.isfinite(column)) for column in values.values()):
             truths[number], tables[number] = truth, values
         else:
@@ -218,12 +219,13 @@ def _why_none(outcomes: list[Outcome]) -> list[str]:
 def _truth(study: Study, key) -> Theta:
     """One draw from the prior, aleatory parameters `(units,)`."""
     space = study.model.space
-    theta = space.sample(key, ()) | study.covariates
+    shared, own = jax.random.split(key)
+    theta = space.sample(shared, ()) | study.covariates
     for k, name in enumerate(space.aleatory):
         dist = space[name].dist
         shape = (len(study.units),)
         moved = {other: jnp.broadcast_to(theta[other], shape) for other in space[name].names}
-        theta[name] = dist.sample(jax.random.fold_in(key, k), () if space[name].names else shape, moved)
+        theta[name] = dist.sample(jax.random.fold_in(own, k), () if space[name].names else shape, moved)
     return theta
 
 
