@@ -89,7 +89,7 @@ def posteriors(
     attempt = first_attempt(likelihood, settings)
     if attempt.sampler == "smc":
         for number, values in tables.items():
-            yield number, _tempered(likelihood, settings, number, values, 0)
+            yield number, _tempered(likelihood, settings, _Table(number, values, attempt, settings.draws))
         return
     if not tables:
         return
@@ -118,7 +118,7 @@ def posteriors(
                 if again is None:
                     yield table.number, found
                 elif again.attempt.sampler == "smc":
-                    yield table.number, _tempered(likelihood, settings, table.number, table.values, len(again.tried))
+                    yield table.number, _tempered(likelihood, settings, again)
                 elif begun(again):
                     waiting.extendleft((again, chain) for chain in range(settings.chains))
                 else:
@@ -168,7 +168,7 @@ def _judged(
     chains = whole_draws([table.done[chain] for chain in range(settings.chains)])
     # all chains are whole
     assert chains is not None
-    found, tried = _diagnosed(likelihood, chains["posterior"].to_dataset()), [*table.tried, table.attempt]
+    found, tried = _diagnosed(likelihood, chains), [*table.tried, table.attempt]
     following = next_attempt(likelihood.study, table.attempt, chains, found.convergence, settings.tune, tried)
     draws = table.draws
     if following is None and draws == settings.draws and not enough(found.convergence):
@@ -177,20 +177,24 @@ def _judged(
     return found, None if following is None else replace(table, attempt=following, draws=draws, done={}, tried=tried)
 
 
-def _diagnosed(likelihood: Likelihood, posterior: xr.Dataset) -> Sampled:
-    return Sampled(posterior, convergence(likelihood.study, posterior))
+def _diagnosed(likelihood: Likelihood, chains: xr.DataTree) -> Sampled:
+    return Sampled(chains["posterior"].to_dataset(), convergence(likelihood.study, chains))
 
 
-def _tempered(likelihood: Likelihood, settings: Settings, number: int, values: Values, attempt: int) -> Sampled | None:
+def _tempered(likelihood: Likelihood, settings: Settings, table: _Table) -> Sampled | None:
     """The posterior of one table by tempering; None where no particle has a density."""
+    done = {}
     try:
-        chains = [
-            tempered_chain(likelihood, settings.draws, seed, values=values)["posterior"].to_dataset()
-            for seed in _seeds(settings, number, attempt)
-        ]
+        for chain, seed in enumerate(_seeds(settings, table.number, len(table.tried))):
+            found = tempered_chain(
+                likelihood, table.draws, seed, particles=table.attempt.particles, values=table.values
+            )
+            done[chain] = found.map_over_datasets(lambda dataset, chain=chain: dataset.assign_coords(chain=[chain]))
     except InputError:
         return None
-    return _diagnosed(likelihood, xr.concat([each.assign_coords(chain=[k]) for k, each in enumerate(chains)], "chain"))
+    # by the rule, with more particles where these are worth little
+    sampled, again = _judged(likelihood, settings, replace(table, done=done), lambda convergence: True)
+    return sampled if again is None else _tempered(likelihood, settings, again)
 
 
 def _seeds(settings: Settings, table: int, attempt: int) -> list[int]:
