@@ -158,9 +158,14 @@ def test_without_a_gradient_tables_are_tempered():
     assert float(abs(means[0] - means[1]).max()) < 4 * np.sqrt(2 / 50) * 13**-0.5
 
 
-@pytest.mark.parametrize("study", [of_subjects(3), of_cells(12)], ids=["units", "master equation"])
+@pytest.mark.parametrize(
+    "study",
+    # few draws of few subjects do not converge: the spreads between them are hardly known
+    [pytest.param(of_subjects(), marks=pytest.mark.slow), of_cells(12)],
+    ids=["units", "master equation"],
+)
 def test_a_few_tables_of_every_kind_know_their_truth(study):
-    found = simulation_based_calibration(study, repetitions=3, draws=100, tune=100, ranks=7)
+    found = simulation_based_calibration(study, repetitions=3, draws=200, tune=300, ranks=7)
     assert found.attrs["failed"] == 0 and found.sizes["repetition"] >= 2
     assert np.all((found["rank"] >= 0) & (found["rank"] <= 7))
     off = abs(found["truth"] - found["mean"]) / found["sd"]
