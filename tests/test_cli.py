@@ -312,3 +312,20 @@ def test_a_calibration_goes_on_with_finished_chains_only_if_asked_to(tmp_path, s
     kept.mkdir()
     code, said = stopped("calibrate", *settings)
     assert code == 0 and "`--resume` would have gone on with them" in said and not kept.exists()
+
+
+def test_simulated_tables_need_no_data_and_are_kept_until_they_are_stored(tmp_path, stopped, monkeypatch):
+    settings = ["secretion:cells", "--repetitions", 2, "--draws", 60, "--tune", 60, "--ranks", 3]
+    settings += ["--results", tmp_path]
+    kept = tmp_path / "secretion_cells.zarr.tables"
+
+    def full(*arguments):
+        raise uq.InputError("results", ["no space"])
+
+    with monkeypatch.context() as patched:
+        patched.setattr("uqbench.cli._save", full)
+        assert stopped("sbc", *settings) == (2, ANY)
+    assert len(list(kept.glob("table_*.json"))) == 2
+    code, said = stopped("sbc", *settings, "--resume")
+    assert code == 0 and "in 2 simulated tables, which are too few to resolve it" in said and not kept.exists()
+    assert stopped("sbc", "secretion", "--results", tmp_path)[1].count("no output has noise") == 1

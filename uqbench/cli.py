@@ -17,7 +17,18 @@ from typing import Annotated
 
 import cyclopts
 
-from .defaults import CHAINS, DRAWS, PREDICTIONS, REPETITIONS, STARTS, TUNE
+from .defaults import (
+    CHAINS,
+    DRAWS,
+    PREDICTIONS,
+    RANKS,
+    REPETITIONS,
+    STARTS,
+    TABLE_CHAINS,
+    TABLE_DRAWS,
+    TABLE_TUNE,
+    TUNE,
+)
 from .errors import CouplingWarning, InputError, Interrupted
 
 RESULTS = Path("results")
@@ -56,6 +67,9 @@ Resume = Annotated[
     bool,
     cyclopts.Parameter(help="Go on with a calibration that was stopped: its finished chains are taken.", negative=""),
 ]
+ResumeTables = Annotated[
+    bool, cyclopts.Parameter(help="Go on with a run that was stopped: its finished tables are taken.", negative="")
+]
 Base = Annotated[int, cyclopts.Parameter(help="Base samples of the Sobol indices.")]
 Starts = Annotated[int, cyclopts.Parameter(help="Ascents of the best fit; 0 leaves out fit and profiles.")]
 Runs = Annotated[int, cyclopts.Parameter(help="Runs of the model for the law of total variance.")]
@@ -84,7 +98,7 @@ def run(
     with _opened(study, results) as (loaded, store):
         earlier = _earlier(loaded, store)
         page = results / f"{loaded.name}.html"
-        with _stored_on_interrupt(store, earlier), _chains_of(store, resume) as folder:
+        with _stored_on_interrupt(store, earlier), _finished_of(store, "chains", "a calibration", resume) as folder:
             run_all(
                 loaded,
                 draws=draws,
@@ -129,7 +143,7 @@ def calibrate(
     """Sample the posterior."""
     from .calibration import calibrate as verb
 
-    with _opened(study, results) as (loaded, store), _chains_of(store, resume) as folder:
+    with _opened(study, results) as (loaded, store), _finished_of(store, "chains", "a calibration", resume) as folder:
 
         def sample(loaded, tree):
             return verb(
@@ -199,24 +213,37 @@ def sbc(
     study: Name,
     *,
     repetitions: Annotated[int, cyclopts.Parameter(help="Simulated tables.")] = REPETITIONS,
-    draws: Draws = 400,
-    tune: Tune = 400,
-    chains: Chains = 2,
-    ranks: Annotated[int, cyclopts.Parameter(help="Posterior draws among which a true value is ranked.")] = 63,
+    draws: Draws = TABLE_DRAWS,
+    tune: Tune = TABLE_TUNE,
+    chains: Chains = TABLE_CHAINS,
+    ranks: Annotated[int, cyclopts.Parameter(help="Posterior draws among which a true value is ranked.")] = RANKS,
+    resume: ResumeTables = False,
     seed: Seed = 0,
     results: Results = RESULTS,
 ) -> None:
-    """Simulation-based calibration: does `calibrate` give back what data were simulated with?"""
+    """Simulation-based calibration: does `calibrate` give back what data were simulated with?
+
+    The study needs no data, only a plan: experiments with times, and noise of what is measured. Stopped, it keeps the
+    tables that were done, and says what they show.
+    """
     from .calibration import sbc as verb
 
-    def repeat(loaded, tree):
-        tree = verb(
-            loaded, tree, repetitions=repetitions, draws=draws, tune=tune, chains=chains, ranks=ranks, seed=seed
-        )
-        print(tree["simulation_based_calibration"].attrs["meaning"], flush=True)
-        return tree
+    with _opened(study, results) as (loaded, store), _finished_of(store, "tables", "a run", resume) as folder:
 
-    _add("sbc", study, results, repeat)
+        def repeat(loaded, tree):
+            return verb(
+                loaded,
+                tree,
+                repetitions=repetitions,
+                draws=draws,
+                tune=tune,
+                chains=chains,
+                ranks=ranks,
+                seed=seed,
+                resume=folder,
+            )
+
+        _add_to(store, loaded, "sbc", repeat)
 
 
 @app.command
@@ -312,11 +339,11 @@ def _add_to(store, study, verb: str, work: Callable) -> None:
 
 
 @contextmanager
-def _chains_of(store, resume: bool) -> Iterator[Path]:
-    """The folder in which a calibration keeps finished chains until its results are stored."""
-    folder = store.path.with_name(f"{store.path.name}.chains")
+def _finished_of(store, what: str, of: str, resume: bool) -> Iterator[Path]:
+    """The folder in which a verb keeps what is finished, chains or tables, until its results are stored."""
+    folder = store.path.with_name(f"{store.path.name}.{what}")
     if folder.is_dir() and not resume:
-        print("finished chains of a calibration that was stopped are removed; `--resume` would have gone on with them")
+        print(f"finished {what} of {of} that was stopped are removed; `--resume` would have gone on with them")
         shutil.rmtree(folder)
     yield folder
     # not after an exception: then they are still wanted
@@ -353,6 +380,8 @@ def _stored_on_interrupt(store, earlier) -> Iterator[None]:
         kept = any(child.attrs.get("partial") in partial for child in merged.children.values())
         what = f"kept in {store.path}, marked as partial" if kept else "not kept: what is stored from before is whole"
         print(f"{'; '.join(partial)}; {what}", flush=True)
+        meanings = [child.attrs["meaning"] for child in stopped.tree.children.values() if "meaning" in child.attrs]
+        print("".join(f"{meaning}\n" for meaning in meanings), end="", flush=True)
         raise
 
 
@@ -363,6 +392,8 @@ def _store(store, tree, earlier, verb: str) -> None:
     print(f"{verb}: {', '.join(f'/{name}' for name in groups)} in {store.path}", flush=True)
     if verb == "calibrate":
         _say_checks(tree)
+    if verb == "sbc":
+        print(tree["simulation_based_calibration"].attrs["meaning"], flush=True)
 
 
 def _say_checks(tree) -> None:

@@ -6,5 +6,8 @@ DRAWS, TUNE, CHAINS = 1000, 600, 4
 STARTS = 16
 # Posterior draws at most that are run for a prediction.
 PREDICTIONS = 2000
-# Simulated tables of simulation-based calibration: enough to see a posterior sd that is wrong by a fifth.
-REPETITIONS = 160
+# Simulated tables of simulation-based calibration, enough to see a posterior sd that is too small by a fifth in one of
+# ten quantities; draws kept of each table's chains, draws for adaptation, chains, and draws among which a truth is
+# ranked.
+REPETITIONS = 200
+TABLE_DRAWS, TABLE_TUNE, TABLE_CHAINS, RANKS = 200, 300, 2, 63

@@ -231,7 +231,7 @@ def _findings(data: pd.DataFrame, empty: pd.Series, model: Model, experiments: M
     if not len(data):
         findings.append("the table has no rows.")
     elif all(empty):
-        findings.append("the table has no values.")
+        findings.append("the table has no values; a study that only plans takes none, but experiments with times.")
     for column, known in (("experiment", [*experiments]), ("output", [*model.measured])):
         if column in data:
             for value in pd.unique(data[column]):

@@ -2,9 +2,8 @@
 
 import numpy as np
 import pytest
-from scipy import stats
 
-from uqbench.calibration.uniformity import band, p_value, replications_needed
+from uqbench.calibration.uniformity import band, p_value, rank_p_value, replications_needed
 
 
 @pytest.mark.parametrize("count", [10, 60])
@@ -22,15 +21,28 @@ def test_the_band_holds_the_whole_curve():
     assert abs(inside - 0.95) < 4 * np.sqrt(0.95 * 0.05 / 400)
 
 
-def test_a_spread_that_is_wrong_by_a_fifth_is_seen_after_as_many_values_as_said():
-    needed = replications_needed(0.2, 0.8)
+@pytest.mark.parametrize("ranks, tests", [(63, 1), (63, 8), (31, 4)])
+def test_a_spread_that_is_wrong_by_a_fifth_is_seen_after_as_many_ranks_as_said(ranks, tests):
+    """Of a posterior whose sd is too small, by draws from it, at the level of one of several tests."""
+    level = 0.05 / tests
+    needed = replications_needed(0.2, 0.8, 1 - level, ranks)
     rng = np.random.default_rng(2)
-    powers = [
-        np.mean([p_value(stats.norm.cdf(rng.normal(size=count) / 0.8)) <= 0.05 for _ in range(200)])
-        for count in (needed // 3, needed)
-    ]
-    assert powers[1] > 0.7 > powers[0]
-    assert replications_needed(0.4) < needed
+
+    def power(count):
+        truth, draws = rng.normal(size=(200, count)), 0.8 * rng.normal(size=(200, count, ranks))
+        within = (np.sum(draws < truth[..., None], axis=-1) + rng.uniform(size=truth.shape)) / (ranks + 1)
+        return np.mean([rank_p_value(each) <= level for each in within])
+
+    assert power(needed) > 0.7 > power(needed // 3)
+    assert replications_needed(0.4, 0.8, 1 - level, ranks) < needed
+
+
+def test_the_test_of_ranks_has_its_level():
+    rng = np.random.default_rng(3)
+    found = np.array([rank_p_value(rng.uniform(size=60)) for _ in range(600)])
+    for level in (0.05, 0.2):
+        # two tests share the level, and are not independent
+        assert level / 2 < np.mean(found <= level) < level + 4 * np.sqrt(level * (1 - level) / 600)
 
 
 def test_values_that_are_missing_do_not_count():

@@ -22,12 +22,12 @@ MADE_FROM = "made_from"
 VERSIONS = ("uqbench", "jax", "pymc", "nutpie", "numpy")
 
 
-def made_from(study: Study, settings: Mapping) -> dict[str, str]:
-    """All that draws depend on: name -> what it is, as text."""
+def made_from(study: Study, settings: Mapping, *, plan: bool = False) -> dict[str, str]:
+    """All that draws depend on: name -> what it is, as text; with `plan` whatever the values of the data."""
     return {
         "study": study.name,
         "model": study.model_digest,
-        "data": study.data_digest,
+        "data": study.plan_digest if plan else study.data_digest,
         **{name: json.dumps(value) for name, value in settings.items()},
         "versions": json.dumps({name: version(name) for name in VERSIONS}),
     }

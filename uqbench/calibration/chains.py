@@ -47,7 +47,7 @@ def side_by_side(begin, study: Study, chains: int, number: int, files: ChainFile
                 chain = waiting.popleft()
                 running[chain] = begin(chain, note(chain))
             for chain, sampler in list(running.items()):
-                if (trace := _finished(sampler)) is not None:
+                if (trace := finished_trace(sampler)) is not None:
                     del running[chain]
                     done[chain] = of_chain(trace, study, chain)
                     files.save(number, chain, done[chain])
@@ -67,7 +67,7 @@ def side_by_side(begin, study: Study, chains: int, number: int, files: ChainFile
         raise
 
 
-def _finished(sampler) -> xr.DataTree | None:
+def finished_trace(sampler) -> xr.DataTree | None:
     """The trace of a sampler in the background, or None where it is not done within `PAUSE`."""
     try:
         return sampler.wait(timeout=PAUSE)

@@ -151,7 +151,7 @@ def draw(
     Raises:
         InputError: a likelihood without a gradient for a sampler that needs one; no density where chains start.
     """
-    study, attempt = likelihood.study, _first(likelihood, settings)
+    study, attempt = likelihood.study, first_attempt(likelihood, settings)
     tried: list[dict] = []
     run_chains = _runner(likelihood, settings, optima)
     while True:
@@ -161,14 +161,19 @@ def draw(
         found = convergence(study, chains)
         tried.append({**asdict(attempt), "came": _in_words(chains, found)})
         following = (
-            None if stopped or not settings.ruled else _next(study, attempt, chains, found, settings.tune, tried)
+            None if stopped or not settings.ruled else next_attempt(study, attempt, chains, found, settings.tune, tried)
         )
         if following is None:
             return Drawn(chains, tried, stopped)
         attempt = following
 
 
-def _first(likelihood: Likelihood, settings: Settings) -> Attempt:
+def first_attempt(likelihood: Likelihood, settings: Settings) -> Attempt:
+    """How it begins by the rule, or as the settings say.
+
+    Raises:
+        InputError: a likelihood without a gradient for a sampler that needs one.
+    """
     sampler, why = settings.sampler, "the likelihood has a gradient"
     if sampler is None:
         against = _against_gradients(likelihood)
@@ -190,7 +195,9 @@ def _against_gradients(likelihood: Likelihood) -> str:
     return f"{', '.join(discrete)} can have whole numbers only" if discrete else ""
 
 
-def _next(study, attempt: Attempt, chains: xr.DataTree, found: xr.Dataset, tune: int, tried: list) -> Attempt | None:
+def next_attempt(
+    study, attempt: Attempt, chains: xr.DataTree, found: xr.Dataset, tune: int, tried: list
+) -> Attempt | None:
     """The attempt after this one by the rule; None where there is none."""
     posterior = chains["posterior"]
     total = posterior.sizes["chain"] * posterior.sizes["draw"]
@@ -260,7 +267,7 @@ def _runner(likelihood: Likelihood, settings: Settings, optima):
         if attempt.sampler in ADAPTS:
             points = chain_starts(likelihood, model, compiled, optima, seeds)
             with _progress(attempt, settings.chains * length) as update:
-                begin = _beginner(compiled, attempt, settings.draws, points, seeds)
+                begin = beginner(compiled, attempt, settings.draws, points, seeds)
                 return side_by_side(begin, study, settings.chains, number, files, length, update)
         with _progress(attempt, settings.chains) as update:
 
@@ -291,8 +298,10 @@ def _seed(seed: int, attempt: int, chain: int) -> int:
     return int(np.random.SeedSequence([seed, attempt, chain]).generate_state(1)[0])
 
 
-def chain_starts(likelihood: Likelihood, model: pm.Model, compiled, optima, seeds) -> list[np.ndarray]:
-    """A start for each seed, in the coordinates of the compiled model.
+def chain_starts(
+    likelihood: Likelihood, model: pm.Model, compiled, optima, seeds, ascents: int | None = None
+) -> list[np.ndarray]:
+    """A start for each seed, in the coordinates of the compiled model; see `starts.starting_points`.
 
     Raises:
         InputError: where there is no density.
@@ -304,7 +313,7 @@ def chain_starts(likelihood: Likelihood, model: pm.Model, compiled, optima, seed
 
     try:
         starts = [start_values(model, likelihood, each) for each in optima]
-        return starting_points(model, study.model.space, slope, starts, seeds)
+        return starting_points(model, study.model.space, slope, starts, seeds, ascents)
     except NoStart:
         where = "best fit" if optima else "prior medians"
         findings = density_findings(likelihood, optima[0] if optima else {})
@@ -321,7 +330,7 @@ def density_findings(likelihood: Likelihood, values: Mapping[str, float]) -> lis
     return likelihood.density_findings(theta)
 
 
-def _beginner(compiled, attempt: Attempt, draws: int, points, seeds):
+def beginner(compiled, attempt: Attempt, draws: int, points, seeds):
     """`function(chain, note)` that begins to sample a chain in the background."""
     own: dict[str, Any] = {"adaptation": attempt.adaptation, "target_accept": attempt.target_accept}
     if attempt.sampler == "mclmc":

@@ -48,7 +48,12 @@ class NoStart(Exception):
 
 
 def starting_points(
-    model: pm.Model, space: Space, slope: Slope, optima: Sequence[dict[str, np.ndarray]], seeds: Sequence[int]
+    model: pm.Model,
+    space: Space,
+    slope: Slope,
+    optima: Sequence[dict[str, np.ndarray]],
+    seeds: Sequence[int],
+    ascents: int | None = None,
 ) -> list[Point]:
     """A start for each chain, in the coordinates of the sampler.
 
@@ -58,6 +63,8 @@ def starting_points(
         optima: values of the model's variables at the best fit and at other optima, if they are known, see
             `start_values`; chains are dealt out among them.
         seeds: one for each chain.
+        ascents: from so many draws of the prior optima are looked for where none are known; None: those of
+            `ascent_starts`.
 
     Raises:
         NoStart: where there is no density.
@@ -73,7 +80,8 @@ def starting_points(
         if not centres:
             raise NoStart
     elif not space.aleatory:
-        centres = climbed(slope, ascent_starts(density, [prior(each) for each in _seeds(seeds[0], SCREENED)]))
+        draws = [prior(each) for each in _seeds(seeds[0], SCREENED if ascents is None else ascents)]
+        centres = climbed(slope, ascent_starts(density, draws) if ascents is None else draws)
     if centres:
         return [_dispersed(centres[k % len(centres)], prior(seed), density) for k, seed in enumerate(seeds)]
     near = _points(model, jitter_rvs=set(model.free_RVs))

@@ -13,7 +13,7 @@ independent runs say with which error. A likelihood that is itself an unbiased e
 density, if each particle keeps its estimate until it moves (Andrieu & Roberts 2009, doi:10.1214/07-AOS574).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import jax
@@ -25,6 +25,7 @@ from jaxtyping import Array, Float
 from scipy.optimize import brentq
 from scipy.special import logsumexp
 
+from ..annotations import AnyArray
 from ..errors import InputError
 from ..likelihoods import Likelihood, with_units
 from ..space import Theta
@@ -52,6 +53,7 @@ def tempered_chain(
     seed: int,
     update: Callable[[float], None] = lambda share: None,
     particles: int = 0,
+    values: Mapping[str, Float[AnyArray, " rows"]] | None = None,
 ) -> xr.DataTree:
     """One independent run: draws from the posterior and an estimate of the evidence, as one chain.
 
@@ -60,6 +62,7 @@ def tempered_chain(
         seed: of everything random.
         update: called with the share that is done, the power of the likelihood.
         particles: how many follow the densities; at least as many as draws and `LEAST_PARTICLES`.
+        values: output -> values in the places of the data; default the data.
 
     Returns:
         /posterior and /sample_stats with `logp`, the log density of the data at each draw, `ancestor`, the number of
@@ -72,7 +75,7 @@ def tempered_chain(
     particles, size = max(particles, draws, LEAST_PARTICLES), _size(likelihood)
     rng, key = np.random.default_rng(seed), jax.random.key(seed)
     z = rng.standard_normal((particles, size))
-    density = np.asarray(_densities(likelihood, z, jax.random.split(key, particles)))
+    density = np.asarray(_densities(likelihood, z, jax.random.split(key, particles), values))
     if not np.any(np.isfinite(density)):
         sentence = f"there is no density at any of {particles} draws from the prior; at the prior medians:"
         raise InputError(f"calibrate {likelihood.study.name!r}", [sentence, *_at_medians(likelihood)])
@@ -86,7 +89,7 @@ def tempered_chain(
         chosen = _resampled(weights, rng)
         z, density, ancestor = z[chosen], density[chosen], ancestor[chosen]
         key, own = jax.random.split(key)
-        z, density, correlation = _moved(likelihood, z, density, power, own)
+        z, density, correlation = _moved(likelihood, z, density, power, own, values)
         update(power)
     kept = np.linspace(0, particles - 1, draws).astype(int)
     theta = jax.vmap(partial(_place, likelihood))(z[kept])
@@ -120,16 +123,16 @@ def _place(likelihood: Likelihood, z: Float[Array, " size"]) -> Theta:
 
 
 @partial(jax.jit, static_argnums=0)
-def _densities(likelihood: Likelihood, z: Float[Array, "n size"], keys: Array) -> Float[Array, " n"]:
+def _densities(likelihood: Likelihood, z: Float[Array, "n size"], keys: Array, values) -> Float[Array, " n"]:
     """Log density of the data at each particle; -inf where it is not a number."""
     estimated = "pseudo_marginal" in likelihood.capabilities
 
     def one(each):
         point, key = each
-        return likelihood.log_density(_place(likelihood, point), key if estimated else None)
+        return likelihood.log_density(_place(likelihood, point), key if estimated else None, values)
 
-    values = jax.lax.map(one, (jnp.asarray(z), keys), batch_size=BATCH)
-    return jnp.where(jnp.isnan(values), -jnp.inf, values)
+    found = jax.lax.map(one, (jnp.asarray(z), keys), batch_size=BATCH)
+    return jnp.where(jnp.isnan(found), -jnp.inf, found)
 
 
 def _rise(density: np.ndarray, most: float) -> float:
@@ -154,14 +157,14 @@ def _resampled(weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return rng.permutation(chosen)
 
 
-def _moved(likelihood: Likelihood, z, density, power: float, key):
+def _moved(likelihood: Likelihood, z, density, power: float, key, values):
     """Particles after their moves, with their log densities, and how much they remember of where they began."""
     began = np.asarray(z)
     forgotten, most = (FORGOTTEN, MOST_MOVES) if power == 1 else (FORGOTTEN_BETWEEN, MOST_BETWEEN)
     z, density = jnp.asarray(z), jnp.asarray(density)
     for move in range(1, most + 1):
         key, own = jax.random.split(key)
-        z, density = _move(likelihood, z, density, power, move % WHOLE == 0, own)
+        z, density = _move(likelihood, z, density, power, move % WHOLE == 0, own, values)
         correlation = _correlation(began, np.asarray(z))
         if correlation < forgotten:
             break
@@ -169,20 +172,20 @@ def _moved(likelihood: Likelihood, z, density, power: float, key):
 
 
 @partial(jax.jit, static_argnums=0)
-def _move(likelihood: Likelihood, z, density, power, whole, key):
+def _move(likelihood: Likelihood, z, density, power, whole, key, values):
     """Both halves of the particles, one after the other, by differences of the other half."""
     half = z.shape[0] // 2
     for first, own_key in zip((True, False), jax.random.split(key), strict=True):
         own, other = (z[:half], z[half:]) if first else (z[half:], z[:half])
         value = density[:half] if first else density[half:]
-        moved, found = _half_moved(likelihood, own, other, value, power, whole, own_key)
+        moved, found = _half_moved(likelihood, own, other, value, power, whole, own_key, values)
         z = jnp.concatenate([moved, other] if first else [other, moved])
         rest = density[half:] if first else density[:half]
         density = jnp.concatenate([found, rest] if first else [rest, found])
     return z, density
 
 
-def _half_moved(likelihood, own, other, density, power, whole, key):
+def _half_moved(likelihood, own, other, density, power, whole, key, values):
     count, size = own.shape
     pairs, spread, accept, estimate, scale = jax.random.split(key, 5)
     first = jax.random.randint(pairs, (count,), 0, other.shape[0])
@@ -192,7 +195,7 @@ def _half_moved(likelihood, own, other, density, power, whole, key):
     step = jnp.where(whole, 1.0, step)
     difference = step * (other[first] - other[second])
     proposed = own + difference * (1 + SPREAD * jax.random.normal(spread, own.shape))
-    value = _densities(likelihood, proposed, jax.random.split(estimate, count))
+    value = _densities(likelihood, proposed, jax.random.split(estimate, count), values)
     prior = -0.5 * jnp.sum(proposed**2 - own**2, axis=1)
     # a density of none stays one to the power 0
     ratio = prior + power * (value - density)

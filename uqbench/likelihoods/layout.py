@@ -85,8 +85,13 @@ def lay_out(study: Study) -> Observations:
     """
     data = study.table
     if not len(data):
+        output = next(iter(study.model.units), "y")
         raise InputError(
-            f"study {study.name!r}", ["no output has noise, so nothing is measured; give the model `noise`."]
+            f"study {study.name!r}",
+            [
+                "no output has noise, so nothing is measured; give the model `noise`, such as "
+                f"noise={{{output!r}: Normal({output!r}, 0.1)}}."
+            ],
         )
     units = {label: index for index, label in enumerate(study.units)}
     pairs = list(dict.fromkeys(zip(data["experiment"], data[study.unit_column], strict=True)))

@@ -9,7 +9,7 @@ from ..results import attribute, group
 from . import check_figures
 from .blocks import Cell, Paragraph, Table
 from .pictures import drawn
-from .sentences import counted, listed, sentence
+from .sentences import NOT_RESOLVED, counted, listed, sentence
 from .tables import MISSING, interval, output_unit, percent, rounded, time_unit, unit_name, unit_text
 
 WORDS = {
@@ -205,17 +205,12 @@ def calibration(tree: xr.DataTree, study: str) -> tuple[str, list]:
     """Whether `calibrate` gives back what data were simulated with."""
     name = "simulation_based_calibration"
     found = tree[name].to_dataset()
-    said, uniform = attribute(tree, name, "meaning"), attribute(tree, name, "uniform")
-    lost = {key: attribute(tree, name, key) for key in ("failed", "not_converged")}
-    blocks: list = [Paragraph(f"{sentence(said)}.", "text" if uniform else "flag")]
-    if any(lost.values()):
-        blocks.append(
-            Paragraph(
-                f"Left out: {counted(lost['failed'], 'table')} whose simulation failed and "
-                f"{counted(lost['not_converged'], 'table')} whose chains disagreed.",
-                "quiet",
-            )
-        )
+    said, uniform, resolved = (attribute(tree, name, key) for key in ("meaning", "uniform", "resolved"))
+    # what is left out is part of the meaning
+    blocks: list = [Paragraph(f"{sentence(said)}.", "text" if uniform and resolved else "flag")]
+    if stopped := attribute(tree, name, "partial"):
+        remedy = f"`uqbench sbc {study} --resume` goes on with them"
+        blocks.append(Paragraph(f"Partial: it was {stopped}; {remedy}.", "flag"))
     caption = (
         "Ranks of true values among posterior draws: excess of ranks below that on the axis; a curve stays in its band "
         "in 95 of 100 cases. An arch: estimates too high; up and then down: posteriors too narrow."
@@ -237,9 +232,11 @@ def calibration(tree: xr.DataTree, study: str) -> tuple[str, list]:
     ]
     columns = ["quantity", "p, uniform", *(f"in {percent(float(level))}" for level in levels), "contraction"]
     blocks.append(Table(columns, rows, ["quantity"], "How often central intervals have the truth."))
-    heading = (
-        "Calibration gives back what it is given" if uniform else "Calibration does not give back what it is given"
-    )
+    heading = "Calibration gives back what it is given"
+    if not uniform:
+        heading = "Calibration does not give back what it is given"
+    elif not resolved:
+        heading = f"{sentence(NOT_RESOLVED)}: whether calibration gives back what it is given"
     return heading, blocks
 
 

@@ -578,7 +578,7 @@ GROUPS: dict[str, Group] = {
             "truth": Variable(("repetition", "quantity"), "number", "what the data were simulated with"),
             "mean": Variable(("repetition", "quantity"), "number", "posterior mean"),
             "sd": Variable(("repetition", "quantity"), "number", "posterior standard deviation"),
-            "p_value": Variable(("quantity",), "number", "that ranks are uniform"),
+            "p_value": Variable(("quantity",), "number", "that ranks are uniform, by their curve and their spread"),
             "difference": Variable(
                 ("quantity", "point"), "number", "empirical distribution function of the ranks less the uniform one"
             ),
@@ -598,8 +598,9 @@ GROUPS: dict[str, Group] = {
             "ranks": Attribute("int", "posterior draws among which a truth is ranked"),
             "uniform": Attribute("bool", "whether no p-value is below .05 over the number of quantities"),
             "failed": Attribute("int", "tables whose simulation failed, left out"),
-            "not_converged": Attribute("int", "tables whose chains disagreed, left out"),
-            "needed": Attribute("int", "tables that show a posterior sd that is wrong by a fifth, in 4 of 5 cases"),
+            "not_converged": Attribute("int", "tables whose chains did not converge, left out"),
+            "resolved": Attribute("bool", "whether ranks are not uniform, or tables are as many as `needed`"),
+            "needed": Attribute("int", "tables that show a posterior sd that is too small by a fifth, in 4 of 5 cases"),
             "meaning": Attribute("text", "what was found, in a sentence"),
         },
     ),

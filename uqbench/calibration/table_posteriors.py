@@ -1,0 +1,208 @@
+"""Posteriors of many tables of one study: compiled once, sampled side by side.
+
+Each is sampled as `calibrate` would sample it: from the same kind of starts, by the rule of `sampling`, which repeats a
+run with care or by tempering where the draws ask for it. Draws that a calibration would keep, and say how little they
+are worth, may not do here. They are made once more, `LONGER` and with the care of that rule: a table that is left out
+is one less, and tables that are hard to sample are not any ones.
+
+Only the values of the data differ, and they are arguments of what is compiled. Chains are the tasks, as many at once as
+there are processors, so that no processor waits for the end of a table.
+"""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
+
+import jax.numpy as jnp
+import numpy as np
+import nutpie
+import xarray as xr
+
+from ..errors import InputError
+from ..likelihoods import Likelihood
+from .chains import finished_trace, of_chain, whole_draws
+from .convergence import convergence
+from .pymc_model import data_name, pymc_model
+from .sampling import (
+    CAREFUL,
+    Attempt,
+    Settings,
+    beginner,
+    chain_starts,
+    first_attempt,
+    next_attempt,
+)
+from .tempered import tempered_chain
+
+# By which optima of a table are looked for: a quarter of those of a calibration, whose cost is that of a half of the
+# draws of a cheap table. A mode that they miss is seen in the ranks.
+ASCENTS = 4
+# How many times the draws of a table are when they are made once more.
+LONGER = 2
+# output -> values in the places of the data, `(rows,)`
+Values = Mapping[str, np.ndarray]
+
+
+class Sampled(NamedTuple):
+    """Draws from the posterior of one table, and whether they can be trusted, as `convergence` says."""
+
+    posterior: xr.Dataset
+    convergence: xr.Dataset
+
+
+@dataclass
+class _Table:
+    """One that is being sampled.
+
+    Args:
+        draws: of each chain.
+        tried: attempts before this one.
+        begin: `function(chain, note)` that begins a chain in the background.
+        done: finished chains of this attempt.
+    """
+
+    number: int
+    values: Values
+    attempt: Attempt
+    draws: int
+    tried: list = field(default_factory=list)
+    begin: Callable | None = None
+    done: dict[int, xr.DataTree] = field(default_factory=dict)
+
+
+def posteriors(
+    likelihood: Likelihood,
+    tables: Mapping[int, Values],
+    settings: Settings,
+    enough: Callable[[xr.Dataset], bool] = lambda convergence: True,
+) -> Iterator[tuple[int, Sampled | None]]:
+    """The posterior of each table, in the order in which they are done; None where chains find no density to start.
+
+    Args:
+        likelihood: of the study; what it needs, a gradient or none, the rule of sampling decides.
+        tables: number -> values in the places of the data; draws depend on the number and nothing before it.
+        settings: of each table; the seed is that of all.
+        enough: whether draws will do, from their /convergence.
+    """
+    attempt = first_attempt(likelihood, settings)
+    if attempt.sampler == "smc":
+        for number, values in tables.items():
+            yield number, _tempered(likelihood, settings, _Table(number, values, attempt, settings.draws))
+        return
+    if not tables:
+        return
+    begun = _beginner(likelihood, settings)
+    coming, cores = iter(tables.items()), os.cpu_count() or 1
+    waiting: deque[tuple[_Table, int]] = deque()
+    running: list[tuple[_Table, int, Any]] = []
+    try:
+        while True:
+            while len(waiting) + len(running) < cores and (following := next(coming, None)) is not None:
+                number, values = following
+                table = _Table(number, values, attempt, settings.draws)
+                if begun(table):
+                    waiting.extend((table, chain) for chain in range(settings.chains))
+                else:
+                    yield number, None
+            while waiting and len(running) < cores:
+                table, chain = waiting.popleft()
+                # ready since it waits
+                assert table.begin is not None
+                running.append((table, chain, table.begin(chain, _ignored)))
+            if not running:
+                return
+            for table in _done(running, likelihood, settings):
+                found, again = _judged(likelihood, settings, table, enough)
+                if again is None:
+                    yield table.number, found
+                elif again.attempt.sampler == "smc":
+                    yield table.number, _tempered(likelihood, settings, again)
+                elif begun(again):
+                    waiting.extendleft((again, chain) for chain in range(settings.chains))
+                else:
+                    yield table.number, None
+    finally:
+        for _, _, sampler in running:
+            sampler.cancel()
+
+
+def _beginner(likelihood: Likelihood, settings: Settings) -> Callable[[_Table], bool]:
+    """`function(table)` that makes its chains ready to begin; false where there is no density to start from."""
+    # a plan without data has none to begin with
+    blank = {output: np.ones(len(rows.run)) for output, rows in likelihood.observations.rows.items()}
+    model = pymc_model(likelihood, blank)
+    compiled = nutpie.compile_pymc_model(model, backend="jax", gradient_backend="jax", freeze_model=False)
+
+    def begun(table: _Table) -> bool:
+        seeds = _seeds(settings, table.number, len(table.tried))
+        own = compiled.with_data(**{data_name(output): jnp.asarray(each) for output, each in table.values.items()})
+        try:
+            starts = chain_starts(likelihood, model, own, [], seeds, ASCENTS)
+        except InputError:
+            return False
+        table.begin = beginner(own, table.attempt, table.draws, starts, seeds)
+        return True
+
+    return begun
+
+
+def _done(running: list[tuple[_Table, int, Any]], likelihood: Likelihood, settings: Settings) -> list[_Table]:
+    """Takes the chains that have ended from those that run; tables all of whose chains have."""
+    found = []
+    for each in list(running):
+        table, chain, sampler = each
+        if (trace := finished_trace(sampler)) is not None:
+            running.remove(each)
+            table.done[chain] = of_chain(trace, likelihood.study, chain)
+            if len(table.done) == settings.chains:
+                found.append(table)
+    return found
+
+
+def _judged(
+    likelihood: Likelihood, settings: Settings, table: _Table, enough: Callable[[xr.Dataset], bool]
+) -> tuple[Sampled, _Table | None]:
+    """The draws of a table, and how they are to be made again, if they are."""
+    chains = whole_draws([table.done[chain] for chain in range(settings.chains)])
+    # all chains are whole
+    assert chains is not None
+    found, tried = _diagnosed(likelihood, chains), [*table.tried, table.attempt]
+    following = next_attempt(likelihood.study, table.attempt, chains, found.convergence, settings.tune, tried)
+    draws = table.draws
+    if following is None and draws == settings.draws and not enough(found.convergence):
+        following = replace(table.attempt, target_accept=CAREFUL, tune=2 * settings.tune)
+        draws = LONGER * draws
+    return found, None if following is None else replace(table, attempt=following, draws=draws, done={}, tried=tried)
+
+
+def _diagnosed(likelihood: Likelihood, chains: xr.DataTree) -> Sampled:
+    return Sampled(chains["posterior"].to_dataset(), convergence(likelihood.study, chains))
+
+
+def _tempered(likelihood: Likelihood, settings: Settings, table: _Table) -> Sampled | None:
+    """The posterior of one table by tempering; None where no particle has a density."""
+    done = {}
+    try:
+        for chain, seed in enumerate(_seeds(settings, table.number, len(table.tried))):
+            found = tempered_chain(
+                likelihood, table.draws, seed, particles=table.attempt.particles, values=table.values
+            )
+            done[chain] = found.map_over_datasets(lambda dataset, chain=chain: dataset.assign_coords(chain=[chain]))
+    except InputError:
+        return None
+    # by the rule, with more particles where these are worth little
+    sampled, again = _judged(likelihood, settings, replace(table, done=done), lambda convergence: True)
+    return sampled if again is None else _tempered(likelihood, settings, again)
+
+
+def _seeds(settings: Settings, table: int, attempt: int) -> list[int]:
+    return [
+        int(np.random.SeedSequence([settings.seed, table, attempt, chain]).generate_state(1)[0])
+        for chain in range(settings.chains)
+    ]
+
+
+def _ignored(found) -> None:
+    """Progress is counted in tables."""
