@@ -13,6 +13,7 @@ from scipy import special, stats
 import uqbench as uq
 from uqbench import results
 from uqbench.calibration import calibrate
+from uqbench.calibration.advice import advice
 from uqbench.calibration.checks import checks, misfit
 from uqbench.calibration.individuals import individuals
 from uqbench.calibration.leave_one_out import leave_one_out
@@ -175,6 +176,36 @@ def test_a_parameter_that_no_data_move_is_said_to_be_its_prior():
     study = line(space, uq.Normal("x", SD), table(values))
     made = checked(study, a=rng.normal(values.mean(), SD / np.sqrt(20), (4, 1000)), b=rng.normal(size=(4, 1000)))
     assert any("posterior of b (contraction" in each and "is that of its prior" in each for each in findings(made))
+
+
+def test_only_what_is_assumed_is_a_prior():
+    """The distribution of the levels is part of the model: that it pulls them is no contradiction."""
+    rng = np.random.default_rng(9)
+    values = 1.0 + SD * rng.normal(size=20)
+    space = uq.Space(
+        width=uq.epistemic(uq.LogNormal(median=1.0, sigma=1e-3)),
+        a=uq.epistemic(uq.Normal(0.0, "width")),
+        b=uq.epistemic(uq.Normal(0.0, 1.0)),
+    )
+    study = line(space, uq.Normal("x", SD), table(values))
+    width = np.exp(1e-3 * rng.normal(size=(4, 1000)))
+    # shrunk to far from what the data say
+    draws = rng.normal(3.0, 0.5, (4, 1000))
+    made = checked(study, width=width, a=draws, b=rng.normal(size=(4, 1000)))
+    assert made["checks"]["prior_sensitivity"].sel(parameter="a") < 0.05
+    free = checked(line(uq.Space(a=uq.epistemic(uq.Normal(0.0, 1.0)), b=space["b"]), uq.Normal("x", SD), table(values)),
+                   a=draws, b=rng.normal(size=(4, 1000)))  # fmt: skip
+    assert free["checks"]["prior_sensitivity"].sel(parameter="a") > 0.05
+
+
+def test_a_narrow_posterior_is_not_said_to_be_that_of_its_prior():
+    study, rng = level(np.full(4, 6.0), prior_of_a=uq.Normal(0.0, 1.0)), np.random.default_rng(10)
+    groups = dict(checked(study, a=rng.normal(4.8, 0.45, (4, 1000))))
+    by_parameter = {"prior_sensitivity": 0.3, "likelihood_sensitivity": 0.01, "contraction": 0.9}
+    groups["checks"] = groups["checks"].assign({name: ("parameter", [each]) for name, each in by_parameter.items()})
+    found = advice(study, groups).findings
+    assert any("narrower than its prior" in each for each in found)
+    assert not any("is that of its prior" in each for each in found)
 
 
 def test_the_prior_predictive_is_that_of_the_prior():

@@ -10,6 +10,8 @@ from ..study import Study
 
 # Sensitivities from here on are none that can be neglected (Kallioinen et al. 2024).
 SENSITIVE = 0.05
+# Where the data have removed this share of the variance of the prior, a posterior is not that of its prior.
+TOLD = 0.5
 # Less of the prior's variance than this removed is hardly anything learnt.
 LEARNT = 0.1
 # Of all tests that look at parts of the time together.
@@ -135,7 +137,8 @@ def _of_prior(checks: xr.Dataset) -> Iterator[str]:
     prior, data = checks["prior_sensitivity"].values, checks["likelihood_sensitivity"].values
     names, contraction = checks["parameter"].values, checks["contraction"].values
     conflict = (prior >= SENSITIVE) & (data >= SENSITIVE)
-    weak = (prior >= SENSITIVE) & (data < SENSITIVE)
+    moved_by_prior = (prior >= SENSITIVE) & (data < SENSITIVE)
+    weak = moved_by_prior & ~(contraction >= TOLD)
     if conflict.any():
         each = [
             f"{name} ({p:.2f} and {d:.2f})"
@@ -151,6 +154,12 @@ def _of_prior(checks: xr.Dataset) -> Iterator[str]:
         yield (
             f"The posterior of {_listed(each)} is that of its prior: the data hardly move it. Report it as assumed, or "
             "measure what tells it (`uqbench identify`)."
+        )
+    if (told := moved_by_prior & ~weak).any():
+        each = [f"{name} (contraction {c:.2f})" for name, c in zip(names[told], contraction[told], strict=True)]
+        yield (
+            f"The posterior of {_listed(each)} is much narrower than its prior, and still moves with it more than with "
+            "the data: few data, or few units or levels, tell of it. Say which prior it was."
         )
 
 

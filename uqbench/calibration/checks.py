@@ -63,7 +63,7 @@ def checks(likelihood: Likelihood, groups: Mapping[str, xr.Dataset], seed: int) 
         if len(study.units) >= LEAST_UNITS:
             made["visual_check"] = visual_check(likelihood, posterior, jax.random.fold_in(key, 2))
     by_output = _by_output(pit, scores, tables)
-    by_parameter = _by_parameter(groups, made["log_prior"])
+    by_parameter = _by_parameter(study, groups, made["log_prior"])
     dataset = xr.merge([by_output, by_parameter]).assign_attrs(_of_terms(found))
     said = advice(study, {**groups, **made, "checks": dataset})
     made["checks"] = dataset.assign_attrs(findings=json.dumps(said.findings), summary=said.summary)
@@ -261,15 +261,20 @@ def _parts(time: np.ndarray, most: int) -> np.ndarray:
     return found
 
 
-def _by_parameter(groups: Mapping[str, xr.Dataset], log_prior: xr.Dataset) -> xr.Dataset:
-    """What the data have removed of the variance of the prior, and what powers of prior and likelihood would move."""
+def _by_parameter(study: Study, groups: Mapping[str, xr.Dataset], log_prior: xr.Dataset) -> xr.Dataset:
+    """What the data have removed of the variance of the prior, and what powers of prior and likelihood would move.
+
+    A prior that names parameters that are not known either is a part of the model: its powers are left alone.
+    """
     posterior, prior, names = groups["posterior"], groups["prior"], [*log_prior.data_vars]
     contraction = [1 - float(posterior[name].var()) / float(prior[name].var()) for name in names]
     total = None
     if "log_likelihood" in groups:
         parts = groups["log_likelihood"].data_vars.values()
         total = sum(each.sum([dim for dim in each.dims if dim not in DRAWS]).values for each in parts)
-    powers = {"prior": sum(log_prior[name].values for name in names), "likelihood": total}
+    space = study.model.space
+    assumed = [name for name in names if not set(space[name].names) & set(space.epistemic)]
+    powers = {"prior": sum(log_prior[name].values for name in assumed), "likelihood": total}
     moved = {kind: _sensitivity(posterior, names, None if total is None else of) for kind, of in powers.items()}
     return xr.Dataset(
         {
