@@ -58,7 +58,7 @@ def sections(tree: xr.DataTree, study: str) -> list[Section]:
 def _model(tree, study) -> tuple[str, list]:
     equations, outputs = (attribute(tree, "structure", name) or [] for name in ("equations", "outputs"))
     # `equations` may have the outputs already; the later entry, with their names spelt out, is kept
-    distinct = {re.sub(r"\\mathrm|[{}\s]", "", latex): latex for latex in [*equations, *outputs]}
+    distinct = {re.sub(r"\\mathrm|[{}\s_]", "", latex): latex for latex in [*equations, *outputs]}
     # an output that is a state of the same name needs no line
     kept = [latex for plain, latex in distinct.items() if len(set(plain.split("="))) > 1]
     lines = [svg.equation(latex, f"equation{index}") for index, latex in enumerate(kept)]
