@@ -140,3 +140,22 @@ def test_nominal_values_that_no_parameter_can_have_are_all_named():
     assert len(raised.value.findings) == 3
     with pytest.raises(uq.InputError, match="no density"):
         space.starting_at({"k": -1.0})
+
+
+def test_new_units_are_drawn_given_the_others():
+    space = uq.Space(
+        m=uq.epistemic(uq.LogNormal(median=1.0, sigma=1.0)),
+        first=uq.aleatory(uq.LogNormal(median="m", sigma=0.5)),
+        second=uq.aleatory(uq.Normal("2*first", 0.1)),
+        third=uq.aleatory(uq.Normal(0.0, 1.0)),
+    )
+    medians = np.array([[0.1], [1.0], [30.0]])
+    found = space.new_units(jax.random.key(0), {"m": medians}, (3, 4000))
+    assert set(found) == {"first", "second", "third"}
+    z = np.log(np.asarray(found["first"]) / medians) / 0.5
+    rest = (np.asarray(found["second"]) - 2 * np.asarray(found["first"])) / 0.1
+    for each in (*z, *rest, *np.asarray(found["third"])):
+        assert scipy.stats.kstest(each, "norm").pvalue > 1e-3
+    # neither of one another nor of the row
+    apart = np.corrcoef([*z, *rest, *np.asarray(found["third"])]) - np.eye(9)
+    assert np.abs(apart).max() < 5 / np.sqrt(4000)

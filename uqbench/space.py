@@ -269,6 +269,28 @@ class Space(Mapping[str, Parameter]):
         u = jax.random.uniform(key, (*shape, len(self.free)), minval=jnp.finfo(float).tiny)
         return self.from_cube(u)
 
+    def new_units(self, key: Array, known: Theta, shape: tuple[int, ...]) -> Theta:
+        """Independent draws of the aleatory parameters given all others, each of shape `shape`.
+
+        Args:
+            known: values of the others, of shapes that broadcast to `shape`.
+        """
+        named = {other for name in self.aleatory for other in self[name].names} - {*self.aleatory}
+        return self._units(key, {name: np.asarray(known[name], float) for name in sorted(named)}, shape)
+
+    @cached_property
+    def _units(self):
+        """`new_units` as one compiled function."""
+
+        @partial(jax.jit, static_argnames="shape")
+        def units(key, known, shape):
+            found = {name: jnp.broadcast_to(value, shape) for name, value in known.items()}
+            for name, now in zip(self.aleatory, jax.random.split(key, max(len(self.aleatory), 1)), strict=False):
+                found[name] = distribution_of(self, name).sample(now, () if self[name].names else shape, found)
+            return {name: found[name] for name in self.aleatory}
+
+        return units
+
     def log_prior(self, theta: Values) -> Array:
         """Sum of the log densities of the free parameters at `theta`; per-unit values are summed over their axes."""
         terms = [jnp.sum(self[name].dist.logpdf(theta[name], theta)) for name in self.free]

@@ -110,14 +110,9 @@ def with_new_units(study: Study, thetas: Theta, count: int, key) -> Theta:
     space = study.model.space
     free: Theta = {name: jnp.asarray(thetas[name]) for name in space.epistemic}
     shape = (count, len(study.units))
-    given = {name: jnp.asarray(float(np.asarray(space[name].dist))) for name in space.fixed}
-    given |= {name: jnp.asarray(each)[:, None] for name, each in free.items()}
-    given |= {name: jnp.asarray(each) for name, each in study.covariates.items()}
-    known: Theta = {name: jnp.broadcast_to(each, shape) for name, each in given.items()}
-    for number, name in enumerate(space.aleatory):
-        dist, now = distribution_of(space, name), jax.random.fold_in(key, number)
-        known[name] = free[name] = dist.sample(now, () if space[name].names else shape, known)
-    return free
+    known: Theta = {name: np.asarray(space[name].dist) for name in space.fixed}
+    known |= {name: np.asarray(each)[:, None] for name, each in free.items()} | study.covariates
+    return free | space.new_units(key, known, shape)
 
 
 def visual_check(likelihood: Likelihood, posterior: xr.Dataset, key) -> xr.Dataset:

@@ -23,7 +23,7 @@ from ..likelihoods import likelihood_of
 from ..model import evaluate_many, output_findings, over_time
 from ..names import DRAWS
 from ..settings import is_number, seed_findings, whole_number_findings
-from ..space import Theta, distribution_of
+from ..space import Theta
 from ..study import Study
 from .predictive import QUANTILES, SAMPLE
 
@@ -224,11 +224,8 @@ def _thetas(study: Study, chosen: xr.Dataset, unit: str | None, covariates: Mapp
         thetas |= {name: jnp.asarray(flat[name].values[:, index]) for name in space.aleatory}
     else:
         thetas |= {name: jnp.full(count, float(value)) for name, value in covariates.items()}
-        known = {name: jnp.full(count, float(np.asarray(space[name].dist))) for name in space.fixed} | thetas
-        for number, name in enumerate(space.aleatory):
-            dist, now = distribution_of(space, name), jax.random.fold_in(key, number)
-            known[name] = dist.sample(now, () if space[name].names else (count,), known)
-            thetas[name] = known[name]
+        known = {name: np.asarray(space[name].dist) for name in space.fixed} | thetas
+        thetas |= space.new_units(key, known, (count,))
     return {name: jnp.broadcast_to(value, (count,)) for name, value in space.complete(thetas).items()}
 
 

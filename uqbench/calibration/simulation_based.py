@@ -12,7 +12,6 @@ from contextlib import closing
 from pathlib import Path
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 
@@ -221,12 +220,7 @@ def _truth(study: Study, key) -> Theta:
     space = study.model.space
     shared, own = jax.random.split(key)
     theta = space.sample(shared, ()) | study.covariates
-    for k, name in enumerate(space.aleatory):
-        dist = space[name].dist
-        shape = (len(study.units),)
-        moved = {other: jnp.broadcast_to(theta[other], shape) for other in space[name].names}
-        theta[name] = dist.sample(jax.random.fold_in(own, k), () if space[name].names else shape, moved)
-    return theta
+    return theta | space.new_units(own, theta, (len(study.units),))
 
 
 def _prior_variance(study: Study, seed: int) -> np.ndarray:

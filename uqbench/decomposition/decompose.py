@@ -135,13 +135,11 @@ def _new_units(study: Study, draws, count: int, replicates: int, key) -> Theta:
     else:
         total = len(next(iter(draws.values())))
         picked = np.asarray(jax.random.choice(outer, total, (count,), replace=count > total))
-        theta = {name: jnp.asarray(values[picked]) for name, values in draws.items()}
-        theta |= {name: jnp.full(count, float(space[name].dist)) for name in space.fixed}
-    theta = {name: jnp.repeat(value, replicates) for name, value in theta.items() if name not in space.aleatory}
-    for name, now in zip(space.aleatory, jax.random.split(inner, max(len(space.aleatory), 1)), strict=False):
-        shape = (count * replicates,) if not space[name].names else ()
-        theta[name] = space[name].dist.sample(now, shape, theta)
-    return {name: theta[name] for name in space.names}
+        theta = {name: values[picked] for name, values in draws.items()}
+        theta |= {name: np.full(count, float(space[name].dist)) for name in space.fixed}
+    theta = {name: np.repeat(value, replicates) for name, value in theta.items() if name not in space.aleatory}
+    theta |= space.new_units(inner, theta, (count * replicates,))
+    return {name: jnp.asarray(theta[name]) for name in space.names}
 
 
 def _quantity_variance(study, quantities, draws, runs, confidence, seed, key):
