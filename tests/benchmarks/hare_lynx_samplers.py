@@ -36,8 +36,9 @@ def slope(y, t, alpha, beta, gamma, delta):
 
 
 def by_uqbench() -> Callable[[], Draws]:
+    from uqbench.calibration.attempts import Settings
     from uqbench.calibration.chain_files import ChainFiles
-    from uqbench.calibration.sampling import Settings, draw
+    from uqbench.calibration.sampling import draw
     from uqbench.likelihoods import likelihood_of
 
     def sample():

@@ -6,7 +6,7 @@ import pytest
 from scipy import stats
 
 from studies import secretion
-from uqbench.calibration.sampling import Settings
+from uqbench.calibration.attempts import Settings
 from uqbench.calibration.table_posteriors import posteriors
 from uqbench.likelihoods import likelihood_of, simulate_data
 from uqbench.measurements import values_of

@@ -17,12 +17,14 @@ from ..errors import InputError, Interrupted, ModesWarning
 from ..likelihoods import Likelihood, likelihood_of
 from ..study import Study
 from ..time_scales.study_separation import separation_of_study, warn, with_separation
+from .attempts import Settings
 from .chain_files import ChainFiles, made_from
 from .chains import KEPT_STATS
 from .checks import checks
 from .convergence import convergence
 from .predictive import band, observed, pointwise, predictive, prior
-from .sampling import Drawn, Settings, best_fits, draw
+from .sampling import Drawn, draw
+from .starts import best_fits
 from .tempered import OF_TEMPERING, evidence
 
 

@@ -23,9 +23,9 @@ from ..measurements import values_of
 from ..progress import progress
 from ..space import Theta
 from ..study import Study
+from .attempts import Settings
 from .chain_files import made_from
 from .rank_statistics import FAILED, LIKELIHOOD, NOT_CONVERGED, Outcome, Ranked, ranked, summary
-from .sampling import Settings
 from .table_files import TableFiles
 from .table_posteriors import posteriors
 

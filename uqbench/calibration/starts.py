@@ -14,12 +14,14 @@ from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import pymc as pm
+import xarray as xr
 from jaxtyping import Float
 from pymc.initial_point import make_initial_point_fn
 from scipy.optimize import minimize
 from scipy.spatial import KDTree
 
 from ..space import Space
+from ..study import Study
 
 # Chains start no nearer to a bound of a prior than these quantiles.
 INSIDE = 1e-3
@@ -177,3 +179,26 @@ def _first_with_density(candidates: Iterator[Point], density: Density) -> Point:
         if np.all(np.isfinite(point)) and np.isfinite(density(point)):
             return point
     raise NoStart
+
+
+def best_fits(study: Study, tree: xr.DataTree) -> list[dict[str, float]]:
+    """The best fit and other optima in `tree`, the best first, if there are such of all that is sampled; empty if not.
+
+    An optimum whose log density is lower by more than `NEGLIGIBLE` has no share in the posterior that counts. One
+    on a bound of its prior is put inside, where a sampler's own coordinate of it is finite.
+    """
+    space = study.model.space
+    if "fit" not in tree.children or space.aleatory:
+        return []
+    fit = tree["fit"].to_dataset()
+    lower, upper = (space.from_cube(np.full(len(space.free), u)) for u in (INSIDE, 1 - INSIDE))
+
+    def inside(value) -> dict[str, float]:
+        return {name: float(np.clip(value[name], lower[name], upper[name])) for name in space.epistemic}
+
+    found = [inside(fit["value"].to_series())]
+    for optimum in range(1, int(fit["optimum"].max()) + 1):
+        start = int(np.argmax(fit["optimum"].values == optimum))
+        if fit["log_density"].values[start] >= fit.attrs["log_density"] - NEGLIGIBLE:
+            found.append(inside(fit["ended"].isel(start=start).to_series()))
+    return found

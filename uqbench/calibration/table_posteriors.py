@@ -1,6 +1,6 @@
 """Posteriors of many tables of one study: compiled once, sampled side by side.
 
-Each is sampled as `calibrate` would sample it: from the same kind of starts, by the rule of `sampling`, which repeats a
+Each is sampled as `calibrate` would sample it: from the same kind of starts, by the rule of `attempts`, which repeats a
 run with care or by tempering where the draws ask for it. Draws that a calibration would keep, and say how little they
 are worth, may not do here. They are made once more, `LONGER` and with the care of that rule: a table that is left out
 is one less, and tables that are hard to sample are not any ones.
@@ -22,18 +22,11 @@ import xarray as xr
 
 from ..errors import InputError
 from ..likelihoods import Likelihood
+from .attempts import CAREFUL, Attempt, Settings, first_attempt, next_attempt
 from .chains import finished_trace, of_chain, whole_draws
 from .convergence import convergence
 from .pymc_model import data_name, pymc_model
-from .sampling import (
-    CAREFUL,
-    Attempt,
-    Settings,
-    beginner,
-    chain_starts,
-    first_attempt,
-    next_attempt,
-)
+from .sampling import beginner, chain_starts
 from .tempered import tempered_chain
 
 # By which optima of a table are looked for: a quarter of those of a calibration, whose cost is that of a half of the
