@@ -10,7 +10,7 @@ import uqbench as uq
 from uqbench.identifiability.profiles import profile_likelihood
 from uqbench.optimization import find_map
 from uqbench.optimization.best_fit import optima
-from uqbench.optimization.objective import Objective, objective_of
+from uqbench.optimization.objective import TOGETHER, Objective, objective_of
 
 from . import models
 
@@ -200,6 +200,32 @@ def test_a_population_has_a_best_fit_and_profiles():
     np.testing.assert_allclose(
         [profile.lower.item(), profile.upper.item()], [values.mean() - half, values.mean() + half], atol=5e-3 * half
     )
+
+
+@pytest.mark.parametrize("count", [1, TOGETHER + 1])
+def test_scores_of_a_population_are_those_of_its_likelihood_whatever_the_batch(count):
+    """Of an Ode, whose points are solved one after the other."""
+    rows = [("e", "x", t, 2.0 * np.exp(-0.5 * t) + 0.1 * u, u) for u in range(3) for t in (0.0, 1.0, 2.0)]
+    space = uq.Space(
+        m=uq.epistemic(uq.LogNormal(median=0.5, sigma=0.5)),
+        s=uq.epistemic(uq.HalfNormal(0.5)),
+        k=uq.aleatory(uq.LogNormal(median="m", sigma="s")),
+    )
+    system = uq.Ode(lambda p, inputs: {"x": 2.0}, lambda t, y, p, inputs: {"x": -p["k"] * y["x"]})
+    model = uq.Model(space, system, lambda y, p: {"x": y["x"]}, {"x": ""}, {"x": uq.Normal("x", 0.2)}, name="decays")
+    data = pd.DataFrame(rows, columns=["experiment", "output", "time", "value", "who"])
+    objective = objective_of(uq.Study("decays", model, {"e": uq.Design()}, data, unit="who"))
+    assert objective.target.singly
+    points = objective.coordinates.starts(count, 0)
+    scores = objective(points)
+    assert len(scores) == count
+    for x, score in zip(points, scores, strict=True):
+        known = float(objective.likelihood.log_density(objective.coordinates.place(x)))
+        assert score.value == pytest.approx(known, rel=1e-9)
+        h = 1e-4
+        ends = [float(objective.likelihood.log_density(objective.coordinates.place(x + s * h))) for s in (1, -1)]
+        # its gradient is that of fewer nodes
+        assert score.gradient.sum() == pytest.approx((ends[0] - ends[1]) / (2 * h), rel=2e-2, abs=2e-2)
 
 
 def offsets(theta, design, key):

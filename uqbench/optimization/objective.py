@@ -19,7 +19,7 @@ from ..study import Study
 from .coordinates import Coordinates
 
 # Points that are solved together: every batch is padded to as many, so that no other size is ever compiled. A few for
-# each core, because a search alone pays for all of them.
+# each core, because a search alone pays for all of them, unless each point occupies all cores (`Target.singly`).
 TOGETHER = max(4, os.cpu_count() or 1)
 
 # The largest root of an information: its fourth power is still a number.
@@ -75,6 +75,13 @@ class Target:
     likelihood: Likelihood
     coordinates: Coordinates
 
+    @property
+    def singly(self) -> bool:
+        """Whether points of a batch are solved one after the other, being many solves each that cores share out."""
+        model = self.likelihood.study.model
+        design = next(iter(self.likelihood.study.experiments.values()))
+        return isinstance(self.likelihood, Marginal) and model.dynamics.keeps_sensitivities(model, design)
+
 
 @dataclass(frozen=True, eq=False)
 class Objective:
@@ -113,7 +120,7 @@ class Objective:
     def __call__(self, points: Float[np.ndarray, "n k"]) -> list[Score]:
         """Scores of these points, from few solves of many runs."""
         arrays = in_batches(
-            lambda points: _scores(self.target, points, self.data, float(self.prior)),
+            lambda points, count: _scores(self.target, points, count, self.data, float(self.prior)),
             points,
             self.study.model.dynamics.one_by_one,
             (self.target, self.prior),
@@ -122,7 +129,7 @@ class Objective:
 
 
 def in_batches(
-    solve: Callable[[np.ndarray], Sequence[Array]],
+    solve: Callable[[np.ndarray, int], Sequence[Array]],
     points: Float[np.ndarray, "n k"],
     one_by_one: bool,
     compiled: Hashable,
@@ -130,6 +137,7 @@ def in_batches(
     """The arrays that `solve` gives for batches of points, put together.
 
     Args:
+        solve: is given points `(m, k)`, and how many of them count: of the others it may give anything.
         one_by_one: see `System.one_by_one`; each point is a batch then, and cores share them out.
         compiled: for what `solve` is compiled.
     """
@@ -138,7 +146,7 @@ def in_batches(
     def of(start: int) -> list[np.ndarray]:
         rows = points[start : start + size]
         padded = np.concatenate([rows, np.repeat(rows[-1:], size - len(rows), axis=0)])
-        return [np.asarray(each)[: len(rows)] for each in solve(padded)]
+        return [np.asarray(each)[: len(rows)] for each in solve(padded, len(rows))]
 
     starts = range(0, len(points), size)
     found = over_cores(of, starts, compiled) if one_by_one else [of(start) for start in starts]
@@ -146,8 +154,21 @@ def in_batches(
 
 
 @partial(jax.jit, static_argnames="target")
-def _scores(target: Target, points: Float[Array, "n k"], data: dict[str, Array], prior: float) -> tuple[Array, ...]:
-    return jax.vmap(lambda x: _score(target, x, data, prior))(points)
+def _scores(
+    target: Target, points: Float[Array, "n k"], count: int, data: dict[str, Array], prior: float
+) -> tuple[Array, ...]:
+    """Arrays of `Score`; zero beyond the first `count` where points are solved one by one."""
+    if not target.singly:
+        return jax.vmap(lambda x: _score(target, x, data, prior))(points)
+
+    def solved(state):
+        place, found = state
+        score = _score(target, points[place], data, prior)
+        return place + 1, tuple(each.at[place].set(part) for each, part in zip(found, score, strict=True))
+
+    n, k = points.shape
+    nothing = tuple(jnp.zeros(shape) for shape in ((n,), (n, k), (n, k), (n, k, k)))
+    return jax.lax.while_loop(lambda state: state[0] < count, solved, (0, nothing))[1]
 
 
 def _score(target: Target, x: Float[Array, " k"], data: dict[str, Array], prior: float) -> tuple[Array, ...]:

@@ -58,7 +58,7 @@ class Predicted:
         model, design = self.target.likelihood.study.model, self.quantity.design
         method = method_for(model, design) if self.solved else None
         values, gradients = in_batches(
-            lambda points: _predictions(self.target, self.quantity.function, design, method, points),
+            lambda points, count: _predictions(self.target, self.quantity.function, design, method, points),
             points,
             model.dynamics.one_by_one,
             (self, method),
