@@ -184,3 +184,19 @@ def test_levels_are_the_more_centred_the_more_the_data_say_of_them():
     few, many = (centering(likelihood_of(instruments(repeats)))["sd_i0"] for repeats in (1, 30))
     assert 0 < few < many < 1
     assert many > 0.5
+
+
+def test_levels_that_no_data_know_of_are_not_centred():
+    """Nor need the model be solved by the engine."""
+    space = uq.Space(
+        v=uq.epistemic(uq.Normal(0.0, 3.0)),
+        w=uq.epistemic(uq.HalfNormal(1.0)),
+        x=uq.epistemic(uq.Normal(0.0, "w")),
+    )
+    model = uq.Model.from_function(space, constant, {"y": ""}, {"y": uq.Normal("y", 1.0)}, name="constant")
+    data = pd.DataFrame({"experiment": "e", "output": "y", "time": [1.0], "value": [0.3]})
+    assert centering(likelihood_of(uq.Study("constant", model, {"e": uq.Design()}, data))) == {"x": 0.0}
+
+
+def constant(theta, design, key):
+    return {"y": theta["v"] + 0 * design.times}

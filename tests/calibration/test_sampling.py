@@ -65,7 +65,7 @@ def test_draws_that_diverge_are_repeated_with_care():
         return {"y": theta["v"] + 0 * design.times}
 
     space = uq.Space(
-        v=uq.epistemic(uq.Normal(0.0, 3.0)), w=uq.epistemic(uq.LogNormal(0.0, 2.0)), x=uq.epistemic(uq.Normal(0.0, "w"))
+        v=uq.epistemic(uq.Normal(0.0, 3.0)), w=uq.epistemic(uq.LogNormal(0.0, 2.0)), x=uq.epistemic(uq.Cauchy(0.0, "w"))
     )
     model = uq.Model.from_function(space, funnel, {"y": ""}, {"y": uq.Normal("y", 1.0)})
     tree = uq.calibrate(uq.Study("funnel", model, E, table([1.0], [0.3])), draws=200, tune=200, seed=1)

@@ -96,6 +96,10 @@ def with_sensitivities(model: "Model", method: str, active: tuple[str, ...] | No
         if not all(map(still, jax.tree.leaves(tangents[1], is_leaf=still))):
             raise TypeError("sensitivities are kept for parameters only; for those of a design use mode='value'.")
         moved = [name for name in (active or theta) if not still(tangents[0][name])]
+        none = np.zeros((), jax.dtypes.float0)
+        if not moved:
+            done = run(theta, design)
+            return done, Run(jax.tree.map(jnp.zeros_like, done.outputs), none, none, none)
 
         def push(sharper, direction):
             def outputs(part):
@@ -123,7 +127,6 @@ def with_sensitivities(model: "Model", method: str, active: tuple[str, ...] | No
             )
             for output, by in finest.items()
         }
-        none = np.zeros((), jax.dtypes.float0)
         return done, Run(change, none, none, none)
 
     def differentiable(theta, design):
