@@ -9,6 +9,8 @@ import uqbench as uq
 from forward_models import telegraph_gene
 from studies import secretion, theophylline
 
+from .test_closed_forms import initial, rising, seen
+
 
 def of_subjects(subjects: int = 4) -> uq.Study:
     """The first subjects of theophylline, at the times at which their blood was taken."""
@@ -32,18 +34,6 @@ def of_cells(cells: int = 60) -> uq.Study:
     times = np.repeat([1.0, 5.0], cells)
     plan = pd.DataFrame({"experiment": "cells", "output": "mRNA", "time": times, "value": 0.0})
     return uq.Study("telegraph", model, {"cells": uq.Design()}, plan)
-
-
-def initial(p, inputs):
-    return {"x": p["a"]}
-
-
-def rising(t, y, p, inputs):
-    return {"x": p["b"] + 0.0 * y["x"]}
-
-
-def seen(y, p):
-    return {"x": y["x"]}
 
 
 def line(space: uq.Space, noise: uq.Normal) -> uq.Model:
