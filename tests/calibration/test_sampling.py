@@ -99,7 +99,7 @@ def test_a_sampler_that_is_none_is_a_sentence(settings, expected):
 
 
 def test_a_sampler_that_is_not_installed_says_what_to_install(monkeypatch):
-    monkeypatch.setattr("uqbench.calibration.sampling.find_spec", lambda name: None)
+    monkeypatch.setattr("uqbench.calibration.attempts.find_spec", lambda name: None)
     with pytest.raises(uq.InputError, match=r"'numpyro' needs the package numpyro, .* `pip install numpyro`"):
         uq.calibrate(ridge(), sampler="numpyro")
 
