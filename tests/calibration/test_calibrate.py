@@ -177,7 +177,7 @@ def test_a_start_without_density_is_reported():
     space = uq.Space(m=uq.epistemic(uq.LogNormal(0.0, 1.0)))
     model = uq.Model.from_function(space, level, {"y": ""}, {"y": uq.LogNormal(median="y", sigma=0.2)})
     study = uq.Study("zero", model, {"e": uq.Design()}, table([1.0, 0.0]))
-    with pytest.raises(uq.InputError, match=r"1 values of 'y' \(the first is 0\) have no density"):
+    with pytest.raises(uq.InputError, match=r"1 values of 'y' \(the first is 0, .* have no density"):
         uq.calibrate(study)
 
 

@@ -22,7 +22,7 @@ from studies.two_scale_cascade import study as measured
 from uqbench.calibration.sampling import chain_starts, compiled_model
 from uqbench.calibration.starts import FALL
 from uqbench.errors import ModesWarning
-from uqbench.likelihoods import likelihood_of
+from uqbench.likelihoods import findings_around, likelihood_of
 from uqbench.results import attribute
 
 ROOT = Path(__file__).parents[2]
@@ -137,8 +137,30 @@ def test_no_density_anywhere_says_what_was_tried():
     study = uq.Study("zero", model, E, table([1.0, 2.0], [1.0, 0.0]))
     with pytest.raises(uq.InputError) as caught:
         uq.calibrate(study)
-    assert "1 values of 'y' (the first is 0) have no density" in caught.value.findings[0]
+    assert "1 values of 'y' (the first is 0, of experiment 'e' at time 2) have no density" in caught.value.findings[0]
+    assert "no parameter changed alone within its prior gives a density" in caught.value.findings[1]
     assert "at any of 100 draws from the prior" in caught.value.findings[-1]
+
+
+def test_no_density_at_a_start_names_the_parameters_that_would_give_one():
+    """A gain that is negative at its median, a slope and a spread that do not matter."""
+    space = uq.Space(
+        gain=uq.epistemic(uq.Normal(-1.0, 1.0)),
+        slope=uq.epistemic(uq.LogNormal(0.0, 0.1)),
+        sigma=uq.epistemic(uq.LogNormal(-1.0, 0.3)),
+    )
+    noise = {"y": uq.LogNormal(median="y", sigma="sigma")}
+
+    def rising(theta, design, key):
+        return {"y": theta["gain"] * (1 + theta["slope"] * design.times)}
+
+    model = uq.Model.from_function(space, rising, {"y": ""}, noise)
+    likelihood = likelihood_of(uq.Study("negative", model, E, table([1.0, 2.0], [1.0, 2.0])))
+    (datum, parameter) = findings_around(likelihood, {})
+    assert "2 values of 'y' (the first is 1, of experiment 'e' at time 1)" in datum
+    assert "'gain' at" in parameter and "instead of -1" in parameter
+    assert "slope" not in parameter and "sigma" not in parameter
+    assert findings_around(likelihood, {"gain": 1.0}) == []
 
 
 def line_of(slope):

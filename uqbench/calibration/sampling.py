@@ -4,7 +4,7 @@ Every chain is a run of its own, with a seed made of that of the calibration and
 chain. So chains can be made one after the other, or some of them later, and are the same.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -16,7 +16,7 @@ import xarray as xr
 from pymc.model.transform.optimization import freeze_dims_and_data
 
 from ..errors import InputError
-from ..likelihoods import Likelihood
+from ..likelihoods import Likelihood, findings_around
 from ..progress import progress
 from ..study import Study
 from .attempts import ADAPTS, Attempt, Settings, first_attempt, next_attempt
@@ -154,18 +154,10 @@ def chain_starts(
         return starting_points(model, study.model.space, slope, starts, seeds, ascents)
     except NoStart:
         where = "best fit" if optima else "prior medians"
-        findings = density_findings(likelihood, optima[0] if optima else {})
+        findings = findings_around(likelihood, optima[0] if optima else {})
         if not optima:
             findings.append(f"nor is there a density at any of {PRIOR_DRAWS} draws from the prior.")
         raise InputError(f"calibrate {study.name!r} at the {where}", findings) from None
-
-
-def density_findings(likelihood: Likelihood, values: Mapping[str, float]) -> list[str]:
-    """Why the data have no density at the prior medians, or at other values of some parameters."""
-    study, space = likelihood.study, likelihood.study.model.space
-    theta = space.nominal() | {name: np.asarray(value) for name, value in values.items()}
-    theta |= {name: np.full(len(study.units), theta[name]) for name in space.aleatory}
-    return likelihood.density_findings(theta)
 
 
 def beginner(compiled, attempt: Attempt, draws: int, points, seeds):

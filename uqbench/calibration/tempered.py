@@ -27,7 +27,7 @@ from scipy.special import logsumexp
 
 from ..annotations import AnyArray
 from ..errors import InputError
-from ..likelihoods import Likelihood, with_units
+from ..likelihoods import Likelihood, findings_around, with_units
 from ..space import Theta
 
 # Share of the particles that stays effective from one power to the next.
@@ -78,7 +78,7 @@ def tempered_chain(
     density = np.asarray(_densities(likelihood, z, jax.random.split(key, particles), values))
     if not np.any(np.isfinite(density)):
         sentence = f"there is no density at any of {particles} draws from the prior; at the prior medians:"
-        raise InputError(f"calibrate {likelihood.study.name!r}", [sentence, *_at_medians(likelihood)])
+        raise InputError(f"calibrate {likelihood.study.name!r}", [sentence, *findings_around(likelihood, {})])
     power, log_evidence, levels, correlation = 0.0, 0.0, 0, np.nan
     ancestor = np.arange(particles)
     while power < 1:
@@ -208,14 +208,6 @@ def _correlation(began: np.ndarray, now: np.ndarray) -> float:
     centred = [each - each.mean(axis=0) for each in (began, now)]
     scale = np.sqrt(np.prod([np.sum(each**2, axis=0) for each in centred], axis=0))
     return float(np.max(np.sum(centred[0] * centred[1], axis=0) / np.where(scale > 0, scale, np.inf)))
-
-
-def _at_medians(likelihood: Likelihood) -> list[str]:
-    space = likelihood.study.model.space
-    theta = space.nominal()
-    theta |= {name: jnp.full(len(likelihood.study.units), theta[name]) for name in space.aleatory}
-    key = jax.random.key(0) if "pseudo_marginal" in likelihood.capabilities else None
-    return likelihood.density_findings(theta, key)
 
 
 def _tree(likelihood, theta, density, ancestor, log_evidence, levels, correlation) -> xr.DataTree:

@@ -9,6 +9,7 @@ from .layout import Observations as Observations
 from .linear_effects import LinearEffects as LinearEffects
 from .linear_noise import LinearNoise as LinearNoise
 from .marginal import Marginal as Marginal
+from .one_at_a_time import findings_around as findings_around
 from .protocol import CAPABILITIES as CAPABILITIES
 from .protocol import Likelihood as Likelihood
 from .protocol import Moments as Moments

@@ -21,7 +21,7 @@ from .between_rows import columns_between, interval_starts
 from .censoring import Limits, information, log_density, probabilities
 from .layout import each_run, lay_out, of_runs, per_run
 from .noise_groups import NoiseGroup, noise_groups
-from .protocol import Likelihood, Moments, Scores, failures
+from .protocol import Likelihood, Moments, Scores, failures, rows_by_output
 from .roots import whitened
 from .row_scores import RowScores, joined, of_rows, row_scores
 from .rows import information_by_unit, moments_of_rows, stratified
@@ -200,8 +200,10 @@ class Independent(Likelihood):
             bad = np.flatnonzero(~np.isfinite(np.asarray(each)))
             if len(bad) and not np.any(codes):
                 first, noise = self.observations.rows[output].value[bad[0]], self.observations.model.noise[output]
+                row = rows_by_output(self.study)[output].iloc[bad[0]]
                 findings.append(
-                    f"{len(bad)} values of {output!r} (the first is {first:g}) have no density under {noise!r}"
+                    f"{len(bad)} values of {output!r} (the first is {first:g}, of experiment {row['experiment']!r} at "
+                    f"time {row['time']:g}) have no density under {noise!r}"
                     f"{''.join(f', whose {each}' for each in impossible_arguments(noise, known[output]))}; "
                     "change the noise, the prior or the data."
                 )
