@@ -223,7 +223,7 @@ class CouplingWarning(UserWarning):
 
 
 class ModesWarning(UserWarning):
-    """Chains have stayed in different modes of a posterior: their draws do not say how much belongs to each."""
+    """Chains have stayed in different modes of a posterior, or missed one: the weights of these are not known."""
 
 
 class LeakWarning(UserWarning):

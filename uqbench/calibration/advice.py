@@ -78,6 +78,10 @@ def _of_sampling(study: Study, groups: Mapping[str, xr.Dataset]) -> Iterator[str
             f"Take more (`--draws {4 * posterior.sizes['draw']}`); if R-hat stays high the chains have found different "
             "answers: let them start at the best fit (`uqbench identify` first), or give narrower priors."
         )
+    if missed := convergence.attrs.get("missed_modes"):
+        yield (
+            f"{missed} Do not use them. Take `--sampler smc` with more draws, or a prior that excludes what cannot be."
+        )
     modes = len(np.unique(convergence["mode"].values)) if "mode" in convergence else 1
     if modes > 1:
         yield (

@@ -144,8 +144,11 @@ def next_attempt(
     poor, worth = _poor(found, total, tails=not study.model.space.aleatory)
     if attempt.sampler == "smc":
         promising = attempt.particles == 0 and MORE * worth >= min(ESS, WORTH * total)
-        return replace(attempt, particles=MORE * posterior.sizes["draw"], why=poor) if poor and promising else None
+        why = poor or ("particles missed a mode" if found.sizes.get("missed", 0) else "")
+        return replace(attempt, particles=MORE * posterior.sizes["draw"], why=why) if why and promising else None
     tempering = Attempt("smc", "", ACCEPT, tune, "chains stayed in different modes")
+    if found.sizes.get("missed", 0):
+        return replace(tempering, why="chains missed a mode")
     if len(np.unique(found["mode"])) > 1:
         return None if study.model.space.aleatory else tempering
     share = float(chains["sample_stats"]["diverging"].mean())
@@ -155,6 +158,19 @@ def next_attempt(
     reasons = [f"{share:.1%} of the transitions diverged"] if share > DIVERGING else []
     reasons += [poor] if poor else []
     return replace(attempt, target_accept=CAREFUL, tune=2 * tune, why=" and ".join(reasons)) if reasons else None
+
+
+def quality(chains: xr.DataTree, found: xr.Dataset) -> tuple[bool, bool, bool, float]:
+    """By which the draws of an attempt are kept, the largest: whether they are valid, then what they are worth.
+
+    Valid are draws that have missed no known mode and whose chains are in one, then such that agree to `RHAT`, then
+    such of which no more than `DIVERGING` diverged; the smallest bulk or tail ESS decides between attempts that are
+    equal in these.
+    """
+    one = len(np.unique(found["mode"])) == 1 and not found.sizes.get("missed", 0)
+    agree = bool((found["rhat"] <= RHAT).all())
+    few = bool(chains["sample_stats"]["diverging"].mean() <= DIVERGING)
+    return one, agree, few, float(np.minimum(found["ess_bulk"], found["ess_tail"]).min())
 
 
 def _poor(found: xr.Dataset, total: int, *, tails: bool) -> tuple[str, float]:

@@ -21,7 +21,6 @@ from .attempts import Settings
 from .chain_files import ChainFiles, made_from
 from .chains import KEPT_STATS
 from .checks import checks
-from .convergence import convergence
 from .predictive import band, observed, pointwise, predictive, prior
 from .sampling import Drawn, draw
 from .starts import best_fits
@@ -78,7 +77,7 @@ def calibrate(
         Interrupted: where it is stopped (Ctrl-C); its `tree` has the whole draws that there are, marked as partial.
 
     Warns:
-        ModesWarning: where chains have stayed in different modes.
+        ModesWarning: where chains have stayed in different modes, or draws have missed one that is known.
     """
     tree = with_balance(study, with_separation(study, results.check_tree(study, tree, verb="calibrate")))
     settings = Settings(draws, tune, chains, seed, target_accept, adaptation, sampler)
@@ -130,7 +129,7 @@ def _of_draws(study: Study, drawn: Drawn, seed: int) -> dict[str, xr.Dataset]:
         "posterior": posterior,
         "sample_stats": _stats(drawn),
         "observed_data": observed(study),
-        "convergence": convergence(study, drawn.chains),
+        "convergence": drawn.convergence,
     }
 
 
@@ -165,6 +164,8 @@ def check_settings(
 
 
 def _warn_of_modes(study: Study, found: xr.Dataset) -> None:
+    if missed := found.attrs.get("missed_modes"):
+        warnings.warn(f"calibrate {study.name!r}: {missed} Nothing is resolved.", ModesWarning, stacklevel=3)
     places = [found["chain"].values[found["mode"].values == mode] for mode in np.unique(found["mode"])]
     if len(places) > 1:
         said = " and ".join(f"chains {', '.join(map(str, place))}" for place in places)
@@ -200,8 +201,8 @@ def _counts(chains: xr.DataTree) -> dict:
 def _stats(drawn: Drawn) -> xr.Dataset:
     """What the sampler says of each draw, how it was chosen, and what had been tried before."""
     stats = drawn.chains["sample_stats"].to_dataset()
-    last = drawn.attempts[-1]
-    said = {name: last[name] for name in ("sampler", "adaptation", "target_accept", "why")}
+    (kept_attempt,) = (each for each in drawn.attempts if each["kept"])
+    said = {name: kept_attempt[name] for name in ("sampler", "adaptation", "target_accept", "why")}
     said |= {"attempts": json.dumps(drawn.attempts)}
     kept = stats[[name for name in (*KEPT_STATS, *OF_TEMPERING) if name in stats]]
     if "log_evidence" in stats:

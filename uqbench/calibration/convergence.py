@@ -1,5 +1,6 @@
 """Whether draws can be trusted: the diagnostics of each parameter, and chains that stay in different modes."""
 
+from collections.abc import Sequence
 from itertools import combinations
 
 import arviz as az
@@ -51,6 +52,28 @@ def convergence(study: Study, chains: xr.DataTree) -> xr.Dataset:
     resolved = (dataset.rhat <= RHAT) & (dataset.ess_bulk >= ESS) & (dataset.ess_tail >= ESS)
     dataset = dataset.assign(resolved=resolved, mode=("chain", modes(chosen)))
     return dataset.assign_coords(chain=posterior.chain.values).assign_attrs(largest_rhat=RHAT, least_ess=ESS)
+
+
+def with_missed(found: xr.Dataset, lost: Sequence[tuple[float, dict[str, float]]]) -> xr.Dataset:
+    """/convergence with optima that the draws have missed: where there is one, nothing is resolved.
+
+    Args:
+        found: as `convergence` gives it.
+        lost: of each, the share of the posterior that belongs to it at least, and the parameters there.
+    """
+    if not lost:
+        return found
+    names = [str(name) for name in found["parameter"].values]
+    said = [
+        f"that at {', '.join(f'{name} = {values[name]:.4g}' for name in names)}, with {100 * share:.2g} % of it or more"
+        for share, values in lost
+    ]
+    what = "a mode" if len(lost) == 1 else f"{len(lost)} modes"
+    return found.assign(
+        resolved=xr.zeros_like(found["resolved"]),
+        missed_share=("missed", [share for share, _ in lost]),
+        missed_value=(("missed", "parameter"), [[values[name] for name in names] for _, values in lost]),
+    ).assign_attrs(missed_modes=f"The draws have missed {what} of the posterior: {'; '.join(said)}.")
 
 
 def genealogical_ess(values: Float[np.ndarray, "runs draws"], ancestors: Int[np.ndarray, "runs draws"]) -> float:

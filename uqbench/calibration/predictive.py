@@ -1,6 +1,6 @@
 """What prior and posterior draws say about data: predictive samples, pointwise log-likelihood, bands over time."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 
 import jax
@@ -23,6 +23,10 @@ BAND_DRAWS = 400
 BAND_TIMES = 81
 # Draws that are solved side by side, and the most parts into which all of them are divided.
 BATCH, BLOCKS = 64, 20
+# As many of which the log density is computed as the posterior commonly has, for the same program.
+TOGETHER = 4096
+# Steps of a program of JAX whose length is not that of their text.
+UNKNOWN_LENGTH = {"while", "scan", "pure_callback", "io_callback", "ffi_call", "custom_linear_solve"}
 # How far behind a dose or switch its other side is drawn, as a part of the time that is drawn.
 AFTER = 1e-6
 # Chains and draws as one dimension, under a name that no parameter can have.
@@ -48,8 +52,47 @@ def observed(study: Study) -> xr.Dataset:
 
 def pointwise(likelihood: Likelihood, posterior: xr.Dataset) -> xr.Dataset:
     """Log density of each term at each draw; the attribute `term` says what a term is."""
-    values = _at_draws("log likelihood of each term", likelihood, posterior, likelihood.pointwise)
+    shape = (posterior.sizes["chain"], posterior.sizes["draw"])
+    with progress("calibrate: log likelihood of each term", shape[0] * shape[1]) as update:
+        found = _terms_at(likelihood, free_parameters(likelihood.study, posterior), update)
+    values = {name: each.reshape(*shape, -1) for name, each in found.items()}
     return by_entry(values, likelihood.terms(), likelihood.term, posterior).assign_attrs(term=likelihood.term)
+
+
+def log_densities(likelihood: Likelihood, thetas: Theta) -> Float[np.ndarray, " points"]:
+    """Log density of all data at each of the points `(points,)`, by the program of `pointwise`."""
+    count, parts = len(next(iter(thetas.values()))), []
+    with progress("calibrate: looking for modes", count) as update:
+        for begin in range(0, count, TOGETHER):
+            some = {name: each[begin : begin + TOGETHER] for name, each in thetas.items()}
+            found = _terms_at(likelihood, some, lambda done, begin=begin: update(begin + done))
+            parts.append(np.sum([each.sum(axis=1) for each in found.values()], axis=0))
+    return np.concatenate(parts)
+
+
+def numbers_computed(likelihood: Likelihood) -> int:
+    """How many numbers are computed for the log density at one point; 0 where that depends on the point.
+
+    It does in loops, and nothing is known of what other programs compute that are called.
+    """
+    space = likelihood.study.model.space
+    theta = dict.fromkeys(space.free, 0.5)
+    return _numbers(jax.make_jaxpr(lambda theta: likelihood.pointwise(space.complete(theta)))(theta).jaxpr) or 0
+
+
+def _numbers(jaxpr) -> int | None:
+    """Entries of all that a program computes; None of one whose length is not known."""
+    total = 0
+    for step in jaxpr.eqns:
+        inner = [each for value in step.params.values() for each in (value if isinstance(value, tuple) else (value,))]
+        inner = [getattr(each, "jaxpr", each) for each in inner if hasattr(getattr(each, "jaxpr", each), "eqns")]
+        if step.primitive.name in UNKNOWN_LENGTH or ("call" in step.primitive.name and not inner):
+            return None
+        found = [_numbers(each) for each in inner] or [sum(int(np.prod(out.aval.shape)) for out in step.outvars)]
+        if None in found:
+            return None
+        total += sum(each for each in found if each is not None)
+    return total
 
 
 def predictive(likelihood: Likelihood, posterior: xr.Dataset, key) -> xr.Dataset:
@@ -191,26 +234,24 @@ def _theta(study: Study, flat: xr.Dataset, unit: int) -> Theta:
     return space.complete(values | {name: each[unit] for name, each in study.covariates.items()})
 
 
-def _at_draws(label: str, likelihood: Likelihood, posterior: xr.Dataset, function) -> dict[str, np.ndarray]:
-    """`function(theta)` -> name -> values, at every draw: name -> `(chain, draw, ...)`; `label` is shown."""
-    space = likelihood.study.model.space
-    shape = (posterior.sizes["chain"], posterior.sizes["draw"])
-
-    @jax.jit
-    def at_all(thetas):
-        return jax.lax.map(lambda theta: function(space.complete(theta)), thetas, batch_size=BATCH)
-
-    thetas = free_parameters(likelihood.study, posterior)
-    draws = shape[0] * shape[1]
-    # blocks of one size, the last one filled up by its last draw: one compilation, and a time left to tell
-    size = BATCH * -(-draws // (BATCH * BLOCKS))
+def _terms_at(likelihood: Likelihood, thetas: Theta, update: Callable[[int], None]) -> dict[str, np.ndarray]:
+    """Log density of each term at each of the points: name -> `(points, terms)`; `update` is called with the number."""
+    count = len(next(iter(thetas.values())))
+    # blocks of one size, the last one filled up by its last point: one compilation, and a time left to tell
+    size = BATCH * -(-count // (BATCH * BLOCKS))
     parts = []
-    with progress(f"calibrate: {label}", draws) as update:
-        for begin in range(0, draws, size):
-            block = np.minimum(np.arange(begin, begin + size), draws - 1)
-            parts.append(jax.tree.map(np.asarray, at_all({name: each[block] for name, each in thetas.items()})))
-            update(min(begin + size, draws))
-    return {name: np.concatenate([part[name] for part in parts])[:draws].reshape(*shape, -1) for name in parts[0]}
+    for begin in range(0, count, size):
+        block = np.minimum(np.arange(begin, begin + size), count - 1)
+        found = _terms_of_block(likelihood, {name: each[block] for name, each in thetas.items()})
+        parts.append(jax.tree.map(np.asarray, found))
+        update(min(begin + size, count))
+    return {name: np.concatenate([part[name] for part in parts])[:count] for name in parts[0]}
+
+
+@partial(jax.jit, static_argnames="likelihood")
+def _terms_of_block(likelihood: Likelihood, thetas: Theta) -> dict[str, jax.Array]:
+    complete = likelihood.study.model.space.complete
+    return jax.lax.map(lambda theta: likelihood.pointwise(complete(theta)), thetas, batch_size=BATCH)
 
 
 def by_entry(values, tables: Mapping[str, pd.DataFrame], kind: str, posterior: xr.Dataset | None = None) -> xr.Dataset:

@@ -92,9 +92,19 @@ def data_name(output: str) -> str:
     return f"{output}_data"
 
 
-def start_values(model: pm.Model, likelihood: Likelihood, theta: Mapping[str, float]) -> dict[str, np.ndarray]:
-    """Variable -> value, of epistemic parameters that take these values; of those that are not integrated out."""
-    values, space, weights = {}, likelihood.study.model.space, centering(likelihood)
+def start_values(
+    model: pm.Model,
+    likelihood: Likelihood,
+    theta: Mapping[str, float],
+    weights: Mapping[str, np.ndarray] | None = None,
+) -> dict[str, np.ndarray]:
+    """Variable -> value, of epistemic parameters that take these values; of those that are not integrated out.
+
+    Args:
+        weights: as `centering` gives them; None computes them.
+    """
+    values, space = {}, likelihood.study.model.space
+    weights = centering(likelihood) if weights is None else weights
     known = space.nominal() | theta
     for name, value in theta.items():
         if name in weights:

@@ -4,7 +4,7 @@ Every chain is a run of its own, with a seed made of that of the calibration and
 chain. So chains can be made one after the other, or some of them later, and are the same.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -13,17 +13,16 @@ import numpy as np
 import nutpie
 import pymc as pm
 import xarray as xr
-from pymc.model.transform.optimization import freeze_dims_and_data
 
 from ..errors import InputError
 from ..likelihoods import Likelihood, findings_around
 from ..progress import progress
 from ..study import Study
-from .attempts import ADAPTS, Attempt, Settings, first_attempt, next_attempt
+from .attempts import ADAPTS, Attempt, Settings, first_attempt, next_attempt, quality
 from .chain_files import ChainFiles
 from .chains import of_chain, one_by_one, side_by_side
-from .convergence import convergence
-from .pymc_model import pymc_model, start_values
+from .convergence import convergence, with_missed
+from .prepared import Prepared, prepared
 from .starts import DRAWS as PRIOR_DRAWS
 from .starts import NoStart, starting_points
 from .tempered import tempered_chain
@@ -35,94 +34,125 @@ class Drawn:
 
     Args:
         chains: groups "posterior", "sample_stats" and, where the sampler has a warm-up, "warmup_sample_stats".
-        attempts: what was tried, the last being that of the draws; with what came of each in words.
+        convergence: of these chains.
+        attempts: what was tried, with what came of each in words, and `kept` where the draws are those of it.
         stopped: whether it was stopped before all draws were made.
     """
 
     chains: xr.DataTree
+    convergence: xr.Dataset
     attempts: list[dict]
     stopped: bool
 
 
 def draw(
-    likelihood: Likelihood, settings: Settings, optima: Sequence[dict[str, float]], files: ChainFiles
+    likelihood: Likelihood, settings: Settings, fits: Sequence[dict[str, float]], files: ChainFiles
 ) -> Drawn | None:
     """Draws by the rule of `attempts`, or as the settings say; None where it was stopped before there were any.
 
     Args:
-        optima: parameters of the best fit and other optima, where they are known: where chains start.
+        fits: parameters of the best fit and other optima, where they are known.
         files: of finished chains.
 
     Raises:
         InputError: a likelihood without a gradient for a sampler that needs one; no density where chains start.
     """
     study, attempt = likelihood.study, first_attempt(likelihood, settings)
+    done: list[tuple[xr.DataTree, xr.Dataset]] = []
     tried: list[dict] = []
-    run_chains = _runner(likelihood, settings, optima)
+    runs = _Runs(likelihood, settings, fits)
     while True:
-        chains, stopped = run_chains(attempt, len(tried), files)
-        if chains is None:
+        chains, stopped = runs(attempt, len(tried), files, done[-1][0] if done else None)
+        # of an attempt that was stopped at once the one before it is left
+        if chains is not None:
+            found = runs.with_missed(convergence(study, chains), chains)
+            done.append((chains, found))
+            tried.append({**asdict(attempt), "came": _in_words(chains, found)})
+        elif not done:
             return None
-        found = convergence(study, chains)
-        tried.append({**asdict(attempt), "came": _in_words(chains, found)})
-        following = (
-            None if stopped or not settings.ruled else next_attempt(study, attempt, chains, found, settings.tune, tried)
-        )
+        ruled = settings.ruled and not stopped
+        following = next_attempt(study, attempt, chains, found, settings.tune, tried) if ruled else None
         if following is None:
-            return Drawn(chains, tried, stopped)
+            best = max(range(len(done)), key=lambda number: quality(*done[number]))
+            tried = [{**each, "kept": number == best} for number, each in enumerate(tried)]
+            return Drawn(*done[best], tried, stopped)
         attempt = following
 
 
 def _in_words(chains: xr.DataTree, found: xr.Dataset) -> str:
     diverged = int(chains["sample_stats"]["diverging"].sum())
-    modes = len(np.unique(found["mode"]))
+    modes, lost = len(np.unique(found["mode"])), found.sizes.get("missed", 0)
     return (
         f"smallest bulk ESS {float(found['ess_bulk'].min()):.0f}, largest R-hat {float(found['rhat'].max()):.3f}, "
-        f"{diverged} divergences" + (f", chains in {modes} modes" if modes > 1 else "")
+        f"{diverged} divergences"
+        + (f", chains in {modes} modes" if modes > 1 else "")
+        + (f", {lost} mode{'s' * (lost > 1)} missed" if lost else "")
     )
 
 
-def _runner(likelihood: Likelihood, settings: Settings, optima):
-    """`function(attempt, number, files)` -> the draws of one attempt, and whether it was stopped."""
-    model, compiled = None, None
+class _Runs:
+    """The draws of one attempt after another, with what they have in common: the compiled model and its optima.
 
-    def run(attempt: Attempt, number: int, files: ChainFiles):
-        nonlocal model, compiled
+    Args:
+        likelihood, settings: of all.
+        fits: parameters at optima that are known.
+    """
+
+    def __init__(self, likelihood: Likelihood, settings: Settings, fits):
+        self.likelihood, self.settings, self.fits = likelihood, settings, fits
+        self.prepared: Prepared | None = None
+
+    def __call__(self, attempt: Attempt, number: int, files: ChainFiles, before: xr.DataTree | None):
+        """The chains, and whether they were stopped; `before` are those of the attempt before it."""
+        settings, study = self.settings, self.likelihood.study
         seeds = [_seed(settings.seed, number, chain) for chain in range(settings.chains)]
         if attempt.sampler == "smc":
-            with _progress(attempt, 100 * settings.chains) as update:
-
-                def one(chain: int) -> xr.DataTree:
-                    def at(power: float) -> None:
-                        update(int(100 * (chain + power)))
-
-                    return tempered_chain(likelihood, settings.draws, seeds[chain], at, attempt.particles)
-
-                return one_by_one(one, settings.chains, number, files)
-        if model is None:
-            model, compiled = compiled_model(likelihood)
-        study, length = likelihood.study, settings.draws + attempt.tune
+            return self._tempered(attempt, number, files, before, seeds)
+        if self.prepared is None:
+            self.prepared = self._prepared(attempt)
         if attempt.sampler in ADAPTS:
-            points = chain_starts(likelihood, model, compiled, optima, seeds)
+            points = chain_starts(self.likelihood, self.prepared, seeds)
+            length = settings.draws + attempt.tune
             with _progress(attempt, settings.chains * length) as update:
-                begin = beginner(compiled, attempt, settings.draws, points, seeds)
+                begin = beginner(self.prepared.compiled, attempt, settings.draws, points, seeds)
                 return side_by_side(begin, study, settings.chains, number, files, length, update)
         with _progress(attempt, settings.chains) as update:
 
             def one(chain: int) -> xr.DataTree:
                 update(chain)
-                return _by_pymc(model, study, attempt, settings.draws, seeds[chain])
+                return _by_pymc(self.prepared.model, study, attempt, settings.draws, seeds[chain])
 
             return one_by_one(one, settings.chains, number, files)
 
-    return run
+    def _prepared(self, attempt: Attempt) -> Prepared:
+        settings = self.settings
+        try:
+            count = settings.draws * settings.chains
+            return prepared(self.likelihood, self.fits, settings.seed, count, attempt.sampler in ADAPTS)
+        except NoStart:
+            raise no_start(self.likelihood, self.fits) from None
 
+    def _tempered(self, attempt: Attempt, number: int, files: ChainFiles, before: xr.DataTree | None, seeds):
+        reference = None
+        if self.prepared is not None and before is not None:
+            reference = self.prepared.reference(self.likelihood, before, self.settings.seed)
+        with _progress(attempt, 100 * self.settings.chains) as update:
 
-def compiled_model(likelihood: Likelihood) -> tuple[pm.Model, Any]:
-    """The model of PyMC, and the same compiled for nutpie, with its variables in the same order."""
-    # freezing changes the order
-    model = freeze_dims_and_data(pymc_model(likelihood))
-    return model, nutpie.compile_pymc_model(model, backend="jax", gradient_backend="jax", freeze_model=False)
+            def one(chain: int) -> xr.DataTree:
+                def at(power: float) -> None:
+                    update(int(100 * (chain + power)))
+
+                return tempered_chain(
+                    self.likelihood, self.settings.draws, seeds[chain], at, attempt.particles, reference=reference
+                )
+
+            return one_by_one(one, self.settings.chains, number, files)
+
+    def with_missed(self, found: xr.Dataset, chains: xr.DataTree) -> xr.Dataset:
+        """/convergence with the optima that the draws have missed, in the presence of which nothing is resolved."""
+        ready, likelihood = self.prepared, self.likelihood
+        lost = [] if ready is None else ready.missed(likelihood, chains, self.settings.seed)
+        return with_missed(found, [(each.share, ready.values_at(likelihood, each.optimum)) for each in lost])
 
 
 @contextmanager
@@ -136,28 +166,25 @@ def _seed(seed: int, attempt: int, chain: int) -> int:
     return int(np.random.SeedSequence([seed, attempt, chain]).generate_state(1)[0])
 
 
-def chain_starts(
-    likelihood: Likelihood, model: pm.Model, compiled, optima, seeds, ascents: int | None = None
-) -> list[np.ndarray]:
+def chain_starts(likelihood: Likelihood, ready: Prepared, seeds: Sequence[int]) -> list[np.ndarray]:
     """A start for each seed, in the coordinates of the compiled model; see `starts.starting_points`.
 
     Raises:
         InputError: where there is no density.
     """
-    study, logp = likelihood.study, compiled._make_logp_func()
-
-    def slope(point: np.ndarray) -> tuple[float, np.ndarray]:
-        return logp(point, **compiled._shared_data)
-
     try:
-        starts = [start_values(model, likelihood, each) for each in optima]
-        return starting_points(model, study.model.space, slope, starts, seeds, ascents)
+        points = [each.point for each in ready.optima]
+        return starting_points(ready.model, lambda point: ready.slope(point)[0], points, seeds)
     except NoStart:
-        where = "best fit" if optima else "prior medians"
-        findings = findings_around(likelihood, optima[0] if optima else {})
-        if not optima:
-            findings.append(f"nor is there a density at any of {PRIOR_DRAWS} draws from the prior.")
-        raise InputError(f"calibrate {study.name!r} at the {where}", findings) from None
+        raise no_start(likelihood, ()) from None
+
+
+def no_start(likelihood: Likelihood, fits: Sequence[Mapping[str, float]]) -> InputError:
+    """That there is no density, neither at the prior medians nor at draws, or at the best fit if there is one."""
+    findings = findings_around(likelihood, fits[0] if fits else {})
+    if not fits:
+        findings.append(f"nor is there a density at any of {PRIOR_DRAWS} draws from the prior.")
+    return InputError(f"calibrate {likelihood.study.name!r} at the {'best fit' if fits else 'prior medians'}", findings)
 
 
 def beginner(compiled, attempt: Attempt, draws: int, points, seeds):

@@ -1,27 +1,31 @@
 """Where chains start: at places with a density, apart from one another, the same for the same seed.
 
-Chains that all start at one point would agree whatever they have not seen, and R-hat would say nothing. Where there is
-a best fit a chain starts on the way from one of its optima towards a draw from the prior, no further than the log
-density falls by `FALL` for each coordinate: draws of the posterior itself are lower than the optimum by a half for
-each, so that starts are spread about twice as wide as the posterior is in its narrowest direction. Without a best fit,
-and where no parameter differs between units, optima are looked for from draws of the prior, lest all chains start on
-one side and never hear of the other: from some as they come, and from those of many more that are higher than what is
-near them, as a narrow optimum shows itself (after Rinnooy Kan & Timmer 1987, doi:10.1007/BF02592071). Else a chain
-starts near the centre of the prior, and where there is no density at draws from it.
+Chains that all start at one point would agree whatever they have not seen, and R-hat would say nothing. Where no
+parameter differs between units, optima are looked for (`optima`), lest all chains start on one side and never hear of
+the other: from those of a best fit, where there is one, and from draws of the prior. Of as many of these as the chains
+will have, within `SCREENED`, the density is computed, and of `MORE` where few numbers are computed for it: a rule that
+has the same outcome on each machine. A chain starts on the way from an optimum towards a draw from the prior, no
+further than the log density falls by `FALL` for each coordinate: draws of the posterior itself are lower than the
+optimum by a half for each, so that starts are spread about twice as wide as the posterior is in its narrowest
+direction. Else a chain starts near the centre of the prior, and where there is no density at draws from it.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import pymc as pm
+import pytensor
 import xarray as xr
 from jaxtyping import Float
 from pymc.initial_point import make_initial_point_fn
-from scipy.optimize import minimize
-from scipy.spatial import KDTree
+from pytensor.graph.replace import graph_replace
+from scipy.stats import qmc
 
-from ..space import Space
+from ..likelihoods import Likelihood, LinearEffects
 from ..study import Study
+from .optima import ASCENTS, Density, Optimum, Point, Slope, climbed, tops, weighed
+from .predictive import log_densities, numbers_computed
+from .pymc_model import EFFECTS, centering, start_values
 
 # Chains start no nearer to a bound of a prior than these quantiles.
 INSIDE = 1e-3
@@ -30,115 +34,123 @@ FALL = 2.0
 HALVINGS = 20
 # Points near the centre of the prior, and draws from it, that are tried before there is said to be no density.
 NEAR, DRAWS = 10, 100
-
-# Draws of the prior of which the log density is asked; how many neighbours one is compared with, and how many ascents
-# begin at those that are higher than their neighbours.
-SCREENED, NEIGHBOURS, HIGHER = 128, 8, 8
-# Ascents from draws of the prior as they come, and the steps of each; how far below the highest an optimum is not worth
-# a chain; by how much the density falls between two that are not one.
-ASCENTS, STEPS = 16, 100
-NEGLIGIBLE, VALLEY, BETWEEN = 20.0, 2.0, 9
-
-Point = Float[np.ndarray, " coordinates"]
-Density = Callable[[Point], float]
-# the same and its gradient
-Slope = Callable[[Point], tuple[float, Point]]
+# Draws of the prior of which the log density is computed, one by one where it has no terms, and many at once.
+ONE_BY_ONE, SCREENED = 256, (512, 4096)
+# How many more they may be, in all, if no more numbers than this are computed for them.
+MORE, NUMBERS = 2**16, 1e8
+# By how much the log density of a fit may be lower than that of the best one.
+NEGLIGIBLE = 20.0
+# Quantiles of the prior beyond this are not drawn.
+EDGE = 1e-6
 
 
 class NoStart(Exception):
     """There is no density at any of the points that were tried."""
 
 
-def starting_points(
-    model: pm.Model,
-    space: Space,
-    slope: Slope,
-    optima: Sequence[dict[str, np.ndarray]],
-    seeds: Sequence[int],
-    ascents: int | None = None,
-) -> list[Point]:
+def starting_points(model: pm.Model, density: Density, optima: Sequence[Point], seeds: Sequence[int]) -> list[Point]:
     """A start for each chain, in the coordinates of the sampler.
 
     Args:
         model: of the study.
-        slope: log density in these coordinates, and its gradient.
-        optima: values of the model's variables at the best fit and at other optima, if they are known, see
-            `start_values`; chains are dealt out among them.
+        density: log density in these coordinates.
+        optima: where they are known; chains are dealt out among them.
         seeds: one for each chain.
-        ascents: from so many draws of the prior optima are looked for where none are known; None: those of
-            `ascent_starts`.
 
     Raises:
         NoStart: where there is no density.
     """
-
-    def density(point: Point) -> float:
-        return slope(point)[0]
-
-    prior, centres = _points(model, default_strategy="prior"), []
     if optima:
-        centres = [_points(model, overrides=each)(0) for each in optima]
-        centres = [centre for centre in centres if np.isfinite(density(centre))]
-        if not centres:
-            raise NoStart
-    elif not space.aleatory:
-        draws = [prior(each) for each in _seeds(seeds[0], SCREENED if ascents is None else ascents)]
-        centres = climbed(slope, ascent_starts(density, draws) if ascents is None else draws)
-    if centres:
-        return [_dispersed(centres[k % len(centres)], prior(seed), density) for k, seed in enumerate(seeds)]
-    near = _points(model, jitter_rvs=set(model.free_RVs))
+        prior = _points(model, default_strategy="prior")
+        return [_dispersed(optima[k % len(optima)], prior(seed), density) for k, seed in enumerate(seeds)]
+    near, prior = _points(model, jitter_rvs=set(model.free_RVs)), _points(model, default_strategy="prior")
     return [_first_with_density(_candidates(near, prior, seed), density) for seed in seeds]
 
 
-def ascent_starts(density: Density, draws: Sequence[Point]) -> list[Point]:
-    """The first `ASCENTS` of these draws from the prior, and of the others those that are higher than their neighbours.
+def optima_of(
+    likelihood: Likelihood,
+    model: pm.Model,
+    slope: Slope,
+    fits: Sequence[Mapping[str, float]],
+    seed: int,
+    count: int = SCREENED[1],
+) -> list[Optimum]:
+    """Optima of the posterior, that with the largest share first; none where parameters differ between units.
 
-    Of the latter as many as `HIGHER`, the highest first.
+    Args:
+        model: of the likelihood's study.
+        slope: log density in the coordinates of the sampler, and its gradient.
+        fits: parameters at optima of a fit.
+        seed: of draws from the prior.
+        count: of these draws, within `SCREENED`; one by one there are `ONE_BY_ONE`.
+
+    Raises:
+        NoStart: where there is no density at the fits.
     """
-    others = np.array([point for point in draws[ASCENTS:] if np.all(np.isfinite(point))])
-    if len(others) <= NEIGHBOURS:
-        return list(draws)
-    heights = np.array([density(point) for point in others])
-    heights[np.isnan(heights)] = -np.inf
-    spread = others.std(axis=0)
-    scaled = others / np.where(spread > 0, spread, 1.0)
-    # the nearest of all is the point itself
-    _, near = KDTree(scaled).query(scaled, NEIGHBOURS + 1)
-    tops = np.flatnonzero(np.isfinite(heights) & (heights >= heights[near].max(axis=1)))
-    return [*draws[:ASCENTS], *others[tops[np.argsort(-heights[tops])][:HIGHER]]]
+    if likelihood.study.model.space.aleatory:
+        return []
+    place = placing(likelihood, model)
+    known = [place({name: np.asarray([value]) for name, value in each.items()})[0] for each in fits]
+    if fits and not any(np.isfinite(slope(point)[0]) for point in known):
+        raise NoStart
+    if "terms" in likelihood.capabilities and not LinearEffects.of(likelihood):
+        drawn = _screened(likelihood, place, seed, int(np.clip(count, *SCREENED)))
+    else:
+        prior = _points(model, default_strategy="prior")
+        points = np.stack([prior(each) for each in _seeds(seed, ONE_BY_ONE)])
+        drawn = [*points[tops(points, np.array([slope(point)[0] for point in points]))], *points[:ASCENTS]]
+    spread = np.std([point for point in drawn[-ASCENTS:] if np.all(np.isfinite(point))], axis=0)
+    return weighed(slope, climbed(slope, [*known, *drawn]), np.where(spread > 0, spread, 1.0))
 
 
-def climbed(slope: Slope, points: Sequence[Point]) -> list[Point]:
-    """Optima that are reached from these points, the highest first; those that no valley parts are one."""
-    ended = []
-    for point in points:
-        if np.all(np.isfinite(point)) and np.isfinite(slope(point)[0]):
-            found = minimize(_downwards, point, (slope,), "L-BFGS-B", jac=True, options={"maxiter": STEPS})
-            ended += [(float(-found.fun), found.x)] if np.isfinite(found.fun) and found.fun < FAILED else []
-    ended.sort(key=lambda each: -each[0])
-    optima: list[tuple[float, Point]] = []
-    for value, point in ended:
-        if value >= ended[0][0] - NEGLIGIBLE and all(_apart(slope, point, value, *other) for other in optima):
-            optima.append((value, point))
-    return [point for _, point in optima]
+def few_optima(model: pm.Model, slope: Slope, seed: int, ascents: int) -> list[Point]:
+    """Where ascents from so many draws of the prior end."""
+    prior = _points(model, default_strategy="prior")
+    return [point for _, point in climbed(slope, [prior(each) for each in _seeds(seed, ascents)])]
 
 
-# What stands for minus a log density that there is none of.
-FAILED = 1e100
+def _screened(likelihood: Likelihood, place, seed: int, count: int) -> list[Point]:
+    """Of draws from the prior the highest that are higher than their neighbours, then some as they come."""
+    space = likelihood.study.model.space
+    if numbers := numbers_computed(likelihood):
+        count = int(np.clip(NUMBERS / numbers, count, MORE))
+    cube = qmc.Sobol(len(space.free), rng=seed).random_base2((count - 1).bit_length())
+    theta = space.from_cube(np.clip(cube, EDGE, 1 - EDGE))
+    free = {name: theta[name] for name in space.free}
+    highest = tops(cube, log_densities(likelihood, free))
+    chosen = np.concatenate([highest, np.arange(ASCENTS)])
+    return list(place({name: np.asarray(value)[chosen] for name, value in free.items()}))
 
 
-def _downwards(point: Point, slope: Slope) -> tuple[float, Point]:
-    value, gradient = slope(point)
-    if not (np.isfinite(value) and np.all(np.isfinite(gradient))):
-        return FAILED, np.zeros_like(point)
-    return -value, -np.asarray(gradient)
+def placing(likelihood: Likelihood, model: pm.Model) -> Callable[..., Float[np.ndarray, "n coordinates"]]:
+    """`function(theta, latents)` -> points in the coordinates of the sampler, of parameters `(n,)` each.
 
+    Of parameters that are integrated out the sampler has latents of its own; `latents` `(n, effects)` are their values,
+    and zero, where their density is highest, unless they are given.
+    """
+    weights = centering(likelihood)
+    free = list(model.free_RVs)
+    inputs = {variable: variable.type() for variable in free}
+    outputs = []
+    for variable in free:
+        transform = model.rvs_to_transforms[variable]
+        value = inputs[variable]
+        outputs.append(value if transform is None else transform.forward(value, *variable.owner.inputs))
+    outputs = graph_replace(outputs, list(inputs.items()), strict=False)
+    function = pytensor.function(list(inputs.values()), outputs, mode="FAST_COMPILE", on_unused_input="ignore")
 
-def _apart(slope: Slope, point: Point, value: float, height: float, other: Point) -> bool:
-    """Whether the density falls between two points, on the straight way."""
-    shares = np.linspace(0, 1, BETWEEN + 2)[1:-1]
-    lowest = min(np.nan_to_num(slope(point + share * (other - point))[0], nan=-np.inf) for share in shares)
-    return bool(lowest < min(value, height) - VALLEY)
+    def place(theta, latents=None) -> Float[np.ndarray, "n coordinates"]:
+        points = []
+        for k in range(len(next(iter(theta.values())))):
+            values = start_values(model, likelihood, {name: float(value[k]) for name, value in theta.items()}, weights)
+            if any(variable.name == EFFECTS for variable in free):
+                (effects,) = (variable for variable in free if variable.name == EFFECTS)
+                values[EFFECTS] = np.zeros(effects.type.shape) if latents is None else latents[k]
+            found = function(*(values[variable.name] for variable in free))
+            points.append(np.concatenate([np.ravel(each) for each in found]).astype(float))
+        return np.stack(points)
+
+    return place
 
 
 def _points(model: pm.Model, *, jitter_rvs=frozenset(), **options) -> Callable[[int], Point]:

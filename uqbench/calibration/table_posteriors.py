@@ -25,8 +25,10 @@ from ..likelihoods import Likelihood
 from .attempts import CAREFUL, Attempt, Settings, first_attempt, next_attempt
 from .chains import finished_trace, of_chain, whole_draws
 from .convergence import convergence
+from .prepared import Prepared
 from .pymc_model import data_name, pymc_model
-from .sampling import beginner, chain_starts
+from .sampling import beginner
+from .starts import NoStart, few_optima, starting_points
 from .tempered import tempered_chain
 
 # By which optima of a table are looked for: a quarter of those of a calibration, whose cost is that of a half of the
@@ -125,15 +127,17 @@ def _beginner(likelihood: Likelihood, settings: Settings) -> Callable[[_Table], 
     """`function(table)` that makes its chains ready to begin; false where there is no density to start from."""
     # a plan without data has none to begin with
     blank = {output: np.ones(len(rows.run)) for output, rows in likelihood.observations.rows.items()}
-    model = pymc_model(likelihood, blank)
+    model, several = pymc_model(likelihood, blank), not likelihood.study.model.space.aleatory
     compiled = nutpie.compile_pymc_model(model, backend="jax", gradient_backend="jax", freeze_model=False)
 
     def begun(table: _Table) -> bool:
         seeds = _seeds(settings, table.number, len(table.tried))
         own = compiled.with_data(**{data_name(output): jnp.asarray(each) for output, each in table.values.items()})
+        ready = Prepared(model, own)
         try:
-            starts = chain_starts(likelihood, model, own, [], seeds, ASCENTS)
-        except InputError:
+            optima = few_optima(model, ready.slope, seeds[0], ASCENTS) if several else []
+            starts = starting_points(model, lambda point: ready.slope(point)[0], optima, seeds)
+        except NoStart:
             return False
         table.begin = beginner(own, table.attempt, table.draws, starts, seeds)
         return True

@@ -7,6 +7,9 @@ of differential evolution (ter Braak 2006, doi:10.1007/s11222-006-8769-1): a hal
 of the other half, which have the width of the density and its correlations, and now and then by a whole one, which
 leads from one mode to another. They go on until particles have forgotten where they began.
 
+Where modes are known particles begin in them as well (`reference`), and the densities lead from that mixture to the
+posterior.
+
 Coordinates are standard normal by the prior: quantiles of the epistemic parameters, standardised latents of units. The
 product of the mean weights estimates the evidence, the density of the data under the model and its prior, without bias;
 independent runs say with which error. A likelihood that is itself an unbiased estimate may be used in place of the
@@ -29,6 +32,7 @@ from ..annotations import AnyArray
 from ..errors import InputError
 from ..likelihoods import Likelihood, findings_around, with_units
 from ..space import Theta
+from .reference import Reference
 
 # Share of the particles that stays effective from one power to the next.
 KEPT = 0.5
@@ -54,6 +58,7 @@ def tempered_chain(
     update: Callable[[float], None] = lambda share: None,
     particles: int = 0,
     values: Mapping[str, Float[AnyArray, " rows"]] | None = None,
+    reference: Reference | None = None,
 ) -> xr.DataTree:
     """One independent run: draws from the posterior and an estimate of the evidence, as one chain.
 
@@ -63,19 +68,20 @@ def tempered_chain(
         update: called with the share that is done, the power of the likelihood.
         particles: how many follow the densities; at least as many as draws and `LEAST_PARTICLES`.
         values: output -> values in the places of the data; default the data.
+        reference: the density of particles at the beginning; default the prior.
 
     Returns:
         /posterior and /sample_stats with `logp`, the log density of the data at each draw, `ancestor`, the number of
-        the draw from the prior that it descends from, `diverging` (never), and by chain `log_evidence`, `levels`, the
-        powers that it took, and `forgotten`, the largest correlation of draws with where their last moves began.
+        the particle at the beginning that it descends from, `diverging` (never), and by chain `log_evidence`, `levels`,
+        the powers that it took, and `forgotten`, the largest correlation of draws with where their last moves began.
 
     Raises:
         InputError: no particle has a density.
     """
     particles, size = max(particles, draws, LEAST_PARTICLES), _size(likelihood)
     rng, key = np.random.default_rng(seed), jax.random.key(seed)
-    z = rng.standard_normal((particles, size))
-    density = np.asarray(_densities(likelihood, z, jax.random.split(key, particles), values))
+    z = rng.standard_normal((particles, size)) if reference is None else reference.sample(particles, rng)
+    density = np.asarray(_densities(likelihood, reference, z, jax.random.split(key, particles), values))
     if not np.any(np.isfinite(density)):
         sentence = f"there is no density at any of {particles} draws from the prior; at the prior medians:"
         raise InputError(f"calibrate {likelihood.study.name!r}", [sentence, *findings_around(likelihood, {})])
@@ -89,11 +95,14 @@ def tempered_chain(
         chosen = _resampled(weights, rng)
         z, density, ancestor = z[chosen], density[chosen], ancestor[chosen]
         key, own = jax.random.split(key)
-        z, density, correlation = _moved(likelihood, z, density, power, own, values)
+        z, density, correlation = _moved(likelihood, reference, z, density, power, own, values)
         update(power)
     kept = np.linspace(0, particles - 1, draws).astype(int)
-    theta = jax.vmap(partial(_place, likelihood))(z[kept])
-    return _tree(likelihood, theta, density[kept], ancestor[kept], log_evidence, levels, correlation)
+    z, density = z[kept], density[kept]
+    if reference is not None:
+        density = density + np.asarray(reference.log_ratio(z))
+    theta = parameters_at(likelihood, z)
+    return _tree(likelihood, theta, density, ancestor[kept], log_evidence, levels, correlation)
 
 
 def evidence(stats: xr.Dataset) -> tuple[float, float]:
@@ -112,6 +121,11 @@ def _size(likelihood: Likelihood) -> int:
     return len(space.epistemic) + len(space.aleatory) * len(likelihood.study.units)
 
 
+def parameters_at(likelihood: Likelihood, z: Float[AnyArray, "n size"]) -> Theta:
+    """The value of every parameter at each of these points."""
+    return jax.vmap(partial(_place, likelihood))(z)
+
+
 def _place(likelihood: Likelihood, z: Float[Array, " size"]) -> Theta:
     """The value of every parameter at z."""
     space, units = likelihood.study.model.space, len(likelihood.study.units)
@@ -123,15 +137,17 @@ def _place(likelihood: Likelihood, z: Float[Array, " size"]) -> Theta:
 
 
 @partial(jax.jit, static_argnums=0)
-def _densities(likelihood: Likelihood, z: Float[Array, "n size"], keys: Array, values) -> Float[Array, " n"]:
-    """Log density of the data at each particle; -inf where it is not a number."""
+def _densities(likelihood: Likelihood, reference, z: Float[Array, "n size"], keys: Array, values) -> Float[Array, " n"]:
+    """Log density of the data at each particle, -inf where it is not a number; less that of the reference, by prior."""
     estimated = "pseudo_marginal" in likelihood.capabilities
 
     def one(each):
         point, key = each
         return likelihood.log_density(_place(likelihood, point), key if estimated else None, values)
 
-    found = jax.lax.map(one, (jnp.asarray(z), keys), batch_size=BATCH)
+    z = jnp.asarray(z)
+    found = jax.lax.map(one, (z, keys), batch_size=BATCH)
+    found = found if reference is None else found - reference.log_ratio(z)
     return jnp.where(jnp.isnan(found), -jnp.inf, found)
 
 
@@ -157,14 +173,14 @@ def _resampled(weights: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     return rng.permutation(chosen)
 
 
-def _moved(likelihood: Likelihood, z, density, power: float, key, values):
+def _moved(likelihood: Likelihood, reference, z, density, power: float, key, values):
     """Particles after their moves, with their log densities, and how much they remember of where they began."""
     began = np.asarray(z)
     forgotten, most = (FORGOTTEN, MOST_MOVES) if power == 1 else (FORGOTTEN_BETWEEN, MOST_BETWEEN)
     z, density = jnp.asarray(z), jnp.asarray(density)
     for move in range(1, most + 1):
         key, own = jax.random.split(key)
-        z, density = _move(likelihood, z, density, power, move % WHOLE == 0, own, values)
+        z, density = _move(likelihood, reference, z, density, power, move % WHOLE == 0, own, values)
         correlation = _correlation(began, np.asarray(z))
         if correlation < forgotten:
             break
@@ -172,20 +188,20 @@ def _moved(likelihood: Likelihood, z, density, power: float, key, values):
 
 
 @partial(jax.jit, static_argnums=0)
-def _move(likelihood: Likelihood, z, density, power, whole, key, values):
+def _move(likelihood: Likelihood, reference, z, density, power, whole, key, values):
     """Both halves of the particles, one after the other, by differences of the other half."""
     half = z.shape[0] // 2
     for first, own_key in zip((True, False), jax.random.split(key), strict=True):
         own, other = (z[:half], z[half:]) if first else (z[half:], z[:half])
         value = density[:half] if first else density[half:]
-        moved, found = _half_moved(likelihood, own, other, value, power, whole, own_key, values)
+        moved, found = _half_moved(likelihood, reference, own, other, value, power, whole, own_key, values)
         z = jnp.concatenate([moved, other] if first else [other, moved])
         rest = density[half:] if first else density[:half]
         density = jnp.concatenate([found, rest] if first else [rest, found])
     return z, density
 
 
-def _half_moved(likelihood, own, other, density, power, whole, key, values):
+def _half_moved(likelihood, reference, own, other, density, power, whole, key, values):
     count, size = own.shape
     pairs, spread, accept, estimate, scale = jax.random.split(key, 5)
     first = jax.random.randint(pairs, (count,), 0, other.shape[0])
@@ -195,10 +211,12 @@ def _half_moved(likelihood, own, other, density, power, whole, key, values):
     step = jnp.where(whole, 1.0, step)
     difference = step * (other[first] - other[second])
     proposed = own + difference * (1 + SPREAD * jax.random.normal(spread, own.shape))
-    value = _densities(likelihood, proposed, jax.random.split(estimate, count), values)
-    prior = -0.5 * jnp.sum(proposed**2 - own**2, axis=1)
+    value = _densities(likelihood, reference, proposed, jax.random.split(estimate, count), values)
+    begin = -0.5 * jnp.sum(proposed**2 - own**2, axis=1)
+    if reference is not None:
+        begin = begin + reference.log_ratio(proposed) - reference.log_ratio(own)
     # a density of none stays one to the power 0
-    ratio = prior + power * (value - density)
+    ratio = begin + power * (value - density)
     accepted = jnp.isfinite(value) & (jnp.log(jax.random.uniform(accept, (count,))) < ratio)
     return jnp.where(accepted[:, None], proposed, own), jnp.where(accepted, value, density)
 

@@ -285,9 +285,13 @@ def partial(tree: xr.DataTree, names: Sequence[str], study: str) -> str | None:
 
 
 def modes(tree: xr.DataTree) -> str | None:
-    """Which chains stay in different modes, and what that means; None where they do not."""
+    """Which chains stay in different modes, or what they have missed, and what that means; None where nothing is."""
     convergence = group(tree, "convergence")
-    if convergence is None or "mode" not in convergence or not convergence["mode"].any():
+    if convergence is None or "mode" not in convergence:
+        return None
+    if missed := attribute(tree, "convergence", "missed_modes"):
+        return f"{missed} What is said of it here is not to be used."
+    if not convergence["mode"].any():
         return None
     chains, mode = convergence["chain"].values, convergence["mode"].values
     places = [f"chains {listed([str(chain) for chain in chains[mode == each]])}" for each in sorted(set(mode))]
@@ -310,9 +314,13 @@ def sampled(tree: xr.DataTree) -> str | None:
         adaptation = f", adaptation {attempt['adaptation']}" if attempt["adaptation"] else ""
         return f"{attempt['sampler']}{adaptation}, target acceptance {attempt['target_accept']:g}"
 
-    last = attempts[-1]
-    said = [f"Sampled by {how(last)}: {last['why']}."]
-    said += [f"Before that by {how(each)}: {each['came']}." for each in attempts[:-1]]
+    (kept,) = (number for number, each in enumerate(attempts) if each["kept"])
+    said = [f"Sampled by {how(attempts[kept])}: {attempts[kept]['why']}."]
+    said += [f"Before that by {how(each)}: {each['came']}." for each in attempts[:kept]]
+    said += [
+        f"Then, as {each['why']}, by {how(each)}, whose draws were no better: {each['came']}."
+        for each in attempts[kept + 1 :]
+    ]
     evidence, error = (attribute(tree, "sample_stats", name) for name in ("log_evidence", "log_evidence_error"))
     if evidence is not None:
         said.append(f"Logarithm of the evidence {evidence:.2f}, standard error {error:.2f}.")

@@ -406,7 +406,10 @@ GROUPS: dict[str, Group] = {
             "energy": Variable(("chain", "draw"), "number", "Hamiltonian energy", True),
             "logp": Variable(("chain", "draw"), "number", "log density on the sampler's scale", True),
             "ancestor": Variable(
-                ("chain", "draw"), "int", "of tempering: number of the draw from the prior that it descends from", True
+                ("chain", "draw"),
+                "int",
+                "of tempering: number of the particle at the beginning that it descends from",
+                True,
             ),
             "log_evidence": Variable(
                 ("chain",), "number", "of tempering: logarithm of the estimated density of the data", True
@@ -422,7 +425,9 @@ GROUPS: dict[str, Group] = {
             "adaptation": Attribute("text", "of the mass matrix; empty where the sampler has none to choose", True),
             "target_accept": Attribute("number", "acceptance that the step size was tuned to", True),
             "why": Attribute("text", "why so: what was given, or what the rule of `calibration.sampling` found", True),
-            "attempts": Attribute("json", "list of what was tried, the last being that of the draws", True),
+            "attempts": Attribute(
+                "json", "list of what was tried; the draws are those of the one that is `kept`", True
+            ),
             "log_evidence": Attribute("number", "of tempering: logarithm of the mean over chains", True),
             "log_evidence_error": Attribute("number", "its standard error; NaN of one chain", True),
         },
@@ -462,11 +467,16 @@ GROUPS: dict[str, Group] = {
             "mode": Variable(
                 ("chain",), "int", "number of the place that a chain stays in; all 0 where they agree", True
             ),
+            "missed_share": Variable(
+                ("missed",), "number", "of an optimum that draws have missed: its share of the posterior at least", True
+            ),
+            "missed_value": Variable(("missed", "parameter"), "number", "parameters there, in their units", True),
         },
         coordinates={**PARAMETERS, "chain": Variable(("chain",), "int", "number of the chain", True)},
         attributes={
             "largest_rhat": Attribute("number", "limit of R-hat"),
             "least_ess": Attribute("number", "limit of both effective sample sizes"),
+            "missed_modes": Attribute("text", "which modes draws have missed; only where they have", True),
         },
     ),
     "log_prior": Group(

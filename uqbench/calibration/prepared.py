@@ -1,0 +1,109 @@
+"""A study made ready for gradients: its model compiled, and the optima of its posterior."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import nutpie
+import pymc as pm
+import xarray as xr
+from jaxtyping import Float
+from pymc.model.transform.optimization import freeze_dims_and_data
+
+from ..likelihoods import Likelihood, LinearEffects
+from .convergence import modes
+from .optima import Missed, Optimum, Point, bound_of_evidence, missed
+from .pymc_model import pymc_model, variable_name
+from .reference import Reference, reference_of, standard_normal
+from .starts import optima_of, placing
+from .tempered import evidence
+
+# Points of an optimum that stand for it where tempering begins, and the share of draws near one from which on these do.
+POINTS, PRESENT = 200, 0.01
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """The model of PyMC, and the same compiled for nutpie, with its variables in the same order.
+
+    Args:
+        optima: of the posterior, that with the largest share first; none where they have not been looked for.
+    """
+
+    model: pm.Model
+    compiled: Any
+    optima: tuple[Optimum, ...] = ()
+
+    def slope(self, point: Point) -> tuple[float, Point]:
+        """Log density in the coordinates of the sampler, and its gradient."""
+        return self.compiled._make_logp_func()(point, **self.compiled._shared_data)
+
+    def missed(self, likelihood: Likelihood, chains: xr.DataTree, seed: int) -> list[Missed]:
+        """Optima that the draws have missed; there is no saying where one alone is known.
+
+        Args:
+            chains: by tempering, or with `logp` in the coordinates of this model.
+        """
+        stats = chains["sample_stats"].to_dataset()
+        if len(self.optima) < 2 or "logp" not in stats:
+            return []
+        draws = self._draws(likelihood, chains, seed)
+        if "log_evidence" in stats:
+            log_evidence = evidence(stats)[0]
+        else:
+            log_evidence = bound_of_evidence(draws, stats["logp"].values.ravel())
+        return missed(lambda point: self.slope(point)[0], self.optima, draws, log_evidence, seed)
+
+    def reference(self, likelihood: Likelihood, chains: xr.DataTree, seed: int) -> Reference | None:
+        """Where tempering begins after these chains: at their modes and at optima near which they hardly were."""
+        if likelihood.study.model.space.aleatory:
+            return None
+        posterior = chains["posterior"].to_dataset()
+        number, names = modes(posterior), likelihood.study.model.space.epistemic
+        groups = [posterior.isel(chain=np.flatnonzero(number == each)) for each in np.unique(number)]
+        known = [{name: group[name].values.ravel() for name in names} for group in groups]
+        if len(self.optima) > 1:
+            draws = self._draws(likelihood, chains, seed)
+            known += [
+                self._parameters(each.near(POINTS, np.random.default_rng([seed, place])), names)
+                for place, each in enumerate(self.optima)
+                if each.present(draws) < PRESENT
+            ]
+        return reference_of([standard_normal(likelihood, theta) for theta in known])
+
+    def values_at(self, likelihood: Likelihood, optimum: Optimum) -> dict[str, float]:
+        """Epistemic parameters at an optimum."""
+        found = self._parameters(optimum.point[None], likelihood.study.model.space.epistemic)
+        return {name: float(value[0]) for name, value in found.items()}
+
+    def _draws(self, likelihood: Likelihood, chains: xr.DataTree, seed: int) -> Float[np.ndarray, "n coordinates"]:
+        """In the coordinates of the sampler; latents of what is integrated out are as they are by their prior."""
+        posterior, effects = chains["posterior"].to_dataset(), LinearEffects.of(likelihood)
+        theta = {name: posterior[name].values.ravel() for name in likelihood.study.model.space.epistemic}
+        size = (posterior.sizes["chain"] * posterior.sizes["draw"], len(effects.names) if effects else 0)
+        return placing(likelihood, self.model)(theta, np.random.default_rng(seed).normal(size=size))
+
+    def _parameters(self, points: Float[np.ndarray, "n coordinates"], names: Sequence[str]) -> Mapping[str, np.ndarray]:
+        expand = self.compiled._make_expand_func(0, 0, 0)
+        found = [expand(point, **self.compiled._shared_data) for point in points]
+        return {name: np.array([float(each[variable_name(name)]) for each in found]) for name in names}
+
+
+def prepared(likelihood: Likelihood, fits: Sequence[dict[str, float]], seed: int, count: int, search: bool) -> Prepared:
+    """The model compiled, and where `search` says so its optima.
+
+    Args:
+        fits: parameters at optima that are known.
+        count: of draws from the prior of which the density is computed.
+
+    Raises:
+        NoStart: where there is no density at the fits.
+    """
+    # freezing changes the order
+    model = freeze_dims_and_data(pymc_model(likelihood))
+    compiled = nutpie.compile_pymc_model(model, backend="jax", gradient_backend="jax", freeze_model=False)
+    found = Prepared(model, compiled)
+    if not search:
+        return found
+    return Prepared(model, compiled, tuple(optima_of(likelihood, model, found.slope, fits, seed, count)))
