@@ -8,9 +8,15 @@ import xarray as xr
 from scipy import stats
 
 import uqbench as uq
+from studies import two_scale_cascade
+from uqbench.calibration.attempts import quality
 from uqbench.calibration.convergence import ESS, convergence, genealogical_ess
-from uqbench.calibration.starts import ASCENTS, HIGHER, ascent_starts
-from uqbench.calibration.tempered import tempered_chain
+from uqbench.calibration.optima import HIGHER, ISOLATED, bound_of_evidence, climbed, missed, tops, weighed
+from uqbench.calibration.predictive import numbers_computed
+from uqbench.calibration.prepared import prepared
+from uqbench.calibration.reference import reference_of, standard_normal
+from uqbench.calibration.tempered import evidence, parameters_at, tempered_chain
+from uqbench.errors import ModesWarning
 from uqbench.likelihoods import likelihood_of
 from uqbench.results import attribute
 
@@ -119,8 +125,213 @@ def test_ascents_begin_at_narrow_optima_too():
     """A peak that a twentieth of the prior lies on, on a plain that rises the other way."""
     found = 0
     for seed in range(20):
-        draws = list(np.random.default_rng(seed).uniform(-4, 6, (128, 1)))
-        starts = ascent_starts(lambda x: float(-x[0] + 50 * stats.norm.pdf(x[0], 3, 0.1)), draws)
-        assert ASCENTS <= len(starts) <= ASCENTS + HIGHER
-        found += any(abs(start[0] - 3) < 0.25 for start in starts[ASCENTS:])
+        draws = np.random.default_rng(seed).uniform(-4, 6, (128, 1))
+        highest = tops(draws, -draws[:, 0] + 50 * stats.norm.pdf(draws[:, 0], 3, 0.1))
+        assert 1 <= len(highest) <= HIGHER + ISOLATED
+        found += any(abs(draws[each, 0] - 3) < 0.25 for each in highest)
     assert found >= 18
+
+
+def test_a_point_that_alone_has_met_a_narrow_peak_is_an_ascent_however_low_it_is():
+    """Of four coordinates, on the steep slope of a peak that all of the highest points belong to."""
+    points = np.random.default_rng(0).uniform(-6, 6, (4000, 4))
+    points[1234] = [5.2, 5.0, -5.1, 4.9]
+    heights = -0.5 * np.sum(points**2, axis=1)
+    heights[1234] += 8.0
+    assert np.sum(heights > heights[1234]) > 2000
+    assert 1234 in tops(points, heights)
+
+
+# optima, their weights, and draws that miss them
+
+MEANS, ROOTS = np.array([[0.0, 0.0], [6.0, -2.0]]), np.array([[[1.0, 0.0], [0.9, 0.3]], [[0.05, 0.0], [0.02, 0.01]]])
+
+
+def slope_of(weights):
+    """Log density, and its gradient, of a mixture of two normal ones whose integrals are the weights."""
+    log_weights = [
+        np.log(weight) - np.log(2 * np.pi) - np.linalg.slogdet(root)[1]
+        for weight, root in zip(weights, ROOTS, strict=True)
+    ]
+    precisions = [np.linalg.inv(root @ root.T) for root in ROOTS]
+
+    def slope(point):
+        away = [point - mean for mean in MEANS]
+        each = [log - 0.5 * d @ p @ d for log, d, p in zip(log_weights, away, precisions, strict=True)]
+        value = np.logaddexp(*each)
+        parts = [np.exp(height - value) * (-p @ d) for height, d, p in zip(each, away, precisions, strict=True)]
+        return float(value), parts[0] + parts[1]
+
+    return slope
+
+
+def mixture_draws(weights, count=4000):
+    rng = np.random.default_rng(0)
+    which = rng.choice(2, size=count, p=np.array(weights) / np.sum(weights))
+    return MEANS[which] + np.einsum("nij,nj->ni", ROOTS[which], rng.normal(size=(count, 2)))
+
+
+def optima_of_mixture(weights):
+    slope = slope_of(weights)
+    found = climbed(slope, [np.array([1.0, 2.0]), np.array([6.1, -2.1]), np.array([-1.0, 0.5])])
+    return slope, weighed(slope, found, np.array([5.0, 5.0]))
+
+
+def test_the_weight_of_an_optimum_is_that_of_its_normal_density():
+    _, optima = optima_of_mixture([0.7, 0.3])
+    assert len(optima) == 2
+    np.testing.assert_allclose([each.log_mass for each in optima], np.log([0.7, 0.3]), atol=0.02)
+    np.testing.assert_allclose(np.stack([each.point for each in optima]), MEANS, atol=1e-3)
+    for each, root in zip(optima, ROOTS, strict=True):
+        np.testing.assert_allclose(each.root @ each.root.T, root @ root.T, rtol=0.05)
+
+
+def test_an_optimum_to_which_nothing_belongs_is_worth_no_chain():
+    _, optima = optima_of_mixture([1.0, 1e-4])
+    assert len(optima) == 1
+
+
+@pytest.mark.parametrize(
+    "weight, seen, expected",
+    [(0.3, 0.0, True), (0.03, 0.0, True), (0.3, 0.02, True), (0.3, 0.3, False), (0.004, 0.0, False)],
+)
+def test_an_optimum_that_draws_have_missed_is_named_with_its_share(weight, seen, expected):
+    slope, optima = optima_of_mixture([1 - weight, weight])
+    draws = mixture_draws([1 - seen, seen])
+    log_density = np.array([slope(each)[0] for each in draws])
+    found = missed(lambda point: slope(point)[0], optima, draws, bound_of_evidence(draws, log_density, optima), 0)
+    assert bool(found) == expected
+    for each in found:
+        np.testing.assert_allclose(each.optimum.point, MEANS[1], atol=1e-3)
+        # the bound counts what is seen for more than it is, the ellipsoid is not the whole mode
+        assert weight / 10 < each.share < 1.1 * weight
+
+
+def test_the_bound_of_the_evidence_is_that_of_normal_draws_and_above_that_of_others():
+    slope, optima = optima_of_mixture([0.7, 0.3])
+    draws = mixture_draws([0.7, 0.3])
+    heights = np.array([slope(each)[0] for each in draws])
+    assert bound_of_evidence(draws, heights + 3.0, optima) == pytest.approx(3.0, abs=0.1)
+    # of a part of the draws it is that of the part
+    one = draws[np.abs(draws[:, 0]) < 4]
+    heights = np.array([slope(each)[0] for each in one])
+    assert bound_of_evidence(one, heights, optima) == pytest.approx(np.log(0.7), abs=0.1)
+    # the entropy of a uniform density is lower than that of a normal one of the same variance by log(2 pi e / 12) / 2
+    uniform = np.random.default_rng(0).uniform(size=(4000, 2))
+    found = bound_of_evidence(uniform, np.zeros(4000), [optima[0]])
+    assert found == pytest.approx(np.log(2 * np.pi * np.e / 12), abs=0.1)
+
+
+def test_a_chain_that_has_missed_a_mode_is_not_resolved_and_says_which():
+    with pytest.warns(ModesWarning, match=r"'two_peaks': The draws have missed a mode of the posterior: that at x = "):
+        tree = uq.calibrate(two_peaks(0.1), draws=400, chains=1, sampler="nutpie")
+    found = tree["convergence"]
+    assert not found["resolved"].any()
+    one = float(tree["posterior"]["x"].mean()) < 4
+    np.testing.assert_allclose(found["missed_value"][0], [8.0, 8.0] if one else [0.0, 0.0], atol=0.1)
+    assert 0.2 < float(found["missed_share"][0]) < 0.6
+    assert "have missed a mode" in attribute(tree, "checks", "findings")[0]
+
+
+def test_tempering_that_has_lost_a_mode_is_not_resolved():
+    """Its draws are those of one peak, and its evidence is the half of what there is."""
+    study = two_peaks(0.1)
+    likelihood = likelihood_of(study)
+    ready = prepared(likelihood, [], 0, 4096, True)
+    rng = np.random.default_rng(0)
+    log_half = np.log(2 * np.pi) - 1.0 + 2 * np.log(0.1) - 2 * np.log(40.0)
+
+    def tempered(far):
+        centre = np.where(rng.uniform(size=(2, 500)) < far, 8.0, 0.0)
+        width = np.where(centre > 4, 0.1, 1.0)
+        posterior = {name: (("chain", "draw"), centre + width * rng.normal(size=(2, 500))) for name in ("x", "z")}
+        of_run = {"logp": (("chain", "draw"), np.zeros((2, 500))), "log_evidence": ("chain", np.full(2, log_half))}
+        return xr.DataTree.from_dict({"posterior": xr.Dataset(posterior), "sample_stats": xr.Dataset(of_run)})
+
+    (lost,) = ready.missed(likelihood, tempered(0.0), 0)
+    assert ready.values_at(likelihood, lost.optimum) == pytest.approx({"x": 8.0, "z": 8.0}, abs=0.01)
+    # half of all, of which 95 % are in the ellipsoid
+    assert lost.share == pytest.approx(0.49, abs=0.03)
+    assert not ready.missed(likelihood, tempered(0.5), 0)
+
+
+# tempering from modes that are known
+
+
+def test_a_mixture_is_a_density_and_its_coordinates_are_those_of_tempering():
+    rng = np.random.default_rng(0)
+    reference = reference_of([rng.normal(1.0, 0.3, (500, 2)), rng.normal(-0.5, 0.1, (500, 2))])
+    ratio = np.exp(np.asarray(reference.log_ratio(rng.normal(size=(200_000, 2)))))
+    assert ratio.mean() == pytest.approx(1.0, abs=5 * ratio.std() / np.sqrt(len(ratio)))
+    # of its own draws the inverse averages to one as well
+    inverse = np.exp(-np.asarray(reference.log_ratio(reference.sample(200_000, rng))))
+    assert inverse.mean() == pytest.approx(1.0, abs=5 * inverse.std() / np.sqrt(len(inverse)))
+    likelihood, z = likelihood_of(two_peaks(0.1)), rng.uniform(-6, 6, (50, 2))
+    theta = {name: np.asarray(value) for name, value in parameters_at(likelihood, z).items()}
+    np.testing.assert_allclose(standard_normal(likelihood, theta), z, rtol=1e-5)
+
+
+def test_tempering_from_known_modes_knows_their_weights():
+    """Of a peak a hundredth as wide, which hardly a particle from the prior is near."""
+    likelihood, rng = likelihood_of(two_peaks(0.01)), np.random.default_rng(0)
+    peaks = [
+        {name: mean + width * rng.normal(size=300) for name in ("x", "z")} for mean, width in ((0.0, 1.0), (8.0, 0.01))
+    ]
+    reference = reference_of([standard_normal(likelihood, each) for each in peaks])
+    runs = [tempered_chain(likelihood, 500, seed, reference=reference) for seed in range(4)]
+    shares = np.array([float((run["posterior"]["x"] < 4).mean()) for run in runs])
+    assert np.all(np.abs(shares - 0.5) < 0.15)
+    exact = np.log(2 * 2 * np.pi) - 1.0 + 2 * np.log(0.01) - 2 * np.log(40.0)
+    found, error = evidence(xr.concat([run["sample_stats"].to_dataset() for run in runs], "chain"))
+    assert abs(found - exact) < 6 * error and error < 0.15
+    # the density of the data, without that of the mixture
+    draw = runs[0]["posterior"].isel(chain=0, draw=7)
+    theta = {name: float(draw[name]) for name in ("x", "z")}
+    assert float(runs[0]["sample_stats"]["logp"][0, 7]) == pytest.approx(float(likelihood.log_density(theta)), abs=1e-6)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(3))
+def test_a_mode_a_hundredth_as_wide_is_found_with_its_weight(seed):
+    """Its basin is a part 3e-5 of the prior; the function is cheap, and many draws of the prior are looked at."""
+    tree = uq.calibrate(two_peaks(0.01), seed=seed)
+    assert bool(tree["convergence"]["resolved"].all())
+    worth = float(tree["convergence"]["ess_bulk"].min())
+    assert float((tree["posterior"]["x"] < 4).mean()) == pytest.approx(0.5, abs=5 * 0.5 / np.sqrt(worth))
+
+
+def test_what_a_density_costs_is_known_of_functions_and_not_of_solves():
+    assert 10 < numbers_computed(likelihood_of(two_peaks(0.1))) < 1000
+    assert numbers_computed(likelihood_of(two_scale_cascade.study)) == 0
+
+
+# which attempt is kept
+
+
+def chains_and_found(ess, rhat=1.0, diverging=0.0, modes=(0, 0), lost=()):
+    found = xr.Dataset(
+        {
+            **{name: ("parameter", [ess, 2 * ess]) for name in ("ess_bulk", "ess_tail")},
+            "rhat": ("parameter", [1.0, rhat]),
+            "mode": ("chain", list(modes)),
+        }
+    )
+    found = found.assign(missed_share=("missed", list(lost))) if lost else found
+    diverged = xr.Dataset({"diverging": (("chain", "draw"), np.arange(2000).reshape(2, 1000) < 2000 * diverging)})
+    return xr.DataTree.from_dict({"sample_stats": diverged}), found
+
+
+@pytest.mark.parametrize(
+    "better, worse",
+    [
+        ({"ess": 380}, {"ess": 150}),
+        ({"ess": 150}, {"ess": 380, "rhat": 1.02}),
+        ({"ess": 150}, {"ess": 380, "diverging": 0.02}),
+        ({"ess": 150, "diverging": 0.02}, {"ess": 380, "rhat": 1.02}),
+        ({"ess": 150, "rhat": 1.02}, {"ess": 380, "modes": (0, 1)}),
+        ({"ess": 150, "rhat": 1.02}, {"ess": 380, "lost": (0.1,)}),
+        ({"ess": 380, "diverging": 0.001}, {"ess": 150}),
+    ],
+)
+def test_valid_draws_are_kept_before_many(better, worse):
+    assert quality(*chains_and_found(**better)) > quality(*chains_and_found(**worse))

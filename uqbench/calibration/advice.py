@@ -68,6 +68,11 @@ def advice(study: Study, groups: Mapping[str, xr.Dataset]) -> Advice:
 
 def _of_sampling(study: Study, groups: Mapping[str, xr.Dataset]) -> Iterator[str]:
     convergence, posterior = groups["convergence"], groups["posterior"]
+    if missed := convergence.attrs.get("missed_modes"):
+        yield (
+            f"{missed} Do not use them. Leave the sampler to the rule and take more draws "
+            f"(`--draws {4 * posterior.sizes['draw']}`), or a prior that excludes what cannot be."
+        )
     lost = convergence.isel(parameter=np.flatnonzero(~convergence["resolved"].values))
     if lost.sizes["parameter"]:
         rhat, ess = convergence.attrs["largest_rhat"], convergence.attrs["least_ess"]
@@ -77,10 +82,6 @@ def _of_sampling(study: Study, groups: Mapping[str, xr.Dataset]) -> Iterator[str
             f"{float(lost['rhat'].max()):.3g} (limit {rhat:g}), effective draws down to {least:.0f} (limit {ess:g}). "
             f"Take more (`--draws {4 * posterior.sizes['draw']}`); if R-hat stays high the chains have found different "
             "answers: let them start at the best fit (`uqbench identify` first), or give narrower priors."
-        )
-    if missed := convergence.attrs.get("missed_modes"):
-        yield (
-            f"{missed} Do not use them. Take `--sampler smc` with more draws, or a prior that excludes what cannot be."
         )
     modes = len(np.unique(convergence["mode"].values)) if "mode" in convergence else 1
     if modes > 1:

@@ -10,12 +10,13 @@ tempering (`tempered`). Where the draws then
   this share is `ESS` and disagree by more than `RHAT`,
 
 the adaptation was not good enough, and the run is repeated once with a step size tuned to `CAREFUL` and twice the draws
-for adaptation. Where the chains stay in different modes no adaptation helps: the run is repeated by tempering, if no
-parameter differs between units; so it is where draws are worth as little after a repetition, as of modes that a chain
-seldom leaves, and there are no more than `FEW` parameters. Tempering whose draws are worth too little is repeated once
-with `MORE` times the particles, if that may be enough. What was tried, what came of it and why it was repeated is
-kept with the draws. With an adaptation, an acceptance or a sampler that is given there is one run, as it was asked for;
-so there is with fewer than `JUDGED` draws in all.
+for adaptation. Where the chains stay in different modes, or have missed one that is known (`optima`), no adaptation
+helps: the run is repeated by tempering, if no parameter differs between units; so it is where draws are worth as little
+after a repetition, as of modes that a chain seldom leaves, and there are no more than `FEW` parameters. Tempering whose
+draws are worth too little, or that has missed a mode, is repeated once with `MORE` times the particles, if that may be
+enough. Kept are the draws of the best attempt, by `quality`, and what was tried, why, and what came of it. With an
+adaptation, an acceptance or a sampler that is given there is one run, as it was asked for; so there is with fewer than
+`JUDGED` draws in all.
 
 A mass matrix of low rank follows correlations, such as the ridge along which a product of parameters is known: measured
 over seven posteriors of two to nine parameters with 4 x 400 draws, one seed each, the smallest bulk ESS per gradient at
@@ -114,7 +115,7 @@ def first_attempt(likelihood: Likelihood, settings: Settings) -> Attempt:
     """
     sampler, why = settings.sampler, "the likelihood has a gradient"
     if sampler is None:
-        against = _against_gradients(likelihood)
+        against = against_gradients(likelihood)
         sampler, why = ("smc", against) if against else ("nutpie", why)
     if not settings.ruled:
         why = "as given"
@@ -124,7 +125,7 @@ def first_attempt(likelihood: Likelihood, settings: Settings) -> Attempt:
     return Attempt(sampler, adaptation, settings.target_accept or ACCEPT, settings.tune, why)
 
 
-def _against_gradients(likelihood: Likelihood) -> str:
+def against_gradients(likelihood: Likelihood) -> str:
     """Why gradients do not sample this posterior; empty where they do."""
     if "gradient" not in likelihood.capabilities:
         return f"{likelihood.described} has no gradient"

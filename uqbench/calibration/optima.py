@@ -1,16 +1,16 @@
 """Optima of a posterior: where ascents end, how much of the posterior belongs to each, and which of them draws miss.
 
 Chains that start in one mode may never hear of another. Optima are looked for from draws of the prior: of many the
-density is computed, and ascents begin at the highest of those that are higher than what is near them, as a narrow
-optimum shows itself (after Rinnooy Kan & Timmer 1987, doi:10.1007/BF02592071), and at some as they come. An ascent ends
-early where no valley parts it from an optimum that is known.
+density is computed, and ascents begin at the highest and the most isolated of those that are higher than what is near
+them, as a narrow optimum shows itself (after Rinnooy Kan & Timmer 1987, doi:10.1007/BF02592071), and at some as they
+come. An ascent ends early where no valley parts it from an optimum that is known.
 
 What belongs to an optimum is first the integral of the normal density with its height and curvature (Laplace). Whether
 draws have missed it is decided by integrals over the ellipsoid in which that density has a share `INSIDE`: that of the
 posterior density itself, by importance sampling, divided by the evidence, and the share of the draws that lie there.
 Both are of the same region, whatever the density is outside of it. Of chains the evidence is not known, but a bound:
-no density with their covariance has a larger entropy than a normal one, so that log evidence = mean log density +
-entropy is at most that with the entropy of the normal one.
+no density has a larger entropy than a normal one of its covariance, so that log evidence = mean log density + entropy
+is at most that with the entropy of normal ones, of which there is one for the draws near each optimum.
 """
 
 from collections.abc import Callable, Sequence
@@ -28,11 +28,9 @@ Density = Callable[[Point], float]
 # the same and its gradient
 Slope = Callable[[Point], tuple[float, Point]]
 
-# How many neighbours a draw of the prior is compared with, how many ascents begin at the highest that are higher than
-# their neighbours, and how many at draws as they come.
-NEIGHBOURS, HIGHER, ASCENTS = 8, 16, 16
-# Of so many draws, the highest, it is asked whether they are higher than their neighbours.
-COMPARED = 1024
+# How many neighbours a draw of the prior is compared with; how many ascents begin at the highest of those that are
+# higher than these, how many at the most isolated, and how many at draws as they come.
+NEIGHBOURS, HIGHER, ISOLATED, ASCENTS = 8, 12, 12, 12
 # Steps of an ascent before it is compared with optima that are known, and in all.
 FIRST_STEPS, STEPS = 12, 100
 # By how much the log density falls between two optima that are not one, and at how many points on the way it is asked.
@@ -43,6 +41,8 @@ NEGLIGIBLE, MOST = 1e-3, 16
 INSIDE, POINTS = 0.95, 128
 # An optimum with such a share of the posterior, of which draws have seen less than a part, is missed.
 OF_NOTE, SEEN = 0.01, 0.2
+# Of so many draws for each coordinate the covariance of a part is known.
+LEAST_DRAWS = 10
 # By how much the log density falls, at most, between an optimum and where its curvature is measured.
 NEARBY = 0.25
 # What stands for minus a log density that there is none of.
@@ -90,21 +90,27 @@ class Missed:
     share: float
 
 
-def tops(
-    points: Float[np.ndarray, "n coordinates"], heights: Float[np.ndarray, " n"], most: int = HIGHER
-) -> np.ndarray:
-    """Numbers of the points that are higher than their neighbours, the highest first."""
+def tops(points: Float[np.ndarray, "n coordinates"], heights: Float[np.ndarray, " n"]) -> np.ndarray:
+    """Numbers of points that are higher than their neighbours: the highest, then the most isolated.
+
+    How isolated one is says its distance to the highest of its neighbours, divided by the standard deviation of these:
+    on a slope it is small, however steep that is, and large where one point alone has met a narrow peak.
+    """
     usable = np.flatnonzero(np.all(np.isfinite(points), axis=1) & np.isfinite(heights))
     points, heights = points[usable], heights[usable]
-    order = np.argsort(-heights, kind="stable")
-    if len(points) > NEIGHBOURS:
-        spread = points.std(axis=0)
-        scaled = points / np.where(spread > 0, spread, 1.0)
-        order = order[:COMPARED]
-        # the nearest of all is the point itself
-        _, near = KDTree(scaled).query(scaled[order], NEIGHBOURS + 1)
-        order = order[heights[order] >= heights[near].max(axis=1)]
-    return usable[order[:most]]
+    if len(points) <= NEIGHBOURS:
+        return usable[np.argsort(-heights, kind="stable")]
+    spread = points.std(axis=0)
+    scaled = points / np.where(spread > 0, spread, 1.0)
+    # the nearest of all is the point itself
+    _, near = KDTree(scaled).query(scaled, NEIGHBOURS + 1)
+    around = heights[near[:, 1:]]
+    over = heights - around.max(axis=1)
+    top = np.flatnonzero(over >= 0)
+    highest = top[np.argsort(-heights[top], kind="stable")][:HIGHER]
+    alone = over[top] / (around[top].std(axis=1) + np.finfo(float).tiny)
+    isolated = [each for each in top[np.argsort(-alone, kind="stable")] if each not in highest]
+    return usable[[*highest, *isolated[:ISOLATED]]]
 
 
 def climbed(slope: Slope, points: Sequence[Point]) -> list[tuple[float, Point]]:
@@ -174,11 +180,25 @@ def missed(
     return found
 
 
-def bound_of_evidence(draws: Float[np.ndarray, "n coordinates"], log_density: Float[np.ndarray, " n"]) -> float:
-    """The most that the logarithm of the integral of a density can be, of which these are draws."""
+def bound_of_evidence(
+    draws: Float[np.ndarray, "n coordinates"], log_density: Float[np.ndarray, " n"], optima: Sequence[Optimum]
+) -> float:
+    """The most that the logarithm of the integral of a density can be, of which these are draws.
+
+    Draws are divided by the optimum whose normal density is the highest there: the entropy is at most that of the
+    shares and of normal densities with the covariance of each part. Parts of too few draws are left out of it.
+    """
     size = draws.shape[1]
-    _, log_volume = np.linalg.slogdet(2 * np.pi * np.e * np.cov(draws.T).reshape(size, size))
-    return float(np.mean(log_density) + 0.5 * log_volume)
+    heights = [each.height - 0.5 * each.squared_distance(draws) for each in optima]
+    part, entropy, kept = np.argmax(heights, axis=0), 0.0, np.zeros(len(draws), bool)
+    for number in range(len(optima)):
+        of_part = part == number
+        if of_part.sum() >= LEAST_DRAWS * size:
+            _, log_volume = np.linalg.slogdet(2 * np.pi * np.e * np.cov(draws[of_part].T).reshape(size, size))
+            entropy += of_part.sum() * (0.5 * log_volume - np.log(of_part.mean()))
+            kept |= of_part
+    # with the shares of all draws what is left out is counted in
+    return float(np.mean(log_density[kept]) + entropy / kept.sum()) if kept.any() else np.inf
 
 
 def _ascent(slope: Slope, point: Point, steps: int) -> tuple[float, Point] | None:

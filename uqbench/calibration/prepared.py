@@ -1,7 +1,7 @@
 """A study made ready for gradients: its model compiled, and the optima of its posterior."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from pymc.model.transform.optimization import freeze_dims_and_data
 
 from ..likelihoods import Likelihood, LinearEffects
 from .convergence import modes
-from .optima import Missed, Optimum, Point, bound_of_evidence, missed
+from .optima import Missed, Optimum, Point, bound_of_evidence, climbed, missed, weighed
 from .pymc_model import pymc_model, variable_name
 from .reference import Reference, reference_of, standard_normal
 from .starts import optima_of, placing
@@ -29,15 +29,32 @@ class Prepared:
 
     Args:
         optima: of the posterior, that with the largest share first; none where they have not been looked for.
+        spread: standard deviation of the prior in each coordinate, where they have.
     """
 
     model: pm.Model
     compiled: Any
     optima: tuple[Optimum, ...] = ()
+    spread: Point | None = None
 
     def slope(self, point: Point) -> tuple[float, Point]:
         """Log density in the coordinates of the sampler, and its gradient."""
         return self.compiled._make_logp_func()(point, **self.compiled._shared_data)
+
+    def with_modes(self, likelihood: Likelihood, chains: xr.DataTree, seed: int) -> "Prepared":
+        """The same with the optima of modes that chains stay in, from the highest draw in each."""
+        number = modes(chains["posterior"].to_dataset())
+        if self.spread is None or not number.any():
+            return self
+        heights = chains["sample_stats"].to_dataset()["logp"].values
+        draws = self._draws(likelihood, chains, seed).reshape(*heights.shape, -1)
+        highest = []
+        for each in np.unique(number):
+            of_mode = np.flatnonzero(number == each)
+            chain, draw = np.unravel_index(np.argmax(heights[of_mode]), heights[of_mode].shape)
+            highest.append(draws[of_mode[chain], draw])
+        found = climbed(self.slope, [*(each.point for each in self.optima), *highest])
+        return replace(self, optima=tuple(weighed(self.slope, found, self.spread)))
 
     def missed(self, likelihood: Likelihood, chains: xr.DataTree, seed: int) -> list[Missed]:
         """Optima that the draws have missed; there is no saying where one alone is known.
@@ -52,23 +69,30 @@ class Prepared:
         if "log_evidence" in stats:
             log_evidence = evidence(stats)[0]
         else:
-            log_evidence = bound_of_evidence(draws, stats["logp"].values.ravel())
+            log_evidence = bound_of_evidence(draws, stats["logp"].values.ravel(), self.optima)
         return missed(lambda point: self.slope(point)[0], self.optima, draws, log_evidence, seed)
 
-    def reference(self, likelihood: Likelihood, chains: xr.DataTree, seed: int) -> Reference | None:
-        """Where tempering begins after these chains: at their modes and at optima near which they hardly were."""
-        if likelihood.study.model.space.aleatory:
+    def reference(self, likelihood: Likelihood, chains: xr.DataTree | None, seed: int) -> Reference | None:
+        """Where tempering begins: at modes of chains, if there are some, and at optima near which these hardly were.
+
+        None, which is the prior, without chains where there are not several optima.
+        """
+        names = likelihood.study.model.space.epistemic
+        if likelihood.study.model.space.aleatory or (chains is None and len(self.optima) < 2):
             return None
-        posterior = chains["posterior"].to_dataset()
-        number, names = modes(posterior), likelihood.study.model.space.epistemic
-        groups = [posterior.isel(chain=np.flatnonzero(number == each)) for each in np.unique(number)]
-        known = [{name: group[name].values.ravel() for name in names} for group in groups]
+        known: list[dict[str, np.ndarray]] = []
+        draws = np.zeros((0, len(self.optima[0].point))) if self.optima else np.zeros((0, 0))
+        if chains is not None:
+            posterior = chains["posterior"].to_dataset()
+            number = modes(posterior)
+            groups = [posterior.isel(chain=np.flatnonzero(number == each)) for each in np.unique(number)]
+            known += [{name: group[name].values.ravel() for name in names} for group in groups]
+            draws = self._draws(likelihood, chains, seed) if len(self.optima) > 1 else draws
         if len(self.optima) > 1:
-            draws = self._draws(likelihood, chains, seed)
             known += [
                 self._parameters(each.near(POINTS, np.random.default_rng([seed, place])), names)
                 for place, each in enumerate(self.optima)
-                if each.present(draws) < PRESENT
+                if not len(draws) or each.present(draws) < PRESENT
             ]
         return reference_of([standard_normal(likelihood, theta) for theta in known])
 
@@ -84,7 +108,7 @@ class Prepared:
         size = (posterior.sizes["chain"] * posterior.sizes["draw"], len(effects.names) if effects else 0)
         return placing(likelihood, self.model)(theta, np.random.default_rng(seed).normal(size=size))
 
-    def _parameters(self, points: Float[np.ndarray, "n coordinates"], names: Sequence[str]) -> Mapping[str, np.ndarray]:
+    def _parameters(self, points: Float[np.ndarray, "n coordinates"], names: Sequence[str]) -> dict[str, np.ndarray]:
         expand = self.compiled._make_expand_func(0, 0, 0)
         found = [expand(point, **self.compiled._shared_data) for point in points]
         return {name: np.array([float(each[variable_name(name)]) for each in found]) for name in names}
@@ -106,4 +130,5 @@ def prepared(likelihood: Likelihood, fits: Sequence[dict[str, float]], seed: int
     found = Prepared(model, compiled)
     if not search:
         return found
-    return Prepared(model, compiled, tuple(optima_of(likelihood, model, found.slope, fits, seed, count)))
+    optima, spread = optima_of(likelihood, model, found.slope, fits, seed, count)
+    return replace(found, optima=optima, spread=spread if len(spread) else None)

@@ -18,7 +18,7 @@ from ..errors import InputError
 from ..likelihoods import Likelihood, findings_around
 from ..progress import progress
 from ..study import Study
-from .attempts import ADAPTS, Attempt, Settings, first_attempt, next_attempt, quality
+from .attempts import ADAPTS, Attempt, Settings, against_gradients, first_attempt, next_attempt, quality
 from .chain_files import ChainFiles
 from .chains import of_chain, one_by_one, side_by_side
 from .convergence import convergence, with_missed
@@ -107,20 +107,21 @@ class _Runs:
         settings, study = self.settings, self.likelihood.study
         seeds = [_seed(settings.seed, number, chain) for chain in range(settings.chains)]
         if attempt.sampler == "smc":
+            if settings.sampler == "smc" and not against_gradients(self.likelihood):
+                self.prepared = self._prepared(attempt)
             return self._tempered(attempt, number, files, before, seeds)
-        if self.prepared is None:
-            self.prepared = self._prepared(attempt)
+        ready = self.prepared = self.prepared or self._prepared(attempt)
         if attempt.sampler in ADAPTS:
-            points = chain_starts(self.likelihood, self.prepared, seeds)
+            points = chain_starts(self.likelihood, ready, seeds)
             length = settings.draws + attempt.tune
             with _progress(attempt, settings.chains * length) as update:
-                begin = beginner(self.prepared.compiled, attempt, settings.draws, points, seeds)
+                begin = beginner(ready.compiled, attempt, settings.draws, points, seeds)
                 return side_by_side(begin, study, settings.chains, number, files, length, update)
         with _progress(attempt, settings.chains) as update:
 
             def one(chain: int) -> xr.DataTree:
                 update(chain)
-                return _by_pymc(self.prepared.model, study, attempt, settings.draws, seeds[chain])
+                return _by_pymc(ready.model, study, attempt, settings.draws, seeds[chain])
 
             return one_by_one(one, settings.chains, number, files)
 
@@ -128,13 +129,14 @@ class _Runs:
         settings = self.settings
         try:
             count = settings.draws * settings.chains
-            return prepared(self.likelihood, self.fits, settings.seed, count, attempt.sampler in ADAPTS)
+            search = attempt.sampler in (*ADAPTS, "smc")
+            return prepared(self.likelihood, self.fits, settings.seed, count, search)
         except NoStart:
             raise no_start(self.likelihood, self.fits) from None
 
     def _tempered(self, attempt: Attempt, number: int, files: ChainFiles, before: xr.DataTree | None, seeds):
         reference = None
-        if self.prepared is not None and before is not None:
+        if self.prepared is not None:
             reference = self.prepared.reference(self.likelihood, before, self.settings.seed)
         with _progress(attempt, 100 * self.settings.chains) as update:
 
@@ -151,7 +153,11 @@ class _Runs:
     def with_missed(self, found: xr.Dataset, chains: xr.DataTree) -> xr.Dataset:
         """/convergence with the optima that the draws have missed, in the presence of which nothing is resolved."""
         ready, likelihood = self.prepared, self.likelihood
-        lost = [] if ready is None else ready.missed(likelihood, chains, self.settings.seed)
+        if ready is None:
+            return found
+        if "log_evidence" not in chains["sample_stats"] and "logp" in chains["sample_stats"]:
+            ready = self.prepared = ready.with_modes(likelihood, chains, self.settings.seed)
+        lost = ready.missed(likelihood, chains, self.settings.seed)
         return with_missed(found, [(each.share, ready.values_at(likelihood, each.optimum)) for each in lost])
 
 

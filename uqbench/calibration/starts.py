@@ -36,8 +36,9 @@ HALVINGS = 20
 NEAR, DRAWS = 10, 100
 # Draws of the prior of which the log density is computed, one by one where it has no terms, and many at once.
 ONE_BY_ONE, SCREENED = 256, (512, 4096)
-# How many more they may be, in all, if no more numbers than this are computed for them.
-MORE, NUMBERS = 2**16, 1e8
+# How many more they may be, in all, if no more numbers than this are computed for them; and with more coordinates than
+# `EASY`, in which neighbours cost more than densities.
+MORE, MORE_OF_MANY, EASY, NUMBERS = 2**16, 2**14, 5, 1e8
 # By how much the log density of a fit may be lower than that of the best one.
 NEGLIGIBLE = 20.0
 # Quantiles of the prior beyond this are not drawn.
@@ -74,8 +75,10 @@ def optima_of(
     fits: Sequence[Mapping[str, float]],
     seed: int,
     count: int = SCREENED[1],
-) -> list[Optimum]:
-    """Optima of the posterior, that with the largest share first; none where parameters differ between units.
+) -> tuple[tuple[Optimum, ...], Point]:
+    """Optima of the posterior, that with the largest share first, and the standard deviations of the prior.
+
+    There are none where parameters differ between units.
 
     Args:
         model: of the likelihood's study.
@@ -88,7 +91,7 @@ def optima_of(
         NoStart: where there is no density at the fits.
     """
     if likelihood.study.model.space.aleatory:
-        return []
+        return (), np.ones(0)
     place = placing(likelihood, model)
     known = [place({name: np.asarray([value]) for name, value in each.items()})[0] for each in fits]
     if fits and not any(np.isfinite(slope(point)[0]) for point in known):
@@ -100,7 +103,8 @@ def optima_of(
         points = np.stack([prior(each) for each in _seeds(seed, ONE_BY_ONE)])
         drawn = [*points[tops(points, np.array([slope(point)[0] for point in points]))], *points[:ASCENTS]]
     spread = np.std([point for point in drawn[-ASCENTS:] if np.all(np.isfinite(point))], axis=0)
-    return weighed(slope, climbed(slope, [*known, *drawn]), np.where(spread > 0, spread, 1.0))
+    spread = np.where(spread > 0, spread, 1.0)
+    return tuple(weighed(slope, climbed(slope, [*known, *drawn]), spread)), spread
 
 
 def few_optima(model: pm.Model, slope: Slope, seed: int, ascents: int) -> list[Point]:
@@ -113,7 +117,8 @@ def _screened(likelihood: Likelihood, place, seed: int, count: int) -> list[Poin
     """Of draws from the prior the highest that are higher than their neighbours, then some as they come."""
     space = likelihood.study.model.space
     if numbers := numbers_computed(likelihood):
-        count = int(np.clip(NUMBERS / numbers, count, MORE))
+        most = MORE if len(space.free) <= EASY else MORE_OF_MANY
+        count = int(np.clip(NUMBERS / numbers, count, most))
     cube = qmc.Sobol(len(space.free), rng=seed).random_base2((count - 1).bit_length())
     theta = space.from_cube(np.clip(cube, EDGE, 1 - EDGE))
     free = {name: theta[name] for name in space.free}

@@ -123,7 +123,7 @@ def _size(likelihood: Likelihood) -> int:
 
 def parameters_at(likelihood: Likelihood, z: Float[AnyArray, "n size"]) -> Theta:
     """The value of every parameter at each of these points."""
-    return jax.vmap(partial(_place, likelihood))(z)
+    return jax.vmap(partial(_place, likelihood))(jnp.asarray(z))
 
 
 def _place(likelihood: Likelihood, z: Float[Array, " size"]) -> Theta:
