@@ -43,8 +43,10 @@ class Prepared:
 
     def with_modes(self, likelihood: Likelihood, chains: xr.DataTree, seed: int) -> "Prepared":
         """The same with the optima of modes that chains stay in, from the highest draw in each."""
+        if self.spread is None:
+            return self
         number = modes(chains["posterior"].to_dataset())
-        if self.spread is None or not number.any():
+        if not number.any():
             return self
         heights = chains["sample_stats"].to_dataset()["logp"].values
         draws = self._draws(likelihood, chains, seed).reshape(*heights.shape, -1)

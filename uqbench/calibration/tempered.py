@@ -32,7 +32,7 @@ from ..annotations import AnyArray
 from ..errors import InputError
 from ..likelihoods import Likelihood, findings_around, with_units
 from ..space import Theta
-from .reference import Reference
+from .reference import OF_PRIOR, Reference
 
 # Share of the particles that stays effective from one power to the next.
 KEPT = 0.5
@@ -79,6 +79,8 @@ def tempered_chain(
         InputError: no particle has a density.
     """
     particles, size = max(particles, draws, LEAST_PARTICLES), _size(likelihood)
+    # those that begin in modes are as many as there would be without them
+    particles = particles if reference is None else int(particles / (1 - OF_PRIOR))
     rng, key = np.random.default_rng(seed), jax.random.key(seed)
     z = rng.standard_normal((particles, size)) if reference is None else reference.sample(particles, rng)
     density = np.asarray(_densities(likelihood, reference, z, jax.random.split(key, particles), values))
