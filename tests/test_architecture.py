@@ -10,6 +10,7 @@ import pytest
 ROOT = Path(__file__).parents[1]
 CORE = [
     "annotations",
+    "compiling",
     "balance",
     "coupling",
     "errors",
@@ -50,6 +51,7 @@ CORE = [
 # package -> the rooms that it may use
 ALLOWED = {
     "annotations": set(),
+    "compiling": set(),
     "balance": {"annotations"},
     "errors": set(),
     "settings": set(),
@@ -61,7 +63,7 @@ ALLOWED = {
     "distributions": {"errors"},
     # spaces only to name them in annotations
     "interop": {"distributions", "errors", "space"},
-    "space": {"annotations", "distributions", "errors", "interop", "names", "units"},
+    "space": {"annotations", "compiling", "distributions", "errors", "interop", "names", "units"},
     "design": {"annotations", "errors"},
     "dosing_records": {"design", "errors"},
     "system": {"annotations", "errors"},
@@ -131,6 +133,7 @@ ALLOWED = {
         "systems",
     },
     "optimization": {
+        "compiling",
         "measurements",
         *("annotations", "distributions", "errors", "likelihoods", "model", "progress", "settings", "space", "study"),
     },

@@ -18,6 +18,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .annotations import AnyArray, Numbers, Values, ValuesOrLists
+from .compiling import LITTLE_EFFORT
 from .distributions import Distribution
 from .distributions.expressions import expression_findings, expression_of
 from .errors import InputError, nearest
@@ -282,7 +283,7 @@ class Space(Mapping[str, Parameter]):
     def _units(self):
         """`new_units` as one compiled function."""
 
-        @partial(jax.jit, static_argnames="shape")
+        @partial(jax.jit, static_argnames="shape", compiler_options=LITTLE_EFFORT)
         def units(key, known, shape):
             found = {name: jnp.broadcast_to(value, shape) for name, value in known.items()}
             for name, now in zip(self.aleatory, jax.random.split(key, max(len(self.aleatory), 1)), strict=False):

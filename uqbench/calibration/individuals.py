@@ -5,12 +5,15 @@ standardised deviations (Savic & Karlsson 2009, doi:10.1208/s12248-009-9133-0): 
 population, whatever the family, the covariates and the correlations, and the means of all units vary less.
 """
 
+from functools import partial
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
 from jax.scipy.special import ndtri
 
+from ..compiling import LITTLE_EFFORT
 from ..names import DRAWS
 from ..space import distribution_of
 from ..study import Study
@@ -62,7 +65,7 @@ def _deviations(study: Study, posterior: xr.Dataset) -> list[np.ndarray]:
     theta |= {name: jnp.asarray(float(np.asarray(space[name].dist))) for name in space.fixed}
     theta |= {name: jnp.asarray(each) for name, each in study.covariates.items()}
 
-    @jax.jit
+    @partial(jax.jit, compiler_options=LITTLE_EFFORT)
     def deviations(theta):
         found = [distribution_of(space, name).cdf(theta[name], theta) for name in space.aleatory]
         return [ndtri(jnp.clip(each, EDGE, 1 - EDGE)) for each in found]

@@ -10,6 +10,7 @@ import pandas as pd
 import xarray as xr
 from jaxtyping import Float
 
+from ..compiling import LITTLE_EFFORT
 from ..design import Design
 from ..likelihoods import Likelihood, Observations, rows_by_output
 from ..names import DRAWS
@@ -128,7 +129,7 @@ def at_selected(likelihood: Likelihood, thetas: Theta, key) -> tuple[dict[str, j
     return _at_selected(likelihood, thetas, jax.random.split(key, len(next(iter(thetas.values())))))
 
 
-@partial(jax.jit, static_argnames="likelihood")
+@partial(jax.jit, static_argnames="likelihood", compiler_options=LITTLE_EFFORT)
 def _at_selected(likelihood: Likelihood, thetas: Theta, keys: jax.Array):
     complete = likelihood.study.model.space.complete
 
