@@ -266,9 +266,8 @@ class Space(Mapping[str, Parameter]):
 
     def sample(self, key: Array, shape: tuple[int, ...] = ()) -> Theta:
         """Independent draws from the joint distribution, each parameter of shape `shape`."""
-        # Strictly inside the cube: quantiles of unbounded families are infinite on its faces.
-        u = jax.random.uniform(key, (*shape, len(self.free)), minval=jnp.finfo(float).tiny)
-        return self.from_cube(u)
+        inside = _inside_cube if isinstance(key, jax.core.Tracer) else _compiled_inside_cube
+        return self.from_cube(inside(key, (*shape, len(self.free))))
 
     def new_units(self, key: Array, known: Theta, shape: tuple[int, ...]) -> Theta:
         """Independent draws of the aleatory parameters given all others, each of shape `shape`.
@@ -445,6 +444,14 @@ def _stacked(dists: Sequence[Distribution]) -> tuple[Distribution, dict[str, np.
     names = {argument: f"{argument} of each" for argument in dists[0].arguments}
     values = {name: np.array([dist.arguments[argument] for dist in dists]) for argument, name in names.items()}
     return type(dists[0])(**names), values
+
+
+def _inside_cube(key: Array, shape: tuple[int, ...]) -> Array:
+    """Uniform points strictly inside the unit cube: quantiles of unbounded families are infinite on its faces."""
+    return jax.random.uniform(key, shape, minval=jnp.finfo(float).tiny)
+
+
+_compiled_inside_cube = jax.jit(_inside_cube, static_argnames="shape", compiler_options=LITTLE_EFFORT)
 
 
 @partial(jax.jit, static_argnames=("dist", "method"))

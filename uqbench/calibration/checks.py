@@ -11,6 +11,7 @@ powers of both (Kallioinen, Paananen, Burkner & Vehtari 2024, doi:10.1007/s11222
 import json
 import warnings
 from collections.abc import Mapping
+from functools import partial
 
 import arviz_stats
 import jax
@@ -20,6 +21,7 @@ import pandas as pd
 import xarray as xr
 from scipy import special
 
+from ..compiling import LITTLE_EFFORT
 from ..likelihoods import Likelihood, rows_by_output
 from ..names import DRAWS
 from ..space import Theta, distribution_of
@@ -76,11 +78,13 @@ def log_prior(study: Study, posterior: xr.Dataset) -> xr.Dataset:
     theta: Theta = {name: jnp.asarray(posterior[name].transpose(*DRAWS).values) for name in space.epistemic}
     for name in space.fixed:
         theta[name] = jnp.asarray(float(np.asarray(space[name].dist)))
+
+    @partial(jax.jit, compiler_options=LITTLE_EFFORT)
+    def densities(theta: Theta) -> dict[str, jax.Array]:
+        return {name: distribution_of(space, name).logpdf(theta[name], theta) for name in space.epistemic}
+
     return xr.Dataset(
-        {
-            name: (DRAWS, np.asarray(distribution_of(space, name).logpdf(theta[name], theta)))
-            for name in space.epistemic
-        },
+        {name: (DRAWS, np.asarray(values)) for name, values in densities(theta).items()},
         {name: posterior[name] for name in DRAWS},
     )
 

@@ -163,7 +163,7 @@ def root_function(study: Study, scale: Scale) -> RootAt:
     likelihood = likelihood_of(study)
     if study.model.space.aleatory:
         information = population_information(likelihood, scale.place)
-        return _if_finite(lambda vector: root_of(information(vector)))
+        return _if_finite(jax.jit(lambda vector: root_of(information(vector))))
     return _if_finite(jax.jit(lambda vector: likelihood.sensitivities(scale.place, vector)))
 
 

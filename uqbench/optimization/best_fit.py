@@ -3,11 +3,13 @@
 import time
 from collections.abc import Mapping, Sequence
 
+import jax
 import numpy as np
 import xarray as xr
 from jaxtyping import Float
 
 from ..annotations import Values
+from ..compiling import LITTLE_EFFORT
 from ..errors import InputError, nearest
 from ..progress import progress
 from ..settings import is_number, seed_findings, whole_number_findings
@@ -162,7 +164,8 @@ def _dataset(study, objective: Objective, begun, peaks: list[Peak | None], stopp
     seen = [int(np.sum(number == each)) for each in range(number.max() + 1)]
     certificate = certified(study, objective, best)
     at_bound = np.where(best.x <= coordinates.lower, "lower", np.where(best.x >= coordinates.upper, "upper", ""))
-    log_prior = float(np.sum(np.asarray(coordinates.log_prior(best.x))))
+    # its operations would each be compiled apart
+    log_prior = float(np.sum(jax.jit(coordinates.log_prior, compiler_options=LITTLE_EFFORT)(best.x)))
     total = float(best.score.value)
     return xr.Dataset(
         {

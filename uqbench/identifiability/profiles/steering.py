@@ -8,7 +8,6 @@ profile of Kreutz, Raue & Timmer (2012, doi:10.1186/1752-0509-6-120), whose meas
 
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import NamedTuple, cast
 
 import jax
@@ -16,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ...compiling import LITTLE_EFFORT
 from ...design import Design
 from ...model import method_for, with_sensitivities
 from ...optimization.ascent import NOWHERE, Box
@@ -57,8 +57,9 @@ class Predicted:
     def __call__(self, points: Float[np.ndarray, "n k"]) -> list[Value]:
         model, design = self.target.likelihood.study.model, self.quantity.design
         method = method_for(model, design) if self.solved else None
+        predictions = _few_predictions if self.target.finer else _predictions
         values, gradients = in_batches(
-            lambda points, count: _predictions(self.target, self.quantity.function, design, method, points),
+            lambda points, count: predictions(self.target, self.quantity.function, design, method, points),
             points,
             model.dynamics.one_by_one,
             (self, method),
@@ -66,8 +67,7 @@ class Predicted:
         return [Value(float(value), gradient) for value, gradient in zip(values, gradients, strict=True)]
 
 
-@partial(jax.jit, static_argnames=("target", "function", "method"))
-def _predictions(target: Target, function, design: Design, method: str | None, points: Float[Array, "n k"]):
+def _predictions_of(target: Target, function, design: Design, method: str | None, points: Float[Array, "n k"]):
     """Values `(n,)` and gradients `(n, k)`; without a method nothing is solved."""
     model, quantity = target.likelihood.study.model, Quantity(function, design)
 
@@ -83,6 +83,12 @@ def _predictions(target: Target, function, design: Design, method: str | None, p
 
     gradients, values = jax.vmap(jax.jacfwd(value, has_aux=True))(points)
     return values, gradients
+
+
+_predictions = jax.jit(_predictions_of, static_argnames=("target", "function", "method"))
+_few_predictions = jax.jit(
+    _predictions_of, static_argnames=("target", "function", "method"), compiler_options=LITTLE_EFFORT
+)
 
 
 class Steering(NamedTuple):
