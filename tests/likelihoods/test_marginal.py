@@ -11,7 +11,7 @@ from scipy import stats
 from scipy.integrate import quad
 
 import uqbench as uq
-from uqbench.likelihoods import Marginal, with_units
+from uqbench.likelihoods import Marginal, modes, with_units
 from uqbench.likelihoods.quadrature import grid
 
 from .test_scores import central
@@ -255,3 +255,20 @@ def test_solves_that_fail_at_nodes_that_count_are_a_finding():
     assert np.isneginf(float(jax.jit(few.log_density)(theta)))
     findings = few.density_findings(theta)
     assert len(findings) == 2 and "unit 'a'" in findings[0] and "cannot be integrated over" in findings[0]
+
+
+def test_modes_are_found_in_few_steps_where_the_curvature_leaves_much_out(monkeypatch):
+    # the curvature that is told is up to seven times too large: each of Newton's steps leaves six sevenths of the way
+    shares = jnp.array([[0.15, 0.7], [0.3, 0.9], [1.0, 0.8]])
+    places = jnp.array([[1.0, -0.6], [0.5, 0.8], [-0.3, 1.0]])
+
+    def joint(z):
+        away = z - places
+        return -jnp.sum(jnp.log(jnp.cosh(away)), axis=-1), -jnp.tanh(away), jax.vmap(jnp.diag)(1.0 / shares)
+
+    monkeypatch.setattr(modes, "STEPS", 10)
+    found, (density, _, _) = modes.highest(joint, jnp.zeros((3, 2)))
+    np.testing.assert_allclose(density, joint(found)[0])
+    monkeypatch.setattr(modes, "LONGEST", 0.0)
+    plain, _ = modes.highest(joint, jnp.zeros((3, 2)))
+    assert np.max(np.abs(found - places)) < 0.2 * np.max(np.abs(plain - places))

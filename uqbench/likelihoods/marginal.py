@@ -15,13 +15,12 @@ derivatives. First derivatives of the model are enough for both.
 
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.scipy.special import logsumexp
-from jaxtyping import Array, Bool, Float, Int
+from jaxtyping import Array, Float
 
 from ..errors import InputError
 from ..space import Space, Theta
@@ -29,6 +28,7 @@ from ..study import Study
 from .choice import likelihood_of
 from .independent import Independent
 from .latents import with_units
+from .modes import highest
 from .protocol import Likelihood, Scores, whole_scores
 from .quadrature import Nodes, Placement, grid, shares
 from .roots import root_of_difference
@@ -39,9 +39,6 @@ NEGLIGIBLE = 1e-3
 # Of the information given the units' own parameters at least this share is left in every direction of the root by
 # which an ascent steps: this damps its steps where nothing is known, and is no information.
 DAMPED = 1e-3
-# Steps to the modes, how close they come, the first damping of a step, and how many times as long as a step one that is
-# mixed of two may be.
-STEPS, CLOSE, DAMPING, LONGEST = 30, 1e-2, 1e-2, 10.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -200,85 +197,8 @@ class Marginal(Likelihood):
             told = self._of_units(jnp.einsum("rak,ral->rkl", rows.root, rows.root)[None])[0]
             return density - 0.5 * jnp.sum(z**2, axis=-1), gradient - z, told + jnp.eye(count)
 
-        z, (_, _, curvature) = _highest(joint, self._centre)
+        z, (_, _, curvature) = highest(joint, self._centre)
         return z, curvature
-
-
-class _Climb(NamedTuple):
-    """A search for the modes of all units at once, see `_highest`; arrays lead with units.
-
-    Args:
-        z, found: the highest points so far, and the density, its gradient and its curvature there.
-        tried: the points to be looked at next.
-        damping: added to the curvature; it grows where a step was refused.
-        last, last_step: the points before z and the damped Newton steps from there; NaN where there is none to compare
-            with.
-        mixed: whether the points to be looked at are more than a damped Newton step away.
-        moved, number: the longest Newton step of any unit; how often the density was asked for.
-    """
-
-    z: Float[Array, "units k"]
-    found: tuple[Float[Array, " units"], Float[Array, "units k"], Float[Array, "units k k"]]
-    tried: Float[Array, "units k"]
-    damping: Float[Array, " units"]
-    last: Float[Array, "units k"]
-    last_step: Float[Array, "units k"]
-    mixed: Bool[Array, " units"]
-    moved: Float[Array, ""]
-    number: Int[Array, ""]
-
-
-def _highest(joint, start: Float[Array, "units k"]):
-    """Where the log density of each unit is highest, and what `joint` says of the last point before.
-
-    The curvature leaves out second derivatives of the model, so that Newton's steps converge linearly only, where data
-    lie far from the model each by a factor of .7 or .9. Two steps tell how they go on: the next one is mixed of them
-    (Anderson 1965, doi:10.1145/321296.321305, with one step of memory) as long as it goes uphill, and where the density
-    is then lower a plain step takes its place.
-
-    Args:
-        joint: `function(z)` -> density `(units,)`, gradient `(units, k)`, curvature `(units, k, k)`.
-    """
-    units, k = start.shape
-    nothing = jnp.full((units, k), jnp.nan)
-    found = jnp.full(units, -jnp.inf), jnp.zeros((units, k)), jnp.tile(jnp.eye(k), (units, 1, 1))
-
-    def chosen(better, new, old):
-        return jnp.where(better.reshape(-1, *(1,) * (new.ndim - 1)), new, old)
-
-    def step(now: _Climb) -> _Climb:
-        new = joint(now.tried)
-        better = new[0] >= now.found[0] - 1e-9 * jnp.abs(now.found[0])
-        # at first there is nothing to be better than
-        better = better | (now.number == 0)
-        found = tuple(chosen(better, *each) for each in zip(new, now.found, strict=True))
-        z = chosen(better, now.tried, now.z)
-        refused = jnp.where(now.mixed, now.damping, 10.0 * jnp.maximum(now.damping, DAMPING))
-        damping = jnp.where(better, 0.1 * now.damping, refused)
-        damped = found[2] + damping[:, None, None] * jnp.eye(k)
-        change = jnp.linalg.solve(damped, found[1][..., None])[..., 0]
-        other = change - now.last_step
-        share = jnp.sum(other * change, axis=-1) / jnp.sum(other**2, axis=-1)
-        mix = change - share[:, None] * (z - now.last + other)
-        # NaN, as where there is no step before, is no longer than anything
-        short = jnp.sum(mix**2, axis=-1) <= LONGEST**2 * jnp.sum(change**2, axis=-1)
-        mixed = better & short & (jnp.sum(mix * found[1], axis=-1) > 0.0)
-        return _Climb(
-            z,
-            found,
-            z + chosen(mixed, mix, change),
-            damping,
-            chosen(better, z, nothing),
-            chosen(better, change, nothing),
-            mixed,
-            jnp.max(jnp.abs(change)),
-            now.number + 1,
-        )
-
-    unmixed = jnp.zeros(units, bool)
-    begin = _Climb(start, found, start, jnp.full(units, DAMPING), nothing, nothing, unmixed, jnp.inf, 0)
-    end = jax.lax.while_loop(lambda now: (now.moved > CLOSE) & (now.number < STEPS), step, begin)
-    return end.z, end.found
 
 
 def _epistemic(space: Space, theta: Theta) -> Theta:
