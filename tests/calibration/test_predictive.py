@@ -94,3 +94,19 @@ def test_an_event_whose_time_is_not_known_is_drawn_at_its_quantiles():
     times = band(likelihood_of(study), posterior, jax.random.key(0))["time"].isel(run=0).values
     for quantile in (0.05, 0.5, 0.95):
         assert np.min(np.abs(times - np.quantile(lags, quantile))) < 0.002
+
+
+def test_a_function_of_its_own_times_only_has_bands_there():
+    """As of a regression on columns: no draw is lost over a band that cannot be drawn between the data."""
+    column = np.array([0.5, 1.0, 2.0])
+    space = uq.Space(a=uq.epistemic(uq.Normal(0.0, 1.0)))
+    model = uq.Model.from_function(
+        space, lambda theta, design, key: {"y": theta["a"] * jnp.asarray(column)}, {"y": ""}, {"y": uq.Normal("y", 1.0)}
+    )
+    data = pd.DataFrame({"experiment": "e", "output": "y", "time": [1.0, 2.0, 3.0], "value": column})
+    tree = uq.calibrate(uq.Study("columns", model, {"e": uq.Design()}, data), draws=100, tune=100, chains=2)
+    band = tree["posterior_band"].to_dataset()
+    np.testing.assert_array_equal(band["time"].values, [[1.0, 2.0, 3.0]])
+    # a standard normal error and a slope that is known to some tenths
+    width = (band["y"].isel(quantile=-1) - band["y"].isel(quantile=0)).values
+    assert np.all(width > 2.0)

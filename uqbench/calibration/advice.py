@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 
 from ..study import Study
+from .convergence import entered
 
 # Sensitivities from here on are none that can be neglected (Kallioinen et al. 2024).
 SENSITIVE = 0.05
@@ -73,7 +74,13 @@ def _of_sampling(study: Study, groups: Mapping[str, xr.Dataset]) -> Iterator[str
             f"{missed} Do not use them. Leave the sampler to the rule and take more draws "
             f"(`--draws {4 * posterior.sizes['draw']}`), or a prior that excludes what cannot be."
         )
-    lost = convergence.isel(parameter=np.flatnonzero(~convergence["resolved"].values))
+    inside = entered(convergence)
+    # of those that are cut short alone there is a sentence of its own
+    few = ~(
+        (convergence["rhat"] <= convergence.attrs["largest_rhat"])
+        & (np.minimum(convergence["ess_bulk"], convergence["ess_tail"]) >= convergence.attrs["least_ess"])
+    )
+    lost = convergence.isel(parameter=np.flatnonzero(few.values))
     if lost.sizes["parameter"]:
         rhat, ess = convergence.attrs["largest_rhat"], convergence.attrs["least_ess"]
         least = float(np.minimum(lost["ess_bulk"], lost["ess_tail"]).min())
@@ -82,6 +89,13 @@ def _of_sampling(study: Study, groups: Mapping[str, xr.Dataset]) -> Iterator[str
             f"{float(lost['rhat'].max()):.3g} (limit {rhat:g}), effective draws down to {least:.0f} (limit {ess:g}). "
             f"Take more (`--draws {4 * posterior.sizes['draw']}`); if R-hat stays high the chains have found different "
             "answers: let them start at the best fit (`uqbench identify` first), or give narrower priors."
+        )
+    if not inside.all():
+        cut = convergence.isel(parameter=np.flatnonzero(~inside.values))
+        yield (
+            f"Tails of {_listed(cut['parameter'].values)} are cut short: transitions from the outermost draws were "
+            f"accepted by {float(cut['tail_acceptance'].min()):.2f} only. Take shorter steps "
+            "(`--target-accept 0.99`) or, of few parameters, `--sampler smc`."
         )
     modes = len(np.unique(convergence["mode"].values)) if "mode" in convergence else 1
     if modes > 1:

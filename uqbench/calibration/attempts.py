@@ -6,17 +6,20 @@ tempering (`tempered`). Where the draws then
 
 - diverge in more than a share `DIVERGING` of the transitions, or
 - are worth less than `ESS` independent ones, and less than a share `WORTH` of their number, in a parameter, or
+- hardly get into a tail of a parameter: transitions from the outermost draws are accepted less than `ENTERED`
+  (`tails`), or
 - where no parameter differs between units, are worth as little in its tails, or come from chains of so many draws that
   this share is `ESS` and disagree by more than `RHAT`,
 
-the adaptation was not good enough, and the run is repeated once with a step size tuned to `CAREFUL` and twice the draws
-for adaptation. Where the chains stay in different modes, or have missed one that is known (`optima`), no adaptation
-helps: the run is repeated by tempering, if no parameter differs between units; so it is where draws are worth as little
-after a repetition, as of modes that a chain seldom leaves, and there are no more than `FEW` parameters. Tempering whose
-draws are worth too little, or that has missed a mode, is repeated once with `MORE` times the particles, if that may be
-enough. Kept are the draws of the best attempt, by `quality`, and what was tried, why, and what came of it. With an
-adaptation, an acceptance or a sampler that is given there is one run, as it was asked for; so there is with fewer than
-`JUDGED` draws in all.
+the adaptation was not good enough, and the run is repeated once with a step size tuned to `CAREFUL`, or to `SHORT`
+where a tail was not entered, and twice the draws for adaptation. Where the chains stay in different modes, or have
+missed one that is known (`optima`), no adaptation helps: the run is repeated by tempering, if no parameter differs
+between units; so it is where draws are worth as little after a repetition, as of modes that a chain seldom leaves, or a
+tail is not entered by short steps either, and there are no more than `FEW` parameters. Tempering whose draws are worth
+too little, or that has missed a mode, is repeated once with `MORE` times the particles, if that may be enough. Kept are
+the draws of the best attempt, by `quality`, and what was tried, why, and what came of it. With an adaptation, an
+acceptance or a sampler that is given there is one run, as it was asked for; so there is with fewer than `JUDGED` draws
+in all.
 
 A mass matrix of low rank follows correlations, such as the ridge along which a product of parameters is known: measured
 over seven posteriors of two to nine parameters with 4 x 400 draws, one seed each, the smallest bulk ESS per gradient at
@@ -35,9 +38,9 @@ from ..likelihoods import Likelihood
 from ..settings import is_number, seed_findings, whole_number_findings
 from ..space import distribution_of
 from .chains import LEAST_DRAWS
-from .convergence import ESS, RHAT
+from .convergence import ESS, RHAT, entered
 
-ADAPTATION, ACCEPT, CAREFUL = "low_rank", 0.9, 0.95
+ADAPTATION, ACCEPT, CAREFUL, SHORT = "low_rank", 0.9, 0.95, 0.99
 DIVERGING, WORTH, JUDGED = 0.005, 0.1, 400
 # How many times the particles a repetition of tempering has.
 MORE = 4
@@ -153,25 +156,28 @@ def next_attempt(
     if len(np.unique(found["mode"])) > 1:
         return None if study.model.space.aleatory else tempering
     share = float(chains["sample_stats"]["diverging"].mean())
+    cut = _cut(found)
+    reasons = [each for each in (poor, cut) if each]
     if len(tried) > 1:
         few = not study.model.space.aleatory and len(study.model.space.free) <= FEW
-        return replace(tempering, why=f"again {poor}") if poor and few else None
-    reasons = [f"{share:.1%} of the transitions diverged"] if share > DIVERGING else []
-    reasons += [poor] if poor else []
-    return replace(attempt, target_accept=CAREFUL, tune=2 * tune, why=" and ".join(reasons)) if reasons else None
+        return replace(tempering, why=f"again {' and '.join(reasons)}") if reasons and few else None
+    if share > DIVERGING:
+        reasons = [f"{share:.1%} of the transitions diverged", *reasons]
+    accept = SHORT if cut else CAREFUL
+    return replace(attempt, target_accept=accept, tune=2 * tune, why=" and ".join(reasons)) if reasons else None
 
 
-def quality(chains: xr.DataTree, found: xr.Dataset) -> tuple[bool, bool, bool, float]:
+def quality(chains: xr.DataTree, found: xr.Dataset) -> tuple[bool, bool, bool, bool, float]:
     """By which the draws of an attempt are kept, the largest: whether they are valid, then what they are worth.
 
-    Valid are draws that have missed no known mode and whose chains are in one, then such that agree to `RHAT`, then
-    such of which no more than `DIVERGING` diverged; the smallest bulk or tail ESS decides between attempts that are
-    equal in these.
+    Valid are draws that have missed no known mode and whose chains are in one, then such that entered the tails, then
+    such that agree to `RHAT`, then such of which no more than `DIVERGING` diverged; the smallest bulk or tail ESS
+    decides between attempts that are equal in these.
     """
     one = len(np.unique(found["mode"])) == 1 and not found.sizes.get("missed", 0)
     agree = bool((found["rhat"] <= RHAT).all())
     few = bool(chains["sample_stats"]["diverging"].mean() <= DIVERGING)
-    return one, agree, few, float(np.minimum(found["ess_bulk"], found["ess_tail"]).min())
+    return one, bool(entered(found).all()), agree, few, float(np.minimum(found["ess_bulk"], found["ess_tail"]).min())
 
 
 def _poor(found: xr.Dataset, total: int, *, tails: bool) -> tuple[str, float]:
@@ -188,6 +194,15 @@ def _poor(found: xr.Dataset, total: int, *, tails: bool) -> tuple[str, float]:
     if tails and WORTH * total >= ESS and not rhat <= RHAT:
         return f"chains agreed to an R-hat of {rhat:.3f} only", worth
     return "", worth
+
+
+def _cut(found: xr.Dataset) -> str:
+    """Which tail was not entered, the one that was least; empty where all were, or nothing is known of them."""
+    if bool(entered(found).all()):
+        return ""
+    worst = found.isel(parameter=int(np.nanargmin(found["tail_acceptance"].values)))
+    name, share = str(worst["parameter"].values), float(worst["tail_acceptance"])
+    return f"transitions from the outermost draws of {name!r} were accepted by {share:.2f} only"
 
 
 def _not_installed(what: str, package: str) -> str:

@@ -11,6 +11,7 @@ from scipy.special import ndtri
 from scipy.stats import rankdata
 
 from ..study import Study
+from .tails import ENTERED, tail_acceptance
 
 # What a draw must satisfy to be used (Vehtari, Gelman, Simpson, Carpenter & Burkner 2021, doi:10.1214/20-BA1221).
 RHAT, ESS = 1.01, 400
@@ -25,6 +26,8 @@ TAILS = (0.05, 0.95)
 
 def convergence(study: Study, chains: xr.DataTree) -> xr.Dataset:
     """Rank-normalised R-hat, bulk and tail ESS of each epistemic parameter, and whether they meet RHAT and ESS.
+
+    Draws by trajectories have a `tail_acceptance` beside them, which tells tails that were cut short.
 
     The coordinate `mode` numbers the places that chains stay in: where it has more than one number, each chain has
     seen a part of the posterior only, and how much belongs to each part is not known from them. Draws of tempering are
@@ -48,10 +51,20 @@ def convergence(study: Study, chains: xr.DataTree) -> xr.Dataset:
         of_families = [_by_descent(chosen[name].values, ancestors) for name in names]
         for key, worth in zip(("ess_bulk", "ess_tail"), zip(*of_families, strict=True), strict=True):
             rows[key] = list(np.minimum(rows[key], worth))
+    if "mean_tree_accept" in stats:
+        accepted = stats["mean_tree_accept"].values
+        rows["tail_acceptance"] = [tail_acceptance(chosen[name].values, accepted) for name in names]
     dataset = xr.Dataset({key: ("parameter", values) for key, values in rows.items()}, coords={"parameter": names})
-    resolved = (dataset.rhat <= RHAT) & (dataset.ess_bulk >= ESS) & (dataset.ess_tail >= ESS)
+    resolved = (dataset.rhat <= RHAT) & (dataset.ess_bulk >= ESS) & (dataset.ess_tail >= ESS) & entered(dataset)
     dataset = dataset.assign(resolved=resolved, mode=("chain", modes(chosen)))
-    return dataset.assign_coords(chain=posterior.chain.values).assign_attrs(largest_rhat=RHAT, least_ess=ESS)
+    return dataset.assign_coords(chain=posterior.chain.values).assign_attrs(
+        largest_rhat=RHAT, least_ess=ESS, least_tail_acceptance=ENTERED
+    )
+
+
+def entered(found: xr.Dataset) -> xr.DataArray:
+    """Whether each parameter's tails were entered, as far as it is known."""
+    return ~(found["tail_acceptance"] < ENTERED) if "tail_acceptance" in found else xr.ones_like(found["rhat"], bool)
 
 
 def with_missed(found: xr.Dataset, lost: Sequence[tuple[float, dict[str, float]]]) -> xr.Dataset:

@@ -13,6 +13,7 @@ from jaxtyping import Float
 from ..compiling import LITTLE_EFFORT
 from ..design import Design
 from ..likelihoods import Likelihood, Observations, rows_by_output
+from ..model import output_findings
 from ..names import DRAWS
 from ..progress import progress
 from ..space import Theta
@@ -143,6 +144,8 @@ def _at_selected(likelihood: Likelihood, thetas: Theta, keys: jax.Array):
 def band(likelihood: Likelihood, posterior: xr.Dataset, key) -> xr.Dataset:
     """Quantiles over time of what would be measured in each unit, on a grid fine enough to draw.
 
+    A model that answers at the times of its data only has its quantiles there.
+
     Where everything is measured at one instant and one input tells the runs apart, the coordinate `setting` holds its
     value in each run: what there is to draw is a curve over that input.
     """
@@ -157,6 +160,9 @@ def band(likelihood: Likelihood, posterior: xr.Dataset, key) -> xr.Dataset:
         for unit in observations.unit
     ]
     grids = _grids([_instants(study, *each) for each in zip(thetas, designs, strict=True)])
+    if output_findings(study.model, _at(designs[0], jnp.asarray(grids[0]))):
+        # a function that knows the times of its data only, as a regression on columns
+        grids = np.stack([np.asarray(design.times) for design in designs])
     variables = {output: [] for output in observations.rows}
     with progress("calibrate: bands over time, by run", len(grids)) as update:
         for run, (theta, design, grid) in enumerate(zip(thetas, designs, grids, strict=True)):

@@ -7,6 +7,7 @@ A sentence never claims more than its interval allows: where that leaves a quest
 from collections.abc import Iterable, Sequence
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 
 from ..results import attribute, group
@@ -334,21 +335,31 @@ def remedy(tree: xr.DataTree, study: str) -> str | None:
         return None
     rows = parameters(tree).loc[lost]
     said = [
-        f"{name} (R-hat {rounded(row.rhat, 0.01)}, ESS bulk {ess_text(row.ess_bulk)}, tail {ess_text(row.ess_tail)})"
+        f"{name} (R-hat {rounded(row.rhat, 0.01)}, ESS bulk {ess_text(row.ess_bulk)}, tail {ess_text(row.ess_tail)}"
+        + (f", acceptance from its tails {row.tail_acceptance:.2f})" if _cut(tree, row) else ")")
         for name, row in rows.iterrows()
     ]
     more = 4 * attribute(tree, "convergence", "settings")["draws"]
+    cut = any(_cut(tree, row) for _, row in rows.iterrows())
     return (
         f"{sentence(NOT_RESOLVED)}: {'; '.join(said)}, where {limits(tree)} is asked for. What is said of it here is "
         f"not to be used. Take more draws (`uqbench calibrate {study} --draws {more}`); if R-hat stays high, the "
         "chains have found different answers."
+        + (" Tails that were not entered ask for shorter steps (`--target-accept 0.99`)." if cut else "")
     )
 
 
 def limits(tree: xr.DataTree) -> str:
     """What counts as converged."""
     rhat, ess = (attribute(tree, "convergence", key) for key in ("largest_rhat", "least_ess"))
-    return f"R-hat ≤ {rhat}, bulk and tail ESS ≥ {ess}"
+    accepted = attribute(tree, "convergence", "least_tail_acceptance")
+    entered = "" if accepted is None else f", acceptance from the tails ≥ {accepted}"
+    return f"R-hat ≤ {rhat}, bulk and tail ESS ≥ {ess}{entered}"
+
+
+def _cut(tree: xr.DataTree, row: pd.Series) -> bool:
+    """Whether draws of a parameter did not get into its tails."""
+    return "tail_acceptance" in row and row.tail_acceptance < attribute(tree, "convergence", "least_tail_acceptance")
 
 
 def rejected(tree: xr.DataTree) -> list[str]:

@@ -134,8 +134,8 @@ def parameters(tree: xr.DataTree) -> pd.DataFrame:
     Returns:
         by `parameter`: `role`, `unit`, `prior`, `meaning` (from /structure), `median`, `lower`, `upper`, `sd` (of the
         posterior, 90 %; over draws, and for an aleatory parameter over draws and units), `rhat`, `ess_bulk`,
-        `ess_tail`, `resolved` (from /convergence), `standard_error` (predicted by the Fisher information). Columns
-        whose group is missing are missing.
+        `ess_tail`, `resolved`, `tail_acceptance` (from /convergence), `standard_error` (predicted by the Fisher
+        information). Columns whose group is missing are missing.
 
     Example:
         >>> import xarray as xr
@@ -150,6 +150,7 @@ def parameters(tree: xr.DataTree) -> pd.DataFrame:
         table = table.join(pd.DataFrame.from_dict(spread, orient="index", columns=["median", "lower", "upper", "sd"]))
     if convergence is not None:
         columns = ["rhat", "ess_bulk", "ess_tail", "resolved"]
+        columns += ["tail_acceptance"] if "tail_acceptance" in convergence else []
         table = table.join(_by(convergence[columns], "parameter"))
     if fisher is not None:
         table = table.join(_by(fisher[["standard_error"]], "parameter"))

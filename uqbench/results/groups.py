@@ -463,7 +463,10 @@ GROUPS: dict[str, Group] = {
             "rhat": Variable(("parameter",), "number", "rank-normalised R-hat"),
             "ess_bulk": Variable(("parameter",), "number", "bulk effective sample size"),
             "ess_tail": Variable(("parameter",), "number", "tail effective sample size"),
-            "resolved": Variable(("parameter",), "bool", "whether all three meet the limits"),
+            "tail_acceptance": Variable(
+                ("parameter",), "number", "mean acceptance of transitions from the outermost draws", True
+            ),
+            "resolved": Variable(("parameter",), "bool", "whether all of these meet the limits"),
             "mode": Variable(
                 ("chain",), "int", "number of the place that a chain stays in; all 0 where they agree", True
             ),
@@ -476,6 +479,7 @@ GROUPS: dict[str, Group] = {
         attributes={
             "largest_rhat": Attribute("number", "limit of R-hat"),
             "least_ess": Attribute("number", "limit of both effective sample sizes"),
+            "least_tail_acceptance": Attribute("number", "limit of `tail_acceptance`", True),
             "missed_modes": Attribute("text", "which modes draws have missed; only where they have", True),
         },
     ),
