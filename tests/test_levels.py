@@ -125,6 +125,10 @@ def grows(t, y, p, inputs):
             ["'scale' has a value for each level of the column 'gel', which the table does not have"],
         ),
         (
+            {"data": table().drop(columns="gel").assign(output="D")},
+            ["unknown output with noise 'D'", "the column 'gel', which the table does not have"],
+        ),
+        (
             {"data": table().assign(gel=lambda rows: rows["gel"].where(rows.index != 4))},
             ["row 4: gel is missing, of which 'scale' has a value for each level."],
         ),

@@ -139,16 +139,24 @@ def _space(space: Space, by: Mapping[str, str], levels: Mapping[str, Sequence[st
     return Space(found)
 
 
+def missing_columns(model: Model, data: pd.DataFrame) -> list[str]:
+    """Which parameters have values by a column that a table, whatever else is wrong with it, does not have."""
+    return [
+        f"{name!r} has a value for each level of the column {parameter.by!r}, which the table does not have; "
+        f"{nearest(parameter.by, [*map(str, data.columns)])}"
+        for name, parameter in model.space.items()
+        if parameter.by and parameter.by not in data and parameter.by not in (*NUMBERS, "output")
+    ]
+
+
 def _findings(model: Model, data: pd.DataFrame, experiments: Mapping[str, Design], by: Mapping[str, str]) -> list[str]:
-    findings = copies_findings(model)
+    findings = copies_findings(model) + missing_columns(model, data)
     for name, column in by.items():
         what = f"{name!r} has a value for each level of the column {column!r}"
         outputs = [output for output in model.noise if name in model.noise_names(output)]
         if column in NUMBERS or column == "output":
             findings.append(f"{what}, which tells measurements apart and no levels; give another column.")
-        elif column not in data:
-            findings.append(f"{what}, which the table does not have; {nearest(column, [*map(str, data.columns)])}")
-        else:
+        elif column in data:
             own = data[data["output"].isin(outputs)][column]
             if any(missing := own.isna() | (own.astype(str).str.strip() == "")):
                 findings.append(

@@ -24,7 +24,7 @@ import pandas as pd
 from . import shipped
 from .design import Design
 from .errors import InputError, nearest
-from .levels import with_levels
+from .levels import missing_columns, with_levels
 from .measurements import CENSORED, COLUMNS, covariates_of, prepared, same_text
 from .model import Model, content, digest, names_used, output_findings, schedule_findings
 from .names import DRAWS, POSTERIOR_AS_INPUT, symbol_findings, variable_findings
@@ -130,7 +130,7 @@ class Study:
             data = _read(Path(data), subject, _folder_of_caller()) if isinstance(data, str | Path) else data.copy()
             data, findings = prepared(data, self.model, experiments, self.unit)
             if findings:
-                raise InputError(f"{subject}: data", findings)
+                raise InputError(f"{subject}: data", findings + missing_columns(self.model, data))
             _, findings = covariates_of(data, self.unit or "experiment", experiments, self.model.space.covariates)
             if findings:
                 raise InputError(f"{subject}: data", findings)

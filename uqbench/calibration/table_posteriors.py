@@ -169,7 +169,8 @@ def _judged(
     following = next_attempt(likelihood.study, table.attempt, chains, found.convergence, settings.tune, tried)
     draws = table.draws
     if following is None and draws == settings.draws and not enough(found.convergence):
-        following = replace(table.attempt, target_accept=CAREFUL, tune=2 * settings.tune)
+        accept = max(table.attempt.target_accept, CAREFUL)
+        following = replace(table.attempt, target_accept=accept, tune=2 * settings.tune)
         draws = LONGER * draws
     return found, None if following is None else replace(table, attempt=following, draws=draws, done={}, tried=tried)
 
