@@ -94,3 +94,29 @@ def test_tails_as_wide_as_the_bulk_are_entered():
     found = tree["convergence"].to_dataset()
     assert np.all(found["tail_acceptance"] > ENTERED)
     assert len(json.loads(tree["sample_stats"].attrs["attempts"])) == 1
+
+
+@pytest.mark.parametrize(
+    ("prior", "limit", "above"),
+    [
+        (uq.Cauchy(1.0, 2.0), 41.0, np.arctan2(1.0, 20.0) / np.pi),
+        (uq.StudentT(2.0, 0.0, 1.0), 10.0, 0.5 * (1 - 10 / np.sqrt(102))),
+    ],
+)
+def test_tails_that_fall_as_a_power_are_seen(prior, limit, above):
+    """Of two quantities the data tell one; of the other as much is known as before."""
+    space = uq.Space(a=uq.epistemic(prior), b=uq.epistemic(uq.Normal(0.0, 1.0)))
+    model = uq.Model.from_function(
+        space, lambda theta, design, key: {"y": theta["b"] + 0 * design.times}, {"y": ""}, {"y": uq.Normal("y", 0.1)}
+    )
+    data = pd.DataFrame({"experiment": "e", "output": "y", "time": [1.0], "value": [0.5]})
+    tree = uq.calibrate(uq.Study("power", model, {"e": uq.Design([1.0])}, data))
+    assert len(json.loads(tree["sample_stats"].attrs["attempts"])) == 1
+    found = tree["convergence"].to_dataset().sel(parameter="a")
+    assert bool(found["resolved"])
+    # the share is that of a far tail, of which draws are worth less than of the 95 % quantile
+    error = np.sqrt(above / (0.5 * float(found["ess_tail"])))
+    for side in (1.0, -1.0):
+        centre = float(prior.ppf(0.5, {}))
+        beyond = side * (tree["posterior"]["a"].values - centre) > limit - centre
+        assert abs(beyond.mean() - above) < 4 * error

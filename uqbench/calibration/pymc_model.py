@@ -20,17 +20,20 @@ import xarray as xr
 from jax.scipy.special import ndtr
 from jaxtyping import Float
 
-from ..distributions import Correlation, Distribution, LogNormal, LogUniform, Normal
+from ..distributions import Cauchy, Correlation, Distribution, LogNormal, LogUniform, Normal, StudentT
 from ..distributions.expressions import expression_of
 from ..errors import InputError
 from ..likelihoods import Likelihood, LinearEffects, with_units
 from ..space import Parameter, Space, Theta, distribution_of
 from ..study import Study
+from .stretched import Stretched
 
 # The dimension of what differs between units. No variable is called so: names of parameters end in a dot here.
 UNITS = "units"
 # Standard normal latents of the parameters that are integrated out, see `LinearEffects`.
 EFFECTS = "effects"
+# Families whose tails fall as a power, on both sides.
+HEAVY = (Cauchy, StudentT)
 # Families whose units are an affine map of a standard normal, after a logarithm where named.
 AFFINE = {Normal: False, LogNormal: True}
 
@@ -215,7 +218,8 @@ def _epistemic(name: str, dist: Distribution, variables: dict, weight: np.ndarra
     if isinstance(dist, Correlation):
         share = pm.Beta(_share(name), *[_arguments(dist, variables)["eta"]] * 2)
         return pm.Deterministic(variable_name(name), 2 * share - 1)
-    return _family(dist)(variable_name(name), **_arguments(dist, variables))
+    heavy = {"transform": Stretched()} if isinstance(dist, HEAVY) else {}
+    return _family(dist)(variable_name(name), **_arguments(dist, variables), **heavy)
 
 
 def _aleatory(name: str, dist: Distribution, variables: dict, weight: np.ndarray):
