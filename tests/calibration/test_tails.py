@@ -63,6 +63,7 @@ def test_a_tail_that_is_narrower_across_is_told():
     assert np.all(found["tail_acceptance"] < ENTERED) and not np.any(found["resolved"])
     said = " ".join(json.loads(tree["checks"].attrs["findings"]))
     assert "Tails of K, V are cut short" in said or "Tails of K and V are cut short" in said
+    assert "--target-accept 0.99" in said
 
 
 def test_it_is_entered_by_the_rule():

@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 
 from ..study import Study
+from .attempts import SHORT
 from .convergence import entered
 
 # Sensitivities from here on are none that can be neglected (Kallioinen et al. 2024).
@@ -92,10 +93,17 @@ def _of_sampling(study: Study, groups: Mapping[str, xr.Dataset]) -> Iterator[str
         )
     if not inside.all():
         cut = convergence.isel(parameter=np.flatnonzero(~inside.values))
+        short = float(groups["sample_stats"].attrs.get("target_accept", 0.0)) >= SHORT
         yield (
             f"Tails of {_listed(cut['parameter'].values)} are cut short: transitions from the outermost draws were "
-            f"accepted by {float(cut['tail_acceptance'].min()):.2f} only. Take shorter steps "
-            "(`--target-accept 0.99`) or, of few parameters, `--sampler smc`."
+            f"accepted by {float(cut['tail_acceptance'].min()):.2f} only. "
+            + (
+                "The steps are short already: the posterior is narrow there, as where a spread between units may be "
+                "zero. Take a prior that keeps away from it"
+                if short
+                else f"Take shorter steps (`--target-accept {SHORT}`)"
+            )
+            + " or, of few parameters, `--sampler smc`."
         )
     modes = len(np.unique(convergence["mode"].values)) if "mode" in convergence else 1
     if modes > 1:
