@@ -308,9 +308,10 @@ def test_what_a_density_costs_is_known_of_functions_and_not_of_solves():
 # which attempt is kept
 
 
-def chains_and_found(ess, rhat=1.0, diverging=0.0, modes=(0, 0), lost=()):
+def chains_and_found(ess, rhat=1.0, diverging=0.0, modes=(0, 0), lost=(), accepted=0.9):
     found = xr.Dataset(
         {
+            "tail_acceptance": ("parameter", [accepted, 0.9]),
             **{name: ("parameter", [ess, 2 * ess]) for name in ("ess_bulk", "ess_tail")},
             "rhat": ("parameter", [1.0, rhat]),
             "mode": ("chain", list(modes)),
@@ -331,6 +332,8 @@ def chains_and_found(ess, rhat=1.0, diverging=0.0, modes=(0, 0), lost=()):
         ({"ess": 150, "rhat": 1.02}, {"ess": 380, "modes": (0, 1)}),
         ({"ess": 150, "rhat": 1.02}, {"ess": 380, "lost": (0.1,)}),
         ({"ess": 380, "diverging": 0.001}, {"ess": 150}),
+        ({"ess": 150}, {"ess": 380, "accepted": 0.3}),
+        ({"ess": 150, "rhat": 1.02}, {"ess": 380, "rhat": 1.02, "accepted": 0.3}),
     ],
 )
 def test_valid_draws_are_kept_before_many(better, worse):

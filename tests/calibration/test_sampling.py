@@ -72,9 +72,10 @@ def test_draws_that_diverge_are_repeated_with_care():
     tree = uq.calibrate(uq.Study("funnel", model, E, table([1.0], [0.3])), draws=200, tune=200, seed=1)
     tried = attribute(tree, "sample_stats", "attempts")
     attempts = tried[:2]
-    assert [each["target_accept"] for each in attempts] == [0.9, 0.95]
+    # shorter steps, as short as they are made where the neck was not entered
+    assert attempts[0]["target_accept"] == 0.9 and attempts[1]["target_accept"] in (0.95, 0.99)
     assert [each["tune"] for each in attempts] == [200, 400]
-    assert "diverged" in attempts[1]["why"] or "were worth" in attempts[1]["why"]
+    assert any(each in attempts[1]["why"] for each in ("diverged", "were worth", "from the outermost draws"))
     assert all(each["came"].startswith("smallest bulk ESS") for each in attempts)
     (kept,) = (each for each in tried if each["kept"])
     assert tree["sample_stats"].attrs["why"] == kept["why"]

@@ -167,17 +167,17 @@ def next_attempt(
     return replace(attempt, target_accept=accept, tune=2 * tune, why=" and ".join(reasons)) if reasons else None
 
 
-def quality(chains: xr.DataTree, found: xr.Dataset) -> tuple[bool, bool, bool, bool, float]:
+def quality(chains: xr.DataTree, found: xr.Dataset) -> tuple[bool, float, bool, float]:
     """By which the draws of an attempt are kept, the largest: whether they are valid, then what they are worth.
 
-    Valid are draws that have missed no known mode and whose chains are in one, then such that entered the tails, then
-    such that agree to `RHAT`, then such of which no more than `DIVERGING` diverged; the smallest bulk or tail ESS
-    decides between attempts that are equal in these.
+    Valid are draws that have missed no known mode and whose chains are in one, then such that agree to `RHAT` and
+    entered the tails in the most parameters, then such of which no more than `DIVERGING` diverged; the smallest bulk or
+    tail ESS decides between attempts that are equal in these.
     """
     one = len(np.unique(found["mode"])) == 1 and not found.sizes.get("missed", 0)
-    agree = bool((found["rhat"] <= RHAT).all())
     few = bool(chains["sample_stats"]["diverging"].mean() <= DIVERGING)
-    return one, bool(entered(found).all()), agree, few, float(np.minimum(found["ess_bulk"], found["ess_tail"]).min())
+    valid = float(((found["rhat"] <= RHAT) & entered(found)).mean())
+    return one, valid, few, float(np.minimum(found["ess_bulk"], found["ess_tail"]).min())
 
 
 def _poor(found: xr.Dataset, total: int, *, tails: bool) -> tuple[str, float]:

@@ -22,7 +22,7 @@ import xarray as xr
 
 from ..errors import InputError
 from ..likelihoods import Likelihood
-from .attempts import CAREFUL, Attempt, Settings, first_attempt, next_attempt
+from .attempts import CAREFUL, Attempt, Settings, first_attempt, next_attempt, quality
 from .chains import finished_trace, of_chain, whole_draws
 from .convergence import convergence
 from .prepared import Prepared
@@ -56,6 +56,7 @@ class _Table:
         tried: attempts before this one.
         begin: `function(chain, note)` that begins a chain in the background.
         done: finished chains of this attempt.
+        best: the best draws of the attempts before it, with their `quality`.
     """
 
     number: int
@@ -65,6 +66,7 @@ class _Table:
     tried: list = field(default_factory=list)
     begin: Callable | None = None
     done: dict[int, xr.DataTree] = field(default_factory=dict)
+    best: tuple[tuple, Sampled] | None = None
 
 
 def posteriors(
@@ -161,22 +163,23 @@ def _done(running: list[tuple[_Table, int, Any]], likelihood: Likelihood, settin
 def _judged(
     likelihood: Likelihood, settings: Settings, table: _Table, enough: Callable[[xr.Dataset], bool]
 ) -> tuple[Sampled, _Table | None]:
-    """The draws of a table, and how they are to be made again, if they are."""
+    """The best draws of a table so far, and how they are to be made again, if they are."""
     chains = whole_draws([table.done[chain] for chain in range(settings.chains)])
     # all chains are whole
     assert chains is not None
-    found, tried = _diagnosed(likelihood, chains), [*table.tried, table.attempt]
-    following = next_attempt(likelihood.study, table.attempt, chains, found.convergence, settings.tune, tried)
+    posterior, found = chains["posterior"].to_dataset(), convergence(likelihood.study, chains)
+    tried = [*table.tried, table.attempt]
+    following = next_attempt(likelihood.study, table.attempt, chains, found, settings.tune, tried)
     draws = table.draws
-    if following is None and draws == settings.draws and not enough(found.convergence):
+    if following is None and draws == settings.draws and not enough(found):
         accept = max(table.attempt.target_accept, CAREFUL)
         following = replace(table.attempt, target_accept=accept, tune=2 * settings.tune)
         draws = LONGER * draws
-    return found, None if following is None else replace(table, attempt=following, draws=draws, done={}, tried=tried)
-
-
-def _diagnosed(likelihood: Likelihood, chains: xr.DataTree) -> Sampled:
-    return Sampled(chains["posterior"].to_dataset(), convergence(likelihood.study, chains))
+    this = quality(chains, found), Sampled(posterior, found)
+    best = this if table.best is None or this[0] > table.best[0] else table.best
+    if following is None:
+        return best[1], None
+    return best[1], replace(table, attempt=following, draws=draws, done={}, tried=tried, best=best)
 
 
 def _tempered(likelihood: Likelihood, settings: Settings, table: _Table) -> Sampled | None:
