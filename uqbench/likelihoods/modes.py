@@ -84,6 +84,8 @@ def highest(joint: Callable, start: Float[Array, "units k"]):
         )
 
     unmixed = jnp.zeros(units, bool)
-    begin = Climb(start, found, start, jnp.full(units, DAMPING), nothing, nothing, unmixed, jnp.asarray(jnp.inf), jnp.asarray(0))
+    begin = Climb(
+        start, found, start, jnp.full(units, DAMPING), nothing, nothing, unmixed, jnp.asarray(jnp.inf), jnp.asarray(0)
+    )
     end = jax.lax.while_loop(lambda now: (now.moved > CLOSE) & (now.number < STEPS), step, begin)
     return end.z, end.found
