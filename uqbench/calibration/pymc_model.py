@@ -218,7 +218,8 @@ def _epistemic(name: str, dist: Distribution, variables: dict, weight: np.ndarra
     if isinstance(dist, Correlation):
         share = pm.Beta(_share(name), *[_arguments(dist, variables)["eta"]] * 2)
         return pm.Deterministic(variable_name(name), 2 * share - 1)
-    heavy = {"transform": Stretched()} if isinstance(dist, HEAVY) else {}
+    # around a scale that is not known it would be a deviation, which is no coordinate for what data tell of
+    heavy = {"transform": Stretched()} if isinstance(dist, HEAVY) and not Parameter(dist).names else {}
     return _family(dist)(variable_name(name), **_arguments(dist, variables), **heavy)
 
 
