@@ -183,7 +183,7 @@ def _judged(
 
 
 def _tempered(likelihood: Likelihood, settings: Settings, table: _Table) -> Sampled | None:
-    """The posterior of one table by tempering; None where no particle has a density."""
+    """The posterior of one table by tempering; what was there before, if anything, where no particle has a density."""
     done = {}
     try:
         for chain, seed in enumerate(_seeds(settings, table.number, len(table.tried))):
@@ -192,7 +192,7 @@ def _tempered(likelihood: Likelihood, settings: Settings, table: _Table) -> Samp
             )
             done[chain] = found.map_over_datasets(lambda dataset, chain=chain: dataset.assign_coords(chain=[chain]))
     except InputError:
-        return None
+        return table.best[1] if table.best else None
     # by the rule, with more particles where these are worth little
     sampled, again = _judged(likelihood, settings, replace(table, done=done), lambda convergence: True)
     return sampled if again is None else _tempered(likelihood, settings, again)
