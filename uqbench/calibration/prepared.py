@@ -1,7 +1,7 @@
 """A study made ready for gradients: its model compiled, and the optima of its posterior."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from pymc.model.transform.optimization import freeze_dims_and_data
 from ..likelihoods import Likelihood, LinearEffects
 from .convergence import modes
 from .optima import Missed, Optimum, Point, bound_of_evidence, climbed, missed, weighed
-from .pymc_model import pymc_model, variable_name
+from .pymc_model import data_of, pymc_model, variable_name
 from .reference import Reference, reference_of, standard_normal
 from .starts import optima_of, placing
 from .tempered import evidence
@@ -28,12 +28,14 @@ class Prepared:
     """The model of PyMC, and the same compiled for nutpie, with its variables in the same order.
 
     Args:
+        data: what `data_of` gave the model.
         optima: of the posterior, that with the largest share first; none where they have not been looked for.
         spread: standard deviation of the prior in each coordinate, where they have.
     """
 
     model: pm.Model
     compiled: Any
+    data: Mapping[str, np.ndarray] = field(default_factory=dict)
     optima: tuple[Optimum, ...] = ()
     spread: Point | None = None
 
@@ -108,7 +110,7 @@ class Prepared:
         posterior, effects = chains["posterior"].to_dataset(), LinearEffects.of(likelihood)
         theta = {name: posterior[name].values.ravel() for name in likelihood.study.model.space.epistemic}
         size = (posterior.sizes["chain"] * posterior.sizes["draw"], len(effects.names) if effects else 0)
-        return placing(likelihood, self.model)(theta, np.random.default_rng(seed).normal(size=size))
+        return placing(likelihood, self.model, self.data)(theta, np.random.default_rng(seed).normal(size=size))
 
     def _parameters(self, points: Float[np.ndarray, "n coordinates"], names: Sequence[str]) -> dict[str, np.ndarray]:
         expand = self.compiled._make_expand_func(0, 0, 0)
@@ -126,11 +128,12 @@ def prepared(likelihood: Likelihood, fits: Sequence[dict[str, float]], seed: int
     Raises:
         NoStart: where there is no density at the fits.
     """
+    data = data_of(likelihood, at=fits[0] if fits else None)
     # freezing changes the order
-    model = freeze_dims_and_data(pymc_model(likelihood))
+    model = freeze_dims_and_data(pymc_model(likelihood, data))
     compiled = nutpie.compile_pymc_model(model, backend="jax", gradient_backend="jax", freeze_model=False)
-    found = Prepared(model, compiled)
+    found = Prepared(model, compiled, data)
     if not search:
         return found
-    optima, spread = optima_of(likelihood, model, found.slope, fits, seed, count)
+    optima, spread = optima_of(likelihood, model, data, found.slope, fits, seed, count)
     return replace(found, optima=optima, spread=spread if len(spread) else None)

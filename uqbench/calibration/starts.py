@@ -25,7 +25,7 @@ from ..likelihoods import Likelihood, LinearEffects
 from ..study import Study
 from .optima import ASCENTS, Density, Optimum, Point, Slope, climbed, tops, weighed
 from .predictive import log_densities, numbers_computed
-from .pymc_model import EFFECTS, centering, start_values
+from .pymc_model import EFFECTS, start_values
 
 # Chains start no nearer to a bound of a prior than these quantiles.
 INSIDE = 1e-3
@@ -71,6 +71,7 @@ def starting_points(model: pm.Model, density: Density, optima: Sequence[Point], 
 def optima_of(
     likelihood: Likelihood,
     model: pm.Model,
+    data: Mapping[str, np.ndarray],
     slope: Slope,
     fits: Sequence[Mapping[str, float]],
     seed: int,
@@ -81,7 +82,7 @@ def optima_of(
     There are none where parameters differ between units.
 
     Args:
-        model: of the likelihood's study.
+        model, data: of the likelihood's study, with what `pymc_model.data_of` gave it.
         slope: log density in the coordinates of the sampler, and its gradient.
         fits: parameters at optima of a fit.
         seed: of draws from the prior.
@@ -92,7 +93,7 @@ def optima_of(
     """
     if likelihood.study.model.space.aleatory:
         return (), np.ones(0)
-    place = placing(likelihood, model)
+    place = placing(likelihood, model, data)
     known = [place({name: np.asarray([value]) for name, value in each.items()})[0] for each in fits]
     if fits and not any(np.isfinite(slope(point)[0]) for point in known):
         raise NoStart
@@ -127,13 +128,14 @@ def _screened(likelihood: Likelihood, place, seed: int, count: int) -> list[Poin
     return list(place({name: np.asarray(value)[chosen] for name, value in free.items()}))
 
 
-def placing(likelihood: Likelihood, model: pm.Model) -> Callable[..., Float[np.ndarray, "n coordinates"]]:
+def placing(
+    likelihood: Likelihood, model: pm.Model, data: Mapping[str, np.ndarray]
+) -> Callable[..., Float[np.ndarray, "n coordinates"]]:
     """`function(theta, latents)` -> points in the coordinates of the sampler, of parameters `(n,)` each.
 
     Of parameters that are integrated out the sampler has latents of its own; `latents` `(n, effects)` are their values,
-    and zero, where their density is highest, unless they are given.
+    and zero, where their density is highest, unless they are given. `data` are those of the model.
     """
-    weights = centering(likelihood)
     free = list(model.free_RVs)
     inputs = {variable: variable.type() for variable in free}
     outputs = []
@@ -147,7 +149,7 @@ def placing(likelihood: Likelihood, model: pm.Model) -> Callable[..., Float[np.n
     def place(theta, latents=None) -> Float[np.ndarray, "n coordinates"]:
         points = []
         for k in range(len(next(iter(theta.values())))):
-            values = start_values(model, likelihood, {name: float(value[k]) for name, value in theta.items()}, weights)
+            values = start_values(model, likelihood, {name: float(value[k]) for name, value in theta.items()}, data)
             if any(variable.name == EFFECTS for variable in free):
                 (effects,) = (variable for variable in free if variable.name == EFFECTS)
                 values[EFFECTS] = np.zeros(effects.type.shape) if latents is None else latents[k]

@@ -26,7 +26,7 @@ from .attempts import CAREFUL, Attempt, Settings, first_attempt, next_attempt, q
 from .chains import finished_trace, of_chain, whole_draws
 from .convergence import convergence
 from .prepared import Prepared
-from .pymc_model import data_name, pymc_model
+from .pymc_model import data_of, pymc_model
 from .sampling import beginner
 from .starts import NoStart, few_optima, starting_points
 from .tempered import tempered_chain
@@ -129,12 +129,13 @@ def _beginner(likelihood: Likelihood, settings: Settings) -> Callable[[_Table], 
     """`function(table)` that makes its chains ready to begin; false where there is no density to start from."""
     # a plan without data has none to begin with
     blank = {output: np.ones(len(rows.run)) for output, rows in likelihood.observations.rows.items()}
-    model, several = pymc_model(likelihood, blank), not likelihood.study.model.space.aleatory
+    model, several = pymc_model(likelihood, data_of(likelihood, blank)), not likelihood.study.model.space.aleatory
     compiled = nutpie.compile_pymc_model(model, backend="jax", gradient_backend="jax", freeze_model=False)
 
     def begun(table: _Table) -> bool:
         seeds = _seeds(settings, table.number, len(table.tried))
-        own = compiled.with_data(**{data_name(output): jnp.asarray(each) for output, each in table.values.items()})
+        data = data_of(likelihood, table.values)
+        own = compiled.with_data(**{name: jnp.asarray(each) for name, each in data.items()})
         ready = Prepared(model, own)
         try:
             optima = few_optima(model, ready.slope, seeds[0], ASCENTS) if several else []

@@ -28,7 +28,7 @@ from ..study import Study
 from .choice import likelihood_of
 from .independent import Independent
 from .latents import with_units
-from .modes import highest
+from .modes import modes_of_units
 from .protocol import Likelihood, Scores, whole_scores
 from .quadrature import Nodes, Placement, grid, shares
 from .roots import root_of_difference
@@ -162,7 +162,7 @@ class Marginal(Likelihood):
 
     def _around(self, theta: Theta, values) -> Placement:
         """Where nodes go: by the moments of the latents given the data, from nodes around the mode."""
-        mode, curvature = self._modes(theta, values)
+        mode, (_, _, curvature) = modes_of_units(self.conditional, theta, values)
         lower = jnp.linalg.cholesky(curvature)
         # z = mode + L^-T u, so that u has unit covariance where the integrand is normal
         identity = jnp.eye(mode.shape[-1])
@@ -182,23 +182,6 @@ class Marginal(Likelihood):
         lost = jnp.sum(jnp.where(fails, jnp.exp(weights)[:, None], 0.0), axis=0)
         density = logsumexp(nodes.log_weight + self._of_units(rows), axis=0)
         return jnp.where(lost > NEGLIGIBLE, -jnp.inf, density), lost
-
-    def _modes(
-        self, theta: Theta, values
-    ) -> tuple[Float[Array, "units aleatory"], Float[Array, "units aleatory aleatory"]]:
-        """Most probable latents of each unit given its data, and the curvature of the log density there."""
-        count = len(self.study.model.space.aleatory)
-
-        def joint(z):
-            """Log density of each unit's data and latents, its gradient and its curvature by the latents."""
-            # one shift for all units: each row sees that of its own
-            rows = self.conditional.row_scores(lambda shift: self._with(theta, z + shift), jnp.zeros(count), values)
-            density, gradient = (self._of_units(each[None])[0] for each in (rows.density, rows.gradient))
-            told = self._of_units(jnp.einsum("rak,ral->rkl", rows.root, rows.root)[None])[0]
-            return density - 0.5 * jnp.sum(z**2, axis=-1), gradient - z, told + jnp.eye(count)
-
-        z, (_, _, curvature) = highest(joint, self._centre)
-        return z, curvature
 
 
 def _epistemic(space: Space, theta: Theta) -> Theta:

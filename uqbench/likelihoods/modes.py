@@ -1,11 +1,16 @@
 """The most probable latents of many units at once: Newton's steps without second derivatives of the model, mixed."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Int
+
+from ..annotations import AnyArray
+from ..space import Theta
+from .independent import Independent
+from .latents import with_units
 
 # Steps to the modes, how close they come, the first damping of a step, and how many times as long as a step one that is
 # mixed of two may be.
@@ -89,3 +94,32 @@ def highest(joint: Callable, start: Float[Array, "units k"]):
     )
     end = jax.lax.while_loop(lambda now: (now.moved > CLOSE) & (now.number < STEPS), step, begin)
     return end.z, end.found
+
+
+def modes_of_units(conditional: Independent, theta: Theta, values: Mapping[str, Float[AnyArray, " rows"]] | None):
+    """Most probable standardised latents of each unit given its data.
+
+    Args:
+        conditional: the likelihood given the parameters of every unit.
+        theta: value of every other parameter.
+        values: as of `Likelihood.log_density`.
+
+    Returns:
+        the latents `(units, k)`, and near there the log density of a unit's data and latents `(units,)`, its gradient
+        `(units, k)` and its curvature `(units, k, k)` by the latents.
+    """
+    space, observations = conditional.study.model.space, conditional.observations
+    theta, count = observations.of_units(theta), len(space.aleatory)
+    unit = jnp.asarray(conditional.unit_of_rows)
+
+    def of_units(rows: Array) -> Array:
+        return jax.ops.segment_sum(rows, unit, observations.units)
+
+    def joint(z):
+        # one shift for all units: each row sees that of its own
+        rows = conditional.row_scores(lambda shift: with_units(space, theta, z + shift), jnp.zeros(count), values)
+        told = of_units(jnp.einsum("rak,ral->rkl", rows.root, rows.root))
+        density, gradient = of_units(rows.density), of_units(rows.gradient)
+        return density - 0.5 * jnp.sum(z**2, axis=-1), gradient - z, told + jnp.eye(count)
+
+    return highest(joint, jnp.zeros((observations.units, count)))
