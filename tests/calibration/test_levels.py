@@ -3,13 +3,12 @@
 import arviz as az
 import numpy as np
 import pandas as pd
-import pymc as pm
 import pytest
 from scipy import stats
 
 import uqbench as uq
 from uqbench.calibration import calibrate
-from uqbench.calibration.pymc_model import EFFECTS, centering, pymc_model, start_values, variable_name
+from uqbench.calibration.pymc_model import EFFECTS, pymc_model
 from uqbench.likelihoods import likelihood_of
 
 from .test_closed_forms import assert_known, initial, rising, seen
@@ -144,59 +143,3 @@ def test_integrated_parameters_are_no_variables_of_the_sampler():
     model = pymc_model(likelihood_of(line(space, uq.Normal("scale*x", 0.1), data)))
     assert [variable.name for variable in model.free_RVs] == ["a.", EFFECTS]
     assert {"scale_u.", "scale_v."} <= {each.name for each in model.deterministics}
-
-
-def instruments(repeats):
-    """Measurements of one number by four instruments, whose sds have a distribution of unknown width."""
-    rng = np.random.default_rng(4)
-    rows = [("one", 0.0, 2.0 + 0.3 * rng.normal(), f"i{each}") for each in range(4) for _ in range(repeats)]
-    data = pd.DataFrame(rows, columns=["experiment", "time", "value", "instrument"])
-    space = uq.Space(
-        a=uq.epistemic(uq.LogNormal(median=2.0, sigma=1.0)),
-        b=uq.fixed(0.0),
-        typical=uq.epistemic(uq.LogNormal(median=0.3, sigma=0.5)),
-        width=uq.epistemic(uq.HalfNormal(0.7)),
-        sd=uq.epistemic(uq.LogNormal(median="typical", sigma="width"), by="instrument"),
-    )
-    return line(space, uq.Normal("x", "sd"), data.assign(replicate=range(len(data))))
-
-
-@pytest.mark.parametrize("repeats", [1, 30])
-def test_levels_of_unknown_width_have_their_prior_whatever_their_coordinate(repeats):
-    likelihood = likelihood_of(instruments(repeats))
-    weights = centering(likelihood)
-    assert set(weights) == {f"sd_i{each}" for each in range(4)}
-    model = pymc_model(likelihood)
-    typical, width, sd = pm.draw([model[variable_name(name)] for name in ("typical", "width", "sd_i2")], 2000, 1)
-    z = np.log(sd / typical) / width
-    assert stats.kstest(z, "norm").pvalue > 1e-3
-    # nor does the deviation know the width
-    assert abs(stats.spearmanr(z, width).statistic) < 4 / np.sqrt(len(z))
-    theta = {"a": 1.9, "typical": 0.2, "width": 0.4} | {f"sd_i{each}": 0.1 + 0.1 * each for each in range(4)}
-    variables = {model[name]: value for name, value in start_values(model, likelihood, theta).items()}
-    for name, value in theta.items():
-        np.testing.assert_allclose(
-            model[variable_name(name)].eval(variables, on_unused_input="ignore"), value, rtol=1e-10
-        )
-
-
-def test_levels_are_the_more_centred_the_more_the_data_say_of_them():
-    few, many = (centering(likelihood_of(instruments(repeats)))["sd_i0"] for repeats in (1, 30))
-    assert 0 < few < many < 1
-    assert many > 0.5
-
-
-def test_levels_that_no_data_know_of_are_not_centred():
-    """Nor need the model be solved by the engine."""
-    space = uq.Space(
-        v=uq.epistemic(uq.Normal(0.0, 3.0)),
-        w=uq.epistemic(uq.HalfNormal(1.0)),
-        x=uq.epistemic(uq.Normal(0.0, "w")),
-    )
-    model = uq.Model.from_function(space, constant, {"y": ""}, {"y": uq.Normal("y", 1.0)}, name="constant")
-    data = pd.DataFrame({"experiment": "e", "output": "y", "time": [1.0], "value": [0.3]})
-    assert centering(likelihood_of(uq.Study("constant", model, {"e": uq.Design()}, data))) == {"x": 0.0}
-
-
-def constant(theta, design, key):
-    return {"y": theta["v"] + 0 * design.times}
