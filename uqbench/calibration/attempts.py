@@ -37,7 +37,6 @@ from ..errors import nearest
 from ..likelihoods import Likelihood
 from ..settings import is_number, seed_findings, whole_number_findings
 from ..space import distribution_of
-from .chains import LEAST_DRAWS
 from .convergence import ESS, RHAT, entered
 
 ADAPTATION, ACCEPT, CAREFUL, SHORT = "low_rank", 0.9, 0.95, 0.99
@@ -50,7 +49,8 @@ FEW = 10
 SAMPLERS = {"nutpie": "nutpie", "mclmc": "nutpie", "pymc": "pymc", "numpyro": "numpyro", "smc": "jax"}
 ADAPTATIONS = ("diag", "draw_diag", "low_rank", "flow")
 ADAPTS = ("nutpie", "mclmc")
-# What sampling and its diagnostics need.
+# Draws of a chain that its diagnostics need, and what sampling needs.
+LEAST_DRAWS = 4
 LEAST = {"draws": LEAST_DRAWS, "tune": 10, "chains": 1}
 
 

@@ -6,17 +6,18 @@ Every chain is a run of its own. One that was written before is read, not made a
 import os
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import nutpie
 import xarray as xr
 
 from ..study import Study
+from .attempts import LEAST_DRAWS, Attempt
 from .chain_files import ChainFiles
 from .pymc_model import parameters
 
-# Draws of a chain that its diagnostics need.
-LEAST_DRAWS = 4
 KEPT_STATS = ("diverging", "energy", "depth", "n_steps", "step_size", "mean_tree_accept", "maxdepth_reached", "logp")
 COUNTS = {"depth", "n_steps"}
 # Names that PyMC gives to the same.
@@ -27,6 +28,32 @@ OTHER_NAMES = {
 }
 # Seconds between looks at chains that run in the background.
 PAUSE = 0.02
+
+
+def beginner(compiled, attempt: Attempt, draws: int, points, seeds, **more):
+    """`function(chain, note)` that begins to sample a chain in the background; `more` is for nutpie."""
+    own: dict[str, Any] = {"adaptation": attempt.adaptation, "target_accept": attempt.target_accept, **more}
+    if attempt.sampler == "mclmc":
+        own = {"adaptation": attempt.adaptation, "sampler": "mclmc"}
+
+    def begin(chain: int, note: Callable):
+        # each chain has its own start, of a model compiled once
+        started = replace(compiled, _make_initial_points=lambda seed: points[chain])
+        return nutpie.sample(
+            started,
+            draws=draws,
+            tune=attempt.tune,
+            chains=1,
+            cores=1,
+            seed=seeds[chain],
+            progress_bar=False,
+            progress_callback=note,
+            # else Ctrl-C would return what there is, as if it were complete
+            blocking=False,
+            **own,
+        )
+
+    return begin
 
 
 def side_by_side(begin, study: Study, chains: int, number: int, files: ChainFiles, length: int, update):

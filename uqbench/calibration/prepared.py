@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+import jax.numpy as jnp
 import numpy as np
 import nutpie
 import pymc as pm
@@ -14,7 +15,7 @@ from pymc.model.transform.optimization import freeze_dims_and_data
 from ..likelihoods import Likelihood, LinearEffects
 from .convergence import modes
 from .optima import Missed, Optimum, Point, bound_of_evidence, climbed, missed, weighed
-from .pymc_model import data_of, pymc_model, variable_name
+from .pymc_model import data_of, located, pymc_model, variable_name
 from .reference import Reference, reference_of, standard_normal
 from .starts import optima_of, placing
 from .tempered import evidence
@@ -42,6 +43,17 @@ class Prepared:
     def slope(self, point: Point) -> tuple[float, Point]:
         """Log density in the coordinates of the sampler, and its gradient."""
         return self.compiled._make_logp_func()(point, **self.compiled._shared_data)
+
+    def asked_at(
+        self, likelihood: Likelihood, at: Mapping[str, float], values: Mapping[str, np.ndarray] | None = None
+    ) -> "Prepared":
+        """The same with data, of these values, asked near other parameters what they say of latents.
+
+        The density of parameters is the same. What PyMC itself compiles of the model asks where it did.
+        """
+        changed = {name: each for name, each in data_of(likelihood, values, at).items() if name in located(likelihood)}
+        compiled = self.compiled.with_data(**{name: jnp.asarray(each) for name, each in changed.items()})
+        return replace(self, compiled=compiled, data={**self.data, **changed})
 
     def with_modes(self, likelihood: Likelihood, chains: xr.DataTree, seed: int) -> "Prepared":
         """The same with the optima of modes that chains stay in, from the highest draw in each."""
@@ -129,8 +141,9 @@ def prepared(likelihood: Likelihood, fits: Sequence[dict[str, float]], seed: int
         NoStart: where there is no density at the fits.
     """
     data = data_of(likelihood, at=fits[0] if fits else None)
+    free = pymc_model(likelihood, data)
     # freezing changes the order
-    model = freeze_dims_and_data(pymc_model(likelihood, data))
+    model = freeze_dims_and_data(free, data=[name for name in data if name not in located(likelihood)])
     compiled = nutpie.compile_pymc_model(model, backend="jax", gradient_backend="jax", freeze_model=False)
     found = Prepared(model, compiled, data)
     if not search:

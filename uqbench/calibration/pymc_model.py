@@ -114,6 +114,14 @@ def variable_name(parameter: str) -> str:
     return f"{parameter}."
 
 
+def located(likelihood: Likelihood) -> tuple[str, ...]:
+    """What of `data_of` depends on where data are asked what they say; empty where there is nothing to ask."""
+    if "information" not in likelihood.capabilities:
+        return ()
+    found = [make(name) for name in _of_unknown_width(likelihood) for make in (_information, _pull)]
+    return (*found, *((INFORMATION, PULL) if likelihood.study.model.space.aleatory else ()))
+
+
 def start_values(
     model: pm.Model, likelihood: Likelihood, theta: Mapping[str, float], data: Mapping[str, np.ndarray]
 ) -> dict[str, np.ndarray]:

@@ -6,11 +6,9 @@ chain. So chains can be made one after the other, or some of them later, and are
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import asdict, dataclass
 
 import numpy as np
-import nutpie
 import pymc as pm
 import xarray as xr
 
@@ -20,9 +18,11 @@ from ..progress import progress
 from ..study import Study
 from .attempts import ADAPTS, Attempt, Settings, against_gradients, first_attempt, next_attempt, quality
 from .chain_files import ChainFiles
-from .chains import of_chain, one_by_one, side_by_side
+from .chains import beginner, of_chain, one_by_one, side_by_side
 from .convergence import convergence, with_missed
+from .pilot import medians, piloted
 from .prepared import Prepared, prepared
+from .pymc_model import located
 from .starts import DRAWS as PRIOR_DRAWS
 from .starts import NoStart, starting_points
 from .tempered import tempered_chain
@@ -112,6 +112,7 @@ class _Runs:
             return self._tempered(attempt, number, files, before, seeds)
         ready = self.prepared = self.prepared or self._prepared(attempt)
         if attempt.sampler in ADAPTS:
+            ready = self.prepared = self._located(ready, before)
             points = chain_starts(self.likelihood, ready, seeds)
             length = settings.draws + attempt.tune
             with _progress(attempt, settings.chains * length) as update:
@@ -133,6 +134,15 @@ class _Runs:
             return prepared(self.likelihood, self.fits, settings.seed, count, search)
         except NoStart:
             raise no_start(self.likelihood, self.fits) from None
+
+    def _located(self, ready: Prepared, before: xr.DataTree | None) -> Prepared:
+        """With data asked what they say of latents where the posterior is, as far as that is known."""
+        if before is not None and located(self.likelihood):
+            return ready.asked_at(self.likelihood, medians(self.likelihood, before["posterior"].to_dataset()))
+        try:
+            return piloted(self.likelihood, ready, [self.settings.seed, 0, 0, 1])
+        except NoStart:
+            raise no_start(self.likelihood, ()) from None
 
     def _tempered(self, attempt: Attempt, number: int, files: ChainFiles, before: xr.DataTree | None, seeds):
         reference = None
@@ -191,32 +201,6 @@ def no_start(likelihood: Likelihood, fits: Sequence[Mapping[str, float]]) -> Inp
     if not fits:
         findings.append(f"nor is there a density at any of {PRIOR_DRAWS} draws from the prior.")
     return InputError(f"calibrate {likelihood.study.name!r} at the {'best fit' if fits else 'prior medians'}", findings)
-
-
-def beginner(compiled, attempt: Attempt, draws: int, points, seeds):
-    """`function(chain, note)` that begins to sample a chain in the background."""
-    own: dict[str, Any] = {"adaptation": attempt.adaptation, "target_accept": attempt.target_accept}
-    if attempt.sampler == "mclmc":
-        own = {"adaptation": attempt.adaptation, "sampler": "mclmc"}
-
-    def begin(chain: int, note: Callable):
-        # each chain has its own start, of a model compiled once
-        started = replace(compiled, _make_initial_points=lambda seed: points[chain])
-        return nutpie.sample(
-            started,
-            draws=draws,
-            tune=attempt.tune,
-            chains=1,
-            cores=1,
-            seed=seeds[chain],
-            progress_bar=False,
-            progress_callback=note,
-            # else Ctrl-C would return what there is, as if it were complete
-            blocking=False,
-            **own,
-        )
-
-    return begin
 
 
 def _by_pymc(model: pm.Model, study: Study, attempt: Attempt, draws: int, seed: int) -> xr.DataTree:

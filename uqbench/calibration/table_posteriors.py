@@ -23,11 +23,11 @@ import xarray as xr
 from ..errors import InputError
 from ..likelihoods import Likelihood
 from .attempts import CAREFUL, Attempt, Settings, first_attempt, next_attempt, quality
-from .chains import finished_trace, of_chain, whole_draws
+from .chains import beginner, finished_trace, of_chain, whole_draws
 from .convergence import convergence
+from .pilot import medians, piloted
 from .prepared import Prepared
-from .pymc_model import data_of, pymc_model
-from .sampling import beginner
+from .pymc_model import data_of, located, pymc_model
 from .starts import NoStart, few_optima, starting_points
 from .tempered import tempered_chain
 
@@ -136,13 +136,17 @@ def _beginner(likelihood: Likelihood, settings: Settings) -> Callable[[_Table], 
         seeds = _seeds(settings, table.number, len(table.tried))
         data = data_of(likelihood, table.values)
         own = compiled.with_data(**{name: jnp.asarray(each) for name, each in data.items()})
-        ready = Prepared(model, own)
+        ready = Prepared(model, own, data)
         try:
+            if table.best is None:
+                ready = piloted(likelihood, ready, [settings.seed, table.number, 0, 0, 1], 1, table.values)
+            elif located(likelihood):
+                ready = ready.asked_at(likelihood, medians(likelihood, table.best[1].posterior), table.values)
             optima = few_optima(model, ready.slope, seeds[0], ASCENTS) if several else []
             starts = starting_points(model, lambda point: ready.slope(point)[0], optima, seeds)
         except NoStart:
             return False
-        table.begin = beginner(own, table.attempt, table.draws, starts, seeds)
+        table.begin = beginner(ready.compiled, table.attempt, table.draws, starts, seeds)
         return True
 
     return begun

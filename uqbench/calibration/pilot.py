@@ -1,0 +1,60 @@
+"""A short run of chains that tells near which parameters data are asked what they say of latents.
+
+The coordinates of `calibration.latents` are the better the nearer these are to the posterior. Prior medians may be far
+from it: with a noise whose sd is thought five times too small or too large, draws are worth a third of what they are.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import xarray as xr
+
+from ..likelihoods import Likelihood
+from .attempts import ACCEPT, ADAPTATION, Attempt
+from .chain_files import ChainFiles
+from .chains import beginner, side_by_side
+from .prepared import Prepared
+from .pymc_model import located
+from .starts import starting_points
+
+# Draws of each chain for adaptation and after it, chains, and doublings of a trajectory: about a twentieth of what comes.
+TUNE, DRAWS, CHAINS, DEPTH = 150, 50, 2, 7
+
+
+def piloted(
+    likelihood: Likelihood,
+    ready: Prepared,
+    seed: Sequence[int],
+    chains: int = CHAINS,
+    values: Mapping[str, np.ndarray] | None = None,
+) -> Prepared:
+    """The same, with data asked near the medians of a short run; as it was where there are no such latents.
+
+    Args:
+        seed: a sequence of numbers that is that of no other chain.
+        values: those that `ready` has for the measured ones.
+
+    Raises:
+        NoStart: where there is no density at which to start.
+    """
+    if not located(likelihood):
+        return ready
+    seeds = [int(each) for each in np.random.SeedSequence(seed).generate_state(chains)]
+    optima = [each.point for each in ready.optima]
+    points = starting_points(ready.model, lambda point: ready.slope(point)[0], optima, seeds)
+    attempt = Attempt("nutpie", ADAPTATION, ACCEPT, TUNE, "")
+    begin = beginner(ready.compiled, attempt, DRAWS, points, seeds, maxdepth=DEPTH)
+    drawn, stopped = side_by_side(begin, likelihood.study, chains, 0, ChainFiles(None, ""), TUNE + DRAWS, _ignored)
+    # without draws it was stopped
+    if stopped or drawn is None:
+        raise KeyboardInterrupt
+    return ready.asked_at(likelihood, medians(likelihood, drawn["posterior"].to_dataset()), values)
+
+
+def medians(likelihood: Likelihood, posterior: xr.Dataset) -> dict[str, float]:
+    """Of the draws of each epistemic parameter."""
+    return {name: float(np.median(posterior[name])) for name in likelihood.study.model.space.epistemic}
+
+
+def _ignored(finished: int, said: str) -> None:
+    """There is nothing to say of so short a run."""
