@@ -98,8 +98,7 @@ def _of_sampling(study: Study, groups: Mapping[str, xr.Dataset]) -> Iterator[str
             f"Tails of {_listed(cut['parameter'].values)} are cut short: transitions from the outermost draws were "
             f"accepted by {float(cut['tail_acceptance'].min()):.2f} only. "
             + (
-                "The steps are short already: the posterior is narrow there, as where a spread between units may be "
-                "zero. Take a prior that keeps away from it"
+                "The steps are short already: the posterior is narrow there. Take a prior that keeps away from it"
                 if short
                 else f"Take shorter steps (`--target-accept {SHORT}`)"
             )

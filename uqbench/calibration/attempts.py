@@ -6,8 +6,8 @@ tempering (`tempered`). Where the draws then
 
 - diverge in more than a share `DIVERGING` of the transitions, or
 - are worth less than `ESS` independent ones, and less than a share `WORTH` of their number, in a parameter, or
-- where no parameter differs between units, hardly get into a tail of a parameter: transitions from the outermost draws
-  are accepted less than `ENTERED` (`tails`), or
+- hardly get into a tail of a parameter: transitions from the outermost draws are accepted less than `ENTERED`
+  (`tails`), or
 - where no parameter differs between units, are worth as little in its tails, or come from chains of so many draws that
   this share is `ESS` and disagree by more than `RHAT`,
 
@@ -157,9 +157,7 @@ def next_attempt(
         return None if study.model.space.aleatory else tempering
     share = float(chains["sample_stats"]["diverging"].mean())
     cut = _cut(found)
-    # near a spread of zero between units shorter steps cost four times as much, and seldom get there: no reason alone
-    counts = not study.model.space.aleatory or poor or share > DIVERGING
-    reasons = [each for each in (poor, cut if counts else "") if each]
+    reasons = [each for each in (poor, cut) if each]
     if len(tried) > 1:
         few = not study.model.space.aleatory and len(study.model.space.free) <= FEW
         return replace(tempering, why=f"again {' and '.join(reasons)}") if reasons and few else None
