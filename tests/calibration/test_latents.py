@@ -11,6 +11,8 @@ from scipy import integrate, stats
 
 import uqbench as uq
 from uqbench.calibration import calibrate
+from uqbench.calibration.pilot import piloted
+from uqbench.calibration.prepared import prepared
 from uqbench.calibration.pymc_model import data_of, pymc_model, start_values, variable_name
 from uqbench.likelihoods import likelihood_of, log_likelihood, of_shared, of_units
 
@@ -253,3 +255,28 @@ def test_a_likelihood_without_information_says_nothing():
     silent = Silent(likelihood.study, likelihood.observations, likelihood.groups)
     assert all(not np.any(each) for each in of_units(silent, study.model.space.nominal()))
     assert [each.shape for each in of_shared(silent, ("mu",), study.model.space.nominal())] == [(1, 1, 1), (1, 1)]
+
+
+def test_data_are_asked_near_the_posterior_wherever_the_prior_is():
+    """The sd of the noise is a tenth of what is thought before: data tell of units a hundred times as much."""
+    rng = np.random.default_rng(2)
+    space = uq.Space(
+        mu=uq.epistemic(uq.Normal(0.0, 1.0)),
+        tau=uq.epistemic(uq.HalfNormal(1.0)),
+        sigma=uq.epistemic(uq.LogNormal(median=1.0, sigma=1.5)),
+        level=uq.aleatory(uq.Normal("mu", "tau")),
+    )
+    model = uq.Model.from_function(space, level, {"y": ""}, {"y": uq.Normal("y", "sigma")}, name="levels")
+    rows = [
+        ("e", "y", float(k), value + 0.1 * rng.normal(), f"u{unit}")
+        for unit, value in enumerate(rng.normal(0.0, 0.5, 5))
+        for k in range(6)
+    ]
+    data = pd.DataFrame(rows, columns=["experiment", "output", "time", "value", "who"])
+    likelihood = likelihood_of(uq.Study("levels", model, {"e": uq.Design()}, data, unit="who"))
+    ready = prepared(likelihood, [], 0, 100, False)
+    found = piloted(likelihood, ready, [0, 1])
+    np.testing.assert_allclose(ready.data["unit_information"], 6.0, rtol=1e-6)
+    sds = np.sqrt(6.0 / found.data["unit_information"])
+    # the sd is known to 15 % from 25 deviations
+    assert np.all((sds > 0.05) & (sds < 0.2))

@@ -17,7 +17,7 @@ from .prepared import Prepared
 from .pymc_model import located
 from .starts import starting_points
 
-# Draws of each chain for adaptation and after it, chains, and doublings of a trajectory: about a twentieth of what comes.
+# Draws of each chain for adaptation and after it, chains, and doublings of a trajectory: a twentieth of what comes.
 TUNE, DRAWS, CHAINS, DEPTH = 150, 50, 2, 7
 
 
