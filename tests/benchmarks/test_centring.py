@@ -36,7 +36,7 @@ def test_coordinates_by_what_data_say_beat_non_centred(monkeypatch, capsys, stud
     monkeypatch.setattr(pymc_model, "of_units", silent)
     non_centred, _ = efficiency(study)
     with capsys.disabled():
-        print(f"\n{study.name}: smallest ESS per 1000 gradients: by what data say {chosen:.1f}, non-centred "
-              f"{non_centred:.1f}, ratio {chosen / non_centred:.1f}; smallest tail acceptance {entered:.2f}")  # fmt: skip
+        print(f"\n{study.name}: ESS per 1000 gradients: by what data say {chosen:.1f}, non-centred {non_centred:.1f}, "
+              f"ratio {chosen / non_centred:.1f}; smallest tail acceptance {entered:.2f}")  # fmt: skip
     assert np.isfinite(chosen)
     assert chosen > 2 * non_centred
