@@ -5,6 +5,7 @@ effect of a batch has. Their coordinates are those of `calibration.latents`, in 
 """
 
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 
 import jax.numpy as jnp
 import numpy as np
@@ -156,6 +157,8 @@ def parameters(draws: xr.DataTree, study: Study) -> xr.Dataset:
     return dataset.rename(names | ({UNITS: study.unit_column} if UNITS in dataset.dims else {}))
 
 
+# asked for each of many points
+@lru_cache(maxsize=16)
 def _of_unknown_width(likelihood: Likelihood) -> tuple[str, ...]:
     """Epistemic parameters, affine maps of a standard normal latent, of a width that other parameters give; without
     those that are integrated out."""
@@ -223,11 +226,11 @@ def _data(output: str) -> str:
 
 
 def _information(name: str) -> str:
-    return f"{name}_information"
+    return f"{name}.information"
 
 
 def _pull(name: str) -> str:
-    return f"{name}_pull"
+    return f"{name}.pull"
 
 
 def _log_density(likelihood: Likelihood | LinearEffects, space: Space) -> Callable:
