@@ -26,7 +26,7 @@ def placed(
     z: Float[Array, "units k"],
     expansion: Expansion,
     names: Sequence[str],
-) -> tuple[dict[str, Float[Array, " units"]], Float[Array, ""]]:
+) -> tuple[Theta, Float[Array, ""]]:
     """The parameters at coordinates z, and the log density of their latents, as one of z, over the standard normal.
 
     Args:

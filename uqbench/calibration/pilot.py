@@ -44,7 +44,7 @@ def piloted(
     points = starting_points(ready.model, lambda point: ready.slope(point)[0], optima, seeds)
     attempt = Attempt("nutpie", ADAPTATION, ACCEPT, TUNE, "")
     begin = beginner(ready.compiled, attempt, DRAWS, points, seeds, maxdepth=DEPTH)
-    drawn, stopped = side_by_side(begin, likelihood.study, chains, 0, ChainFiles(None, ""), TUNE + DRAWS, _ignored)
+    drawn, stopped = side_by_side(begin, likelihood.study, chains, 0, ChainFiles(None, {}), TUNE + DRAWS, _ignored)
     # without draws it was stopped
     if stopped or drawn is None:
         raise KeyboardInterrupt

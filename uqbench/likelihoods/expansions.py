@@ -25,8 +25,8 @@ class Expansion(NamedTuple):
         pull: information times the place where the data alone would have the parameters, if they tell one.
     """
 
-    information: Float[np.ndarray, "units k k"]
-    pull: Float[np.ndarray, "units k"]
+    information: Float[AnyArray, "units k k"]
+    pull: Float[AnyArray, "units k"]
 
 
 def of_units(
@@ -105,7 +105,7 @@ def _of_shared(likelihood: Likelihood, names: tuple[str, ...], theta: Theta, val
 
 def natural_slopes(
     space: Space, theta: Theta, z: Float[Array, "units k"], names: Sequence[str] | None = None
-) -> tuple[Float[Array, "units k"], Float[Array, "units k k"]]:
+) -> tuple[Float[AnyArray, "units k"], Float[Array, "units k k"]]:
     """Natural coordinates of latents, and their derivatives by these."""
     directions = jnp.eye(z.shape[-1])
     place = partial(natural, space, theta, names=names)
