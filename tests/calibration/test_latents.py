@@ -14,6 +14,7 @@ from uqbench.calibration import calibrate
 from uqbench.calibration.pilot import piloted
 from uqbench.calibration.prepared import prepared
 from uqbench.calibration.pymc_model import data_of, pymc_model, start_values, variable_name
+from uqbench.errors import Interrupted
 from uqbench.likelihoods import likelihood_of, log_likelihood, of_shared, of_units
 
 from ..likelihoods.linear_noise.cells import molecules, study_of, table
@@ -280,3 +281,14 @@ def test_data_are_asked_near_the_posterior_wherever_the_prior_is():
     sds = np.sqrt(6.0 / found.data["unit_information"])
     # the sd is known to 15 % from 25 deviations
     assert np.all((sds > 0.05) & (sds < 0.2))
+
+
+def test_a_first_run_that_is_stopped_leaves_what_there_was(monkeypatch):
+    def stopped(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("uqbench.calibration.sampling.piloted", stopped)
+    study, _, _ = schools()
+    with pytest.raises(Interrupted) as caught:
+        calibrate(study, draws=20, tune=20)
+    assert "posterior" not in caught.value.tree.children

@@ -112,7 +112,10 @@ class _Runs:
             return self._tempered(attempt, number, files, before, seeds)
         ready = self.prepared = self.prepared or self._prepared(attempt)
         if attempt.sampler in ADAPTS:
-            ready = self.prepared = self._located(ready, before)
+            try:
+                ready = self.prepared = self._located(ready, before)
+            except KeyboardInterrupt:
+                return None, True
             points = chain_starts(self.likelihood, ready, seeds)
             length = settings.draws + attempt.tune
             with _progress(attempt, settings.chains * length) as update:
