@@ -185,6 +185,10 @@ def predict(
     covariates: Annotated[
         tuple[str, ...], cyclopts.Parameter(help="Of a new unit, as weight=80.", consume_multiple=True)
     ] = (),
+    columns: Annotated[
+        tuple[str, ...],
+        cyclopts.Parameter(help="Of the table, which noise names, as error=.3.", consume_multiple=True),
+    ] = (),
     draws: Annotated[int, cyclopts.Parameter(help="Posterior draws at most.")] = PREDICTIONS,
     seed: Seed = 0,
     results: Results = RESULTS,
@@ -201,6 +205,7 @@ def predict(
             times=times,
             inputs=inputs,
             covariates=covariates,
+            columns=columns,
             draws=draws,
             seed=seed,
         )

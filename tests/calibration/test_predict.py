@@ -85,6 +85,34 @@ def test_a_known_unit(tree):
     assert json.loads(found.attrs["covariates"]) == {"weight": 90.0}
 
 
+def test_measurements_whose_errors_are_in_the_table():
+    """Known standard errors: those that are given for the times of the design."""
+    study = lines()
+    noise = {"x": uq.Normal("x", "error")}
+    model = uq.Model(study.model.space, uq.Ode(initial, rising), seen, {"x": ""}, noise, columns={"error": ""})
+    data = study.data.assign(error=NOISE)
+    study = uq.Study("errors", model, study.experiments, data, unit=study.unit)
+    rng = np.random.default_rng(3)
+    posterior = xr.Dataset(
+        {
+            "m": (("chain", "draw"), rng.normal(2.0, 0.3, (4, 1000))),
+            "a": (("chain", "draw", "experiment"), np.repeat(rng.normal(4.0, 0.1, (4, 1000))[..., None], 3, axis=2)),
+        },
+        {"chain": range(4), "draw": range(1000), "experiment": list(WEIGHTS)},
+    )
+    known, design = calibrated(study, posterior), uq.Design([1.0, 4.0])
+    found = uq.predict(study, known, design=design, unit="u2", columns={"error": [0.5, 2.0]}, draws=4000)["predicted"]
+    for time, error in ((1.0, 0.5), (4.0, 2.0)):
+        assert_normal(found, "value", time, 4.0 + time, 0.1)
+        assert_normal(found, "measured", time, 4.0 + time, np.hypot(0.1, error))
+    assert found.attrs["noise"] == ""
+    without = uq.predict(study, known, design=design, unit="u2", draws=4000)["predicted"]
+    assert without["measured"].isnull().all() and "error" in without.attrs["noise"]
+    with pytest.raises(uq.InputError) as caught:
+        uq.predict(study, known, design=design, columns={"eror": 1.0, "error": [1.0, 2.0, 3.0]})
+    assert len(caught.value.findings) == 2 and "did you mean 'error'" in str(caught.value)
+
+
 def test_errors_see_that_draws_of_a_chain_resemble_each_other():
     rng, study = np.random.default_rng(1), lines()
     walk = rng.normal(size=(4, 1000))
@@ -157,6 +185,7 @@ def of_text(study, tree, **given):
         "times": None,
         "inputs": (),
         "covariates": (),
+        "columns": (),
         "draws": 400,
         "seed": 0,
     }

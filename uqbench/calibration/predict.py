@@ -14,6 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import xarray as xr
+from numpy.typing import ArrayLike
 
 from .. import results
 from ..defaults import PREDICTIONS
@@ -37,6 +38,7 @@ def predict(
     design: Design,
     unit: str | None = None,
     covariates: Mapping[str, float] | None = None,
+    columns: Mapping[str, ArrayLike] | None = None,
     draws: int = PREDICTIONS,
     seed: int = 0,
 ) -> xr.DataTree:
@@ -48,6 +50,8 @@ def predict(
         design: times and inputs of the prediction.
         unit: label of a unit of the data, whose own parameters are used; None: a new one.
         covariates: of a new unit; those left out have their references. A known unit has its own.
+        columns: values of columns of the table of data that noise names, such as a standard error: a number, or
+            `(times,)` of the design. Without them there are no measurements of what needs them.
         draws: posterior draws at most, evenly chosen.
         seed: of new units and noise.
 
@@ -67,9 +71,9 @@ def predict(
         >>> tree = uq.predict(study, uq.load("results/theophylline.zarr"), design=design)  # doctest: +SKIP
     """
     tree, subject = results.check_tree(study, tree, verb="predict"), f"predict {study.name!r}"
-    covariates = dict(covariates or {})
+    covariates, columns = dict(covariates or {}), dict(columns or {})
     findings = _posterior_findings(study, tree) + _unit_findings(study, unit, covariates)
-    findings += _design_findings(study, design)
+    findings += _design_findings(study, design) + _column_findings(study, columns, len(design.times))
     findings += whole_number_findings({"draws": (draws, 4)}) + seed_findings(seed)
     if findings:
         raise InputError(subject, findings)
@@ -83,9 +87,11 @@ def predict(
     failed = np.asarray(run.result) != 0
     if failed.all():
         raise InputError(subject, [f"every run fails: {reason}" for reason in model.dynamics.failures(run.result)])
-    groups = {"value": over_time(model, run.outputs, design), "measured": {}}
-    if not model.columns:
-        groups["measured"] = likelihood_of(study).predict(thetas, design, jax.random.fold_in(key, 2))
+    known = {name: np.broadcast_to(np.asarray(value, float), design.times.shape) for name, value in columns.items()}
+    given = (thetas, design, jax.random.fold_in(key, 2), *([known] if known else []))
+    measured = likelihood_of(study).predict(*given)
+    groups = {"value": over_time(model, run.outputs, design), "measured": measured}
+    lacking = [name for name in model.columns if name not in known]
     dataset = _quantiles(groups, failed, chosen, design)
     dataset = dataset.assign_attrs(
         of=NEW if unit is None else str(unit),
@@ -96,9 +102,10 @@ def predict(
         draws=count,
         failed=int(failed.sum()),
         failed_runs=json.dumps(model.dynamics.failures(run.result)),
-        noise="" if not model.columns else f"no noise: it names {', '.join(model.columns)} of the table of data",
+        noise=f"no noise where it names {', '.join(lacking)} of the table of data" if lacking else "",
     )
     settings = {"unit": unit, "draws": draws, "covariates": covariates}
+    settings |= {"columns": {name: value.tolist() for name, value in known.items()}} if known else {}
     return results.attach(
         tree, {"predicted": dataset}, verb="predict", settings=settings, seed=seed, seconds=time.monotonic() - began
     )
@@ -113,6 +120,7 @@ def predict_text(
     times: str | None,
     inputs: Sequence[str],
     covariates: Sequence[str],
+    columns: Sequence[str],
     draws: int,
     seed: int,
 ) -> xr.DataTree:
@@ -121,7 +129,7 @@ def predict_text(
     Args:
         experiment: to begin with; None: that of the unit, or the first one.
         times: "1,2,5", or "0:24:49" for 49 evenly spaced; None: those of the experiment.
-        inputs, covariates: "name=value", or "name=value,value" for a row of numbers.
+        inputs, covariates, columns: "name=value", or "name=value,value" for a row of numbers.
 
     Raises:
         InputError: with everything that cannot be read, besides that of `predict`.
@@ -141,6 +149,7 @@ def predict_text(
         findings.append(f"the experiment has no input {name!r}{known}")
     changed = {name: given.get(name, np.asarray(value)) for name, value in base.inputs.items()}
     numbers = {name: np.ravel(value)[0] for name, value in _named("--covariates", covariates, findings).items()}
+    of_table = _named("--columns", columns, findings)
     design = base
     try:
         design = Design(at, changed, start=float(base.start))
@@ -149,7 +158,7 @@ def predict_text(
     findings += _posterior_findings(study, tree) + _unit_findings(study, unit, numbers)
     if findings:
         raise InputError(f"predict {study.name!r}", list(dict.fromkeys(findings)))
-    return predict(study, tree, design=design, unit=unit, covariates=numbers, draws=draws, seed=seed)
+    return predict(study, tree, design=design, unit=unit, covariates=numbers, columns=of_table, draws=draws, seed=seed)
 
 
 def _times(text: str, findings: list[str]) -> np.ndarray:
@@ -197,6 +206,24 @@ def _unit_findings(study: Study, unit: str | None, covariates: Mapping[str, floa
             findings.append(f"there is no covariate {name!r}; {known}")
         elif not is_number(value) or not np.isfinite(value):
             findings.append(f"the covariate {name!r} is {value!r}; give a finite number.")
+    return findings
+
+
+def _column_findings(study: Study, columns: Mapping[str, ArrayLike], times: int) -> list[str]:
+    known, findings = study.model.columns, []
+    for name, value in columns.items():
+        if name not in known:
+            near = nearest(name, [*known]) if known else "noise names none."
+            findings.append(f"there is no column {name!r} that noise names; {near}")
+            continue
+        try:
+            numbers = np.asarray(value, float)
+        except (TypeError, ValueError):
+            numbers = np.asarray(np.nan)
+        if numbers.shape not in ((), (times,)) or not np.all(np.isfinite(numbers)):
+            findings.append(
+                f"the column {name!r} is {value!r}; give a finite number, or one for each of {times} times."
+            )
     return findings
 
 

@@ -107,10 +107,13 @@ class Independent(Likelihood):
             found[output] = jnp.where(ok[:, None], ends, jnp.nan)
         return found
 
-    def predict(self, thetas: Theta, design: Design, key: Array) -> dict[str, Float[Array, "draws times"]]:
-        model = self.observations.model
+    def predict(
+        self, thetas: Theta, design: Design, key: Array, columns: Mapping[str, Float[AnyArray, " times"]] | None = None
+    ) -> dict[str, Float[Array, "draws times"]]:
+        model, measured = self.observations.model, self.observations.rows
         outputs = over_time(model, evaluate_many(model, thetas, design).outputs, design)
-        return self._predicted(thetas, design, key, dict.fromkeys(self.observations.rows, outputs), {})
+        known = {output: dict(columns or {}) for output in measured}
+        return self._predicted(thetas, design, key, dict.fromkeys(measured, outputs), known)
 
     def predict_run(
         self, thetas: Theta, design: Design, key: Array, run: int
@@ -134,12 +137,15 @@ class Independent(Likelihood):
         return self._predicted(thetas, design, key, outputs, columns)
 
     def _predicted(self, thetas, design: Design, key, outputs_of: Mapping, columns) -> dict[str, Array]:
-        """Draws of each measured output given, for each of them, all outputs `(draws, times)`."""
+        """Draws of each measured output given, for each of them, all outputs `(draws, times)`; of those whose columns
+        are there."""
         model, values = self.observations.model, {}
         for output in self.observations.rows:
             key, now = jax.random.split(key)
             outputs = outputs_of[output]
-            known = noise_values_of_runs(model, thetas, design, outputs, columns)[output]
+            known = noise_values_of_runs(model, thetas, design, outputs, columns).get(output)
+            if known is None:
+                continue
             samples = _quantiles(model.noise[output], stratified(now, len(outputs[output]))[:, None], known)
             values[output] = jnp.where(jnp.isfinite(outputs[output]), samples, jnp.nan)
         return values

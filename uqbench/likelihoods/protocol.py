@@ -150,7 +150,9 @@ class Likelihood(Capable):
             found[output] = jnp.where(jnp.isnan(drawn)[:, None], jnp.nan, each)
         return found
 
-    def predict(self, thetas: Theta, design: Design, key: Array) -> dict[str, Float[Array, "draws times"]]:
+    def predict(
+        self, thetas: Theta, design: Design, key: Array, columns: Mapping[str, Float[AnyArray, " times"]] | None = None
+    ) -> dict[str, Float[Array, "draws times"]]:
         """What would be measured in one unit under another design, at each time by itself.
 
         What is asked of it is the distribution at each time: where times depend on one another only through the
@@ -159,9 +161,10 @@ class Likelihood(Capable):
 
         Args:
             thetas: value of every parameter, `(draws,)` each.
+            columns: of the table of data, which noise names; default none.
 
         Returns:
-            measured output -> one draw for each `theta`, NaN where a solve fails.
+            measured output whose columns are known -> one draw for each `theta`, NaN where a solve fails.
         """
         raise NotImplementedError
 

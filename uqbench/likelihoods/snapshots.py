@@ -75,7 +75,9 @@ class Snapshots(Likelihood):
             values[output] = jnp.where(ok[run], _sample(now, support, probability[run, when]), jnp.nan)
         return values
 
-    def predict(self, thetas: Theta, design: Design, key: Array) -> dict[str, Float[Array, "draws times"]]:
+    def predict(
+        self, thetas: Theta, design: Design, key: Array, columns: Mapping[str, Float[AnyArray, " times"]] | None = None
+    ) -> dict[str, Float[Array, "draws times"]]:
         model, values = self.study.model, {}
         densities, outcome = _densities_of_draws(model, thetas, design, method_for(model, design), self.room)
         for output in self.observations.rows:

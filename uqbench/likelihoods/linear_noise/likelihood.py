@@ -106,9 +106,11 @@ class LinearNoise(Likelihood):
         found = self._filtered(theta, normal, draw=True)
         return self.series.by_output(jnp.where((found.code == 0)[:, None, None], found.values, jnp.nan))
 
-    def predict(self, thetas: Theta, design: Design, key: Array) -> dict[str, Float[Array, "draws times"]]:
+    def predict(
+        self, thetas: Theta, design: Design, key: Array, columns: Mapping[str, Float[AnyArray, " times"]] | None = None
+    ) -> dict[str, Float[Array, "draws times"]]:
         """Of another cell, whatever those of the data have done."""
-        return self._predicted(thetas, design, key, {})
+        return self._predicted(thetas, design, key, dict.fromkeys(self.observations.rows, columns or {}))
 
     def predict_run(
         self, thetas: Theta, design: Design, key: Array, run: int
