@@ -88,8 +88,9 @@ def predict(
     if failed.all():
         raise InputError(subject, [f"every run fails: {reason}" for reason in model.dynamics.failures(run.result)])
     known = {name: np.broadcast_to(np.asarray(value, float), design.times.shape) for name, value in columns.items()}
-    given = (thetas, design, jax.random.fold_in(key, 2), *([known] if known else []))
-    measured = likelihood_of(study).predict(*given)
+    # a likelihood of a study's own need not know of columns
+    more: dict = {"columns": known} if known else {}
+    measured = likelihood_of(study).predict(thetas, design, jax.random.fold_in(key, 2), **more)
     groups = {"value": over_time(model, run.outputs, design), "measured": measured}
     lacking = [name for name in model.columns if name not in known]
     dataset = _quantiles(groups, failed, chosen, design)
