@@ -152,6 +152,7 @@ LEFT = {
     "rates that use the time": (lambda t, y, p, inputs: {"x": -p["k"] * y["x"] * (1.0 + 0.1 * jnp.sin(t))}, {}),
     "rates that are not linear": (lambda t, y, p, inputs: {"x": -p["k"] * y["x"] / (1.0 + y["x"])}, {}),
     "a rate with a bend": (lambda t, y, p, inputs: {"x": -p["k"] * jnp.maximum(y["x"], 0.3)}, {}),
+    "a longest step": (lambda t, y, p, inputs: {"x": -p["k"] * y["x"]}, {"max_step": 0.1}),
     "a method that was asked for": (lambda t, y, p, inputs: {"x": -p["k"] * y["x"]}, {"method": "explicit"}),
 }
 

@@ -41,6 +41,8 @@ SUMMED, PRODUCTS = 0.3, 6
 SERIES = tuple(1.0 / factorial(k) for k in range(13))
 # What squaring may make of a rounding, as a part of the relative tolerance, and roundings in each product.
 OF_TOLERANCE, ROUNDINGS_OF_PRODUCT = 0.01, 16.0
+# A longest step from which on none is asked for.
+NO_LIMIT = 1e300
 # Directions in one vector register.
 REGISTER = 4
 
@@ -69,7 +71,8 @@ class Flows(Record):
 @native
 def solve(work: Work) -> None:
     """Solves a problem from its start to its end, if it is one of compartments; otherwise leaves it as it is."""
-    if work.code != RUNNING or is_null(work.model.coefficients) or work.method != AUTO or not is_null(work.tape):
+    asked = work.method == AUTO and work.max_step >= NO_LIMIT
+    if work.code != RUNNING or is_null(work.model.coefficients) or not asked or not is_null(work.tape):
         return
     flows = read_flows(work)
     if are_compartments(work, flows):
