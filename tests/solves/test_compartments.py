@@ -164,6 +164,13 @@ def test_what_has_no_such_closed_form_is_left_to_steps(case):
     assert steps_of(system, {"k": 1.0}, [0.0, 3.0]) > 5
 
 
+def test_a_dose_at_a_time_that_is_no_number_is_left_to_steps():
+    theta = {**FLOWS, "when": 3.3, "second": 1e4}
+    system = model(chain_start, chain_rates, theta, NAMES, doses=two_doses, rtol=1e-6)
+    run = uq.evaluate(system, {**theta, "when": np.nan}, uq.Design(TIMES))
+    assert int(run.result) != 0 or int(run.steps) > len(TIMES) + 1
+
+
 def test_rates_of_which_squares_leave_too_little_are_left_to_steps():
     theta = {**ORAL, "ka": 1e11}
     system = model(oral_start, oral_rates, theta, ["gut", "C"], rtol=1e-6)

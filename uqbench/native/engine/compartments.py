@@ -25,6 +25,7 @@ from ..language import (
     fill,
     is_null,
     isfinite,
+    isnan,
     native,
     release,
 )
@@ -133,6 +134,13 @@ def are_compartments(work: Work, flows: Flows) -> bool:
     m = flows.m
     for i in range(m * m * (1 + flows.width)):
         if not isfinite(flows.matrix[i]):
+            return False
+    # at a time that is no number nothing would ever be reached
+    for k in range(work.time_count):
+        if isnan(work.times[k]):
+            return False
+    for k in range(work.stop_count):
+        if isnan(work.stop_times[k]):
             return False
     for i in range(m):
         flows.outflow = max(flows.outflow, -flows.matrix[i * m + i])
