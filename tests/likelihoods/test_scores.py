@@ -9,6 +9,7 @@ import pytest
 import uqbench as uq
 from uqbench.identifiability import fisher_information
 from uqbench.likelihoods import likelihood_of
+from uqbench.likelihoods.roots import small_eigh
 
 from ..conftest import decay_initial, decay_observe
 from .test_protocol import Offsets, level_study
@@ -136,3 +137,20 @@ def test_a_likelihood_of_its_own_has_scores_from_its_information():
     assert float(scores.value) == pytest.approx(float(density(jnp.array([0.7]))), rel=1e-12)
     np.testing.assert_allclose(scores.gradient, central(density, np.array([0.7])), rtol=1e-6)
     np.testing.assert_allclose(scores.root.T @ scores.residual, scores.gradient, rtol=1e-9)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3])
+def test_eigenvalues_of_small_matrices(size):
+    drawn = np.random.default_rng(size).normal(size=(50, size, size))
+    matrices = drawn + np.swapaxes(drawn, 1, 2)
+    # nothing, the identity, a single direction, entries far apart
+    ones = np.ones((size, size))
+    matrices = np.concatenate(
+        [matrices, [0 * ones, np.eye(size), ones, np.diag(10.0 ** (80.0 * np.arange(size))) + ones]]
+    )
+    values, vectors = (np.asarray(each) for each in small_eigh(jnp.asarray(matrices)))
+    scale = np.abs(matrices).max(axis=(1, 2), keepdims=True) + 1e-300
+    together = np.einsum("bij,bj,bkj->bik", vectors, values, vectors)
+    np.testing.assert_allclose(together / scale, matrices / scale, atol=1e-14)
+    np.testing.assert_allclose(np.swapaxes(vectors, 1, 2) @ vectors, np.tile(np.eye(size), (54, 1, 1)), atol=1e-14)
+    np.testing.assert_allclose(np.sort(values) / scale[:, 0], np.linalg.eigvalsh(matrices) / scale[:, 0], atol=1e-14)

@@ -45,7 +45,9 @@ def engine(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def model(engine):
-    packed = pack(Toy, settings=2, busy=CALLS_UNDER_WAY, wide=None, side_by_side=None, make_wide=None, factor=0.5)
+    packed = pack(
+        Toy, settings=2, busy=CALLS_UNDER_WAY, share=1, wide=None, side_by_side=None, make_wide=None, factor=0.5
+    )
     register("toy", packed.address, engine)
     return packed
 
@@ -130,7 +132,9 @@ def test_calls_inside_loops_of_compiled_code(model):
 
 
 def test_a_name_that_is_known_keeps_its_model(model, engine):
-    other = pack(Toy, settings=2, busy=CALLS_UNDER_WAY, wide=None, side_by_side=None, make_wide=None, factor=-3.0)
+    other = pack(
+        Toy, settings=2, busy=CALLS_UNDER_WAY, share=1, wide=None, side_by_side=None, make_wide=None, factor=-3.0
+    )
     register("toy", other.address, engine)
     register("toy of another factor", other.address, engine)
     x, settings = inputs()

@@ -943,7 +943,8 @@ def test_three_hundred_daily_doses(often):
 def test_the_step_limit_counts_the_steps_of_a_stretch():
     """40 steps are enough between two doses, and never for three hundred of them."""
     theta = {"ka": 1.5, "ke": 0.08}
-    limited = model(oral_initial, oral_rhs, theta, ("gut", "plasma"), doses=daily_doses, rtol=1e-4, max_steps=100)
+    limited = model(oral_initial, oral_rhs, theta, ("gut", "plasma"), doses=daily_doses, rtol=1e-4, max_steps=100,
+                    method="explicit")  # fmt: skip
     run = uq.evaluate(limited, theta, uq.Design([7190.0]))
     assert int(run.result) == 0, uq.RESULTS[int(run.result)]
     assert int(run.steps) > 300

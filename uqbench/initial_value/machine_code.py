@@ -20,6 +20,8 @@ from ..native.library import PackedRecord, compile_library, pack
 from ..system import Ode
 from .task import INPUT, PAST, Task, state_names
 
+# Compartments (`native.engine.compartments`) that are solved before another thread has begun with its own.
+FEW = 16
 DIRECTIONS = {"both": 0, "rising": 1, "falling": -1}
 
 
@@ -208,6 +210,7 @@ def _record(task: Task, kernels, active, elimination: Elimination) -> PackedReco
     values = {
         "settings": records.SETTINGS,
         "busy": foreign_call.CALLS_UNDER_WAY,
+        "share": FEW if kernels.coefficients else 1,
         "wide": None,
         "side_by_side": None,
         "factors": None,
@@ -240,6 +243,7 @@ def _record(task: Task, kernels, active, elimination: Elimination) -> PackedReco
             *("rate", "linearise", "variation", "curvature", "rounding", "observe", "observe_variation", "roots"),
             *("roots_variation", "modes", "change", "change_variation", "switch_times", "switch_variation"),
             *("delay_times", "delay_variation", "history", "history_variation"),
+            *("coefficients", "coefficients_variation"),
         )
     }
     for name, rows, columns in (
@@ -253,6 +257,7 @@ def _record(task: Task, kernels, active, elimination: Elimination) -> PackedReco
         ("switch", kernels.switch_rows, kernels.switch_columns),
         ("delay", kernels.delay_rows, kernels.delay_columns),
         ("history", kernels.history_rows, kernels.history_columns),
+        ("coefficients", kernels.coefficients_rows, kernels.coefficients_columns),
     ):
         values |= {f"{name}_count": len(rows), f"{name}_rows": indices(rows), f"{name}_columns": indices(columns)}
     values |= {

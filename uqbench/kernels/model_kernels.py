@@ -18,6 +18,8 @@ from .reading import as_array, read
 TIME = 0
 # Kernels that have a wide form; the others are called once for a step or less often.
 WIDE = ("rate", "linearise", "rounding")
+# States up to which the coefficients of affine rates have a kernel: of more, exponentials cost as much as steps.
+FEW_STATES = 4
 
 
 @dataclass(frozen=True)
@@ -67,6 +69,9 @@ class ModelKernels:
         variation: df/dy as before, df/d(direction) at (forcing_rows, forcing_columns).
         curvature: d(J u + df/dt u_t)/d(column) at (curvature_rows, curvature_columns).
         rounding: for each f the sum of the sizes of its terms, [n].
+        coefficients: of rates that are affine in up to `FEW_STATES` states, with coefficients of parameters alone: the
+            rates at states of zero [n], then df/dy as in `linearise`; coefficients_variation: d/d(direction) of these
+            at (coefficients_rows, coefficients_columns).
         observe: outputs[no]; observe_variation: d/d(column) at (observe_rows, observe_columns), then d/dt[no].
         roots: root functions of events, then of conditions, [ne + nc]; conditions are frozen in those of conditions.
         roots_variation: d/dt[ne + nc], then d/d(column) at (roots_rows, roots_columns).
@@ -123,6 +128,8 @@ class ModelKernels:
     delay_variation: int = 0
     history: int = 0
     history_variation: int = 0
+    coefficients: int = 0
+    coefficients_variation: int = 0
     jacobian_rows: np.ndarray = field(default_factory=_empty)
     jacobian_columns: np.ndarray = field(default_factory=_empty)
     forcing_rows: np.ndarray = field(default_factory=_empty)
@@ -141,6 +148,8 @@ class ModelKernels:
     delay_columns: np.ndarray = field(default_factory=_empty)
     history_rows: np.ndarray = field(default_factory=_empty)
     history_columns: np.ndarray = field(default_factory=_empty)
+    coefficients_rows: np.ndarray = field(default_factory=_empty)
+    coefficients_columns: np.ndarray = field(default_factory=_empty)
 
 
 def build(sources: Sources, active: Sequence[tuple[str, int]] = (), chunk: int = CHUNK) -> ModelKernels:
@@ -200,6 +209,8 @@ class _Builder:
         f = graph.substitute(f, frozen)
         uses_time = bool(self.past) or depends_smoothly(graph, f, range(1))
         self._rates(f, uses_time, len(modes))
+        if not (uses_time or modes or jumps.switches or jumps.unlocated or self.sources.events):
+            self._coefficients(f)
         output_names = self._outputs()
         self._roots(jumps, frozen)
         self._changes(names)
@@ -255,6 +266,18 @@ class _Builder:
                 by_time = graph.input(first + n)
                 direction |= {position: graph.mul(rate, by_time) for position, rate in self.along_time.items()}
             self._put("curvature", self._sparse("curvature", directional(graph, f, direction), self.columns))
+
+    def _coefficients(self, f: list[int]) -> None:
+        """Of affine rates, as far as these are of few states."""
+        graph, n = self.graph, self.n
+        slopes = list(jacobian(graph, f, self.columns[:n]).values())
+        if n > FEW_STATES or not set(slopes) <= self._fixed_nodes(slopes):
+            return
+        zero = graph.const(0.0)
+        entries = [*graph.substitute(f, {graph.input(1 + k): zero for k in range(n)}), *slopes]
+        self._put("coefficients", entries)
+        if self.active:
+            self.kernels["coefficients_variation"] = self._sparse("coefficients", entries, self.directions)
 
     def _fixed_nodes(self, f: list[int]) -> set[int]:
         """Nodes without states."""

@@ -11,7 +11,7 @@ from ..annotations import AnyArray
 from .censoring import information, log_density
 from .noise_groups import NoiseGroup
 from .protocol import Scores, whole_scores
-from .roots import ROUNDING
+from .roots import ROUNDING, small_eigh
 
 
 class RowScores(NamedTuple):
@@ -53,7 +53,7 @@ def row_scores(
     # each argument in units of what a measurement tells of it: they may differ by orders of magnitude
     unit = jnp.sqrt(jnp.clip(jnp.diagonal(weights, axis1=1, axis2=2), 0.0))
     inverse = jnp.where(unit > 0, 1.0 / jnp.where(unit > 0, unit, 1.0), 0.0)
-    told_of, vectors = jnp.linalg.eigh(inverse[:, :, None] * weights * inverse[:, None, :])
+    told_of, vectors = small_eigh(inverse[:, :, None] * weights * inverse[:, None, :])
     told = told_of > ROUNDING * jnp.max(told_of, axis=1, keepdims=True)
     size = jnp.sqrt(jnp.where(told, told_of, 1.0))
     residual = jnp.where(told, jnp.einsum("rij,ri->rj", vectors, score * inverse) / size, 0.0)

@@ -74,6 +74,8 @@ class Model(Record):
     settings: int
     # calls under way in this process, see `CALLS_UNDER_WAY`
     busy: Indices
+    # members that are worth another thread
+    share: int
     # what large batches need: a record of wide kernels and the address of a function `(model, call)` that solves
     # members side by side, 0 where there is nothing yet; address of a C function that makes both, 0 where there is none
     wide: int
@@ -83,7 +85,8 @@ class Model(Record):
 
 def bare_model(settings: int) -> dict[str, int | np.ndarray | None]:
     """The fields of `Model` for `library.pack`, of one that solves members one by one only."""
-    return {"settings": settings, "busy": CALLS_UNDER_WAY, "wide": None, "side_by_side": None, "make_wide": None}
+    head = {"settings": settings, "busy": CALLS_UNDER_WAY, "share": 1}
+    return {**head, "wide": None, "side_by_side": None, "make_wide": None}
 
 
 class Call(Record):
@@ -258,7 +261,8 @@ def _executor(work: NativeFunction, in_groups: NativeFunction) -> NativeFunction
         helpers = 0
         under_way = atomic_add(model.busy, 0, 1)
         if members > 1:
-            helpers = max(min(number_of_threads(api, frame.context) - under_way, members), 1) - 1
+            threads = number_of_threads(api, frame.context) - under_way
+            helpers = max(min(threads, members // model.share), 1) - 1
         # every reference is counted before the first helper can leave
         atomic_add(call.counters, REFERENCES, 1 + helpers)
         for _ in range(helpers):

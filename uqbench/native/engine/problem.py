@@ -13,7 +13,7 @@ from ..language import (
     native,
     release,
 )
-from . import growth, member, past, spectrum
+from . import compartments, growth, member, past, spectrum
 from .codes import BAD_DELAY, NOT_DIFFERENTIABLE, SUCCESS
 from .evaluation import finite
 from .given import Given
@@ -47,7 +47,7 @@ def widen(source: Vector, target: Vector, rows: int, p: int) -> None:
 
 @native
 def open_problem(model: Model, given: Given) -> Problem:
-    """Work space for one problem, and everything before its first step."""
+    """Work space for one problem, and everything before its first step; all of it where none is needed."""
     problem = allocate_record(Problem)
     work = allocate_record(Work)
     problem.given = given
@@ -65,6 +65,7 @@ def open_problem(model: Model, given: Given) -> Problem:
     gather_stops(problem, sound)
     if sound == 1:
         member.begin(work)
+        compartments.solve(work)
     else:
         work.code = BAD_DELAY
     return problem
@@ -117,7 +118,7 @@ def lay_out(problem: Problem) -> None:
     total = model.events + model.conditions
     sparse = n + model.jacobian_count + n + model.forcing_count + model.curvature_count
     sparse = sparse + model.observe_count + model.outputs + total + model.roots_count
-    sparse = sparse + model.events * n + model.change_count + model.switch_count + n
+    sparse = sparse + model.events * n + model.change_count + model.switch_count + n + model.coefficients_count
     wide = n + total + model.events * n + 2 * model.switches + 8
     row = 1 + n + model.parameters + model.conditions + n + 1
     pool = allocate(

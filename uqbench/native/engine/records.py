@@ -20,6 +20,7 @@ class Model(Record):
 
     settings: int
     busy: Indices
+    share: int
     wide: int
     side_by_side: int
     make_wide: int
@@ -50,6 +51,9 @@ class Model(Record):
     change_variation: Kernel
     switch_times: Kernel
     switch_variation: Kernel
+    # null where the rates are not affine in few states, with constant coefficients (`compartments`)
+    coefficients: Kernel
+    coefficients_variation: Kernel
     delay_times: Kernel
     delay_variation: Kernel
     history: Kernel
@@ -86,6 +90,10 @@ class Model(Record):
     switch_count: int
     switch_rows: Indices
     switch_columns: Indices
+    # d(coefficients) by directions
+    coefficients_count: int
+    coefficients_rows: Indices
+    coefficients_columns: Indices
     # how many delays; the state that each of them reads; the last 2 d parameters are what they see (`past`)
     delays: int
     delayed_states: Indices
