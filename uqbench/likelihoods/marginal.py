@@ -28,7 +28,6 @@ from ..study import Study
 from .choice import likelihood_of
 from .independent import Independent
 from .latents import with_units
-from .layout import rows_by_unit
 from .modes import modes_of_units
 from .protocol import Likelihood, Scores, whole_scores
 from .quadrature import Nodes, Placement, grid, shares
@@ -141,10 +140,8 @@ class Marginal(Likelihood):
         return self.conditional.row_scores(placed, x, values)
 
     def _of_units(self, values: Float[Array, "nodes rows ..."]) -> Float[Array, "nodes units ..."]:
-        """Sums over the rows of each unit; not by scattering, which takes as long as the solves."""
-        members, present = rows_by_unit(self.conditional.unit_of_rows, self.observations.units)
-        present = present.reshape(*present.shape, *(1,) * (values.ndim - 2))
-        return jnp.sum(jnp.where(present, values[:, members], 0.0), axis=2)
+        """Sums over the rows of each unit."""
+        return jax.vmap(self.conditional.sums_by_unit)(values)
 
     def _with(self, theta: Theta, z: Float[Array, "units aleatory"]) -> Theta:
         return with_units(self.study.model.space, self.observations.of_units(theta), z)

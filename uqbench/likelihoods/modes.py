@@ -110,16 +110,12 @@ def modes_of_units(conditional: Independent, theta: Theta, values: Mapping[str, 
     """
     space, observations = conditional.study.model.space, conditional.observations
     theta, count = observations.of_units(theta), len(space.aleatory)
-    unit = jnp.asarray(conditional.unit_of_rows)
-
-    def of_units(rows: Array) -> Array:
-        return jax.ops.segment_sum(rows, unit, observations.units)
 
     def joint(z):
         # one shift for all units: each row sees that of its own
         rows = conditional.row_scores(lambda shift: with_units(space, theta, z + shift), jnp.zeros(count), values)
-        told = of_units(jnp.einsum("rak,ral->rkl", rows.root, rows.root))
-        density, gradient = of_units(rows.density), of_units(rows.gradient)
+        told = conditional.sums_by_unit(jnp.einsum("rak,ral->rkl", rows.root, rows.root))
+        density, gradient = conditional.sums_by_unit(rows.density), conditional.sums_by_unit(rows.gradient)
         return density - 0.5 * jnp.sum(z**2, axis=-1), gradient - z, told + jnp.eye(count)
 
     return highest(joint, jnp.zeros((observations.units, count)))
