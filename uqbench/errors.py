@@ -73,8 +73,8 @@ class Result(Code):
     )
     BAD_START = (
         3,
-        "the initial state is not finite at these values. Check `initial` (logarithms, divisions by zero) and the "
-        "values themselves.",
+        "the initial state is not finite at these values, or the time of a dose or a switch is not a number. Check "
+        "`initial`, `doses` and `switches` (logarithms, divisions by zero) and the values themselves.",
     )
     NO_STEADY_STATE = (
         4,

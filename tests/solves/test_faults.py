@@ -987,3 +987,26 @@ def test_an_absolute_tolerance_that_names_no_state_is_refused():
     wrong = model(rest, pulse_by_where, PULSED, "y", atol={"y": 1e-9, "plasma": 1e-9})
     with pytest.raises(uq.InputError, match="plasma"):
         uq.evaluate(wrong, PULSED, uq.Design([1.0]))
+
+
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("what", ["doses", "switches"])
+def test_a_dose_whose_time_is_no_number_is_a_result_code(what, order):
+    """sqrt(T) is one at T >= 0 only; a solve without that dose would be of another model."""
+    space = uq.Space(k=uq.epistemic(uq.LogNormal(median=1.0, sigma=0.5)), T=uq.epistemic(uq.Normal(0.0, 1.0)))
+
+    def doses(p, inputs):
+        return {"x": (jnp.stack([jnp.sqrt(p["T"])]), jnp.array([1.0]))}
+
+    def switches(p, inputs):
+        return jnp.stack([jnp.sqrt(p["T"])])
+
+    named = {"doses": doses} if what == "doses" else {"switches": switches}
+    system = uq.Ode(lambda p, inputs: {"x": 1.0}, lambda t, y, p, inputs: {"x": -p["k"] * y["x"] ** order}, **named)
+    decay = uq.Model(space, system, lambda y, p: {"x": y["x"]}, {"x": ""})
+    design = uq.Design([0.25, 1.0])
+    found = uq.evaluate(decay, {"k": 1.0, "T": 0.25}, design)
+    assert int(found.result) == 0 and np.all(np.isfinite(found.outputs["x"]))
+    lost = uq.evaluate(decay, {"k": 1.0, "T": -1.0}, design)
+    assert "is not a number" in uq.RESULTS[int(lost.result)]
+    assert np.all(np.isnan(lost.outputs["x"]))

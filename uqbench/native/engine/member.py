@@ -5,7 +5,7 @@ tolerances; where the right-hand side depends on time, also only if the interpol
 stages. Steps end at stops and crossings; output inside them is read from the interpolant.
 """
 
-from ..language import copy, fill, is_null, isfinite, native
+from ..language import copy, fill, is_null, isfinite, isnan, native
 from . import crossings, global_error, growth, jumps, output, past, steps, stops, tape, tolerance, tsit5, vanished
 from .codes import BAD_START, BLOW_UP, NO_STEP, NOT_DIFFERENTIABLE, STEP_LIMIT, SUCCESS, UNSTABLE_BRANCH
 from .control import SAFETY, SHRINK, first_step, next_factor
@@ -333,6 +333,11 @@ def begin(work: Work) -> None:
     if finite(work.y, n) == 0 or not isfinite(work.start) or not isfinite(work.end):
         work.code = BAD_START
         return
+    for k in range(work.given_stops):
+        # one that never happens is infinite
+        if isnan(work.stop_times[k]):
+            work.code = BAD_START
+            return
     if work.code != RUNNING:
         return
     if work.written >= work.time_count:
