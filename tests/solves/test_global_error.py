@@ -53,8 +53,7 @@ def test_the_reference_agrees_with_a_difference_of_tight_solves():
     mu, periods, step = 10.0, (0.01, 0.5, 0.9, 1.1, 1.5), 1e-4
     times = mu * np.array(periods)
     shifted = [
-        variational(oscillator(mu).system, {"mu": mu * (1 + s * step)}, {}, times, ("mu",), floor=1e-6)
-        for s in (1, -1)
+        variational(oscillator(mu).system, {"mu": mu * (1 + s * step)}, {}, times, ("mu",), floor=1e-6) for s in (1, -1)
     ]
     difference = (shifted[0][0][:, 0] - shifted[1][0][:, 0]) / (2 * step * mu)
     np.testing.assert_allclose(oscillator_reference(mu, periods)[1][:, 0, 0], difference, rtol=1e-4)
