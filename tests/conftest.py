@@ -2,6 +2,8 @@
 
 import gc
 import os
+import signal
+import sys
 from pathlib import Path
 
 os.environ.setdefault("MPLBACKEND", "Agg")
@@ -63,6 +65,27 @@ def _few_compiled_functions():
     if MAPPINGS.exists() and MAPPINGS.read_bytes().count(b"\n") > MOST_MAPPINGS:
         jax.clear_caches()
         gc.collect()
+
+
+@pytest.fixture
+def stopped(monkeypatch, capsys):
+    """`uqbench` in this process: its exit status and what it says, where nothing of the process itself is asked."""
+
+    from uqbench.cli import main
+
+    def status_and_text(*arguments):
+        monkeypatch.setattr(sys, "argv", ["uqbench", *map(str, arguments)])
+        with pytest.raises(SystemExit) as caught:
+            main()
+        said = capsys.readouterr()
+        return caught.value.code, said.out + said.err
+
+    monkeypatch.chdir(Path(__file__).parents[1])
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
+    terminated = signal.getsignal(signal.SIGTERM)
+    yield status_and_text
+    signal.signal(signal.SIGTERM, terminated)
 
 
 def decay_initial(p, inputs):

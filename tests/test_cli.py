@@ -1,6 +1,5 @@
 """The command line as a user meets it, in its own process where a process matters."""
 
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +8,6 @@ from unittest.mock import ANY
 import pytest
 
 import uqbench as uq
-from uqbench.cli import main
 from uqbench.study import load_study
 
 ROOT = Path(__file__).parents[1]
@@ -18,25 +16,6 @@ ROOT = Path(__file__).parents[1]
 def uqbench(*arguments, cwd=ROOT):
     code = "from uqbench.cli import main; import sys; sys.argv[0] = 'uqbench'; main()"
     return subprocess.run([sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True, cwd=cwd)
-
-
-@pytest.fixture
-def stopped(monkeypatch, capsys):
-    """`uqbench` in this process: its exit status and what it says, where nothing of the process itself is asked."""
-
-    def status_and_text(*arguments):
-        monkeypatch.setattr(sys, "argv", ["uqbench", *map(str, arguments)])
-        with pytest.raises(SystemExit) as caught:
-            main()
-        said = capsys.readouterr()
-        return caught.value.code, said.out + said.err
-
-    monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(sys, "path", [*sys.path])
-    monkeypatch.setattr(sys, "unraisablehook", sys.unraisablehook)
-    terminated = signal.getsignal(signal.SIGTERM)
-    yield status_and_text
-    signal.signal(signal.SIGTERM, terminated)
 
 
 def test_help_names_every_verb():

@@ -3,6 +3,8 @@
 The table of families is read from their `domains`, so a family that is added is tested without a line here.
 """
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -315,6 +317,7 @@ def root_observe(y, p):
     return {"root": jnp.sqrt(y["y"])}
 
 
+@functools.cache
 def root_study():
     space = uq.Space(a=uq.epistemic(uq.Normal(1.0, 1.0)), k=uq.epistemic(uq.LogNormal(median=0.5, sigma=0.5)))
     model = uq.Model(space, uq.Ode(root_initial, root_rhs), root_observe, {"root": ""}, {"root": uq.Normal("root", 1)})

@@ -1,5 +1,6 @@
 """A kind of dynamics that the library has never heard of works with every verb, and says what it cannot do."""
 
+import functools
 from dataclasses import dataclass, replace
 
 import jax
@@ -73,6 +74,7 @@ class Walk(System):
         return dict.fromkeys(self.random_outputs(model), found), self._outcome(theta)
 
 
+@functools.cache
 def walkers(sites: int = 41) -> uq.Model:
     space = uq.Space(
         {
@@ -157,6 +159,7 @@ def place_law(time, right, left):
     return stats.skellam(right * time, left * time)
 
 
+@functools.cache
 def snapshots(model=None, unit=None):
     """Sixty walkers, twenty at each of three times; half of them belong to each of two groups."""
     if model is None:

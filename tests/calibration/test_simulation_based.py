@@ -1,5 +1,6 @@
 """Simulation-based calibration: uniform where all fits together, and not where it does not."""
 
+import functools
 from dataclasses import replace
 
 import numpy as np
@@ -25,6 +26,7 @@ def level(theta, design, key):
     return {"y": theta["m"] + 0 * design.times}
 
 
+@functools.cache
 def level_study(sigma):
     model = uq.Model.from_function(
         uq.Space(m=uq.epistemic(uq.Normal(0.0, 1.0))), level, {"y": ""}, {"y": uq.Normal("y", sigma)}, name="level"

@@ -61,10 +61,12 @@ def exchange(unit="nmol/h", source="cell.A", target="tissue.u[0]", rate=uptake, 
     return uq.Exchange("drug", unit, source, target, rate, kind)
 
 
+# the same objects for every schedule, for which what is looked at of a schedule is compiled once
+PARTS, EXCHANGES = parts(), {"uptake": exchange()}
 OUTPUTS = ("A", "content_drug", "crossed_uptake", "residual_drug", "residual_cell_drug", "residual_tissue_drug")
 
 
 def model(schedule, exchanges=None) -> uq.Model:
-    system = uq.Coupled(parts(), exchanges or {"uptake": exchange()}, schedule, "h")
+    system = uq.Coupled(PARTS, exchanges or EXCHANGES, schedule, "h")
     units = dict.fromkeys(OUTPUTS, "nmol") | {"A": "nmol/L", "u": "nmol/L"}
     return uq.Model(space, system, units=units, time_unit="h", dims={"u": ("time", "place")})

@@ -40,13 +40,16 @@ def conduction(t, y, p, inputs):
 HEAT = uq.Space(k=uq.epistemic(uq.LogNormal(0.0, 0.1), "W/K"), loss=uq.fixed(0.1, "W/K^3"))
 
 
+# the same objects for every schedule, for which what is looked at of a schedule is compiled once
+PARTS = {
+    "thick": uq.Part(field, still, content=heat, units={"heat": "J"}),
+    "thin": uq.Part(thin, losing, content=heat_of_thin, units={"heat": "J"}, sources=loss),
+}
+CONTACT = uq.Exchange("heat", "W", "thick.warm", "thin.thin", conduction, kind="energy")
+
+
 def stiff_pair(schedule) -> uq.Model:
     """Heat through eight contacts whose Dirichlet-Neumann factors go from -.1 to -10."""
-    parts = {
-        "thick": uq.Part(field, still, content=heat, units={"heat": "J"}),
-        "thin": uq.Part(thin, losing, content=heat_of_thin, units={"heat": "J"}, sources=loss),
-    }
-    exchange = uq.Exchange("heat", "W", "thick.warm", "thin.thin", conduction, kind="energy")
-    system = uq.Coupled(parts, {"contact": exchange}, schedule, "s")
+    system = uq.Coupled(PARTS, {"contact": CONTACT}, schedule, "s")
     dims = {"thin": ("time", "contact")}
     return uq.Model(HEAT, system, units={"thin": "K", "residual_heat": "J"}, time_unit="s", dims=dims)

@@ -1,5 +1,7 @@
 """Schedules against the closed forms of two linear parts that drive one another, and against one another."""
 
+import functools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -26,8 +28,12 @@ STEP, TURN = 0.1, 20.0
 MONOLITHIC = 1 / np.hypot(1 + STEP, STEP * TURN)
 
 
+# one object for each schedule, for which it is compiled
+shared = functools.cache(model_of)
+
+
 def ends(schedule, integrator="implicit_euler", time=1.0, **theta):
-    run = uq.evaluate(model_of(schedule, integrator), space.nominal() | theta, uq.Design([time]))
+    run = uq.evaluate(shared(schedule, integrator), space.nominal() | theta, uq.Design([time]))
     assert int(run.result) == 0
     return np.array([run.outputs["x"][0], run.outputs["y"][0]]), int(run.steps)
 
@@ -115,6 +121,7 @@ def test_gradients_are_those_of_differences():
     assert float(jax.jacfwd(mean)(jnp.asarray(1.0))) == pytest.approx(difference, rel=1e-6)
 
 
+@functools.cache
 def goodwin(schedule, tolerance=0.05) -> uq.Model:
     """An oscillator of a gene and its proteins, each a part."""
     parts = {"gene": uq.Part(no_messenger, transcription, "r"), "proteins": uq.Part(no_protein, translation, "m")}

@@ -19,9 +19,11 @@ from . import cell_and_tissue
 from .cell_and_tissue import space
 
 
+@functools.cache
 def study(leak: float = 0.0, schedule=None) -> uq.Study:
+    """One object for all tests, as programs are compiled for its functions."""
     parameters = {name: space[name] for name in space.names} | {"leak": uq.fixed(leak)}
-    system = uq.Coupled(cell_and_tissue.parts(), {"uptake": cell_and_tissue.exchange()}, schedule or Strong(0.1), "h")
+    system = uq.Coupled(cell_and_tissue.PARTS, cell_and_tissue.EXCHANGES, schedule or Strong(0.1), "h")
     model = uq.Model(
         uq.Space(**parameters), system, units={"A": "nmol/L"}, noise={"A": uq.Normal("A", 0.1)}, time_unit="h",
         name="cell and tissue",

@@ -132,7 +132,13 @@ def least_squares(study):
 
 
 @pytest.mark.parametrize(
-    "study, Vm, Km", [(puromycin.study, 212.7, 0.0641), (puromycin.untreated, 160.3, 0.0477)], ids=["treated", "not"]
+    "study, Vm, Km",
+    [
+        (puromycin.study, 212.7, 0.0641),
+        # the same again of another table
+        pytest.param(puromycin.untreated, 160.3, 0.0477, marks=pytest.mark.slow),
+    ],
+    ids=["treated", "not"],
 )
 def test_calibration_agrees_with_least_squares(study, Vm, Km):
     fit = least_squares(study)

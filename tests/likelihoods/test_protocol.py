@@ -20,17 +20,20 @@ def level(theta, design, key):
     return {"y": theta["m"] + 0 * design.times}
 
 
+LEVELS = uq.Model.from_function(
+    uq.Space(m=uq.epistemic(uq.Normal(0.0, 2.0))), level, {"y": ""}, {"y": uq.Normal("y", 0.3)}, name="level"
+)
+
+
 def level_study(likelihood=None):
     """Four units with five measurements each, which share an offset of sd 0.5 beside errors of sd 0.3."""
-    space = uq.Space(m=uq.epistemic(uq.Normal(0.0, 2.0)))
-    model = uq.Model.from_function(space, level, {"y": ""}, {"y": uq.Normal("y", 0.3)}, name="level")
     rng = np.random.default_rng(0)
     table = pd.DataFrame(
         [("e", "y", float(t), 1.0 + offset + 0.3 * rng.normal(), who)
          for who, offset in zip("abcd", 0.5 * rng.normal(size=4), strict=True) for t in range(5)],
         columns=["experiment", "output", "time", "value", "who"],
     )  # fmt: skip
-    return uq.Study("level", model, {"e": uq.Design()}, table, unit="who", likelihood=likelihood)
+    return uq.Study("level", LEVELS, {"e": uq.Design()}, table, unit="who", likelihood=likelihood)
 
 
 COVARIANCE = 0.25 * np.ones((5, 5)) + 0.09 * np.eye(5)

@@ -1,5 +1,6 @@
 """Outputs that are no series: one number for a run, a row at each time, a distribution over counts."""
 
+import functools
 import math
 from dataclasses import replace
 
@@ -90,6 +91,7 @@ def interval(outputs, design):
     return outputs["interval"]
 
 
+@functools.cache
 def study():
     data = pd.DataFrame(
         {"experiment": "one", "output": ["interval", "interval", "mean"], "time": [0.0, 3.0, 2.0],
@@ -169,6 +171,7 @@ def observe(y, p):
     return {"u": y["u"], "sum": y["u"].sum(), "rows": y["u"].sum(axis=1)}
 
 
+@functools.cache
 def fading(observe=observe, rhs=rhs):
     units = {"u": "", "sum": "", "rows": ""}
     noise = {"sum": uq.Normal("sum", "sigma")}

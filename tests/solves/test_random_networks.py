@@ -13,6 +13,8 @@ import pytest
 from .random_networks import HEADER, KINDS, Equations, examine, network, reference, reference_of, scales, solve
 
 MOST_REFUSED = 0.02
+# Of both kinds, and of 4 to 9 species, as larger ones take long to compile.
+FEW = (6, 9, 11, 12, 14)
 
 
 def assert_right(seeds):
@@ -27,8 +29,8 @@ def assert_right(seeds):
     assert len(refused) <= MOST_REFUSED * len(outcomes), f"{len(refused)} of {len(outcomes)} are refused\n{table}"
 
 
-def test_six_networks_are_solved():
-    assert_right(range(6))
+def test_five_networks_are_solved():
+    assert_right(FEW)
 
 
 @pytest.mark.slow
@@ -62,14 +64,14 @@ def test_networks_are_what_they_are_said_to_be():
 def test_networks_do_something():
     """In most of them at least one state changes by more than a tenth of its largest value, and derivatives differ."""
     moving = 0
-    for seed in range(5):
+    for seed in FEW:
         exact = reference_of(seed)
         change = np.abs(exact.states[-1] - exact.states[0]) / np.maximum(exact.largest[-1], 1e-300)
         moving += change.max() > 0.1 and np.abs(exact.derivatives).max() > 0
     assert moving >= 4
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", FEW)
 def test_the_model_and_its_reference_are_the_same_network(seed):
     """The author's form in JAX against the reference's in NumPy, at random states, with all derivatives."""
     drawn = network(seed)

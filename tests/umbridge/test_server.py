@@ -250,14 +250,14 @@ def test_it_starts_with_one_command():
         assert server.wait(30) == 143
 
 
-def test_a_mistake_of_the_command_is_a_message():
+def test_a_mistake_of_the_command_is_a_message(stopped):
     for given, words in (
         (["nothing.py"], "no such file"),
         (["forward_models/secretion.py:space"], "exports no `space`"),
         (["secretion", "--port", "99999999"], "nothing can listen"),
     ):
-        ran = subprocess.run(command("serve", *given), capture_output=True, text=True, cwd=ROOT, timeout=120)
-        assert ran.returncode == 2 and words in ran.stderr and "Traceback" not in ran.stderr
+        code, said = stopped("serve", *given)
+        assert code == 2 and words in said and "Traceback" not in said
 
 
 def test_a_port_that_is_taken(decay):

@@ -47,6 +47,22 @@ class Described(Protocol):
 
 
 @dataclass(frozen=True)
+class _Unscheduled:
+    """The same objects under any schedule and tolerance: they are equal, so that programs serve them all."""
+
+    named_parts: tuple[tuple[str, Part], ...]
+    named_exchanges: tuple[tuple[str, Exchange], ...]
+
+    @property
+    def parts(self) -> Mapping[str, Part]:
+        return dict(self.named_parts)
+
+    @property
+    def exchanges(self) -> Mapping[str, Exchange]:
+        return dict(self.named_exchanges)
+
+
+@dataclass(frozen=True)
 class Prediction:
     """What is predicted of one schedule.
 
@@ -140,6 +156,7 @@ def predictions(system: Described, schedule: Schedule, given: Given, times, stat
     Points are looked at one by one, so that a program serves any number of them.
     """
     look = _by_products if states.shape[1] > MANY else _by_matrices
+    system = _Unscheduled(tuple(system.parts.items()), tuple(system.exchanges.items()))
     return [look(system, schedule, given, t, flat) for t, flat in zip(times, states, strict=True)]
 
 

@@ -48,7 +48,7 @@ def test_what_a_few_cells_tell_is_identified(study):
 )
 def test_calibration_gives_back_what_linear_noise_was_given(repetitions, restart):
     study = cells.planned(cells.counted, ("x",), TIMES[:3], 1, restart=restart)
-    found = simulation_based_calibration(study, repetitions=repetitions, draws=400, tune=200, ranks=31)
+    found = simulation_based_calibration(study, repetitions=repetitions, draws=200, tune=200, ranks=31)
     assert found.failed == 0 and found.sizes["repetition"] >= 0.9 * repetitions
     assert found.uniform
     off = abs(found.coverage - found.level) / found.coverage_standard_error

@@ -14,6 +14,7 @@ from ...dynamics.steady_state import steady_state
 from ...errors import InputError
 from ...initial_value.compiled import solve_compiled
 from ...initial_value.machine_code import task_of
+from ...system import Ode
 from .moments import moment_equations, moment_name
 from .solution import solution
 from .states import States
@@ -56,13 +57,15 @@ def box_shape(
     """
     if set(states.names) <= set(bounds):
         return tuple(int(bounds[name]) + 1 for name in states.names)
-    first = np.max([_reach(states, nominal, design) for design in designs], axis=0)
+    # the same object for all parameters, as programs are compiled for it
+    moments = moment_equations(states.network, 2, "normal")
+    first = np.max([_reach(states, moments, nominal, design) for design in designs], axis=0)
     if not np.all(np.isfinite(first)):
         raise InputError(
             "Reactions.master_equation",
             ["no bounds follow from means and variances, which have no solution at the nominal parameters; give some."],
         )
-    reached = np.stack([_reach(states, draw, design) for design in designs for draw in draws])
+    reached = np.stack([_reach(states, moments, draw, design) for design in designs for draw in draws])
     # all of them where that costs little: what leaves a box in the tails of a prior is a failed run for every sampler
     furthest = np.maximum(first, np.nanmax(reached, axis=0))
     cheap = math.prod(int(each) + 1 for each in furthest) <= FEW_STATES
@@ -112,12 +115,11 @@ def _start(states: States, theta: Values, design: Design) -> Float[np.ndarray, "
     return np.array([float(np.asarray(start[name])) for name in states.names])
 
 
-def _reach(states: States, theta: Values, design: Design) -> Float[np.ndarray, " independent"]:
+def _reach(states: States, moments: Ode, theta: Values, design: Design) -> Float[np.ndarray, " independent"]:
     """How far counts go at any time; NaN where the moments have no solution."""
     unknown = np.full(len(states.names), np.nan)
-    equations = moment_equations(states.network, 2, "normal")
     shapes = tuple((name, value.shape) for name, value in design.inputs.items())
-    task = task_of(equations, None, (), tuple(theta), shapes)
+    task = task_of(moments, None, (), tuple(theta), shapes)
     if task is None:
         return unknown
     times = _finite_times(design)
@@ -127,7 +129,7 @@ def _reach(states: States, theta: Values, design: Design) -> Float[np.ndarray, "
         return unknown
     found = dict(zip(task.outputs, np.asarray(rows.values).T, strict=True))
     if design.settles:
-        rest = steady_state(equations, theta, design.inputs)
+        rest = steady_state(moments, theta, design.inputs)
         found = {name: np.append(values, float(rest.states[name])) for name, values in found.items()}
     reach = [
         found[name] + DEVIATIONS * np.sqrt(np.maximum(found[moment_name(name, name)], 0.0)) + MORE
