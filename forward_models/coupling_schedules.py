@@ -8,8 +8,6 @@ itself. One round alone is stable: states shrink by .9090909 in a step, in one i
 accurate, so that no tolerance is asked of them.
 """
 
-from functools import cache
-
 import jax.numpy as jnp
 
 from uqbench import Coupled, LogNormal, Model, Normal, Part, Space, epistemic
@@ -51,25 +49,28 @@ def rate_of_second(t, y, p, inputs):
     return {"y": -p["b"] * y["y"] + p["d"] * y["x"]}
 
 
-@cache
-def parts(integrator: str) -> dict[str, Part]:
-    """The two, each with steps of its own method; the same objects for every schedule, which is looked at by theirs."""
+def parts_with(integrator: str) -> dict[str, Part]:
+    """The two parts, each with steps of its own method."""
     return {
         "first": Part(first, rate_of_first, reads="y", integrator=integrator),
         "second": Part(second, rate_of_second, reads="x", integrator=integrator),
     }
 
 
-def pair(schedule, integrator: str = "implicit_euler") -> Coupled:
-    """The two parts under a schedule."""
-    return Coupled(parts(integrator), {}, schedule, time_unit="h", tolerance=None)
+# the same objects for every schedule, for which what is looked at of a schedule is compiled once
+parts = parts_with("implicit_euler")
+
+
+def pair(schedule, integrator: str | None = None) -> Coupled:
+    """The two parts under a schedule, with implicit Euler steps or those of another method."""
+    return Coupled(parts_with(integrator) if integrator else parts, {}, schedule, time_unit="h", tolerance=None)
 
 
 def observe(y, p):
     return {"x": y["x"], "y": y["y"]}
 
 
-def model_of(schedule, integrator: str = "implicit_euler") -> Model:
+def model_of(schedule, integrator: str | None = None) -> Model:
     """The model under a schedule."""
     units = {"x": "", "y": ""}
     return Model(space, pair(schedule, integrator), observe, units, name="coupling schedules", time_unit="h")

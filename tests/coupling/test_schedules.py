@@ -32,7 +32,7 @@ MONOLITHIC = 1 / np.hypot(1 + STEP, STEP * TURN)
 shared = functools.cache(model_of)
 
 
-def ends(schedule, integrator="implicit_euler", time=1.0, **theta):
+def ends(schedule, integrator=None, time=1.0, **theta):
     run = uq.evaluate(shared(schedule, integrator), space.nominal() | theta, uq.Design([time]))
     assert int(run.result) == 0
     return np.array([run.outputs["x"][0], run.outputs["y"][0]]), int(run.steps)
