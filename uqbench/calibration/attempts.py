@@ -2,7 +2,8 @@
 
 **The rule** for what is not given. A likelihood with a gradient is sampled by the No-U-Turn sampler of nutpie, with
 a mass matrix that has a low rank beside its diagonal and a step size tuned to an acceptance of `ACCEPT`; any other by
-tempering (`tempered`). Where the draws then
+tempering (`tempered`). Where parameters have a distribution of unknown width, a short run before it (`pilot`), and in
+a repetition the draws before, tell where their coordinates (`latents`) are made. Where the draws then
 
 - diverge in more than a share `DIVERGING` of the transitions, or
 - are worth less than `ESS` independent ones, and less than a share `WORTH` of their number, in a parameter, or
