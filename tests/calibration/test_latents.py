@@ -190,8 +190,9 @@ def test_a_spread_that_may_be_zero_is_resolved():
 def test_what_data_say_of_units_is_exact_where_they_are_normal():
     study = lines()
     values, slopes = study.data["value"].to_numpy().reshape(-1, 3), np.stack([np.ones(3), TIMES], axis=1)
-    for mean in (2.0, -4.0):
-        theta = study.model.space.nominal() | {"a_mean": mean, "a_sd": 0.3, "corr_a_b": 0.6}
+    # nor does it matter how wide the distribution is where they are asked
+    for mean, width in ((2.0, 0.3), (-4.0, 0.3), (2.0, 1e-9)):
+        theta = study.model.space.nominal() | {"a_mean": mean, "a_sd": width, "corr_a_b": 0.6}
         found = of_units(likelihood_of(study), theta)
         np.testing.assert_allclose(found.information, np.tile(slopes.T @ slopes / NOISE**2, (4, 1, 1)), rtol=1e-6)
         np.testing.assert_allclose(found.pull, values @ slopes / NOISE**2, rtol=1e-6)
@@ -226,6 +227,20 @@ def test_values_of_parameters_of_unknown_width_are_found_in_the_coordinates():
     for name, value in theta.items():
         found = model[variable_name(name)].eval(variables, on_unused_input="ignore")
         np.testing.assert_allclose(found, value, rtol=1e-10)
+
+
+def test_optima_are_those_of_other_coordinates():
+    """They stay optima where data are asked elsewhere, with the same parameters."""
+    likelihood = likelihood_of(batches())
+    ready = prepared(likelihood, [], 0, 512, True)
+    found = ready.asked_at(likelihood, {"base": 2.0, "width": 0.1})
+    names = likelihood.study.model.space.epistemic
+    assert not np.allclose(found.data["factor_b0.information"], ready.data["factor_b0.information"])
+    for each in (ready, found):
+        assert np.max(np.abs(each.slope(each.optima[0].point)[1])) < 0.05
+    before, after = (each.values_at(likelihood, each.optima[0]) for each in (ready, found))
+    # a mode in other coordinates is another place, by a part of the sd of the posterior
+    np.testing.assert_allclose([after[name] for name in names[2:]], [before[name] for name in names[2:]], atol=0.15)
 
 
 def test_what_all_data_say_of_one_parameter_leaves_the_others_to_their_prior():

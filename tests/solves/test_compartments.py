@@ -1,6 +1,7 @@
 """Few compartments with constant rates: solved in closed form, values and slopes, in every state however little is left
 in it; whatever else looks like them is left to steps."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -152,6 +153,11 @@ LEFT = {
     "rates that use the time": (lambda t, y, p, inputs: {"x": -p["k"] * y["x"] * (1.0 + 0.1 * jnp.sin(t))}, {}),
     "rates that are not linear": (lambda t, y, p, inputs: {"x": -p["k"] * y["x"] / (1.0 + y["x"])}, {}),
     "a rate with a bend": (lambda t, y, p, inputs: {"x": -p["k"] * jnp.maximum(y["x"], 0.3)}, {}),
+    "a state that is held fixed to derivatives": (
+        lambda t, y, p, inputs: {"x": -p["k"] * jax.lax.stop_gradient(y["x"]) ** 2},
+        {},
+    ),
+    "such a state that is linear": (lambda t, y, p, inputs: {"x": -p["k"] * jax.lax.stop_gradient(y["x"])}, {}),
     "a longest step": (lambda t, y, p, inputs: {"x": -p["k"] * y["x"]}, {"max_step": 0.1}),
     "a method that was asked for": (lambda t, y, p, inputs: {"x": -p["k"] * y["x"]}, {"method": "explicit"}),
 }

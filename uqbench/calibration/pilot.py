@@ -31,7 +31,7 @@ def piloted(
     """The same, with data asked near the medians of a short run; as it was where there are no such latents.
 
     Args:
-        seed: a sequence of numbers that is that of no other chain.
+        seed: numbers; chains of other runs may have the same.
         values: those that `ready` has for the measured ones.
 
     Raises:
@@ -39,7 +39,7 @@ def piloted(
     """
     if not located(likelihood):
         return ready
-    seeds = [int(each) for each in np.random.SeedSequence(seed).generate_state(chains)]
+    seeds = [int(each) for each in np.random.SeedSequence(seed, spawn_key=(1,)).generate_state(chains)]
     optima = [each.point for each in ready.optima]
     points = starting_points(ready.model, lambda point: ready.slope(point)[0], optima, seeds)
     attempt = Attempt("nutpie", ADAPTATION, ACCEPT, TUNE, "")

@@ -5,6 +5,7 @@ known one has those that its data allow. Both are run under a new design at post
 left open is in the quantiles, with measurement noise and without.
 """
 
+import inspect
 import json
 import time
 from collections.abc import Mapping, Sequence
@@ -88,11 +89,14 @@ def predict(
     if failed.all():
         raise InputError(subject, [f"every run fails: {reason}" for reason in model.dynamics.failures(run.result)])
     known = {name: np.broadcast_to(np.asarray(value, float), design.times.shape) for name, value in columns.items()}
+    likelihood, measured = likelihood_of(study), {}
     # a likelihood of a study's own need not know of columns
-    more: dict = {"columns": known} if known else {}
-    measured = likelihood_of(study).predict(thetas, design, jax.random.fold_in(key, 2), **more)
+    knows = "columns" in inspect.signature(likelihood.predict).parameters
+    if knows or not model.columns:
+        more: dict = {"columns": known} if known else {}
+        measured = likelihood.predict(thetas, design, jax.random.fold_in(key, 2), **more)
     groups = {"value": over_time(model, run.outputs, design), "measured": measured}
-    lacking = [name for name in model.columns if name not in known]
+    lacking = [name for name in model.columns if name not in known or not knows]
     dataset = _quantiles(groups, failed, chosen, design)
     dataset = dataset.assign_attrs(
         of=NEW if unit is None else str(unit),

@@ -49,11 +49,18 @@ class Prepared:
     ) -> "Prepared":
         """The same with data, of these values, asked near other parameters what they say of latents.
 
-        The density of parameters is the same. What PyMC itself compiles of the model asks where it did.
+        The density of parameters is the same, their coordinates are others, and so optima are climbed to once more.
+        What PyMC itself compiles of the model asks where it did.
         """
         changed = {name: each for name, each in data_of(likelihood, values, at).items() if name in located(likelihood)}
         compiled = self.compiled.with_data(**{name: jnp.asarray(each) for name, each in changed.items()})
-        return replace(self, compiled=compiled, data={**self.data, **changed})
+        found = replace(self, compiled=compiled, data={**self.data, **changed})
+        if self.spread is None or not self.optima:
+            return found
+        place = placing(likelihood, self.model, found.data)
+        known = [self.values_at(likelihood, each) for each in self.optima]
+        points = [place({name: np.asarray([value]) for name, value in each.items()})[0] for each in known]
+        return replace(found, optima=tuple(weighed(found.slope, climbed(found.slope, points), self.spread)))
 
     def with_modes(self, likelihood: Likelihood, chains: xr.DataTree, seed: int) -> "Prepared":
         """The same with the optima of modes that chains stay in, from the highest draw in each."""

@@ -143,7 +143,7 @@ class _Runs:
         if before is not None and located(self.likelihood):
             return ready.asked_at(self.likelihood, medians(self.likelihood, before["posterior"].to_dataset()))
         try:
-            return piloted(self.likelihood, ready, [self.settings.seed, 0, 0, 1])
+            return piloted(self.likelihood, ready, [self.settings.seed])
         except NoStart:
             raise no_start(self.likelihood, ()) from None
 

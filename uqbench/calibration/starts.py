@@ -7,7 +7,8 @@ will have, within `SCREENED`, the density is computed, and of `MORE` where few n
 has the same outcome on each machine. A chain starts on the way from an optimum towards a draw from the prior, no
 further than the log density falls by `FALL` for each coordinate: draws of the posterior itself are lower than the
 optimum by a half for each, so that starts are spread about twice as wide as the posterior is in its narrowest
-direction. Else a chain starts near the centre of the prior, and where there is no density at draws from it.
+direction. Else a chain starts near the centre of the prior, and where there is no density at draws from it. Latents of
+parameters of unknown width are drawn, in such a draw, as the data have them (`latents`).
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

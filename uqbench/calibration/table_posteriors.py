@@ -139,7 +139,7 @@ def _beginner(likelihood: Likelihood, settings: Settings) -> Callable[[_Table], 
         ready = Prepared(model, own, data)
         try:
             if table.best is None:
-                ready = piloted(likelihood, ready, [settings.seed, table.number, 0, 0, 1], 1, table.values)
+                ready = piloted(likelihood, ready, [settings.seed, table.number], 1, table.values)
             elif located(likelihood):
                 ready = ready.asked_at(likelihood, medians(likelihood, table.best[1].posterior), table.values)
             optima = few_optima(model, ready.slope, seeds[0], ASCENTS) if several else []

@@ -11,7 +11,7 @@ from ..native.library import compile_module
 from . import graph as g
 from .code import CHUNK, LONG, Kernel, emit, module
 from .conditions import Jumps, depends_smoothly, find, split_kinks
-from .differentiation import directional, jacobian
+from .differentiation import FLAT, directional, jacobian
 from .graph import Graph, NotAKernel
 from .reading import as_array, read
 
@@ -272,6 +272,10 @@ class _Builder:
         graph, n = self.graph, self.n
         slopes = list(jacobian(graph, f, self.columns[:n]).values())
         if n > FEW_STATES or not set(slopes) <= self._fixed_nodes(slopes):
+            return
+        # what has no slope by decree would be lost, as it is no coefficient
+        flat = {a for a in graph.needed(f) if graph.nodes[a][0] in FLAT}
+        if not flat <= self._fixed_nodes(f):
             return
         zero = graph.const(0.0)
         entries = [*graph.substitute(f, {graph.input(1 + k): zero for k in range(n)}), *slopes]

@@ -4,10 +4,10 @@ from .choice import likelihood_of as likelihood_of
 from .choice import log_likelihood as log_likelihood
 from .choice import simulate_data as simulate_data
 from .expansions import Expansion as Expansion
-from .expansions import natural_slopes as natural_slopes
 from .expansions import of_shared as of_shared
 from .expansions import of_units as of_units
 from .independent import Independent as Independent
+from .latents import natural_slopes as natural_slopes
 from .latents import with_units as with_units
 from .layout import Observations as Observations
 from .linear_effects import LinearEffects as LinearEffects

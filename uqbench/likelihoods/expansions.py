@@ -7,12 +7,12 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Float
 
 from ..annotations import AnyArray
-from ..space import Space, Theta
+from ..space import Theta
 from .independent import Independent
-from .latents import natural, with_units
+from .latents import natural, natural_slopes, with_natural, with_units
 from .modes import highest, modes_of_units
 from .protocol import Likelihood
 
@@ -71,14 +71,13 @@ def _nothing(units: int, count: int) -> Expansion:
 def _of_units(likelihood: Likelihood, theta: Theta, values) -> Expansion:
     space, observations = likelihood.study.model.space, likelihood.observations
     theta, count = observations.of_units(theta), len(space.aleatory)
-    z = jnp.zeros((observations.units, count))
     if isinstance(likelihood, Independent):
-        z, (_, gradient, curvature) = modes_of_units(likelihood, theta, values)
-        gradient, information = gradient + z, curvature - jnp.eye(count)
-    else:
-        gradient = jax.grad(lambda z: likelihood.log_density(with_units(space, theta, z), values=values))(z)
-        information = likelihood.information(lambda shift: with_units(space, theta, shift), z[0])
-    return _natural(*natural_slopes(space, theta, z), gradient, information)
+        modes = modes_of_units(likelihood, theta, values)
+        return _around(modes.natural, modes.natural_gradient, modes.natural_information)
+    y = natural(space, theta, jnp.zeros((observations.units, count)))
+    gradient = jax.grad(lambda y: likelihood.log_density(with_natural(space, theta, y), values=values))(y)
+    information = likelihood.information(lambda shift: with_natural(space, theta, y + shift), jnp.zeros(count))
+    return _around(y, gradient, information)
 
 
 @partial(jax.jit, static_argnames=("likelihood", "names"))
@@ -89,34 +88,30 @@ def _of_shared(likelihood: Likelihood, names: tuple[str, ...], theta: Theta, val
     def place(z):
         return with_units(space, likelihood.observations.of_units(with_units(space, theta, z, names)), medians)
 
-    def joint(z):
+    def log_likelihood(z):
         scores = likelihood.scores(place, z[0], values)
-        density, gradient = scores.value - 0.5 * jnp.sum(z**2), scores.gradient - z[0]
-        return density[None], gradient[None], (scores.root.T @ scores.root + jnp.eye(count))[None]
+        return scores.value[None], scores.gradient[None], (scores.root.T @ scores.root)[None]
 
-    z, (_, gradient, curvature) = highest(joint, jnp.zeros((1, count)))
-    covariance = jnp.linalg.inv(curvature[0])
-    mean, precision = z[0] + covariance @ gradient[0], 1.0 / jnp.diagonal(covariance)
-    # what would make such a normal density of a latent that is standard normal before; expanded around its median
+    z, (_, gradient, information) = highest(log_likelihood, jnp.zeros((1, count)))
+    told = information[0]
+    pull = gradient[0] + told @ z[0]
+
+    def alone(index):
+        """Information on one latent, and pull, the others being integrated out as standard normal ones."""
+        other = jnp.arange(count) != index
+        row = jnp.where(other, told[index], 0.0)
+        share = jnp.linalg.solve(jnp.eye(count) + told * other[:, None] * other, row)
+        return jnp.maximum(told[index, index] - row @ share, 0.0), pull[index] - share @ jnp.where(other, pull, 0.0)
+
+    of_one, pull_of_one = jax.vmap(alone)(jnp.arange(count))
+    # each by its own coordinate, around its median
     y, slopes = natural_slopes(space, theta, jnp.zeros((1, count)), names)
-    own = y[0, :, None], jnp.diagonal(slopes[0])[:, None, None]
-    return _natural(*own, (precision * mean)[:, None], (precision - 1.0)[:, None, None])
+    slope = jnp.diagonal(slopes[0])
+    return _around(y[0, :, None], (pull_of_one / slope)[:, None], (of_one / slope**2)[:, None, None])
 
 
-def natural_slopes(
-    space: Space, theta: Theta, z: Float[Array, "units k"], names: Sequence[str] | None = None
-) -> tuple[Float[AnyArray, "units k"], Float[Array, "units k k"]]:
-    """Natural coordinates of latents, and their derivatives by these."""
-    directions = jnp.eye(z.shape[-1])
-    place = partial(natural, space, theta, names=names)
-    slopes = [jax.jvp(place, (z,), (jnp.broadcast_to(direction, z.shape),))[1] for direction in directions]
-    return place(z), jnp.stack(slopes, axis=-1)
-
-
-def _natural(y, slopes, gradient, information) -> Expansion:
-    """By natural coordinates, of a log likelihood with this gradient and information by latents at y."""
-    inverse = jnp.linalg.inv(slopes)
-    information = jnp.einsum("uki,ukl,ulj->uij", inverse, information, inverse)
-    pull = jnp.einsum("uki,uk->ui", inverse, gradient) + jnp.einsum("ukl,ul->uk", information, y)
+def _around(y, gradient, information) -> Expansion:
+    """Of a log likelihood with this gradient and information by natural coordinates at y."""
+    pull = gradient + jnp.einsum("ukl,ul->uk", information, y)
     whole = jnp.all(jnp.isfinite(pull), axis=1) & jnp.all(jnp.isfinite(information), axis=(1, 2))
     return Expansion(jnp.where(whole[:, None, None], information, 0.0), jnp.where(whole[:, None], pull, 0.0))

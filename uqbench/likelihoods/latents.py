@@ -1,10 +1,12 @@
 """Parameters from standardised latents, one for each that differs between units, and their natural coordinates."""
 
 from collections.abc import Sequence
+from functools import partial
 
+import jax
 import jax.numpy as jnp
 from jax.scipy.special import ndtr
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
 from ..annotations import AnyArray
 from ..distributions import LogNormal, Normal
@@ -32,6 +34,18 @@ def with_units(
     return values
 
 
+def with_natural(space: Space, theta: Theta, y: Float[AnyArray, "... aleatory"]) -> Theta:
+    """`theta` with the parameters that differ between units, whose `natural` coordinates are `y`."""
+    values = dict(theta)
+    for index, name in enumerate(space.aleatory):
+        dist, column = distribution_of(space, name), y[..., index]
+        if isinstance(dist, Normal | LogNormal):
+            values[name] = jnp.exp(column) if isinstance(dist, LogNormal) else column
+        else:
+            values[name] = dist.ppf(ndtr(column), values)
+    return values
+
+
 def natural(
     space: Space, theta: Theta, z: Float[AnyArray, "... names"], names: Sequence[str] | None = None
 ) -> Float[AnyArray, "... names"]:
@@ -41,7 +55,19 @@ def natural(
     """
     values, columns = with_units(space, theta, z, names), []
     for index, name in enumerate(space.aleatory if names is None else names):
-        dist = distribution_of(space, name)
-        column = values[name] if isinstance(dist, Normal | LogNormal) else z[..., index]
-        columns.append(jnp.broadcast_to(jnp.log(column) if isinstance(dist, LogNormal) else column, z.shape[:-1]))
+        dist, column = distribution_of(space, name), z[..., index]
+        if isinstance(dist, Normal | LogNormal):
+            arguments = dist.canonical(values)
+            column = arguments["mu"] + arguments["sigma"] * column
+        columns.append(jnp.broadcast_to(column, z.shape[:-1]))
     return jnp.stack(columns, axis=-1)
+
+
+def natural_slopes(
+    space: Space, theta: Theta, z: Float[Array, "units k"], names: Sequence[str] | None = None
+) -> tuple[Float[AnyArray, "units k"], Float[Array, "units k k"]]:
+    """Natural coordinates of latents, and their derivatives by these."""
+    directions = jnp.eye(z.shape[-1])
+    place = partial(natural, space, theta, names=names)
+    slopes = [jax.jvp(place, (z,), (jnp.broadcast_to(direction, z.shape),))[1] for direction in directions]
+    return place(z), jnp.stack(slopes, axis=-1)

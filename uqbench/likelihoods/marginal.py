@@ -161,8 +161,9 @@ class Marginal(Likelihood):
 
     def _around(self, theta: Theta, values) -> Placement:
         """Where nodes go: by the moments of the latents given the data, from nodes around the mode."""
-        mode, (_, _, curvature) = modes_of_units(self.conditional, theta, values)
-        lower = jnp.linalg.cholesky(curvature)
+        found = modes_of_units(self.conditional, theta, values)
+        mode = found.z
+        lower = jnp.linalg.cholesky(found.information + jnp.eye(mode.shape[-1]))
         # z = mode + L^-T u, so that u has unit covariance where the integrand is normal
         identity = jnp.eye(mode.shape[-1])
         factor = jax.vmap(lambda lower: jax.scipy.linalg.solve_triangular(lower.T, identity, lower=False))(lower)
