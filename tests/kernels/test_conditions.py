@@ -147,13 +147,18 @@ def test_switch_times_move_with_the_parameters():
         lambda t, a, q: jnp.where(t * t > q["k"], a, 0.0),
         lambda t, a, q: jnp.where(t + a > q["k"], a, 0.0),
         lambda t, a, q: jnp.where(jnp.exp(-(t % 2.0)) < 0.5, a, 0.0),
-        lambda t, a, q: jnp.sign(a - q["k"]) * a,
         lambda t, a, q: jnp.maximum(jnp.sin(t), 0.5) * a,
     ],
 )
 def test_what_is_not_affine_in_time_is_a_condition(rate):
     made = model(rate)
     assert made.kernels.conditions == 1
+    assert_rates_agree(Case(made, Q, {"a": 0.4}, 1.1))
+
+
+def test_a_sign_has_a_border_on_either_side():
+    made = model(lambda t, a, q: jnp.sign(a - q["k"]) * a)
+    assert made.kernels.conditions == 2
     assert_rates_agree(Case(made, Q, {"a": 0.4}, 1.1))
 
 

@@ -1010,3 +1010,13 @@ def test_a_dose_whose_time_is_no_number_is_a_result_code(what, order):
     lost = uq.evaluate(decay, {"k": 1.0, "T": -1.0}, design)
     assert "is not a number" in uq.RESULTS[int(lost.result)]
     assert np.all(np.isnan(lost.outputs["x"]))
+
+
+def test_a_trajectory_that_a_sign_holds_comes_to_rest_there():
+    """x' = -sign(x - 4) from 5.5: down to 4 at t = 1.5, and no further."""
+    space = uq.Space(k=uq.epistemic(uq.LogNormal(median=1.0, sigma=0.5)))
+    system = uq.Ode(lambda p, inputs: {"x": 5.5}, lambda t, y, p, inputs: {"x": -p["k"] * jnp.sign(y["x"] - 4.0)})
+    held = uq.Model(space, system, lambda y, p: {"x": y["x"]}, {"x": ""})
+    found = uq.evaluate(held, {"k": 1.0}, uq.Design([0.5, 1.4, 1.6, 3.0]))
+    assert int(found.result) == 0
+    np.testing.assert_allclose(found.outputs["x"], [5.0, 4.1, 4.0, 4.0], atol=1e-6)

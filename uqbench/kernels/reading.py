@@ -191,8 +191,9 @@ class Reader:
     def _sign(self, a: int) -> int:
         """As a choice, so that the jump is found as that of any other comparison."""
         graph = self.graph
-        side = graph.select(graph.compare(g.LT, a, graph.zero), graph.minus_one, graph.one)
-        return graph.select(graph.compare(g.EQ, a, graph.zero), graph.zero, side)
+        below = graph.select(graph.compare(g.LT, a, graph.zero), graph.minus_one, graph.zero)
+        # not by an equality, of which no root is found, where a trajectory comes to rest
+        return graph.select(graph.compare(g.LT, graph.zero, a), graph.one, below)
 
     def _others(self) -> dict[str, Callable]:
         graph = self.graph
