@@ -233,7 +233,7 @@ def test_optima_are_those_of_other_coordinates():
     """They stay optima where data are asked elsewhere, with the same parameters."""
     likelihood = likelihood_of(batches())
     ready = prepared(likelihood, [], 0, 512, True)
-    found = ready.asked_at(likelihood, {"base": 2.0, "width": 0.1})
+    found = ready.expanded_at(likelihood, {"base": 2.0, "width": 0.1})
     names = likelihood.study.model.space.epistemic
     assert not np.allclose(found.data["factor_b0.information"], ready.data["factor_b0.information"])
     for each in (ready, found):

@@ -33,9 +33,9 @@ def placed(
         theta: what the distributions of `names` refer to, and none of these.
     """
     origin, slopes = natural_slopes(space, theta, jnp.zeros_like(z), names)
-    told = jnp.einsum("ukl,ulj->ukj", expansion.information, slopes)
-    precision = jnp.eye(len(names)) + jnp.einsum("uki,ukj->uij", slopes, told)
-    pull = jnp.einsum("uki,uk->ui", slopes, expansion.pull) - jnp.einsum("uki,uk->ui", told, origin)
+    weighted = jnp.einsum("ukl,ulj->ukj", expansion.information, slopes)
+    precision = jnp.eye(len(names)) + jnp.einsum("uki,ukj->uij", slopes, weighted)
+    pull = jnp.einsum("uki,uk->ui", slopes, expansion.pull) - jnp.einsum("uki,uk->ui", weighted, origin)
     lower = jnp.linalg.cholesky(precision)
     mean = jax.scipy.linalg.cho_solve((lower, True), pull[..., None])[..., 0]
     u = mean + jax.scipy.linalg.solve_triangular(jnp.swapaxes(lower, 1, 2), z[..., None], lower=False)[..., 0]

@@ -1,4 +1,4 @@
-"""A short run of chains that tells near which parameters data are asked what they say of latents.
+"""A short run of chains that tells at which parameters the log likelihood of latents is expanded.
 
 The coordinates of `calibration.latents` are the better the nearer these are to the posterior. Prior medians may be far
 from it: with a noise whose sd is thought five times too small or too large, draws are worth a third of what they are.
@@ -14,7 +14,7 @@ from .attempts import ACCEPT, ADAPTATION, Attempt
 from .chain_files import ChainFiles
 from .chains import beginner, side_by_side
 from .prepared import Prepared
-from .pymc_model import located
+from .pymc_model import of_expansions
 from .starts import starting_points
 
 # Draws of each chain for adaptation and after it, chains, and doublings of a trajectory: a twentieth of what comes.
@@ -28,7 +28,7 @@ def piloted(
     chains: int = CHAINS,
     values: Mapping[str, np.ndarray] | None = None,
 ) -> Prepared:
-    """The same, with data asked near the medians of a short run; as it was where there are no such latents.
+    """The same, expanded at the medians of a short run; as it was where there are no such latents.
 
     Args:
         seed: numbers; chains of other runs may have the same.
@@ -37,7 +37,7 @@ def piloted(
     Raises:
         NoStart: where there is no density at which to start.
     """
-    if not located(likelihood):
+    if not of_expansions(likelihood):
         return ready
     seeds = [int(each) for each in np.random.SeedSequence(seed, spawn_key=(1,)).generate_state(chains)]
     optima = [each.point for each in ready.optima]
@@ -48,7 +48,7 @@ def piloted(
     # without draws it was stopped
     if stopped or drawn is None:
         raise KeyboardInterrupt
-    return ready.asked_at(likelihood, medians(likelihood, drawn["posterior"].to_dataset()), values)
+    return ready.expanded_at(likelihood, medians(likelihood, drawn["posterior"].to_dataset()), values)
 
 
 def medians(likelihood: Likelihood, posterior: xr.Dataset) -> dict[str, float]:

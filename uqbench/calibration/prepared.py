@@ -15,7 +15,7 @@ from pymc.model.transform.optimization import freeze_dims_and_data
 from ..likelihoods import Likelihood, LinearEffects
 from .convergence import modes
 from .optima import Missed, Optimum, Point, bound_of_evidence, climbed, missed, weighed
-from .pymc_model import data_of, located, pymc_model, variable_name
+from .pymc_model import data_of, of_expansions, pymc_model, variable_name
 from .reference import Reference, reference_of, standard_normal
 from .starts import optima_of, placing
 from .tempered import evidence
@@ -44,15 +44,17 @@ class Prepared:
         """Log density in the coordinates of the sampler, and its gradient."""
         return self.compiled._make_logp_func()(point, **self.compiled._shared_data)
 
-    def asked_at(
+    def expanded_at(
         self, likelihood: Likelihood, at: Mapping[str, float], values: Mapping[str, np.ndarray] | None = None
     ) -> "Prepared":
-        """The same with data, of these values, asked near other parameters what they say of latents.
+        """The same with the log likelihood of these values expanded at other parameters.
 
         The density of parameters is the same, their coordinates are others, and so optima are climbed to once more.
-        What PyMC itself compiles of the model asks where it did.
+        What PyMC itself compiles of the model has the expansion as it was.
         """
-        changed = {name: each for name, each in data_of(likelihood, values, at).items() if name in located(likelihood)}
+        changed = {
+            name: each for name, each in data_of(likelihood, values, at).items() if name in of_expansions(likelihood)
+        }
         compiled = self.compiled.with_data(**{name: jnp.asarray(each) for name, each in changed.items()})
         found = replace(self, compiled=compiled, data={**self.data, **changed})
         if self.spread is None or not self.optima:
@@ -150,7 +152,7 @@ def prepared(likelihood: Likelihood, fits: Sequence[dict[str, float]], seed: int
     data = data_of(likelihood, at=fits[0] if fits else None)
     free = pymc_model(likelihood, data)
     # freezing changes the order
-    model = freeze_dims_and_data(free, data=[name for name in data if name not in located(likelihood)])
+    model = freeze_dims_and_data(free, data=[name for name in data if name not in of_expansions(likelihood)])
     compiled = nutpie.compile_pymc_model(model, backend="jax", gradient_backend="jax", freeze_model=False)
     found = Prepared(model, compiled, data)
     if not search:

@@ -29,7 +29,7 @@ UNITS = "units"
 EFFECTS = "effects"
 # Families whose tails fall as a power, on both sides.
 HEAVY = (Cauchy, StudentT)
-# Coordinates of what differs between units, and what the data say of it, see `calibration.latents`.
+# Coordinates of what differs between units, and the expansion of its log likelihood, see `calibration.latents`.
 LATENTS, INFORMATION, PULL = "unit_latents", "unit_information", "unit_pull"
 # Families that are an affine map of a standard normal, after a logarithm where named.
 AFFINE = {Normal: False, LogNormal: True}
@@ -93,7 +93,7 @@ def data_of(
 
     Args:
         values: output -> values that stand for the measured ones, `(rows,)`.
-        at: values of epistemic parameters, near which the data are asked what they say of latents; default the prior
+        at: values of epistemic parameters, at which the log likelihood of latents is expanded; default the prior
             medians. No density depends on it.
     """
     space = likelihood.study.model.space
@@ -115,8 +115,8 @@ def variable_name(parameter: str) -> str:
     return f"{parameter}."
 
 
-def located(likelihood: Likelihood) -> tuple[str, ...]:
-    """What of `data_of` depends on where data are asked what they say; empty where there is nothing to ask."""
+def of_expansions(likelihood: Likelihood) -> tuple[str, ...]:
+    """What of `data_of` depends on where the log likelihood is expanded; empty where it is not."""
     if "information" not in likelihood.capabilities:
         return ()
     found = [make(name) for name in _of_unknown_width(likelihood) for make in (_information, _pull)]

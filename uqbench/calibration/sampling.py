@@ -22,7 +22,7 @@ from .chains import beginner, of_chain, one_by_one, side_by_side
 from .convergence import convergence, with_missed
 from .pilot import medians, piloted
 from .prepared import Prepared, prepared
-from .pymc_model import located
+from .pymc_model import of_expansions
 from .starts import DRAWS as PRIOR_DRAWS
 from .starts import NoStart, starting_points
 from .tempered import tempered_chain
@@ -139,9 +139,9 @@ class _Runs:
             raise no_start(self.likelihood, self.fits) from None
 
     def _located(self, ready: Prepared, before: xr.DataTree | None) -> Prepared:
-        """With data asked what they say of latents where the posterior is, as far as that is known."""
-        if before is not None and located(self.likelihood):
-            return ready.asked_at(self.likelihood, medians(self.likelihood, before["posterior"].to_dataset()))
+        """With the log likelihood expanded where the posterior is, as far as that is known."""
+        if before is not None and of_expansions(self.likelihood):
+            return ready.expanded_at(self.likelihood, medians(self.likelihood, before["posterior"].to_dataset()))
         try:
             return piloted(self.likelihood, ready, [self.settings.seed])
         except NoStart:

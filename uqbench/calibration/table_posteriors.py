@@ -27,7 +27,7 @@ from .chains import beginner, finished_trace, of_chain, whole_draws
 from .convergence import convergence
 from .pilot import medians, piloted
 from .prepared import Prepared
-from .pymc_model import data_of, located, pymc_model
+from .pymc_model import data_of, of_expansions, pymc_model
 from .starts import NoStart, few_optima, starting_points
 from .tempered import tempered_chain
 
@@ -140,8 +140,8 @@ def _beginner(likelihood: Likelihood, settings: Settings) -> Callable[[_Table], 
         try:
             if table.best is None:
                 ready = piloted(likelihood, ready, [settings.seed, table.number], 1, table.values)
-            elif located(likelihood):
-                ready = ready.asked_at(likelihood, medians(likelihood, table.best[1].posterior), table.values)
+            elif of_expansions(likelihood):
+                ready = ready.expanded_at(likelihood, medians(likelihood, table.best[1].posterior), table.values)
             optima = few_optima(model, ready.slope, seeds[0], ASCENTS) if several else []
             starts = starting_points(model, lambda point: ready.slope(point)[0], optima, seeds)
         except NoStart:
