@@ -52,9 +52,8 @@ class Prepared:
         The density of parameters is the same, their coordinates are others, and so optima are climbed to once more.
         What PyMC itself compiles of the model has the expansion as it was.
         """
-        changed = {
-            name: each for name, each in data_of(likelihood, values, at).items() if name in of_expansions(likelihood)
-        }
+        data = data_of(likelihood, values, at)
+        changed = {name: data[name] for name in of_expansions(likelihood)}
         compiled = self.compiled.with_data(**{name: jnp.asarray(each) for name, each in changed.items()})
         found = replace(self, compiled=compiled, data={**self.data, **changed})
         if self.spread is None or not self.optima:
