@@ -15,7 +15,7 @@ a repetition the draws before, tell where their coordinates (`latents`) are made
 the adaptation was not good enough, and the run is repeated once with a step size tuned to `CAREFUL`, or to `SHORT`
 where a tail was not entered, and twice the draws for adaptation. Where the chains stay in different modes, or have
 missed one that is known (`optima`), no adaptation helps: the run is repeated by tempering, if no parameter differs
-between units; so it is where draws are worth as little after a repetition, as of modes that a chain seldom leaves, or a
+between units, else in each of the modes, of which chains are put together (`mixture`). By tempering it also is where draws are worth as little after a repetition, as of modes that a chain seldom leaves, or a
 tail is not entered by short steps either, and there are no more than `FEW` parameters. Tempering whose draws are worth
 too little, or that has missed a mode, is repeated once with `MORE` times the particles, if that may be enough. Kept are
 the draws of the best attempt, by `quality`, and what was tried, why, and what came of it. With an adaptation, an
@@ -39,6 +39,7 @@ from ..likelihoods import Likelihood
 from ..settings import is_number, seed_findings, whole_number_findings
 from ..space import distribution_of
 from .convergence import ESS, RHAT, entered
+from .mixture import MOST_MODES
 
 ADAPTATION, ACCEPT, CAREFUL, SHORT = "low_rank", 0.9, 0.95, 0.99
 DIVERGING, WORTH, JUDGED = 0.005, 0.1, 400
@@ -109,6 +110,8 @@ class Attempt:
     why: str
     # of tempering; 0 is as many as there are draws
     particles: int = 0
+    # whether every chain is made once in each mode that is known, see `mixture`
+    each_mode: bool = False
 
 
 def first_attempt(likelihood: Likelihood, settings: Settings) -> Attempt:
@@ -139,9 +142,13 @@ def against_gradients(likelihood: Likelihood) -> str:
 
 
 def next_attempt(
-    study, attempt: Attempt, chains: xr.DataTree, found: xr.Dataset, tune: int, tried: list
+    study, attempt: Attempt, chains: xr.DataTree, found: xr.Dataset, tune: int, tried: list, apart: int = 0
 ) -> Attempt | None:
-    """The attempt after this one by the rule; None where there is none."""
+    """The attempt after this one by the rule; None where there is none.
+
+    Args:
+        apart: in how many modes chains can be made one by one.
+    """
     posterior = chains["posterior"]
     total = posterior.sizes["chain"] * posterior.sizes["draw"]
     if total < JUDGED:
@@ -152,10 +159,14 @@ def next_attempt(
         why = poor or ("particles missed a mode" if found.sizes.get("missed", 0) else "")
         return replace(attempt, particles=MORE * posterior.sizes["draw"], why=why) if why and promising else None
     tempering = Attempt("smc", "", ACCEPT, tune, "chains stayed in different modes")
-    if found.sizes.get("missed", 0):
-        return replace(tempering, why="chains missed a mode")
-    if len(np.unique(found["mode"])) > 1:
-        return None if study.model.space.aleatory else tempering
+    why = "chains missed a mode" if found.sizes.get("missed", 0) else tempering.why
+    if found.sizes.get("missed", 0) or len(np.unique(found["mode"])) > 1:
+        if not study.model.space.aleatory:
+            return replace(tempering, why=why)
+        again = 1 < apart <= MOST_MODES and not attempt.each_mode
+        return replace(attempt, each_mode=True, why=why) if again else None
+    if attempt.each_mode:
+        return None
     share = float(chains["sample_stats"]["diverging"].mean())
     cut = _cut(found)
     reasons = [each for each in (poor, cut) if each]

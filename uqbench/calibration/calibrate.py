@@ -21,6 +21,7 @@ from .attempts import Settings
 from .chain_files import ChainFiles, made_from
 from .chains import KEPT_STATS
 from .checks import checks
+from .mixture import OF_MODE
 from .predictive import band, observed, pointwise, predictive, prior
 from .sampling import Drawn, draw
 from .starts import best_fits
@@ -204,7 +205,7 @@ def _stats(drawn: Drawn) -> xr.Dataset:
     (kept_attempt,) = (each for each in drawn.attempts if each["kept"])
     said = {name: kept_attempt[name] for name in ("sampler", "adaptation", "target_accept", "why")}
     said |= {"attempts": json.dumps(drawn.attempts)}
-    kept = stats[[name for name in (*KEPT_STATS, *OF_TEMPERING) if name in stats]]
+    kept = stats[[name for name in (*KEPT_STATS, *OF_TEMPERING, OF_MODE) if name in stats]]
     if "log_evidence" in stats:
         said["log_evidence"], said["log_evidence_error"] = evidence(stats)
     return kept.assign_attrs(said)

@@ -32,16 +32,32 @@ def placed(
     Args:
         theta: what the distributions of `names` refer to, and none of these.
     """
-    origin, slopes = natural_slopes(space, theta, jnp.zeros_like(z), names)
-    weighted = jnp.einsum("ukl,ulj->ukj", expansion.information, slopes)
-    precision = jnp.eye(len(names)) + jnp.einsum("uki,ukj->uij", slopes, weighted)
-    pull = jnp.einsum("uki,uk->ui", slopes, expansion.pull) - jnp.einsum("uki,uk->ui", weighted, origin)
-    lower = jnp.linalg.cholesky(precision)
-    mean = jax.scipy.linalg.cho_solve((lower, True), pull[..., None])[..., 0]
+    mean, lower = _given_data(space, theta, expansion, names)
     u = mean + jax.scipy.linalg.solve_triangular(jnp.swapaxes(lower, 1, 2), z[..., None], lower=False)[..., 0]
     values = with_units(space, theta, u, names)
     narrowed = jnp.sum(jnp.log(jnp.diagonal(lower, axis1=1, axis2=2)))
     return {name: values[name] for name in names}, 0.5 * jnp.sum(z**2 - u**2) - narrowed
+
+
+def moved(
+    space: Space, theta: Theta, before: Expansion, after: Expansion, names: Sequence[str]
+) -> Float[Array, "units k"]:
+    """Where the coordinates of the expansion `after` have what is zero in those of `before`."""
+    u, _ = _given_data(space, theta, before, names)
+    mean, lower = _given_data(space, theta, after, names)
+    return jnp.einsum("uji,uj->ui", lower, u - mean)
+
+
+def _given_data(
+    space: Space, theta: Theta, expansion: Expansion, names: Sequence[str]
+) -> tuple[Float[Array, "units k"], Float[Array, "units k k"]]:
+    """Mean of the latents of each unit given the data, and the lower root of their precision."""
+    origin, slopes = natural_slopes(space, theta, jnp.zeros_like(expansion.pull), names)
+    weighted = jnp.einsum("ukl,ulj->ukj", expansion.information, slopes)
+    precision = jnp.eye(len(names)) + jnp.einsum("uki,ukj->uij", slopes, weighted)
+    pull = jnp.einsum("uki,uk->ui", slopes, expansion.pull) - jnp.einsum("uki,uk->ui", weighted, origin)
+    lower = jnp.linalg.cholesky(precision)
+    return jax.scipy.linalg.cho_solve((lower, True), pull[..., None])[..., 0], lower
 
 
 def coordinate(

@@ -25,6 +25,8 @@ from scipy.stats import chi2
 
 Point = Float[np.ndarray, " coordinates"]
 Density = Callable[[Point], float]
+# that of many points
+Densities = Callable[[Float[np.ndarray, "n coordinates"]], Float[np.ndarray, " n"]]
 # the same and its gradient
 Slope = Callable[[Point], tuple[float, Point]]
 
@@ -152,13 +154,18 @@ def weighed(slope: Slope, found: Sequence[tuple[float, Point]], spread: Point) -
         # as wide as the prior it would not count either
         if height + widest >= most + np.log(NEGLIGIBLE):
             optima.append(_weighed(slope, height, point, spread))
+    return of_note(optima)
+
+
+def of_note(optima: Sequence[Optimum]) -> list[Optimum]:
+    """Those that are worth a chain, that to which most belongs first."""
     most = max((each.log_mass for each in optima), default=-np.inf)
-    optima = [each for each in optima if each.log_mass >= most + np.log(NEGLIGIBLE)]
-    return sorted(optima, key=lambda each: -each.log_mass)
+    kept = [each for each in optima if each.log_mass >= most + np.log(NEGLIGIBLE)]
+    return sorted(kept, key=lambda each: -each.log_mass)
 
 
 def missed(
-    density: Density,
+    densities: Densities,
     optima: Sequence[Optimum],
     draws: Float[np.ndarray, "n coordinates"],
     log_evidence: float,
@@ -173,7 +180,7 @@ def missed(
     """
     found = []
     for number, each in enumerate(optima):
-        within = _log_integral(density, each, np.random.default_rng([seed, number]))
+        within = _log_integral(densities, each, np.random.default_rng([seed, number]))
         share = float(np.exp(-np.logaddexp(0.0, log_evidence - within)))
         if share >= OF_NOTE and each.present(draws) < SEEN * share:
             found.append(Missed(each, share))
@@ -216,11 +223,15 @@ def _downwards(point: Point, slope: Slope) -> tuple[float, Point]:
     return -value, -np.asarray(gradient)
 
 
+def way(point: Point, other: Point) -> Float[np.ndarray, "n coordinates"]:
+    """Points between two, on the straight way."""
+    return point + np.linspace(0, 1, BETWEEN + 2)[1:-1, None] * (other - point)
+
+
 def _apart(slope: Slope, point: Point, value: float, height: float, other: Point) -> bool:
-    """Whether the density falls between two points, on the straight way."""
+    """Whether the density falls between two points."""
     least = min(value, height) - VALLEY
-    shares = np.linspace(0, 1, BETWEEN + 2)[1:-1]
-    return any(not slope(point + share * (other - point))[0] >= least for share in shares)
+    return any(not slope(each)[0] >= least for each in way(point, other))
 
 
 def _weighed(slope: Slope, height: float, point: Point, spread: Point) -> Optimum:
@@ -236,7 +247,15 @@ def _weighed(slope: Slope, height: float, point: Point, spread: Point) -> Optimu
                 curvature[k] = (np.asarray(fall) - np.asarray(rise)) / (2 * step[k])
                 break
             step /= 4
-    scaled = spread[:, None] * 0.5 * (curvature + curvature.T) * spread
+    return of_curvature(height, point, 0.5 * (curvature + curvature.T), spread)
+
+
+def of_curvature(
+    height: float, point: Point, curvature: Float[np.ndarray, "coordinates coordinates"], spread: Point
+) -> Optimum:
+    """The optimum with this curvature, in no direction wider than the prior, whose standard deviations are `spread`."""
+    size = len(point)
+    scaled = spread[:, None] * curvature * spread
     values, vectors = np.linalg.eigh(np.nan_to_num(scaled))
     values = np.maximum(values, 1.0)
     root = spread[:, None] * vectors / np.sqrt(values)
@@ -244,11 +263,11 @@ def _weighed(slope: Slope, height: float, point: Point, spread: Point) -> Optimu
     return Optimum(point, height, root, float(log_mass))
 
 
-def _log_integral(density: Density, optimum: Optimum, rng: np.random.Generator) -> float:
+def _log_integral(densities: Densities, optimum: Optimum, rng: np.random.Generator) -> float:
     """Logarithm of the integral of the density over the ellipsoid, from points of the normal density in it."""
     points = optimum.near(POINTS, rng)
     _, log_volume = np.linalg.slogdet(optimum.root)
     proposed = -0.5 * optimum.squared_distance(points) - len(optimum.point) / 2 * np.log(2 * np.pi) - log_volume
-    heights = np.array([density(each) for each in points], float)
+    heights = np.array(densities(points), float)
     heights[np.isnan(heights)] = -np.inf
     return float(logsumexp(heights - proposed + np.log(INSIDE)) - np.log(POINTS))

@@ -14,10 +14,11 @@ from pymc.model.transform.optimization import freeze_dims_and_data
 
 from ..likelihoods import Likelihood, LinearEffects
 from .convergence import modes
-from .optima import Missed, Optimum, Point, bound_of_evidence, climbed, missed, weighed
+from .optima import ASCENTS, Missed, Optimum, Point, bound_of_evidence, climbed, missed, weighed
+from .population import Population
 from .pymc_model import data_of, of_expansions, pymc_model, variable_name
 from .reference import Reference, reference_of, standard_normal
-from .starts import optima_of, placing
+from .starts import optima_of, placing, starting_points
 from .tempered import evidence
 
 # Points of an optimum that stand for it where tempering begins, and the share of draws near one from which on these do.
@@ -32,6 +33,7 @@ class Prepared:
         data: what `data_of` gave the model.
         optima: of the posterior, that with the largest share first; none where they have not been looked for.
         spread: standard deviation of the prior in each coordinate, where they have.
+        population: of a population optima are those of what its units have in common, and are here.
     """
 
     model: pm.Model
@@ -39,6 +41,19 @@ class Prepared:
     data: Mapping[str, np.ndarray] = field(default_factory=dict)
     optima: tuple[Optimum, ...] = ()
     spread: Point | None = None
+    population: Population | None = None
+
+    def starts(self, likelihood: Likelihood, seeds: Sequence[int]) -> list[Point]:
+        """A start for each seed, around the optima, see `starts.starting_points`.
+
+        Raises:
+            NoStart: where there is no density.
+        """
+        points, count = [each.point for each in self.optima], None
+        if self.population is not None:
+            theta = [self.population.values_at(each) for each in self.population.optima]
+            points, count = self._places(likelihood, theta), len(theta[0])
+        return starting_points(self.model, lambda point: self.slope(point)[0], points, seeds, count)
 
     def slope(self, point: Point) -> tuple[float, Point]:
         """Log density in the coordinates of the sampler, and its gradient."""
@@ -58,16 +73,17 @@ class Prepared:
         found = replace(self, compiled=compiled, data={**self.data, **changed})
         if self.spread is None or not self.optima:
             return found
-        place = placing(likelihood, self.model, found.data)
-        known = [self.values_at(likelihood, each) for each in self.optima]
-        points = [place({name: np.asarray([value]) for name, value in each.items()})[0] for each in known]
+        points = found._places(likelihood, [self.values_at(likelihood, each) for each in self.optima])
         return replace(found, optima=tuple(weighed(found.slope, climbed(found.slope, points), self.spread)))
 
     def with_modes(self, likelihood: Likelihood, chains: xr.DataTree, seed: int) -> "Prepared":
         """The same with the optima of modes that chains stay in, from the highest draw in each."""
+        posterior = chains["posterior"].to_dataset()
+        if self.population is not None:
+            return replace(self, population=self.population.with_modes(posterior))
         if self.spread is None:
             return self
-        number = modes(chains["posterior"].to_dataset())
+        number = modes(posterior)
         if not number.any():
             return self
         heights = chains["sample_stats"].to_dataset()["logp"].values
@@ -80,12 +96,20 @@ class Prepared:
         found = climbed(self.slope, [*(each.point for each in self.optima), *highest])
         return replace(self, optima=tuple(weighed(self.slope, found, self.spread)))
 
+    def in_each_mode(self, likelihood: Likelihood) -> list["Prepared"]:
+        """Of a population, one for each of its optima, expanded there."""
+        assert self.population is not None
+        each = [(alone, alone.values_at(alone.optima[0])) for alone in self.population.alone()]
+        return [replace(self.expanded_at(likelihood, at), population=alone) for alone, at in each]
+
     def missed(self, likelihood: Likelihood, chains: xr.DataTree, seed: int) -> list[Missed]:
         """Optima that the draws have missed; there is no saying where one alone is known.
 
         Args:
             chains: by tempering, or with `logp` in the coordinates of this model.
         """
+        if self.population is not None:
+            return self.population.missed(chains["posterior"].to_dataset(), seed)
         stats = chains["sample_stats"].to_dataset()
         if len(self.optima) < 2 or "logp" not in stats:
             return []
@@ -94,7 +118,11 @@ class Prepared:
             log_evidence = evidence(stats)[0]
         else:
             log_evidence = bound_of_evidence(draws, stats["logp"].values.ravel(), self.optima)
-        return missed(lambda point: self.slope(point)[0], self.optima, draws, log_evidence, seed)
+
+        def densities(points):
+            return np.array([self.slope(point)[0] for point in points])
+
+        return missed(densities, self.optima, draws, log_evidence, seed)
 
     def reference(self, likelihood: Likelihood, chains: xr.DataTree | None, seed: int) -> Reference | None:
         """Where tempering begins: at modes of chains, if there are some, and at optima near which these hardly were.
@@ -122,8 +150,15 @@ class Prepared:
 
     def values_at(self, likelihood: Likelihood, optimum: Optimum) -> dict[str, float]:
         """Epistemic parameters at an optimum."""
+        if self.population is not None:
+            return self.population.values_at(optimum)
         found = self._parameters(optimum.point[None], likelihood.study.model.space.epistemic)
         return {name: float(value[0]) for name, value in found.items()}
+
+    def _places(self, likelihood: Likelihood, theta: Sequence[Mapping[str, float]]) -> list[Point]:
+        """Where epistemic parameters have these values."""
+        place = placing(likelihood, self.model, self.data)
+        return [place({name: np.asarray([value]) for name, value in each.items()})[0] for each in theta]
 
     def _draws(self, likelihood: Likelihood, chains: xr.DataTree, seed: int) -> Float[np.ndarray, "n coordinates"]:
         """In the coordinates of the sampler; latents of what is integrated out are as they are by their prior."""
@@ -148,13 +183,15 @@ def prepared(likelihood: Likelihood, fits: Sequence[dict[str, float]], seed: int
     Raises:
         NoStart: where there is no density at the fits.
     """
-    data = data_of(likelihood, at=fits[0] if fits else None)
+    population = Population.of(likelihood, fits, seed, ASCENTS) if search else None
+    known = [population.values_at(each) for each in population.optima] if population else fits
+    data = data_of(likelihood, at=known[0] if known else None)
     free = pymc_model(likelihood, data)
     # freezing changes the order
     model = freeze_dims_and_data(free, data=[name for name in data if name not in of_expansions(likelihood)])
     compiled = nutpie.compile_pymc_model(model, backend="jax", gradient_backend="jax", freeze_model=False)
-    found = Prepared(model, compiled, data)
-    if not search:
+    found = Prepared(model, compiled, data, population=population)
+    if not search or population:
         return found
     optima, spread = optima_of(likelihood, model, data, found.slope, fits, seed, count)
     return replace(found, optima=optima, spread=spread if len(spread) else None)

@@ -5,8 +5,9 @@ effect of a batch has. Their coordinates are those of `calibration.latents`, in 
 """
 
 from collections.abc import Callable, Mapping
-from functools import lru_cache
+from functools import lru_cache, partial
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pymc as pm
@@ -20,7 +21,7 @@ from ..errors import InputError
 from ..likelihoods import Expansion, Likelihood, LinearEffects, of_shared, of_units
 from ..space import Parameter, Space, Theta, distribution_of
 from ..study import Study
-from .latents import coordinate, placed
+from .latents import coordinate, moved, placed
 from .stretched import Stretched
 
 # The dimension of what differs between units. No variable is called so: names of parameters end in a dot here.
@@ -128,6 +129,8 @@ def start_values(
 ) -> dict[str, np.ndarray]:
     """Variable -> value, of epistemic parameters that take these values; of those that are not integrated out.
 
+    What differs between units is where their data and these values have it, by the normal density of both.
+
     Args:
         data: as `data_of` gave it to the model.
     """
@@ -146,8 +149,18 @@ def start_values(
             values[_share(name)] = np.asarray((1 + value) / 2)
         else:
             values[variable_name(name)] = np.asarray(value)
+    if space.aleatory:
+        measured = {output: data[_data(output)] for output in likelihood.observations.rows}
+        own, taken = of_units(likelihood, known, measured), Expansion(data[INFORMATION], data[PULL])
+        values[LATENTS] = np.asarray(_moved(likelihood, known, own, taken))
     free = {variable.name for variable in model.free_RVs}
     return {name: value for name, value in values.items() if name in free}
+
+
+@partial(jax.jit, static_argnames="likelihood")
+def _moved(likelihood: Likelihood, theta: Theta, before: Expansion, after: Expansion):
+    space = likelihood.study.model.space
+    return moved(space, likelihood.observations.of_units(theta), before, after, space.aleatory)
 
 
 def parameters(draws: xr.DataTree, study: Study) -> xr.Dataset:

@@ -20,11 +20,12 @@ from .attempts import ADAPTS, Attempt, Settings, against_gradients, first_attemp
 from .chain_files import ChainFiles
 from .chains import beginner, of_chain, one_by_one, side_by_side
 from .convergence import convergence, with_missed
+from .mixture import OF_MODE, mixed
 from .pilot import medians, piloted
 from .prepared import Prepared, prepared
 from .pymc_model import of_expansions
 from .starts import DRAWS as PRIOR_DRAWS
-from .starts import NoStart, starting_points
+from .starts import NoStart
 from .tempered import tempered_chain
 
 
@@ -71,7 +72,7 @@ def draw(
         elif not done:
             return None
         ruled = settings.ruled and not stopped
-        following = next_attempt(study, attempt, chains, found, settings.tune, tried) if ruled else None
+        following = next_attempt(study, attempt, chains, found, settings.tune, tried, runs.apart) if ruled else None
         if following is None:
             best = max(range(len(done)), key=lambda number: quality(*done[number]))
             tried = [{**each, "kept": number == best} for number, each in enumerate(tried)]
@@ -116,6 +117,8 @@ class _Runs:
                 ready = self.prepared = self._located(ready, before)
             except KeyboardInterrupt:
                 return None, True
+            if attempt.each_mode:
+                return self._in_each_mode(attempt, number, files)
             points = chain_starts(self.likelihood, ready, seeds)
             length = settings.draws + attempt.tune
             with _progress(attempt, settings.chains * length) as update:
@@ -128,6 +131,35 @@ class _Runs:
                 return _by_pymc(ready.model, study, attempt, settings.draws, seeds[chain])
 
             return one_by_one(one, settings.chains, number, files)
+
+    @property
+    def apart(self) -> int:
+        """In how many modes chains can be made one by one."""
+        population = None if self.prepared is None else self.prepared.population
+        return len(population.optima) if population is not None else 0
+
+    def _in_each_mode(self, attempt: Attempt, number: int, files: ChainFiles):
+        """Chains put together of such in each mode; none where they were stopped."""
+        likelihood, settings, ready = self.likelihood, self.settings, self.prepared
+        assert ready is not None and ready.population is not None
+        chains, each = settings.chains, ready.in_each_mode(likelihood)
+        begins = []
+        for mode, own in enumerate(each):
+            seeds = [_seed(settings.seed, number, mode * chains + chain) for chain in range(chains)]
+            points = chain_starts(likelihood, own, seeds)
+            begins.append(beginner(own.compiled, attempt, settings.draws, points, seeds))
+
+        def begin(chain: int, note):
+            return begins[chain // chains](chain % chains, note)
+
+        count, length = chains * len(each), settings.draws + attempt.tune
+        with _progress(attempt, count * length) as update:
+            found, stopped = side_by_side(begin, likelihood.study, count, number, files, length, update)
+        if stopped or found is None:
+            return None, True
+        runs = [found.isel(chain=slice(chains * mode, chains * (mode + 1))) for mode in range(len(each))]
+        population = ready.population
+        return mixed(runs, population.places, population.densities, settings.seed), False
 
     def _prepared(self, attempt: Attempt) -> Prepared:
         settings = self.settings
@@ -142,6 +174,8 @@ class _Runs:
         """With the log likelihood expanded where the posterior is, as far as that is known."""
         if before is not None and of_expansions(self.likelihood):
             return ready.expanded_at(self.likelihood, medians(self.likelihood, before["posterior"].to_dataset()))
+        if ready.population is not None:
+            return ready
         try:
             return piloted(self.likelihood, ready, [self.settings.seed])
         except NoStart:
@@ -168,7 +202,8 @@ class _Runs:
         ready, likelihood = self.prepared, self.likelihood
         if ready is None:
             return found
-        if "log_evidence" not in chains["sample_stats"] and "logp" in chains["sample_stats"]:
+        by_chains = "logp" in chains["sample_stats"] or ready.population is not None
+        if "log_evidence" not in chains["sample_stats"] and by_chains and OF_MODE not in chains["sample_stats"]:
             ready = self.prepared = ready.with_modes(likelihood, chains, self.settings.seed)
         lost = ready.missed(likelihood, chains, self.settings.seed)
         return with_missed(found, [(each.share, ready.values_at(likelihood, each.optimum)) for each in lost])
@@ -192,8 +227,7 @@ def chain_starts(likelihood: Likelihood, ready: Prepared, seeds: Sequence[int]) 
         InputError: where there is no density.
     """
     try:
-        points = [each.point for each in ready.optima]
-        return starting_points(ready.model, lambda point: ready.slope(point)[0], points, seeds)
+        return ready.starts(likelihood, seeds)
     except NoStart:
         raise no_start(likelihood, ()) from None
 

@@ -50,7 +50,9 @@ class NoStart(Exception):
     """There is no density at any of the points that were tried."""
 
 
-def starting_points(model: pm.Model, density: Density, optima: Sequence[Point], seeds: Sequence[int]) -> list[Point]:
+def starting_points(
+    model: pm.Model, density: Density, optima: Sequence[Point], seeds: Sequence[int], count: int | None = None
+) -> list[Point]:
     """A start for each chain, in the coordinates of the sampler.
 
     Args:
@@ -58,13 +60,14 @@ def starting_points(model: pm.Model, density: Density, optima: Sequence[Point], 
         density: log density in these coordinates.
         optima: where they are known; chains are dealt out among them.
         seeds: one for each chain.
+        count: for how many coordinates the density may fall; default all.
 
     Raises:
         NoStart: where there is no density.
     """
     if optima:
         prior = _points(model, default_strategy="prior")
-        return [_dispersed(optima[k % len(optima)], prior(seed), density) for k, seed in enumerate(seeds)]
+        return [_dispersed(optima[k % len(optima)], prior(seed), density, count) for k, seed in enumerate(seeds)]
     near, prior = _points(model, jitter_rvs=set(model.free_RVs)), _points(model, default_strategy="prior")
     return [_first_with_density(_candidates(near, prior, seed), density) for seed in seeds]
 
@@ -173,9 +176,9 @@ def _points(model: pm.Model, *, jitter_rvs=frozenset(), **options) -> Callable[[
     return point
 
 
-def _dispersed(centre: Point, far: Point, density: Density) -> Point:
+def _dispersed(centre: Point, far: Point, density: Density, count: int | None) -> Point:
     """On the way from an optimum to another point, as far as the density allows in halves of the distance."""
-    least = density(centre) - FALL * len(centre)
+    least = density(centre) - FALL * (len(centre) if count is None else count)
     if not np.all(np.isfinite(far)):
         return centre
     for halving in range(HALVINGS):
@@ -202,13 +205,13 @@ def _first_with_density(candidates: Iterator[Point], density: Density) -> Point:
 
 
 def best_fits(study: Study, tree: xr.DataTree) -> list[dict[str, float]]:
-    """The best fit and other optima in `tree`, the best first, if there are such of all that is sampled; empty if not.
+    """The best fit and other optima in `tree`, the best first, if it has them; of a population, of what units share.
 
     An optimum whose log density is lower by more than `NEGLIGIBLE` has no share in the posterior that counts. One
     on a bound of its prior is put inside, where a sampler's own coordinate of it is finite.
     """
     space = study.model.space
-    if "fit" not in tree.children or space.aleatory:
+    if "fit" not in tree.children:
         return []
     fit = tree["fit"].to_dataset()
     lower, upper = (space.from_cube(np.full(len(space.free), u)) for u in (INSIDE, 1 - INSIDE))

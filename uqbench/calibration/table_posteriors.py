@@ -26,9 +26,10 @@ from .attempts import CAREFUL, Attempt, Settings, first_attempt, next_attempt, q
 from .chains import beginner, finished_trace, of_chain, whole_draws
 from .convergence import convergence
 from .pilot import medians, piloted
+from .population import Population
 from .prepared import Prepared
 from .pymc_model import data_of, of_expansions, pymc_model
-from .starts import NoStart, few_optima, starting_points
+from .starts import NoStart, few_optima
 from .tempered import tempered_chain
 
 # By which optima of a table are looked for: a quarter of those of a calibration, whose cost is that of a half of the
@@ -136,14 +137,18 @@ def _beginner(likelihood: Likelihood, settings: Settings) -> Callable[[_Table], 
         seeds = _seeds(settings, table.number, len(table.tried))
         data = data_of(likelihood, table.values)
         own = compiled.with_data(**{name: jnp.asarray(each) for name, each in data.items()})
-        ready = Prepared(model, own, data)
+        population = Population.of(likelihood, (), seeds[0], ASCENTS, table.values)
+        ready = Prepared(model, own, data, population=population)
         try:
-            if table.best is None:
-                ready = piloted(likelihood, ready, [settings.seed, table.number], 1, table.values)
-            elif of_expansions(likelihood):
+            if table.best is not None and of_expansions(likelihood):
                 ready = ready.expanded_at(likelihood, medians(likelihood, table.best[1].posterior), table.values)
-            optima = few_optima(model, ready.slope, seeds[0], ASCENTS) if several else []
-            starts = starting_points(model, lambda point: ready.slope(point)[0], optima, seeds)
+            elif population is not None:
+                ready = ready.expanded_at(likelihood, population.values_at(population.optima[0]), table.values)
+            else:
+                ready = piloted(likelihood, ready, [settings.seed, table.number], 1, table.values)
+            if several:
+                ready = replace(ready, optima=few_optima(model, ready.slope, seeds[0], ASCENTS))
+            starts = ready.starts(likelihood, seeds)
         except NoStart:
             return False
         table.begin = beginner(ready.compiled, table.attempt, table.draws, starts, seeds)

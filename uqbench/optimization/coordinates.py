@@ -77,18 +77,22 @@ class Coordinates:
         x = np.where(self.logarithmic, np.log(np.where(self.logarithmic, value, 1.0)), value)
         return np.clip(x, self.lower, self.upper)
 
-    def log_prior(self, x: Float[AnyArray, " k"]) -> Float[Array, " k"]:
+    def log_prior(self, x: Float[AnyArray, " k"], per_x: float | Float[Array, ""] = 0.0) -> Float[Array, " k"]:
         """Log prior density of each parameter, per unit of the scale on which its prior is normal or uniform.
 
         Where the standard deviation of a normal prior is a parameter itself, as of levels, the unit is this: per other
         units the density would grow without bound as all levels become one.
+
+        Args:
+            per_x: not 0 for the density per unit of x instead, which draws of x have.
         """
         theta = self.place(x)
-        terms = [distribution_of(self.space, name).logpdf(theta[name], theta) for name in self.names]
+        terms = jnp.stack([distribution_of(self.space, name).logpdf(theta[name], theta) for name in self.names])
         on_log = np.array([isinstance(distribution_of(self.space, name), ON_LOG_SCALE) for name in self.names])
         # one in place of those that may be zero, where the slope of a logarithm is none
         values = jnp.where(on_log, jnp.stack([theta[name] for name in self.names]), 1.0)
-        return jnp.stack(terms) + jnp.log(values) + jnp.log(jnp.stack(self._spreads(theta)))
+        scale = jnp.log(values) + jnp.log(jnp.stack(self._spreads(theta)))
+        return terms + jnp.where(per_x != 0, jnp.where(self.logarithmic, x, 0.0), scale)
 
     def _spreads(self, theta: Theta) -> list[Array]:
         """Of normal priors that name others for it the standard deviation, of their logarithm where that is normal."""

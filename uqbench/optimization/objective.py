@@ -1,7 +1,7 @@
 """What is maximised: the log density of a study's data, with the priors or without, many points at a time."""
 
 import os
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import NamedTuple
@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from ..annotations import AnyArray
 from ..compiling import LITTLE_EFFORT
 from ..errors import InputError
 from ..likelihoods import Likelihood, Marginal, Scores, likelihood_of
@@ -95,12 +96,14 @@ class Objective:
         target: as a function of parameters and data.
         data: output -> what was measured.
         prior: whether the log prior is added, per unit of the scale on which each prior is normal or uniform.
+        per_x: whether it is added per unit of the coordinates instead, so that the whole is a density of these.
     """
 
     study: Study
     target: Target
-    data: dict[str, Float[np.ndarray, " rows"]]
+    data: Mapping[str, Float[AnyArray, " rows"]]
     prior: bool
+    per_x: bool = False
 
     @property
     def likelihood(self) -> Likelihood:
@@ -124,7 +127,7 @@ class Objective:
         """Scores of these points, from few solves of many runs."""
         scores = _few_scores if self.target.finer else _scores
         arrays = in_batches(
-            lambda points, count: scores(self.target, points, count, self.data, float(self.prior)),
+            lambda points, count: scores(self.target, points, count, self.data, float(self.prior), float(self.per_x)),
             points,
             self.study.model.dynamics.one_by_one,
             (self.target, self.prior),
@@ -158,15 +161,15 @@ def in_batches(
 
 
 def _scores_of(
-    target: Target, points: Float[Array, "n k"], count: int, data: dict[str, Array], prior: float
+    target: Target, points: Float[Array, "n k"], count: int, data: dict[str, Array], prior: float, per_x: float
 ) -> tuple[Array, ...]:
     """Arrays of `Score`; zero beyond the first `count` where points are solved one by one."""
     if not target.singly:
-        return jax.vmap(lambda x: _score(target, x, data, prior))(points)
+        return jax.vmap(lambda x: _score(target, x, data, prior, per_x))(points)
 
     def solved(state):
         place, found = state
-        score = _score(target, points[place], data, prior)
+        score = _score(target, points[place], data, prior, per_x)
         return place + 1, tuple(each.at[place].set(part) for each, part in zip(found, score, strict=True))
 
     n, k = points.shape
@@ -179,9 +182,11 @@ _scores = jax.jit(_scores_of, static_argnames="target")
 _few_scores = jax.jit(_scores_of, static_argnames="target", compiler_options=LITTLE_EFFORT)
 
 
-def _score(target: Target, x: Float[Array, " k"], data: dict[str, Array], prior: float) -> tuple[Array, ...]:
+def _score(
+    target: Target, x: Float[Array, " k"], data: dict[str, Array], prior: float, per_x: float
+) -> tuple[Array, ...]:
     """Value, gradient, target and root of a `Score`."""
-    rows = _prior_scores(target.coordinates, x)
+    rows = _prior_scores(target.coordinates, x, per_x)
     counted = Scores(*(jnp.where(prior > 0, each, 0.0) for each in rows))
     parts = [target.likelihood.scores(target.coordinates.place, x, data), counted]
     value, gradient = (sum(getattr(part, name) for part in parts) for name in ("value", "gradient"))
@@ -192,21 +197,25 @@ def _score(target: Target, x: Float[Array, " k"], data: dict[str, Array], prior:
     return value, gradient, orthogonal.T @ residual, triangle
 
 
-def _prior_scores(coordinates: Coordinates, x: Float[Array, " k"]) -> Scores:
+def _prior_scores(coordinates: Coordinates, x: Float[Array, " k"], per_x: float) -> Scores:
     """The log prior as rows of their own: its curvature where it has one, else what keeps a step in proportion."""
-    value, gradient = jax.value_and_grad(lambda x: jnp.sum(coordinates.log_prior(x)))(x)
-    curvature = -jnp.diag(jax.hessian(lambda x: jnp.sum(coordinates.log_prior(x)))(x))
+
+    def log_prior(x):
+        return jnp.sum(coordinates.log_prior(x, per_x))
+
+    value, gradient = jax.value_and_grad(log_prior)(x)
+    curvature = -jnp.diag(jax.hessian(log_prior)(x))
     curvature = jnp.maximum(curvature, jnp.abs(gradient))
     safe = jnp.where(curvature > 0, curvature, 1.0)
     residual = jnp.where(curvature > 0, gradient / jnp.sqrt(safe), 0.0)
     return Scores(value, gradient, residual, jnp.diag(jnp.sqrt(jnp.maximum(curvature, 0.0))))
 
 
-def objective_of(study: Study, prior: bool = False) -> Objective:
+def objective_of(study: Study, prior: bool = False, *, per_x: bool = False) -> Objective:
     """The objective of a study; what is compiled for it serves every study that differs in the measured values alone.
 
     Args:
-        prior: whether the log prior is part of it.
+        prior, per_x: whether the log prior is part of it, and per unit of which scale, see `Objective`.
 
     Raises:
         InputError: no data, no gradient or information, nothing to be fitted.
@@ -216,7 +225,7 @@ def objective_of(study: Study, prior: bool = False) -> Objective:
         findings.append("no parameter of its model is epistemic; there is nothing to be fitted.")
     if findings:
         raise InputError(f"the best fit of study {study.name!r}", findings)
-    return _objective(study, _target(_SameRows(study)), prior)
+    return replace(_objective(study, _target(_SameRows(study)), prior), per_x=per_x)
 
 
 def finer_objective_of(study: Study, prior: bool, tolerance: float) -> Objective | None:

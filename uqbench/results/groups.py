@@ -405,6 +405,12 @@ GROUPS: dict[str, Group] = {
             "mean_tree_accept": Variable(("chain", "draw"), "number", "mean acceptance over the tree", True),
             "energy": Variable(("chain", "draw"), "number", "Hamiltonian energy", True),
             "logp": Variable(("chain", "draw"), "number", "log density on the sampler's scale", True),
+            "of_mode": Variable(
+                ("chain", "draw"),
+                "int",
+                "of modes that were sampled one by one: which of them a draw was taken from",
+                True,
+            ),
             "ancestor": Variable(
                 ("chain", "draw"),
                 "int",
