@@ -298,11 +298,11 @@ def test_data_are_asked_near_the_posterior_wherever_the_prior_is():
     assert np.all((sds > 0.05) & (sds < 0.2))
 
 
-def test_a_first_run_that_is_stopped_leaves_what_there_was(monkeypatch):
+def test_a_search_that_is_stopped_leaves_what_there_was(monkeypatch):
     def stopped(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("uqbench.calibration.sampling.piloted", stopped)
+    monkeypatch.setattr("uqbench.calibration.sampling.prepared", stopped)
     study, _, _ = schools()
     with pytest.raises(Interrupted) as caught:
         calibrate(study, draws=20, tune=20)

@@ -199,7 +199,13 @@ def test_an_optimum_that_draws_have_missed_is_named_with_its_share(weight, seen,
     slope, optima = optima_of_mixture([1 - weight, weight])
     draws = mixture_draws([1 - seen, seen])
     log_density = np.array([slope(each)[0] for each in draws])
-    found = missed(lambda point: slope(point)[0], optima, draws, bound_of_evidence(draws, log_density, optima), 0)
+    found = missed(
+        lambda points: [slope(each)[0] for each in points],
+        optima,
+        draws,
+        bound_of_evidence(draws, log_density, optima),
+        0,
+    )
     assert bool(found) == expected
     for each in found:
         np.testing.assert_allclose(each.optimum.point, MEANS[1], atol=1e-3)

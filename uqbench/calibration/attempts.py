@@ -14,8 +14,9 @@ a repetition the draws before, tell where their coordinates (`latents`) are made
 
 the adaptation was not good enough, and the run is repeated once with a step size tuned to `CAREFUL`, or to `SHORT`
 where a tail was not entered, and twice the draws for adaptation. Where the chains stay in different modes, or have
-missed one that is known (`optima`), no adaptation helps: the run is repeated by tempering, if no parameter differs
-between units, else in each of the modes, of which chains are put together (`mixture`). By tempering it also is where draws are worth as little after a repetition, as of modes that a chain seldom leaves, or a
+missed one that is known (`optima`, `population`), no adaptation helps: the run is repeated by tempering, if no
+parameter differs between units, else in each of the known modes, and chains are put together of these (`mixture`). By
+tempering it is repeated, too, where draws are worth as little after a repetition, as of modes that a chain seldom leaves, or a
 tail is not entered by short steps either, and there are no more than `FEW` parameters. Tempering whose draws are worth
 too little, or that has missed a mode, is repeated once with `MORE` times the particles, if that may be enough. Kept are
 the draws of the best attempt, by `quality`, and what was tried, why, and what came of it. With an adaptation, an

@@ -47,8 +47,8 @@ def calibrate(
     gradient, and between modes that chains do not leave, sequential Monte Carlo does (`calibration.tempered`). How
     sampling adapts follows a rule, which `calibration.attempts` states, where none is given; what was tried and why is
     in the attributes of /sample_stats. Chains start around optima, those of the best fit where the tree has it (/fit)
-    and such as are found from draws of the prior, if no parameter differs between units; else near the centre of the
-    prior, from where they may not find a far and narrow posterior.
+    and such as are found from draws of the prior; of a population, optima of what its units have in common
+    (`calibration.population`).
 
     Args:
         study: with data.

@@ -2,7 +2,7 @@
 
 The coordinates of `calibration.latents` are the better the nearer these are to the posterior. Prior medians may be far
 from it: with an sd of the noise that is several times too small or too large there, draws are worth a third as much
-(theophylline, indomethacin).
+(theophylline, indomethacin). Where an optimum is known (`population`) there is no need of it.
 """
 
 from collections.abc import Mapping, Sequence

@@ -107,16 +107,15 @@ class _Runs:
         """The chains, and whether they were stopped; `before` are those of the attempt before it."""
         settings, study = self.settings, self.likelihood.study
         seeds = [_seed(settings.seed, number, chain) for chain in range(settings.chains)]
+        try:
+            ready = self._ready(attempt, before)
+        except KeyboardInterrupt:
+            return None, True
         if attempt.sampler == "smc":
-            if settings.sampler == "smc" and not against_gradients(self.likelihood):
-                self.prepared = self._prepared(attempt)
             return self._tempered(attempt, number, files, before, seeds)
-        ready = self.prepared = self.prepared or self._prepared(attempt)
+        # only tempering does without
+        assert ready is not None
         if attempt.sampler in ADAPTS:
-            try:
-                ready = self.prepared = self._located(ready, before)
-            except KeyboardInterrupt:
-                return None, True
             if attempt.each_mode:
                 return self._in_each_mode(attempt, number, files)
             points = chain_starts(self.likelihood, ready, seeds)
@@ -160,6 +159,18 @@ class _Runs:
         runs = [found.isel(chain=slice(chains * mode, chains * (mode + 1))) for mode in range(len(each))]
         population = ready.population
         return mixed(runs, population.places, population.densities, settings.seed), False
+
+    def _ready(self, attempt: Attempt, before: xr.DataTree | None) -> Prepared | None:
+        """What an attempt needs, if anything."""
+        settings = self.settings
+        if attempt.sampler == "smc":
+            if settings.sampler == "smc" and not against_gradients(self.likelihood):
+                self.prepared = self._prepared(attempt)
+            return self.prepared
+        self.prepared = self.prepared or self._prepared(attempt)
+        if attempt.sampler in ADAPTS:
+            self.prepared = self._located(self.prepared, before)
+        return self.prepared
 
     def _prepared(self, attempt: Attempt) -> Prepared:
         settings = self.settings

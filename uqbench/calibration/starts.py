@@ -1,14 +1,15 @@
 """Where chains start: at places with a density, apart from one another, the same for the same seed.
 
-Chains that all start at one point would agree whatever they have not seen, and R-hat would say nothing. Where no
-parameter differs between units, optima are looked for (`optima`), lest all chains start on one side and never hear of
-the other: from those of a best fit, where there is one, and from draws of the prior. Of as many of these as the chains
+Chains that all start at one point would agree whatever they have not seen, and R-hat would say nothing. Optima are
+looked for (`optima`, of populations `population`), lest all chains start on one side and never hear of the other: from
+those of a best fit, where there is one, and from draws of the prior. Of as many of these as the chains
 will have, within `SCREENED`, the density is computed, and of `MORE` where few numbers are computed for it: a rule that
 has the same outcome on each machine. A chain starts on the way from an optimum towards a draw from the prior, no
 further than the log density falls by `FALL` for each coordinate: draws of the posterior itself are lower than the
 optimum by a half for each, so that starts are spread about twice as wide as the posterior is in its narrowest
-direction. Else a chain starts near the centre of the prior, and where there is no density at draws from it. Latents of
-parameters of unknown width are drawn, in such a draw, as the data have them (`latents`).
+direction; of a population only what units have in common counts. Where there are no optima a chain starts near the
+centre of the prior, and where there is no density there at draws from it. Latents of parameters of unknown width are
+drawn, in such a draw, as the data have them (`latents`).
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence

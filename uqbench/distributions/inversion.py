@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import jax
 import jax.numpy as jnp
 from jax import Array
+from jax.custom_derivatives import SymbolicZero
 from jax.scipy import special
 
 if TYPE_CHECKING:
@@ -59,14 +60,27 @@ def _differentiable_inverse(family: "type[Distribution]", u: Array, *primary: Ar
     return family._decode(jax.lax.while_loop(lambda s: ~s[3].all() & (s[4] < 150), step, state)[2])
 
 
-@_differentiable_inverse.defjvp
+# Arguments that do not change are left out: of the slope of a tail by some of them there is no further derivative, and
+# that of the quantile by `u` has one by the arguments only if it is not asked for.
+@partial(_differentiable_inverse.defjvp, symbolic_zeros=True)
 def _inverse_jvp(family, primals, tangents):
     u, *primary = primals
     x = _differentiable_inverse(family, u, *primary)
-    _, moved = jax.jvp(lambda *arguments: family._tails(x, *arguments)[0], tuple(primary), tuple(tangents[1:]))
+    along = [k for k, tangent in enumerate(tangents[1:]) if not isinstance(tangent, SymbolicZero)]
+
+    def lower_tail(*changing):
+        arguments = list(primary)
+        for k, value in zip(along, changing, strict=True):
+            arguments[k] = value
+        return family._tails(x, *arguments)[0]
+
+    rise = jnp.zeros_like(x) if isinstance(tangents[0], SymbolicZero) else tangents[0]
+    if along:
+        changing, by = (tuple(each[k] for k in along) for each in (primary, tangents[1:]))
+        rise = rise - jax.jvp(lower_tail, changing, by)[1]
     density = jnp.exp(family._logpdf(x, *primary))
     usable = (density > 0) & (density < jnp.inf)
-    return x, jnp.where(usable, (tangents[0] - moved) / jnp.where(usable, density, 1.0), 0.0)
+    return x, jnp.where(usable, rise / jnp.where(usable, density, 1.0), 0.0)
 
 
 @partial(jax.jit, static_argnums=0)
