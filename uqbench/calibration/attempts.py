@@ -16,12 +16,12 @@ the adaptation was not good enough, and the run is repeated once with a step siz
 where a tail was not entered, and twice the draws for adaptation. Where the chains stay in different modes, or have
 missed one that is known (`optima`, `population`), no adaptation helps: the run is repeated by tempering, if no
 parameter differs between units, else in each of the known modes, and chains are put together of these (`mixture`). By
-tempering it is repeated, too, where draws are worth as little after a repetition, as of modes that a chain seldom leaves, or a
-tail is not entered by short steps either, and there are no more than `FEW` parameters. Tempering whose draws are worth
-too little, or that has missed a mode, is repeated once with `MORE` times the particles, if that may be enough. Kept are
-the draws of the best attempt, by `quality`, and what was tried, why, and what came of it. With an adaptation, an
-acceptance or a sampler that is given there is one run, as it was asked for; so there is with fewer than `JUDGED` draws
-in all.
+tempering it is repeated, too, where draws are worth as little after a repetition, as of modes that a chain seldom
+leaves, or a tail is not entered by short steps either, and there are no more than `FEW` parameters. Tempering whose
+draws are worth too little, or that has missed a mode, is repeated once with `MORE` times the particles, if that may be
+enough. Kept are the draws of the best attempt, by `quality`, and what was tried, why, and what came of it. With an
+adaptation, an acceptance or a sampler that is given there is one run, as it was asked for; so there is with fewer than
+`JUDGED` draws in all.
 
 A mass matrix of low rank follows correlations, such as the ridge along which a product of parameters is known: measured
 over seven posteriors of two to nine parameters with 4 x 400 draws, one seed each, the smallest bulk ESS per gradient at

@@ -69,8 +69,7 @@ class Population:
         study = likelihood.study
         if of_expansions(likelihood) != (INFORMATION, PULL) or not isinstance(likelihood, Independent):
             return None
-        objective = objective_of(study, prior=True, per_x=True)
-        objective = objective if values is None else replace(objective, data=values)
+        objective = objective_of(study, prior=True, per_x=True, values=values)
         known = [objective.coordinates.at(each) for each in fits]
         begun = known or list(objective.coordinates.starts(ascents, seed))
         found = cls(objective, ())._climbed(begun)

@@ -29,7 +29,7 @@ from .pilot import medians, piloted
 from .population import Population
 from .prepared import Prepared
 from .pymc_model import data_of, of_expansions, pymc_model
-from .starts import NoStart, few_optima
+from .starts import NoStart, few_optima, starting_points
 from .tempered import tempered_chain
 
 # By which optima of a table are looked for: a quarter of those of a calibration, whose cost is that of a half of the
@@ -147,8 +147,10 @@ def _beginner(likelihood: Likelihood, settings: Settings) -> Callable[[_Table], 
             else:
                 ready = piloted(likelihood, ready, [settings.seed, table.number], 1, table.values)
             if several:
-                ready = replace(ready, optima=few_optima(model, ready.slope, seeds[0], ASCENTS))
-            starts = ready.starts(likelihood, seeds)
+                optima = few_optima(model, ready.slope, seeds[0], ASCENTS)
+                starts = starting_points(model, lambda point: ready.slope(point)[0], optima, seeds)
+            else:
+                starts = ready.starts(likelihood, seeds)
         except NoStart:
             return False
         table.begin = beginner(ready.compiled, table.attempt, table.draws, starts, seeds)

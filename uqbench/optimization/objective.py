@@ -211,21 +211,29 @@ def _prior_scores(coordinates: Coordinates, x: Float[Array, " k"], per_x: float)
     return Scores(value, gradient, residual, jnp.diag(jnp.sqrt(jnp.maximum(curvature, 0.0))))
 
 
-def objective_of(study: Study, prior: bool = False, *, per_x: bool = False) -> Objective:
+def objective_of(
+    study: Study,
+    prior: bool = False,
+    *,
+    per_x: bool = False,
+    values: Mapping[str, Float[AnyArray, " rows"]] | None = None,
+) -> Objective:
     """The objective of a study; what is compiled for it serves every study that differs in the measured values alone.
 
     Args:
         prior, per_x: whether the log prior is part of it, and per unit of which scale, see `Objective`.
+        values: output -> what stands for its measured values; default these.
 
     Raises:
         InputError: no data, no gradient or information, nothing to be fitted.
     """
-    findings = [] if study.data is not None else ["the study has no data; a fit needs a table."]
+    findings = [] if study.data is not None or values is not None else ["the study has no data; a fit needs a table."]
     if not study.model.space.epistemic:
         findings.append("no parameter of its model is epistemic; there is nothing to be fitted.")
     if findings:
         raise InputError(f"the best fit of study {study.name!r}", findings)
-    return replace(_objective(study, _target(_SameRows(study)), prior), per_x=per_x)
+    target = _target(_SameRows(study))
+    return Objective(study, target, values_of(study.table) if values is None else values, prior, per_x)
 
 
 def finer_objective_of(study: Study, prior: bool, tolerance: float) -> Objective | None:
