@@ -12,6 +12,7 @@ from uqbench.calibration.mixture import mixed, shares
 from uqbench.calibration.population import Population
 from uqbench.calibration.prepared import prepared
 from uqbench.calibration.table_posteriors import posteriors
+from uqbench.errors import InputError
 from uqbench.likelihoods import likelihood_of
 from uqbench.results import attribute
 
@@ -166,3 +167,11 @@ def test_a_table_of_a_population_is_sampled_from_its_optimum():
     ((_, sampled),) = posteriors(likelihood, {0: values}, Settings(200, 200, 2))
     assert sampled is not None
     assert float(sampled.posterior["m"].mean()) == pytest.approx(1.0, abs=0.3)
+
+
+def test_a_population_of_which_all_is_known_has_nothing_to_calibrate():
+    space = uq.Space(b=uq.aleatory(uq.Normal(1.0, 0.2)))
+    model = uq.Model.from_function(space, square, {"y": ""}, {"y": uq.Normal("y", 0.1)}, name="known")
+    data = pd.DataFrame([("e", "y", 0.0, 1.0, "u0")], columns=COLUMNS)
+    with pytest.raises(InputError, match="no parameter of its model is epistemic"):
+        uq.calibrate(uq.Study("known", model, {"e": uq.Design()}, data, unit="who"))

@@ -35,7 +35,7 @@ from importlib.util import find_spec
 import numpy as np
 import xarray as xr
 
-from ..errors import nearest
+from ..errors import InputError, nearest
 from ..likelihoods import Likelihood
 from ..settings import is_number, seed_findings, whole_number_findings
 from ..space import distribution_of
@@ -119,8 +119,16 @@ def first_attempt(likelihood: Likelihood, settings: Settings) -> Attempt:
     """How it begins by the rule, or as the settings say.
 
     Raises:
-        InputError: a likelihood without a gradient for a sampler that needs one.
+        InputError: no epistemic parameter; a likelihood without a gradient for a sampler that needs one.
     """
+    if not likelihood.study.model.space.epistemic:
+        raise InputError(
+            f"calibrate {likelihood.study.name!r}",
+            [
+                "no parameter of its model is epistemic, so that there is nothing to calibrate; make those epistemic "
+                "that are to be known, such as those of a single unit."
+            ],
+        )
     sampler, why = settings.sampler, "the likelihood has a gradient"
     if sampler is None:
         against = against_gradients(likelihood)
