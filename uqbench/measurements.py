@@ -28,7 +28,7 @@ WORDS = {
     **dict.fromkeys(("", "0", "0.0", "nan", "none", "no", "false", "measured"), MEASURED),
 }
 # "<0.5", "> 10", "<=3"
-BEYOND = re.compile(r"\s*(<|>|≤|≥)=?\s*(\S+)\s*")
+BEYOND = re.compile(r"\s*(<|>|≤|≥)(=?)\s*(\S+)\s*")
 # An empty place, for those who write one.
 EMPTY = ("", ".", "NA", "N/A", "nan", "NaN")
 # The attribute of a table that says how many repeated rows have been named.
@@ -54,7 +54,7 @@ def prepared(
     findings: list[str] = []
     empty = pd.Series(False, index=data.index)
     if "value" in data:
-        data, empty, findings = _with_censoring(data)
+        data, empty, findings = _with_censoring(data, model)
     findings = _findings(data, empty, model, experiments, unit) + findings
     if findings:
         return data, findings
@@ -159,12 +159,17 @@ def same_text(what: str, given: Iterable) -> list[str]:
     ]
 
 
-def _with_censoring(data: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series, list[str]]:
+def _with_censoring(data: pd.DataFrame, model: Model) -> tuple[pd.DataFrame, pd.Series, list[str]]:
     """The table with plain values and, where some are censored, its columns; which are empty; what is wrong."""
     data, findings = data.copy(), []
     text = _plain(data["value"])
     beyond = text.map(lambda value: BEYOND.fullmatch(value) if isinstance(value, str) else None)
-    limit = pd.to_numeric(beyond.map(lambda match: match and match[2]), errors="coerce")
+    limit = pd.to_numeric(beyond.map(lambda match: match and match[3]), errors="coerce")
+    # a count of at most 3 is one below 4; that a real number equals its limit has no probability
+    reached = beyond.map(lambda match: match is not None and (match[1] in "≤≥" or match[2] == "="))
+    reached &= data["output"].astype(str).isin(_counted(model)) if "output" in data else False
+    upward = beyond.map(lambda match: match is not None and match[1] in "<≤")
+    limit = limit.where(~reached, np.where(upward, np.floor(limit) + 1, np.ceil(limit) - 1))
     marked = beyond.map(lambda match: MEASURED if match is None else BELOW if match[1] in "<≤" else ABOVE)
     marked = marked.where(limit.notna(), MEASURED)
     data["value"] = text.where(limit.isna(), limit)
@@ -223,6 +228,11 @@ def _censored(data: pd.DataFrame) -> pd.DataFrame:
 def _continuous(model: Model) -> list[str]:
     """Outputs whose values repeat only by rounding: counts do, and draws from a distribution may."""
     return [output for output, noise in model.noise.items() if not (noise.discrete or noise.of_draws)]
+
+
+def _counted(model: Model) -> list[str]:
+    """Outputs whose measurements are whole numbers."""
+    return [output for output, noise in model.noise.items() if noise.discrete]
 
 
 def _findings(data: pd.DataFrame, empty: pd.Series, model: Model, experiments: Mapping, unit: str | None) -> list[str]:
