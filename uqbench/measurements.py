@@ -58,6 +58,12 @@ def prepared(
     findings = _findings(data, empty, model, experiments, unit) + findings
     if findings:
         return data, findings
+    if any(lost := _uncounted(data, empty, model, unit)):
+        return data, [
+            f"{rows_of(lost)}: value is missing of what is counted since the observation before, and whether the next "
+            "one counts since this row or since the one before it is not known. Leave the row out where it counts from "
+            "before it; write a value that says nothing, '>=0', where it does not."
+        ]
     notes = [f"{rows_of(empty)}: value is missing; left out."] if any(empty) else []
     data = data[~empty]
     # a value of zero repeats, being what was not seen or what is to be measured
@@ -230,6 +236,22 @@ def _continuous(model: Model) -> list[str]:
     return [output for output, noise in model.noise.items() if not (noise.discrete or noise.of_draws)]
 
 
+def _uncounted(data: pd.DataFrame, empty: pd.Series, model: Model, unit: str | None) -> pd.Series:
+    """Empty rows of increments after which there is a value, of the same unit, that may or may not include them."""
+    names = {output: {output, *(model.noise_names(output) if output in model.noise else ())} for output in model.units}
+    counted = [output for output, each in names.items() if each & {*model.increments}]
+    lost = empty & data["output"].astype(str).isin(counted)
+    if not any(lost):
+        return lost
+    time = pd.to_numeric(data["time"])
+    run = [data[column].astype(str) for column in dict.fromkeys(("experiment", "output", unit or "experiment"))]
+    measured = time.where(~empty)
+    last = measured.groupby(run).transform("max")
+    # beside another value at the same time it is a replicate
+    alone = measured.groupby([*run, time]).transform("count") == 0
+    return lost & (time < last) & alone
+
+
 def _counted(model: Model) -> list[str]:
     """Outputs whose measurements are whole numbers."""
     return [output for output, noise in model.noise.items() if noise.discrete]
@@ -316,6 +338,9 @@ def _typed(data: pd.DataFrame, unit: str | None, model: Model) -> pd.DataFrame:
     data = data.reset_index(drop=True)
     for column in {"experiment", "output", unit} - {None}:
         data[column] = data[column].astype(str)
+    if unit and unit != "experiment":
+        # "s1" and "s1 " are one subject, as they are one level
+        data[unit] = data[unit].str.strip()
     for column in ("time", "value", *model.columns):
         # a column of the noise may have anything in the rows of other outputs
         data[column] = pd.to_numeric(data[column], errors="coerce").astype(float)
