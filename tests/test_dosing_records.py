@@ -129,3 +129,11 @@ def test_values_below_the_limit_of_quantification_are_censored():
     study = uq.Study("bolus", model, found.experiments, found.data, unit=found.unit)
     assert study.table["censored"].tolist() == ["", "", "below", "", "above"]
     assert study.covariates["WT"].tolist() == [70.0, 60.0]
+
+
+def test_subjects_of_a_file_may_have_what_begins_a_line_of_comments(tmp_path):
+    path = tmp_path / "records.csv"
+    path.write_text("# weighed doses\nTIME,DV,AMT,ID\n0,.,10,pig#1\n1,3,.,pig#1\n0,.,20,pig#2\n1,9,.,pig#2\n")
+    found = uq.read_dosing_records(path, output="C")
+    amounts = {name: design.inputs["dose_amounts"].tolist() for name, design in found.experiments.items()}
+    assert amounts == {"pig#1": [10.0], "pig#2": [20.0]}

@@ -3,11 +3,14 @@
 import warnings
 from dataclasses import replace
 
+import jax
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
 import uqbench as uq
+from uqbench.likelihoods import log_likelihood
 
 EXPERIMENTS = {"low": uq.Design(inputs={"dose": 2.0})}
 
@@ -53,6 +56,36 @@ def test_rows_without_a_value_are_left_out_and_named(decay, tmp_path):
         found = study(decay, tmp_path / "data.csv")
     assert found.table["value"].tolist() == [1.2, 0.3]
     assert np.asarray(found.experiments["low"].times).tolist() == [1.0, 4.0]
+
+
+def counted_weekly(data):
+    space = uq.Space(r=uq.epistemic(uq.Gamma(1.0, 0.05)))
+    model = uq.Model.from_function(space, cases, {"c": ""}, {"c": uq.Poisson("c")}, increments=["c"], name="weeks")
+    return uq.Study("weeks", model, {"e": uq.Design(), "f": uq.Design()}, data)
+
+
+def cases(theta, design, key):
+    return {"c": theta["r"] * design.times}
+
+
+def test_a_gap_in_what_is_counted_since_the_row_before_is_refused():
+    """Whether the next value is of one week or of two cannot be known."""
+    rows = {"experiment": ["e"] * 3 + ["f"] * 2, "output": "c", "time": [1.0, 2.0, 3.0, 1.0, 2.0]}
+    with pytest.raises(uq.InputError, match="row 1: value is missing of what is counted since"):
+        counted_weekly(pd.DataFrame(rows | {"value": [10.0, np.nan, 9.0, 4.0, 5.0]}))
+    # what is behind the last value of a run belongs to none
+    with pytest.warns(uq.DataWarning, match="row 2: value is missing"):
+        counted_weekly(pd.DataFrame(rows | {"value": [10.0, 12.0, np.nan, 4.0, 5.0]}))
+    found = counted_weekly(pd.DataFrame(rows | {"value": [10.0, ">=0", 9.0, 4.0, 5.0]}))
+    total = stats.poisson(8.0).logpmf([10, 9, 4, 5]).sum()
+    value, slope = jax.value_and_grad(lambda r: log_likelihood(found)({"r": r}))(8.0)
+    assert float(value) == pytest.approx(total)
+    assert float(slope) == pytest.approx((10 + 9 + 4 + 5) / 8.0 - 4)
+
+
+def test_spaces_around_labels_make_no_other_unit(decay):
+    data = table(subject=["s1", "s1 ", " s2", "s2"])
+    assert uq.Study("decay", decay, EXPERIMENTS, data, unit="subject").units == ("s1", "s2")
 
 
 def test_repeated_rows_are_named_where_they_are_no_replicates(decay):

@@ -66,6 +66,12 @@ def test_lines_are_counted_as_an_editor_counts(decay, tmp_path):
         uq.Study("decay", decay, EXPERIMENTS, path)
 
 
+def test_a_label_may_have_what_begins_a_line_of_comments(decay, tmp_path):
+    path = tmp_path / "data.csv"
+    path.write_text("experiment,output,time,value,subject\n# two of them\nlow,C,1,1,pig#1\nhigh,C,1,2,pig#2\n")
+    assert uq.Study("decay", decay, EXPERIMENTS, path, unit="subject").units == ("pig#1", "pig#2")
+
+
 def wrong_quantity(outputs, design):
     return outputs["D"][0]
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from .csv_files import read_csv
 from .design import Design
 from .errors import InputError, nearest
 
@@ -97,7 +98,7 @@ class _Records:
     def of(cls, table, output, covariates, columns: Mapping[str, str]) -> "_Records":
         if not isinstance(table, pd.DataFrame):
             try:
-                table = pd.read_csv(table, comment="#", dtype=str)
+                table = read_csv(table, dtype=str)
             except (OSError, pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
                 raise InputError("dosing records", [f"{str(table)!r} cannot be read: {error}"]) from error
         frame, names = table.reset_index(drop=True), {**LAYOUT, **columns}

@@ -28,7 +28,7 @@ WORDS = {
     **dict.fromkeys(("", "0", "0.0", "nan", "none", "no", "false", "measured"), MEASURED),
 }
 # "<0.5", "> 10", "<=3"
-BEYOND = re.compile(r"\s*(<|>|≤|≥)=?\s*(\S+)\s*")
+BEYOND = re.compile(r"\s*(<|>|≤|≥)(=?)\s*(\S+)\s*")
 # An empty place, for those who write one.
 EMPTY = ("", ".", "NA", "N/A", "nan", "NaN")
 # The attribute of a table that says how many repeated rows have been named.
@@ -54,10 +54,16 @@ def prepared(
     findings: list[str] = []
     empty = pd.Series(False, index=data.index)
     if "value" in data:
-        data, empty, findings = _with_censoring(data)
+        data, empty, findings = _with_censoring(data, model)
     findings = _findings(data, empty, model, experiments, unit) + findings
     if findings:
         return data, findings
+    if any(lost := _uncounted(data, empty, model, unit)):
+        return data, [
+            f"{rows_of(lost)}: value is missing of what is counted since the observation before, and whether the next "
+            "one counts since this row or since the one before it is not known. Leave the row out where it counts from "
+            "before it; write a value that says nothing, '>=0', where it does not."
+        ]
     notes = [f"{rows_of(empty)}: value is missing; left out."] if any(empty) else []
     data = data[~empty]
     # a value of zero repeats, being what was not seen or what is to be measured
@@ -159,12 +165,17 @@ def same_text(what: str, given: Iterable) -> list[str]:
     ]
 
 
-def _with_censoring(data: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series, list[str]]:
+def _with_censoring(data: pd.DataFrame, model: Model) -> tuple[pd.DataFrame, pd.Series, list[str]]:
     """The table with plain values and, where some are censored, its columns; which are empty; what is wrong."""
     data, findings = data.copy(), []
     text = _plain(data["value"])
     beyond = text.map(lambda value: BEYOND.fullmatch(value) if isinstance(value, str) else None)
-    limit = pd.to_numeric(beyond.map(lambda match: match and match[2]), errors="coerce")
+    limit = pd.to_numeric(beyond.map(lambda match: match and match[3]), errors="coerce")
+    # a count of at most 3 is one below 4; that a real number equals its limit has no probability
+    reached = beyond.map(lambda match: match is not None and (match[1] in "≤≥" or match[2] == "="))
+    reached &= data["output"].astype(str).isin(_counted(model)) if "output" in data else False
+    upward = beyond.map(lambda match: match is not None and match[1] in "<≤")
+    limit = limit.where(~reached, np.where(upward, np.floor(limit) + 1, np.ceil(limit) - 1))
     marked = beyond.map(lambda match: MEASURED if match is None else BELOW if match[1] in "<≤" else ABOVE)
     marked = marked.where(limit.notna(), MEASURED)
     data["value"] = text.where(limit.isna(), limit)
@@ -223,6 +234,27 @@ def _censored(data: pd.DataFrame) -> pd.DataFrame:
 def _continuous(model: Model) -> list[str]:
     """Outputs whose values repeat only by rounding: counts do, and draws from a distribution may."""
     return [output for output, noise in model.noise.items() if not (noise.discrete or noise.of_draws)]
+
+
+def _uncounted(data: pd.DataFrame, empty: pd.Series, model: Model, unit: str | None) -> pd.Series:
+    """Empty rows of increments after which there is a value, of the same unit, that may or may not include them."""
+    names = {output: {output, *(model.noise_names(output) if output in model.noise else ())} for output in model.units}
+    counted = [output for output, each in names.items() if each & {*model.increments}]
+    lost = empty & data["output"].astype(str).isin(counted)
+    if not any(lost):
+        return lost
+    time = pd.to_numeric(data["time"])
+    run = [data[column].astype(str) for column in dict.fromkeys(("experiment", "output", unit or "experiment"))]
+    measured = time.where(~empty)
+    last = measured.groupby(run).transform("max")
+    # beside another value at the same time it is a replicate
+    alone = measured.groupby([*run, time]).transform("count") == 0
+    return lost & (time < last) & alone
+
+
+def _counted(model: Model) -> list[str]:
+    """Outputs whose measurements are whole numbers."""
+    return [output for output, noise in model.noise.items() if noise.discrete]
 
 
 def _findings(data: pd.DataFrame, empty: pd.Series, model: Model, experiments: Mapping, unit: str | None) -> list[str]:
@@ -306,6 +338,9 @@ def _typed(data: pd.DataFrame, unit: str | None, model: Model) -> pd.DataFrame:
     data = data.reset_index(drop=True)
     for column in {"experiment", "output", unit} - {None}:
         data[column] = data[column].astype(str)
+    if unit and unit != "experiment":
+        # "s1" and "s1 " are one subject, as they are one level
+        data[unit] = data[unit].str.strip()
     for column in ("time", "value", *model.columns):
         # a column of the noise may have anything in the rows of other outputs
         data[column] = pd.to_numeric(data[column], errors="coerce").astype(float)

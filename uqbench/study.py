@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 
 from . import shipped
+from .csv_files import read_csv
 from .design import Design
 from .errors import InputError, nearest
 from .levels import missing_columns, with_levels
@@ -273,18 +274,11 @@ def _read(path: Path, subject: str, folder: Path) -> pd.DataFrame:
     if found is None:
         where = " or ".join(repr(str(place.parent)) for place in places)
         raise InputError(f"{subject}: data", [f"there is no file {path.name!r} in {where}."])
-    path = found
     try:
-        # the lines that hold rows, so that findings name them as an editor counts
-        lines = [
-            number
-            for number, line in enumerate(path.read_text().splitlines(), start=1)
-            if line.strip() and not line.lstrip().startswith("#")
-        ]
-        table = pd.read_csv(path, comment="#")
-        return table.set_axis(pd.Index(lines[1 : len(table) + 1], name="line"))
+        # findings name lines as an editor counts
+        return read_csv(found)
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
-        raise InputError(f"{subject}: data", [f"{path.name} is not a CSV table: {error}"]) from error
+        raise InputError(f"{subject}: data", [f"{found.name} is not a CSV table: {error}"]) from error
 
 
 def _study_findings(model: Model, experiments: Mapping, quantities: Mapping) -> list[str]:

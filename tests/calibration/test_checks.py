@@ -20,7 +20,7 @@ from uqbench.calibration.leave_one_out import leave_one_out
 from uqbench.calibration.predictive import observed, pointwise, predictive, prior
 from uqbench.likelihoods import likelihood_of
 
-from .test_closed_forms import line
+from .test_closed_forms import initial, line, rising, seen
 
 SD, ROWS = 1.0, 60
 
@@ -343,3 +343,32 @@ def test_flat_priors_and_terms_that_no_parameter_moves():
     np.testing.assert_allclose(made["pit"]["x"][:10], stats.norm.cdf(values[:10] - 1.0))
     one = made["checks"].sel(parameter="b")
     assert one["prior_sensitivity"] == 0.0 and one["likelihood_sensitivity"] > 0.05
+
+
+def test_what_is_possible_without_a_datum_may_be_at_no_draw():
+    """Values up to an unknown one: without the largest it may be smaller, which no draw given all of them is."""
+    values = np.array([0.4, 1.1, 1.9, 2.7, 3.0])
+    most = 5.0
+    # the density a^-5 between the largest value and the bound of the prior, by its quantiles
+    u = np.random.default_rng(5).uniform(size=(4, 500))
+    draws = (3.0**-4 - u * (3.0**-4 - most**-4)) ** -0.25
+    known = level(values, uq.Uniform(0.0, "x"), uq.Uniform(0.0, most))
+    made = checked(known, a=draws)
+    found = leave_one_out(made["posterior"], made["log_likelihood"])["x"]
+    # of the largest: four values below 2.7 and one more
+    exact = np.log((3.0**-4 - most**-4) / 4) - np.log((2.7**-3 - most**-3) / 3)
+    assert found.elpd[-1] > exact + 0.2
+    assert np.all(np.isposinf(found.pareto_k)) and made["checks"].attrs["doubtful"] == len(values)
+    assert any("end where parameters say" in each for each in findings(made))
+
+
+@pytest.mark.parametrize(
+    "noise", [uq.Binomial("trials", "x/(1 + x)"), uq.TruncatedNormal("x", 1.0, lower="b - 9", upper="b + trials")]
+)
+def test_ends_that_are_known_leave_terms_to_be_left_out(noise):
+    """A number of trials in the table, and bounds made of numbers that are fixed."""
+    data = table([3.0, 5.0, 4.0]).assign(trials=9.0, output="x")
+    space = uq.Space(a=uq.epistemic(uq.LogNormal(median=1.0, sigma=1.0)), b=uq.fixed(0.0))
+    model = uq.Model(space, uq.Ode(initial, rising), seen, {"x": ""}, {"x": noise}, columns={"trials": ""})
+    study = uq.Study("line", model, {"one": uq.Design()}, data)
+    assert likelihood_of(study).moving_ends == ()

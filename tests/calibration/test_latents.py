@@ -143,6 +143,22 @@ def _derivatives(place, medians, z, step=1e-5):
     return np.stack(columns, axis=1)
 
 
+def test_the_shape_of_a_gamma_distribution_between_units_has_a_gradient():
+    """Counts of units whose rates have a gamma distribution of unknown shape."""
+    space = uq.Space(
+        shape=uq.epistemic(uq.LogNormal(median=1.0, sigma=1.0)), level=uq.aleatory(uq.Gamma("shape", "shape/3"))
+    )
+    model = uq.Model.from_function(space, level, {"y": ""}, {"y": uq.Poisson("y")}, name="rates")
+    data = pd.DataFrame({"experiment": ["a", "b", "c"], "output": "y", "time": 1.0, "value": [0.0, 2.0, 9.0]})
+    study = uq.Study("rates", model, {name: uq.Design() for name in "abc"}, data)
+    ready = prepared(likelihood_of(study), [], 0, 16, False)
+    point = np.array([0.3, -0.5, 0.2, 1.1])
+    for k, slope in enumerate(np.asarray(ready.slope(point)[1])):
+        step = 1e-4 * np.eye(4)[k]
+        difference = (ready.slope(point + step)[0] - ready.slope(point - step)[0]) / 2e-4
+        assert slope == pytest.approx(difference, rel=1e-3, abs=1e-4)
+
+
 def schools(units=8):
     """Values with known standard errors around levels of units; the errors are as large as the spread."""
     rng = np.random.default_rng(5)

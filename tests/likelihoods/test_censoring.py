@@ -83,6 +83,23 @@ def test_log_density_and_its_gradient(noise, values, of):
         assert float(slopes[name]) == pytest.approx((ahead - behind) / (2 * width), rel=1e-4, abs=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("noise", "of"),
+    [(uq.Poisson("x"), stats.poisson), (uq.NegativeBinomial("x", "s"), lambda x: stats.nbinom(0.3, 0.3 / (0.3 + x)))],
+    ids=["Poisson", "NegativeBinomial"],
+)
+def test_a_count_may_be_its_limit_where_this_is_said_so(noise, of):
+    values = ["4", ">= 2", "≥3", "1", "<=1", "≤0"]
+    known = of(X)
+    total = known.logpmf(np.array([4, 0, 0, 1, 0, 0]))[[0, 3]].sum()
+    total += known.logsf(1)[1] + known.logsf(2)[2] + known.logcdf(1)[4] + known.logpmf(0)[5]
+    found = study(noise, values)
+    assert float(log_likelihood(found)(TRUTH)) == pytest.approx(total, rel=1e-6)
+    # what is simulated is censored where the data were
+    assert found.table["lower_limit"].tolist() == [-np.inf] * 4 + [2.0, 1.0]
+    assert found.table["upper_limit"].tolist() == [np.inf, 1.0, 2.0, np.inf, np.inf, np.inf]
+
+
 def test_scores_have_the_gradient_of_the_density():
     likelihood = likelihood_of(study(uq.Normal("x", "s"), MEASURED))
     names = [*TRUTH]

@@ -148,8 +148,15 @@ def _of_fit(checks: xr.Dataset) -> Iterator[str]:
 
 
 def _of_influence(checks: xr.Dataset) -> Iterator[str]:
-    if checks.attrs.get("doubtful", 0):
-        attrs = checks.attrs
+    attrs = checks.attrs
+    if np.isposinf(attrs.get("largest_pareto_k", 0.0)):
+        yield (
+            f"{attrs['doubtful']} of {attrs['terms']} terms of the likelihood cannot be left out by weights of these "
+            "draws: the values that noise allows end where parameters say, and without one of the data parameters may "
+            "be what none of the draws is. The expected predictive density is then too good, and residuals are too "
+            "small. Compare such models by their evidence (`sampler='smc'`)."
+        )
+    elif attrs.get("doubtful", 0):
         verb, them, these = ("is", "it", "that datum") if attrs["doubtful"] == 1 else ("are", "them", "these data")
         yield (
             f"{attrs['doubtful']} of {attrs['terms']} terms of the likelihood {verb} so influential that leaving "

@@ -1,6 +1,12 @@
 """Each term of a likelihood left out by weights of the draws, Pareto-smoothed importance sampling (Vehtari, Gelman &
-Gabry 2017, doi:10.1007/s11222-016-9696-4); a term that does not depend on the parameters changes nothing."""
+Gabry 2017, doi:10.1007/s11222-016-9696-4); a term that does not depend on the parameters changes nothing.
 
+Weights of draws reach what is possible given all data. Where the values that a term may have end at unknown numbers
+(uniform noise of unknown width, an unknown number of trials) more is possible without the term, and no weight tells how
+much: its Pareto k is infinite.
+"""
+
+import json
 import warnings
 from typing import NamedTuple
 
@@ -21,7 +27,8 @@ class LeftOut(NamedTuple):
     Args:
         elpd: log predictive density of each term given all others.
         effective_parameters: by how much these are below those given all data, in sum.
-        pareto_k: shape of the tail of the weights; -inf where a term is the same at all draws.
+        pareto_k: shape of the tail of the weights; -inf where a term is the same at all draws, inf where values of the
+            parameters are possible without the term that no draw has.
         limit: of `pareto_k`, beyond which a figure cannot be relied on.
         log_weights: of each draw, where a term is left out.
     """
@@ -38,10 +45,14 @@ def leave_one_out(posterior: xr.Dataset, log_likelihood: xr.Dataset) -> dict[str
     if posterior.sizes["chain"] * posterior.sizes["draw"] < LEAST_DRAWS:
         return {}
     try:
-        return {str(name): _left_out(posterior, log_likelihood[name]) for name in log_likelihood.data_vars}
+        found = {str(name): _left_out(posterior, log_likelihood[name]) for name in log_likelihood.data_vars}
     except ValueError:
         # of ArviZ, where the largest weights are all one number: chains that have not moved
         return {}
+    for name in json.loads(log_likelihood.attrs.get("moving_ends", "[]")):
+        k = found[name].pareto_k
+        found[name] = found[name]._replace(pareto_k=np.where(np.isneginf(k), k, np.inf))
+    return found
 
 
 def _left_out(posterior: xr.Dataset, terms: xr.DataArray) -> LeftOut:

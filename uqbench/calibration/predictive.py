@@ -1,5 +1,6 @@
 """What prior and posterior draws say about data: predictive samples, pointwise log-likelihood, bands over time."""
 
+import json
 from collections.abc import Callable, Mapping
 from functools import partial
 
@@ -58,7 +59,8 @@ def pointwise(likelihood: Likelihood, posterior: xr.Dataset) -> xr.Dataset:
     with progress("calibrate: log likelihood of each term", shape[0] * shape[1]) as update:
         found = _terms_at(likelihood, free_parameters(likelihood.study, posterior), update)
     values = {name: each.reshape(*shape, -1) for name, each in found.items()}
-    return by_entry(values, likelihood.terms(), likelihood.term, posterior).assign_attrs(term=likelihood.term)
+    ends = {"moving_ends": json.dumps(likelihood.moving_ends)} if likelihood.moving_ends else {}
+    return by_entry(values, likelihood.terms(), likelihood.term, posterior).assign_attrs(term=likelihood.term, **ends)
 
 
 def log_densities(likelihood: Likelihood, thetas: Theta) -> Float[np.ndarray, " points"]:

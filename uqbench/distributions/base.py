@@ -44,6 +44,7 @@ class Distribution:
         discrete: whether the values are counts.
         of_draws: whether it is a noise alone, of outputs whose own distribution the system gives: it disturbs draws
             from that, where other noise is a distribution around one value.
+        ends: the arguments at which the possible values end.
 
     Raises:
         InputError: when the arguments cannot be used; it lists everything that is wrong.
@@ -57,6 +58,7 @@ class Distribution:
 
     discrete: ClassVar[bool] = False
     of_draws: ClassVar[bool] = False
+    ends: ClassVar[tuple[str, ...]] = ()
     parametrisations: ClassVar[tuple[tuple[str, ...], ...]]  # the first one is PyMC's, which the formulas use
     domains: ClassVar[dict[str, Domain]]
     defaults: ClassVar[dict[str, float]] = {}

@@ -29,6 +29,7 @@ class Uniform(Distribution):
 
     parametrisations = (("lower", "upper"),)
     domains: ClassVar = {"lower": LOWER, "upper": UPPER}
+    ends = ("lower", "upper")
 
     @staticmethod
     def _support(lower, upper):
@@ -69,6 +70,7 @@ class LogUniform(Distribution):
 
     parametrisations = (("lower", "upper"),)
     domains: ClassVar = {"lower": POSITIVE, "upper": POSITIVE_UPPER}
+    ends = ("lower", "upper")
 
     @staticmethod
     def _support(lower, upper):
@@ -217,6 +219,7 @@ class TruncatedNormal(Distribution):
 
     parametrisations = (("mu", "sigma", "lower", "upper"),)
     domains: ClassVar = {"mu": REAL, "sigma": POSITIVE, "lower": LOWER_OR_NONE, "upper": UPPER_OR_NONE}
+    ends = ("lower", "upper")
     defaults: ClassVar = {"lower": -np.inf, "upper": np.inf}
 
     @staticmethod

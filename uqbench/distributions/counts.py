@@ -127,6 +127,7 @@ class Binomial(Distribution):
     discrete = True
     parametrisations = (("n", "p"),)
     domains: ClassVar = {"n": COUNT, "p": PROBABILITY}
+    ends = ("n",)
 
     @staticmethod
     def _support(n, p):

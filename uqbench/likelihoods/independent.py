@@ -80,6 +80,18 @@ class Independent(Likelihood):
     def pointwise(self, theta: Theta, key=None) -> dict[str, Float[Array, " rows"]]:
         return self._by_output(self._log_densities(theta))
 
+    @property
+    def moving_ends(self) -> tuple[str, ...]:
+        model = self.observations.model
+        known = {*model.columns, *model.space.fixed}
+
+        def moves(argument: float | str) -> bool:
+            formula = model.noise_expressions.get(argument) if isinstance(argument, str) else None
+            return isinstance(argument, str) and not {*(formula.names if formula else (argument,))} <= known
+
+        noise = {output: model.noise[output] for output in self.observations.rows}
+        return tuple(name for name, each in noise.items() if any(moves(each.arguments[end]) for end in each.ends))
+
     def row_densities(
         self, theta: Theta, values: Mapping[str, AnyArray] | None = None
     ) -> tuple[Float[Array, " rows"], Bool[Array, " rows"]]:

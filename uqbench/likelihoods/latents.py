@@ -53,9 +53,14 @@ def natural(
 
     They are the value where it is normal, its logarithm where that is, and else the latent itself.
     """
-    values, columns = with_units(space, theta, z, names), []
-    for index, name in enumerate(space.aleatory if names is None else names):
+    values, columns = dict(theta), []
+    names = space.aleatory if names is None else names
+    named = {other for name in names for other in space[name].names}
+    for index, name in enumerate(names):
         dist, column = distribution_of(space, name), z[..., index]
+        if name in named:
+            # quantiles that nobody asks for are left out: those of a gamma family have one derivative by its shape only
+            values = with_units(space, values, column[..., None], (name,))
         if isinstance(dist, Normal | LogNormal):
             arguments = dist.canonical(values)
             column = arguments["mu"] + arguments["sigma"] * column

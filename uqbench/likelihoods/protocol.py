@@ -126,6 +126,12 @@ class Likelihood(Capable):
         """
         raise NotImplementedError
 
+    @property
+    def moving_ends(self) -> tuple[str, ...]:
+        """Terms of `pointwise`, by name, whose possible values end where parameters say: without one of them parameters
+        may have values that all data together exclude."""
+        return ()
+
     def terms(self) -> dict[str, pd.DataFrame]:
         """What tells the terms of `pointwise` apart: name -> a table with a line for each; here of the rows."""
         return rows_by_output(self.study)

@@ -443,7 +443,10 @@ GROUPS: dict[str, Group] = {
         "pointwise log-likelihood, for model comparison; only where the likelihood has terms",
         CALIBRATE,
         coordinates=CHAINS,
-        attributes={"term": Attribute("text", "what one term is: a row, a unit, ...")},
+        attributes={
+            "term": Attribute("text", "what one term is: a row, a unit, ..."),
+            "moving_ends": Attribute("json", "list of outputs whose possible values end where parameters say", True),
+        },
         each=Variable(("chain", "draw", ...), "number", f"log density of each term{ENTRIES}"),
     ),
     "posterior_band": Group(
