@@ -28,7 +28,7 @@ class LeftOut(NamedTuple):
         elpd: log predictive density of each term given all others.
         effective_parameters: by how much these are below those given all data, in sum.
         pareto_k: shape of the tail of the weights; -inf where a term is the same at all draws, inf where values of the
-            parameters are possible without the term that no draw has.
+            parameters are possible without the term that no draw has, or that is not known.
         limit: of `pareto_k`, beyond which a figure cannot be relied on.
         log_weights: of each draw, where a term is left out.
     """
@@ -70,6 +70,8 @@ def _left_out(posterior: xr.Dataset, terms: xr.DataArray) -> LeftOut:
         warnings.simplefilter("ignore", UserWarning)
         found = az.loo(tree, var_name="terms", pointwise=True)
     elpd[moving] = np.asarray(found.elpd_i).ravel()
-    pareto_k[moving] = np.asarray(found.pareto_k).ravel()
+    k = np.asarray(found.pareto_k, float).ravel()
+    # the largest weights are one number, as where a value is certain at some draws: nothing is known of what is beyond
+    pareto_k[moving] = np.where(np.isnan(k), np.inf, k)
     weights[..., moving] = found.log_weights.transpose(*DRAWS, "entry").values
     return LeftOut(elpd, float(found.p), pareto_k, float(found.good_k), weights)
