@@ -470,3 +470,66 @@ def test_a_signal_that_a_destructor_swallows_comes_again():
     command = [sys.executable, "-c", SWALLOWED]
     out = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=120)
     assert (out.returncode, out.stdout) == (128 + signal.SIGTERM, "went on\n")
+
+
+def groups(rng):
+    """A tree as verbs make it: text, numbers, coordinates, attributes."""
+    return xr.DataTree.from_dict(
+        {
+            "/": xr.Dataset(attrs={"study": "decay"}),
+            "/fit": xr.Dataset(
+                {
+                    "value": ("parameter", rng.normal(size=2)),
+                    "at_bound": ("parameter", np.array(["", "upper"], object)),
+                },
+                {"parameter": ["k", "sigma"]},
+                {"verb": "identify", "energies": [1.0, np.nan]},
+            ),
+            "/posterior": xr.Dataset({"k": (("chain", "draw"), rng.normal(size=(2, 5)))}, {"chain": [0, 1]}),
+        }
+    )
+
+
+CHANGES = {
+    "nothing": lambda tree: None,
+    "a number in place": lambda tree: tree["posterior"]["k"].values.__setitem__((1, 4), 7.0),
+    "a type": lambda tree: tree["posterior"].__setitem__("k", tree["posterior"]["k"].round().astype(int)),
+    "a coordinate": lambda tree: tree["posterior"].coords.__setitem__("chain", [0, 2]),
+    "an attribute of a group": lambda tree: tree["fit"].attrs.update(verb="calibrate"),
+    "an attribute of an array": lambda tree: tree["fit"]["value"].attrs.update(unit="1/h"),
+    "a text": lambda tree: tree["fit"]["at_bound"].values.__setitem__(0, "lower"),
+    "one group less": lambda tree: tree.__delitem__("fit"),
+    "a group within one": lambda tree: tree.__setitem__("fit/within", xr.DataTree(xr.Dataset({"x": 1.0}))),
+}
+
+
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_the_next_version_is_the_one_that_another_store_writes(tmp_path, change):
+    made = groups(np.random.default_rng(0))
+    with Store(tmp_path / "decay.zarr") as store:
+        store.save(made)
+        change(made)
+        store.save(made)
+        second = store.load()
+        # what was copied is copied once more
+        store.save(made)
+    expected = uq.load(uq.save(made, tmp_path / "elsewhere.zarr"))
+    for found in (second, uq.load(tmp_path / "decay.zarr")):
+        assert found.identical(expected)
+        assert found["posterior"]["k"].dtype == expected["posterior"]["k"].dtype
+
+
+def test_groups_that_are_as_they_were_are_not_written_again(tmp_path, monkeypatch):
+    made, written = groups(np.random.default_rng(0)), []
+    to_zarr = xr.DataTree.to_zarr
+
+    def noted(self, *args, **options):
+        written.append(set(self.children))
+        return to_zarr(self, *args, **options)
+
+    monkeypatch.setattr(xr.DataTree, "to_zarr", noted)
+    with Store(tmp_path / "decay.zarr") as store:
+        store.save(made)
+        made["posterior"]["k"].values[0, 0] = 2.0
+        store.save(made)
+    assert written == [{"fit", "posterior"}, {"posterior"}]

@@ -3,6 +3,7 @@
 Nothing heavy is imported before a verb runs, so that help and a misspelt study answer at once.
 """
 
+import gc
 import os
 import shlex
 import shutil
@@ -32,6 +33,9 @@ from .defaults import (
 from .errors import CouplingWarning, InputError, Interrupted
 
 RESULTS = Path("results")
+# Objects between looks for garbage, of the youngest and by how many times less often those of older ones: tracing makes
+# millions that stay, and to look at all of them again and again is a twentieth of a short run.
+COLLECTED = (50_000, 20, 10)
 app = cyclopts.App(
     name="uqbench",
     help="What can be known of a model's parameters, how well, and where the spread of a prediction comes from.",
@@ -421,6 +425,7 @@ def _save(store, tree, earlier):
 
 def main() -> None:
     """Runs a command; a user's mistake ends with a message and status 2, Ctrl-C with 130 and SIGTERM with 143."""
+    gc.set_threshold(*COLLECTED)
     # studies beside the working folder can be run by name as well
     sys.path.insert(0, "")
     stopped_by = signal.SIGINT

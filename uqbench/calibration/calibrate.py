@@ -73,8 +73,9 @@ def calibrate(
         adds to it.
 
     Raises:
-        InputError: a study without data or epistemic parameters, settings out of range, a sampler that is not installed or needs a gradient
-            that is missing, no density where chains start, chains in `resume` of another calibration.
+        InputError: a study without data or epistemic parameters, settings out of range, a sampler that is not installed
+            or needs a gradient that is missing, no density where chains start, chains in `resume` of another
+            calibration.
         Interrupted: where it is stopped (Ctrl-C); its `tree` has the whole draws that there are, marked as partial.
 
     Warns:

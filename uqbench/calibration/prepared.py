@@ -6,7 +6,6 @@ from typing import Any
 
 import jax.numpy as jnp
 import numpy as np
-import nutpie
 import pymc as pm
 import xarray as xr
 from jaxtyping import Float
@@ -14,6 +13,7 @@ from pymc.model.transform.optimization import freeze_dims_and_data
 
 from ..likelihoods import Likelihood, LinearEffects
 from .convergence import modes
+from .gradients import compiled_model
 from .optima import ASCENTS, Missed, Optimum, Point, bound_of_evidence, climbed, missed, weighed
 from .population import Population
 from .pymc_model import data_of, of_expansions, pymc_model, variable_name
@@ -189,7 +189,7 @@ def prepared(likelihood: Likelihood, fits: Sequence[dict[str, float]], seed: int
     free = pymc_model(likelihood, data)
     # freezing changes the order
     model = freeze_dims_and_data(free, data=[name for name in data if name not in of_expansions(likelihood)])
-    compiled = nutpie.compile_pymc_model(model, backend="jax", gradient_backend="jax", freeze_model=False)
+    compiled = compiled_model(model)
     found = Prepared(model, compiled, data, population=population)
     if not search or population:
         return found

@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-import nutpie
 import xarray as xr
 
 from ..errors import InputError
@@ -25,6 +24,7 @@ from ..likelihoods import Likelihood
 from .attempts import CAREFUL, Attempt, Settings, first_attempt, next_attempt, quality
 from .chains import beginner, finished_trace, of_chain, whole_draws
 from .convergence import convergence
+from .gradients import compiled_model
 from .pilot import medians, piloted
 from .population import Population
 from .prepared import Prepared
@@ -131,7 +131,7 @@ def _beginner(likelihood: Likelihood, settings: Settings) -> Callable[[_Table], 
     # a plan without data has none to begin with
     blank = {output: np.ones(len(rows.run)) for output, rows in likelihood.observations.rows.items()}
     model, several = pymc_model(likelihood, data_of(likelihood, blank)), not likelihood.study.model.space.aleatory
-    compiled = nutpie.compile_pymc_model(model, backend="jax", gradient_backend="jax", freeze_model=False)
+    compiled = compiled_model(model)
 
     def begun(table: _Table) -> bool:
         seeds = _seeds(settings, table.number, len(table.tried))
