@@ -77,6 +77,7 @@ def test_probabilities_of_all_possible_counts_add_up_to_one():
     assert total == pytest.approx(1.0, rel=1e-9)
 
 
+@pytest.mark.slow
 def test_the_posterior_of_the_shares_is_that_of_dirichlet():
     """Amounts with Gamma priors of one rate have Dirichlet shares: the counts are added to their exponents."""
     samples = [(3, 1, 6), (5, 0, 4), (2, 2, 7)]

@@ -8,7 +8,6 @@ from unittest.mock import ANY
 import pytest
 
 import uqbench as uq
-from uqbench.study import load_study
 
 ROOT = Path(__file__).parents[1]
 
@@ -130,6 +129,10 @@ first = uq.Study("level", model, {"e": uq.Design()}, "level.csv")
 """
 
 
+# as small as the verbs take them
+SETTINGS = {"draws": 20, "tune": 20, "chains": 3, "target_accept": 0.9, "n": 16, "runs": 256}
+
+
 def test_results_of_other_data_are_not_reported_and_not_thrown_away(tmp_path, capsys):
     """`run` starts again where the data have changed, and keeps what was there."""
     import uqbench as uq
@@ -150,23 +153,30 @@ def test_results_of_other_data_are_not_reported_and_not_thrown_away(tmp_path, ca
             verb(study, results=tmp_path)
         assert f"`uqbench run {study} --results {tmp_path}`" in str(caught.value)
     assert (tmp_path / "level.html").read_text() == page
-    settings = {"draws": 20, "tune": 20, "chains": 3, "target_accept": 0.9, "n": 16, "runs": 256}
-    cli.run(study, **settings, results=tmp_path)
+    cli.run(study, **SETTINGS, results=tmp_path)
     again = uq.load(place)
     assert again.attrs["data_digest"] != before.attrs["data_digest"]
     assert again["posterior"].sizes["chain"] == 3
     assert attribute(again, "posterior", "settings")["target_accept"] == 0.9
     assert uq.load(tmp_path / "level.previous.zarr").attrs == before.attrs
     assert "level.previous.zarr" in capsys.readouterr().out
-    # what is the user's own stays, also where all verbs run again
-    again["mine"] = again["posterior"].copy()
-    uq.save(again, place)
-    cli.run(study, **settings, seed=1, results=tmp_path)
+    assert {path.name for path in tmp_path.glob("*.zarr")} == {"level.previous.zarr", "level.zarr"}
+
+
+@pytest.mark.slow
+def test_what_is_the_users_own_stays_where_all_verbs_run_again(tmp_path):
+    from uqbench import cli
+
+    (tmp_path / "level.py").write_text(LEVEL)
+    (tmp_path / "level.csv").write_text("experiment,output,time,value\ne,y,1,1.5\n")
+    study, place = f"{tmp_path / 'level.py'}:first", tmp_path / "level.zarr"
+    cli.run(study, **SETTINGS, results=tmp_path)
+    tree = uq.load(place)
+    tree["mine"] = tree["posterior"].copy()
+    uq.save(tree, place)
+    cli.run(study, **SETTINGS, seed=1, results=tmp_path)
     last = uq.load(place)
     assert "mine" in last.children and last["posterior"].attrs["seed"] == 1
-    assert sorted(path.name for path in tmp_path.iterdir() if path.suffix != ".py" and path.is_dir()) == [
-        "level.previous.zarr", "level.zarr"
-    ]  # fmt: skip
 
 
 BROKEN = """
@@ -273,9 +283,10 @@ def test_a_coupled_model_that_cannot_be_names_everything_and_ends_with_2(tmp_pat
 
 def test_a_calibration_goes_on_with_finished_chains_only_if_asked_to(tmp_path, stopped, monkeypatch):
     """The folder beside the store is there until the results are stored."""
-    study = "puromycin"
-    kept = tmp_path / f"{load_study(study).name}.zarr.chains"
-    settings = [study, "--draws", 4, "--tune", 10, "--chains", 2, "--results", tmp_path]
+    (tmp_path / "level.py").write_text(LEVEL)
+    (tmp_path / "level.csv").write_text("experiment,output,time,value\ne,y,1,1.5\n")
+    kept = tmp_path / "level.zarr.chains"
+    settings = [f"{tmp_path / 'level.py'}:first", "--draws", 4, "--tune", 10, "--chains", 2, "--results", tmp_path]
 
     def full(*arguments):
         raise uq.InputError("results", ["no space"])
@@ -294,9 +305,11 @@ def test_a_calibration_goes_on_with_finished_chains_only_if_asked_to(tmp_path, s
 
 
 def test_simulated_tables_need_no_data_and_are_kept_until_they_are_stored(tmp_path, stopped, monkeypatch):
-    settings = ["secretion:cells", "--repetitions", 2, "--draws", 60, "--tune", 60, "--ranks", 3]
+    without = LEVEL.replace('uq.Design()}, "level.csv"', "uq.Design([1.0, 2.0])}")
+    (tmp_path / "level.py").write_text(without)
+    settings = [f"{tmp_path / 'level.py'}:first", "--repetitions", 2, "--draws", 60, "--tune", 60, "--ranks", 3]
     settings += ["--results", tmp_path]
-    kept = tmp_path / "secretion_cells.zarr.tables"
+    kept = tmp_path / "level.zarr.tables"
 
     def full(*arguments):
         raise uq.InputError("results", ["no space"])

@@ -1,4 +1,4 @@
-"""Notebooks are kept as text without outputs and run here from top to bottom, without their slow cells at first."""
+"""Notebooks are kept as text without outputs and run here from top to bottom: one by default, all by `-m slow`."""
 
 import json
 from pathlib import Path
@@ -8,13 +8,8 @@ import pytest
 NOTEBOOKS = sorted((Path(__file__).parents[1] / "notebooks").glob("*.py"))
 
 
-def is_slow(cell):
-    """Whether it is tagged: it compiles for long what other tests check, and no cell without the tag needs it."""
-    return "slow" in cell.metadata.get("tags", [])
-
-
-def run_notebook(path, last_cell="pass", whole=True):
-    """Runs every cell, or those that are not slow, and one more, which may store what the notebook has found.
+def run_notebook(path, last_cell="pass"):
+    """Runs every cell and one more, which may store what the notebook has found.
 
     Returns:
         The code cells that were run.
@@ -24,7 +19,6 @@ def run_notebook(path, last_cell="pass", whole=True):
     from nbformat.v4 import new_code_cell
 
     notebook = jupytext.read(path)
-    notebook.cells = [cell for cell in notebook.cells if whole or not is_slow(cell)]
     notebook.cells.append(new_code_cell(last_cell))
     NotebookClient(
         notebook, timeout=600, kernel_name="python3", resources={"metadata": {"path": path.parents[1]}}
@@ -35,28 +29,18 @@ def run_notebook(path, last_cell="pass", whole=True):
     return cells
 
 
-# that of theophylline runs in `test_theophylline`, which looks at its results
-IN_PARTS = [path for path in NOTEBOOKS if 'tags=["slow"]' in path.read_text()]
-
-
 @pytest.mark.parametrize(
     "path",
     [
-        # three minutes, most of it compiling; what it shows is tested in tests/coupling and tests/forward_models
-        pytest.param(path, marks=pytest.mark.slow if path.stem == "across_scales" else ())
+        # the others take a quarter of a minute to three minutes each; what they show is tested in the rooms they are of
+        pytest.param(path, marks=() if path.stem == "identifiability" else pytest.mark.slow)
         for path in NOTEBOOKS
+        # that of theophylline runs in `test_theophylline`, which looks at its results
         if path.stem != "theophylline"
     ],
     ids=lambda path: path.stem,
 )
 def test_notebook_runs(path):
-    cells = run_notebook(path, whole=path not in IN_PARTS)
-    assert cells and all(cell.execution_count for cell in cells)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("path", IN_PARTS, ids=lambda path: path.stem)
-def test_notebook_with_slow_cells_runs_from_top_to_bottom(path):
     cells = run_notebook(path)
     assert cells and all(cell.execution_count for cell in cells)
 

@@ -101,6 +101,7 @@ def test_weak_order_one_of_the_mean():
     assert abs(x.mean() - np.exp(1.3)) > 5 * x.std() / np.sqrt(len(x))
 
 
+@pytest.mark.slow
 def test_derivatives_along_a_path():
     # few steps: reverse mode has room for all of them, which takes long to compile
     system = replace(ornstein_uhlenbeck(), step=0.5, max_steps=4)
@@ -124,6 +125,7 @@ def test_steps_that_are_too_long_have_a_code():
     assert limited.result.tolist() == [uq.Result.STEP_LIMIT] * 3
 
 
+@pytest.mark.slow
 def test_arrays_are_states_and_sources_may_be_shared():
     """Two cells with noise of their own and one in common, which cancels in the difference."""
     system = Sde(

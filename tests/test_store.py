@@ -432,7 +432,7 @@ def test_processes_stopped_at_random_moments_lose_no_finished_verb(tmp_path, whi
         assert "Traceback" not in errors
 
 
-@pytest.mark.parametrize("which", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("which", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_run_stopped_while_it_samples_exits_as_it_should(tmp_path, which):
     process = started(tmp_path, 3, draws=10**7)
     # the first verb is stored while the second one still runs

@@ -115,6 +115,7 @@ def test_runs_alone_and_in_batches():
     assert np.all(np.isnan(many.outputs["mean"][1]))
 
 
+@pytest.mark.slow
 def test_every_verb_takes_it(tmp_path):
     walk = study()
     assert uq.check_model(walk.model, uq.Design(TIMES)).gradient_error < 1e-6

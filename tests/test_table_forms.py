@@ -200,6 +200,7 @@ EVERY_VERB = {"phases": (Phase.explicit, Phase.reuse, Phase.generate)}  # to shr
 QUIET = pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::UserWarning")
 
 
+@pytest.mark.slow
 @QUIET
 @pytest.mark.parametrize(
     "table",

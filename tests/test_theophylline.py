@@ -1,13 +1,15 @@
-"""The study of the README: what its notebook finds, from data to report, against what others have published."""
+"""The study of the README: every verb on a few subjects, and its notebook against what others have published."""
+
+from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 
 import uqbench as uq
 from studies.theophylline import study
 from uqbench.identifiability import fisher_information
 
+from .calibration.sbc_studies import of_subjects
 from .test_notebooks import NOTEBOOKS, run_notebook
 
 # Nonlinear mixed-effects fit of the same table with the same structure: Pinheiro & Bates (2000), Mixed-Effects Models
@@ -29,6 +31,17 @@ def tree(page):
     return uq.load(place)
 
 
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """Every verb on the first four subjects: the study, its results through the store, and the page."""
+    page = tmp_path_factory.mktemp("small") / "theophylline.html"
+    few = replace(of_subjects(4), quantities=study.quantities)
+    # what is given is done once, however few draws there are
+    given = {"draws": 150, "tune": 200, "chains": 2, "target_accept": 0.9, "adaptation": "diag"}
+    tree = uq.run(few, **given, starts=1, n=32, runs=256, path=page)
+    return few, uq.load(uq.save(tree, page.with_suffix(".zarr"))), page.read_text()
+
+
 def test_the_table_is_whole():
     assert study.data.shape[0] == 132
     assert len(study.units) == 12
@@ -43,6 +56,26 @@ def test_the_table_is_the_published_one():
     np.testing.assert_array_equal(study.data["time"], original["Time"])
 
 
+def test_every_verb_takes_the_first_subjects(small):
+    few, tree, page = small
+    assert tree["structure"].attrs["rank"] == 3 and tree["structure"]["locally"].values.all()
+    draws = tree["posterior"].to_dataset()
+    assert set(few.model.space.free) <= set(draws.data_vars)
+    # a third of the subjects tells the medians to two or three times the standard error of all
+    log_ke = np.log(draws.CL_median / draws.V_median)
+    assert abs(float(log_ke.mean()) - PUBLISHED["log_ke"]) < 4 * float(log_ke.std()) < 2
+    assert abs(float(draws.sigma.mean()) - PUBLISHED["sigma"]) < 4 * float(draws.sigma.std()) < 1
+    predicted = tree["posterior_predictive"].to_dataset()["concentration"]
+    lower, upper = predicted.quantile((0.05, 0.95), dim=("chain", "draw")).values
+    observed = tree["observed_data"].to_dataset()["concentration"].values
+    assert 0.75 < np.mean((observed >= lower) & (observed <= upper)) <= 1.0
+    variance = tree["variance"].to_dataset()
+    assert set(variance["quantity"].values) == {"AUC", "Cmax"} and np.all(variance.total > 0)
+    for word in ("mg/L", "L/h/kg", "AUC", "Cmax", "rank"):
+        assert word in page
+
+
+@pytest.mark.slow
 def test_every_population_parameter_converged(tree):
     convergence = tree["convergence"].to_dataset()
     assert convergence.parameter.values.tolist() == list(study.model.space.epistemic)
@@ -51,6 +84,7 @@ def test_every_population_parameter_converged(tree):
     assert np.all(convergence.ess_tail >= 400)
 
 
+@pytest.mark.slow
 def test_population_estimates_agree_with_the_published_fit(tree):
     draws = tree["posterior"].to_dataset()
     estimates = {
@@ -63,6 +97,7 @@ def test_population_estimates_agree_with_the_published_fit(tree):
         assert abs(float(estimates[name].mean()) - published) < float(estimates[name].std()), name
 
 
+@pytest.mark.slow
 def test_information_predicts_the_posterior(tree):
     """First-order standard errors are within a third of the posterior's for the locations (twelve subjects)."""
     draws = tree["posterior"].to_dataset()
@@ -72,6 +107,7 @@ def test_information_predicts_the_posterior(tree):
         assert 2 / 3 < ratio < 1.1, name
 
 
+@pytest.mark.slow
 def test_structure_is_local(tree):
     structure = tree["structure"].to_dataset()
     assert structure.locally.values.all()
@@ -82,6 +118,7 @@ def test_structure_is_local(tree):
     assert structure.attrs["rank"] == 3
 
 
+@pytest.mark.slow
 def test_a_new_subject_differs_mostly_because_subjects_do(tree):
     variance = tree["variance"].to_dataset()
     assert np.all(variance.aleatory_share_lower > 0.8)
@@ -99,6 +136,7 @@ def test_a_new_subject_differs_mostly_because_subjects_do(tree):
     )
 
 
+@pytest.mark.slow
 def test_predictions_cover_the_data(tree):
     predicted = tree["posterior_predictive"].to_dataset()["concentration"]
     lower, upper = predicted.quantile((0.05, 0.95), dim=("chain", "draw")).values
@@ -106,6 +144,7 @@ def test_predictions_cover_the_data(tree):
     assert 0.8 < np.mean((observed >= lower) & (observed <= upper)) <= 1.0
 
 
+@pytest.mark.slow
 def test_arviz_reads_the_tree(tree):
     import arviz as az
 
@@ -114,6 +153,7 @@ def test_arviz_reads_the_tree(tree):
     assert set(study.model.space.epistemic) <= set(az.summary(tree).index)
 
 
+@pytest.mark.slow
 def test_the_report_tells_divergences_and_units(tree, page):
     text = page.read_text()
     attributes = tree["posterior"].attrs
@@ -122,8 +162,8 @@ def test_the_report_tells_divergences_and_units(tree, page):
     assert str(attributes["divergences_warmup"]) in text
 
 
-def test_results_of_a_changed_table_are_not_mixed(tree):
-    changed = study.data.assign(value=np.where(study.data.index == 0, 0.75, study.data["value"]))
-    other = uq.Study("theophylline", study.model, study.experiments, pd.DataFrame(changed), study.quantities, "subject")
+def test_results_of_a_changed_table_are_not_mixed(small):
+    few, tree, _ = small
+    changed = few.data.assign(value=np.where(few.data.index == 0, 0.75, few.data["value"]))
     with pytest.raises(uq.InputError, match="data"):
-        uq.identify(other, tree)
+        uq.identify(replace(few, data=changed), tree)

@@ -68,6 +68,7 @@ def run(installed, work, code, *arguments):
     return done.stdout.split()
 
 
+@pytest.mark.slow
 def test_the_command_lists_shipped_and_own_studies(installed, work):
     listed = run(installed, work, "from uqbench.cli import main; main()", "studies")
     assert {"mine", "theophylline", "studies/theophylline.py", "puromycin"} <= set(listed)

@@ -138,6 +138,7 @@ def test_a_setting_that_is_none_is_a_sentence(decay_study, verb, settings, expec
     assert expected in str(caught.value) and len(caught.value.findings) == 1
 
 
+@pytest.mark.slow
 def test_the_bound_of_a_prior_may_be_a_parameter():
     """log a is uniform between log .1 and log b: the density of the PyMC model is the prior of the space."""
     space = uq.Space(b=uq.epistemic(uq.LogUniform(1.0, 10.0)), m=uq.epistemic(uq.LogUniform(0.1, "b")))
@@ -157,6 +158,7 @@ def test_the_bound_of_a_prior_may_be_a_parameter():
     assert np.all(draws["m"] < draws["b"])
 
 
+@pytest.mark.slow
 def test_noise_may_name_a_fixed_parameter():
     space = uq.Space(m=uq.epistemic(uq.Normal(0.0, 2.0)), s=uq.fixed(0.5))
     model = uq.Model.from_function(space, level, {"y": ""}, {"y": uq.Normal("y", "s")})

@@ -112,6 +112,7 @@ def test_shifts_and_forms_are_told_apart():
     assert found == ["above", "below", "narrow", "wide", "form"]
 
 
+@pytest.mark.slow
 def test_counts_are_randomised_over_what_is_possible():
     rng = np.random.default_rng(4)
     values = rng.poisson(1.5, 200)
@@ -126,6 +127,7 @@ def test_counts_are_randomised_over_what_is_possible():
         assert np.all((mine > low - 0.02) & (mine < high + 0.02)) and np.std(mine) > 0.2 * (high - low)
 
 
+@pytest.mark.slow
 def test_censored_values_are_somewhere_beyond_their_limit():
     rng = np.random.default_rng(5)
     values = rng.normal(0.0, SD, 200)

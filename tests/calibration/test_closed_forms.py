@@ -75,6 +75,7 @@ def squared(p, inputs):
     return {"x": p["a"] ** 2}
 
 
+@pytest.mark.slow
 def test_both_signs_of_a_square_are_found_from_a_prior_on_one_side():
     """Two modes far apart, of which the prior makes one e times as probable as the other."""
     data = pd.DataFrame({"experiment": ["one"], "time": 0.0, "value": [4.0], "output": "x"})
@@ -100,6 +101,7 @@ def of_units(rho, seed=0):
     return values, pd.DataFrame(rows, columns=["experiment", "time", "value"])
 
 
+@pytest.mark.slow
 def test_correlated_parameters_of_units_in_a_linear_model():
     values, data = of_units(0.7)
     space = uq.Space(
@@ -141,6 +143,7 @@ def on_a_day(p, inputs):
     return {"x": p["a"] + jnp.where(inputs["day"] == 1.0, p["day_1"], p["day_2"])}
 
 
+@pytest.mark.slow
 def test_variability_between_the_occasions_of_a_unit():
     """Units measured on two days, each with a deviation of its own: a linear model of two variances."""
     rng = np.random.default_rng(4)

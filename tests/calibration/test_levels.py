@@ -37,6 +37,7 @@ def assert_normal(tree, means, covariance):
     np.testing.assert_allclose(np.corrcoef(draws.T), known, atol=5 / np.sqrt(least))
 
 
+@pytest.mark.slow
 def test_subjects_crossed_with_batches_in_a_linear_model():
     """x = a + subject + batch + error, every subject in several batches: a normal vector that is known."""
     rng = np.random.default_rng(2)
@@ -66,6 +67,7 @@ def test_subjects_crossed_with_batches_in_a_linear_model():
     assert_normal(tree, dict(zip(names, means, strict=True)), covariance)
 
 
+@pytest.mark.slow
 def test_the_spread_of_batches_that_are_crossed_with_units():
     """Units differ in a, batches in what is added: the posterior of the sd of batches is known from the covariance."""
     rng = np.random.default_rng(5)
@@ -96,6 +98,7 @@ def test_the_spread_of_batches_that_are_crossed_with_units():
     assert float(tree["sample_stats"]["diverging"].sum()) == 0
 
 
+@pytest.mark.slow
 def test_a_standard_deviation_of_each_experiment():
     """Of known means: independent posteriors, and the pooled sd of a third parameter is none of them."""
     rng = np.random.default_rng(7)

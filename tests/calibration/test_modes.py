@@ -60,6 +60,7 @@ def two_peaks(width):
     return study_of(uq.Space(x=wide, z=wide), outcome, uq.Poisson("y"), 0, "two_peaks")
 
 
+@pytest.mark.slow
 def test_tempering_knows_how_well_it_knows_the_weights_of_modes():
     """The scatter of independent runs is the reference."""
     likelihood = likelihood_of(two_peaks(0.15))
@@ -277,6 +278,7 @@ def test_a_mixture_is_a_density_and_its_coordinates_are_those_of_tempering():
     np.testing.assert_allclose(standard_normal(likelihood, theta), z, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_tempering_from_known_modes_knows_their_weights():
     """Of a peak a hundredth as wide, which hardly a particle from the prior is near."""
     likelihood, rng = likelihood_of(two_peaks(0.01)), np.random.default_rng(0)

@@ -49,6 +49,7 @@ def gradients_per_draw(tree):
     return float(tree["sample_stats"]["n_steps"].sum() / tree["convergence"]["ess_bulk"].min())
 
 
+@pytest.mark.slow
 def test_a_ridge_costs_by_the_rule_a_fraction_of_what_a_diagonal_mass_matrix_costs():
     study = ridge()
     by_rule, diagonal = (uq.calibrate(study, draws=250, tune=300, adaptation=each) for each in (None, "diag"))
@@ -59,6 +60,7 @@ def test_a_ridge_costs_by_the_rule_a_fraction_of_what_a_diagonal_mass_matrix_cos
     assert float(by_rule["posterior"]["a"].mean()) == pytest.approx(mean, abs=4 * 0.71 / np.sqrt(400))
 
 
+@pytest.mark.slow
 def test_draws_that_diverge_are_repeated_with_care():
     """A funnel in coordinates that nothing straightens; where the second run fails as well, tempering may follow."""
 
@@ -107,7 +109,9 @@ def test_a_sampler_that_is_not_installed_says_what_to_install(monkeypatch):
         uq.calibrate(ridge(), sampler="numpyro")
 
 
-@pytest.mark.parametrize("sampler", ["nutpie", "pymc", "smc"])
+@pytest.mark.parametrize(
+    "sampler", ["nutpie", *(pytest.param(each, marks=pytest.mark.slow) for each in ("pymc", "smc"))]
+)
 def test_the_same_seed_gives_the_same_draws(sampler):
     first, again, other = (
         uq.calibrate(ridge(), draws=20, tune=20, chains=2, sampler=sampler, seed=seed)["posterior"].to_dataset()
@@ -188,6 +192,7 @@ def test_starts_around_an_optimum_are_about_as_probable_as_it_is():
     assert len(set(densities)) == 6
 
 
+@pytest.mark.slow
 def test_chains_start_apart_from_one_another_around_the_best_fit():
     """Ten thousand warm-up draws would hide it: one does not."""
     study = ridge()
@@ -207,6 +212,7 @@ def cascade():
     return replace(measured, name="cascade", model=model)
 
 
+@pytest.mark.slow
 def test_both_modes_of_a_cascade_are_found():
     tree = uq.calibrate(cascade(), draws=250, tune=300)
     attempts = attribute(tree, "sample_stats", "attempts")
@@ -290,6 +296,7 @@ def test_chains_of_another_calibration_are_not_taken(tmp_path):
     assert "of tune 30, not 40" in str(caught.value) and "are of data" in str(caught.value)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of a process are those of Unix")
 def test_a_full_disk_is_a_sentence_and_leaves_nothing_half_written(tmp_path):
     """A limit on the size of files stands for a disk that is full."""

@@ -54,6 +54,7 @@ def test_a_wrong_noise_is_detected():
     assert float(found.coverage.sel(level=0.5, quantity="m")) < 0.4
 
 
+@pytest.mark.slow
 def test_censored_values_are_simulated_as_such():
     """Values below .2 are only known to be so, in half of the rows; taken for values they would be too near to it."""
     data = pd.DataFrame(
@@ -147,6 +148,7 @@ def test_a_run_that_was_stopped_keeps_its_tables_and_goes_on_with_them(tmp_path,
         simulation_based_calibration(study, resume=tmp_path / "tables", seed=1, **settings)
 
 
+@pytest.mark.slow
 def test_without_a_gradient_tables_are_tempered():
     """The posterior sd of the level is known, and the same tables give the same with a gradient."""
     blind = replace(level_study(0.5), model=replace(level_study(0.5).model, gradient="none"))
@@ -160,10 +162,11 @@ def test_without_a_gradient_tables_are_tempered():
     assert float(abs(means[0] - means[1]).max()) < 4 * np.sqrt(2 / 50) * 13**-0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "study",
     # few draws of few subjects do not converge: the spreads between them are hardly known
-    [pytest.param(of_subjects(), marks=pytest.mark.slow), of_cells(12)],
+    [of_subjects(), of_cells(12)],
     ids=["units", "master equation"],
 )
 def test_a_few_tables_of_every_kind_know_their_truth(study):

@@ -69,7 +69,11 @@ def over(density, axis):
 
 @pytest.mark.parametrize(
     "study, known",
-    [(secretion.cells, of_cells), (correlated(), of_units), (censored(), of_limited)],
+    [
+        pytest.param(secretion.cells, of_cells, marks=pytest.mark.slow),
+        pytest.param(correlated(), of_units, marks=pytest.mark.slow),
+        (censored(), of_limited),
+    ],
     ids=["secretion", "correlated", "censored"],
 )
 def test_each_table_has_the_posterior_of_its_values(study, known):

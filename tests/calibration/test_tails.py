@@ -66,6 +66,7 @@ def test_a_tail_that_is_narrower_across_is_told():
     assert "--target-accept 0.99" in said
 
 
+@pytest.mark.slow
 def test_it_is_entered_by_the_rule():
     tree = uq.calibrate(bent())
     found = tree["convergence"].to_dataset()
@@ -77,6 +78,7 @@ def test_it_is_entered_by_the_rule():
     assert abs(inside.mean() - share_above(8.0)) < 4 * error
 
 
+@pytest.mark.slow
 def test_tails_as_wide_as_the_bulk_are_entered():
     """A ridge that is straight in the logarithms, a normal and heavy tails on their own."""
     space = uq.Space(
@@ -101,7 +103,7 @@ def test_tails_as_wide_as_the_bulk_are_entered():
     ("prior", "limit", "above"),
     [
         (uq.Cauchy(1.0, 2.0), 41.0, np.arctan2(1.0, 20.0) / np.pi),
-        (uq.StudentT(2.0, 0.0, 1.0), 10.0, 0.5 * (1 - 10 / np.sqrt(102))),
+        pytest.param(uq.StudentT(2.0, 0.0, 1.0), 10.0, 0.5 * (1 - 10 / np.sqrt(102)), marks=pytest.mark.slow),
     ],
 )
 def test_tails_that_fall_as_a_power_are_seen(prior, limit, above):

@@ -75,6 +75,7 @@ def normal_draws():
     return autoregressive(jax.random.key(3), 0.5, (16, 2000))[..., None] / jnp.sqrt(3.0)
 
 
+@pytest.mark.slow
 def test_gradients_by_reweighting_are_those_of_the_closed_form(normal_draws):
     theta = {"k": 2.4, "c": 3.0}
     found = reweighted_gradient(square, spring, normal_draws, {"k": 2.0, "c": 3.0}, theta, 1.5)

@@ -151,6 +151,7 @@ def harmonic(x):
     return 0.5 * x**2
 
 
+@pytest.mark.slow
 def test_springs_in_a_row_are_one_of_a_third_of_the_stiffness():
     rule = box([(-9.0, 9.0)], 81)
     beta = 0.8
@@ -169,6 +170,7 @@ def test_springs_in_a_row_are_one_of_a_third_of_the_stiffness():
     assert float(wrong.value) == pytest.approx((0.7 - np.log(1.7)) / 2, rel=1e-8)
 
 
+@pytest.mark.slow
 def test_springs_in_a_row_by_sampling():
     draws = langevin(
         lambda z: chain_energy(z[2:], z[:2]), jnp.zeros((16, 3)), jax.random.key(1), step=0.15, draws=500, thin=4
@@ -199,6 +201,7 @@ def test_errors_of_both_fits_cover():
     assert np.all(np.abs(covered - 0.95) < 0.04)
 
 
+@pytest.mark.slow
 def test_derivative_of_the_closest_potential_by_the_fine_one():
     def coefficients(coupling):
         def potential(x, y):

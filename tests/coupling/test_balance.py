@@ -16,7 +16,11 @@ RESIDUALS = ("residual_drug", "residual_cell_drug", "residual_tissue_drug")
 
 @pytest.mark.parametrize(
     "schedule, windows",
-    [(Weak(0.1), 10_000), (Strong(0.1, concurrent=True), 1000), (Splitting(0.1, order=1), 1000)],
+    [
+        (Weak(0.1), 10_000),
+        pytest.param(Strong(0.1, concurrent=True), 1000, marks=pytest.mark.slow),
+        (Splitting(0.1, order=1), 1000),
+    ],
 )
 def test_balances_hold_to_rounding(schedule, windows):
     # the cell takes ten steps in each window, the tissue two

@@ -119,7 +119,11 @@ def test_a_fixed_point_that_nothing_determines_has_no_derivative():
     assert np.all(np.isnan(jax.jacfwd(moved)(jnp.zeros(()))))
 
 
-@pytest.mark.parametrize("schedule", [Weak(0.1), Strong(0.1, Relaxation()), Strong(0.1, Aitken())], ids=repr)
+@pytest.mark.parametrize(
+    "schedule",
+    [Weak(0.1), pytest.param(Strong(0.1, Relaxation()), marks=pytest.mark.slow), Strong(0.1, Aitken())],
+    ids=repr,
+)
 def test_predictions_from_products_are_those_from_matrices(schedule, monkeypatch):
     rng = np.random.default_rng(3)
     model = random_systems.model(schedule)
@@ -218,7 +222,9 @@ def model(onto=to_ends, leap=None, schedule=None, **settings) -> uq.Model:
                     dims={"u": ("time", "place")}, time_unit="h")  # fmt: skip
 
 
-@pytest.mark.parametrize("schedule", [Weak(0.1), Weak(0.1, concurrent=True), Strong(0.1)], ids=repr)
+@pytest.mark.parametrize(
+    "schedule", [pytest.param(Weak(0.1), marks=pytest.mark.slow), Weak(0.1, concurrent=True), Strong(0.1)], ids=repr
+)
 def test_what_is_spread_is_all_of_it(schedule):
     run = uq.evaluate(model(schedule=schedule), {"k": 0.7}, uq.Design([1.0, 50.0]))
     assert int(run.result) == 0

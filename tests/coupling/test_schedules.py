@@ -61,7 +61,14 @@ def test_one_window_of_each_schedule():
     assert np.hypot(*ends(schedules["monolithic"], time=STEP)[0]) == pytest.approx(MONOLITHIC, rel=1e-12)
 
 
-@pytest.mark.parametrize("acceleration", [Aitken(), Anderson(), QuasiNewton(), Relaxation(1 / (1 + 3.3057851))])
+@pytest.mark.parametrize(
+    "acceleration",
+    [
+        *(pytest.param(each, marks=pytest.mark.slow) for each in (Aitken(), Anderson())),
+        QuasiNewton(),
+        Relaxation(1 / (1 + 3.3057851)),
+    ],
+)
 def test_strong_coupling_converges_where_plain_iterations_do_not(acceleration):
     found, _ = ends(Strong(STEP, acceleration))
     assert found == pytest.approx(ends(Monolithic(STEP))[0], rel=1e-9, abs=1e-13)
@@ -86,8 +93,8 @@ def test_plain_iterations_have_a_code():
     [
         (lambda step: Splitting(step, order=1), "rk4", 1),
         (lambda step: Splitting(step, order=2), "heun", 2),
-        (lambda step: Strong(step, Aitken(), concurrent=True), "trapezoidal", 2),
-        (lambda step: WaveformRelaxation(4 * step, Anderson(), nodes=4), "heun", 2),
+        pytest.param(lambda step: Strong(step, Aitken(), concurrent=True), "trapezoidal", 2, marks=pytest.mark.slow),
+        pytest.param(lambda step: WaveformRelaxation(4 * step, Anderson(), nodes=4), "heun", 2, marks=pytest.mark.slow),
         (lambda step: Monolithic(step, "rk4"), "rk4", 4),
         (lambda step: Monolithic(step, "sdirk2"), "rk4", 2),
     ],
@@ -97,6 +104,7 @@ def test_orders_of_convergence(schedule, integrator, order):
     assert np.log2(errors[0] / errors[1]) == pytest.approx(order, abs=0.15)
 
 
+@pytest.mark.slow
 def test_quasi_newton_takes_at_most_half_the_solves_of_aitken():
     design, runs = uq.Design([2.0]), {}
     for how in (Aitken(first=0.1), QuasiNewton()):
@@ -108,6 +116,7 @@ def test_quasi_newton_takes_at_most_half_the_solves_of_aitken():
     assert 2 * int(runs[QuasiNewton].steps) <= int(runs[Aitken].steps)
 
 
+@pytest.mark.slow
 def test_gradients_are_those_of_differences():
     model, design = stiff_pair(Strong(0.5)), uq.Design([1.0])
 

@@ -76,6 +76,7 @@ def test_a_planted_leak_is_said_aloud_and_on_the_page(tmp_path):
     assert "A leak: drug is not conserved" in text and "Drug leaks in" in text
 
 
+@pytest.mark.slow
 def test_it_is_looked_at_again_where_more_is_known():
     tree = closed_tree()
     assert with_balance(study(), tree) is tree

@@ -641,6 +641,7 @@ def test_a_sum_of_sixty_inputs_takes_the_dense_linear_fit(n):
     assert bool(found.resolved) and int(found.n_terms) == 61
 
 
+@pytest.mark.slow
 def test_too_few_samples_for_a_dense_output_are_named_as_the_cause():
     space = uniform_space(60)
     x = draw(space, 70, kind="random")

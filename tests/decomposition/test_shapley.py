@@ -115,6 +115,7 @@ def test_closed_forms(case):
     assert np.mean(inside) > 0.82  # 95 % less four standard errors of some 45 correlated indicators
 
 
+@pytest.mark.slow
 def test_eight_inputs_of_which_five_hardly_matter():
     truth = independent_product(1 / (3 * (1 + A8) ** 2), sobol_g8)[1]["shapley"]
     found = shapley_effects(*sobol_g8(np.random.default_rng(0), 600))
@@ -122,6 +123,7 @@ def test_eight_inputs_of_which_five_hardly_matter():
     assert (found.shapley_bias[4:] > 0.003).all()  # what is missed in eight dimensions falls to those without influence
 
 
+@pytest.mark.slow
 def test_an_input_without_influence_stands_for_those_it_goes_with():
     """Beside the others x3 does not matter; where x2 is unknown it tells most about it."""
     covariance = 0.7 ** np.abs(np.subtract.outer(range(5), range(5)))
@@ -142,6 +144,7 @@ def test_closed_forms_agree_with_the_references():
         np.testing.assert_allclose(LINEAR3[1][kind], three[name], atol=1e-12)
 
 
+@pytest.mark.slow
 def test_coverage():
     """Of nominal 95 % at n = 300; four standard errors of 40 repetitions are 14 %."""
     draw, truth = LINEAR3

@@ -49,6 +49,7 @@ def test_birth_and_death_alone_to_three_digits():
     assert abs(float(found.ST.sel(source=DEATHS)) - 0.3161) < 0.005
 
 
+@pytest.mark.slow
 def test_noise_stands_beside_parameters_and_cells():
     """The mean of a Poisson number is k m: Var = m^2 Var(k) + m E(k), with k of a cell around a common median."""
     space = uq.Space(

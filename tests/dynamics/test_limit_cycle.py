@@ -83,6 +83,7 @@ def test_a_batch_is_its_members_and_a_member_without_a_cycle_spoils_none():
     assert np.all(np.isnan(found.multipliers[1]))
 
 
+@pytest.mark.slow
 def test_conserved_totals_choose_the_cycle():
     theta, inputs = {"mu": 0.7, "omega": 1.0, "beta": 0.0, "cubic": 1.0, "u0": 1.5}, {"v0": 0.5}
 

@@ -58,6 +58,7 @@ def test_exact_simulation(method, k):
     assert set(found["label"]) == {expected.label}
 
 
+@pytest.mark.slow
 def test_the_master_equation_is_exact():
     found = table(network.master_equation(), above)
     np.testing.assert_allclose(found["value"], np.concatenate([*TRUTH[40.0].values()]), rtol=1e-5)
@@ -106,6 +107,7 @@ def test_a_path_does_not_tell_the_derivative_of_an_output_that_jumps():
     assert np.all(found["reason"][~jumping] == "")
 
 
+@pytest.mark.slow
 def test_leaps_and_hybrids_take_the_same_keys():
     def promoter(y, p, inputs):
         return {"on": p["k"] * (1 - y["G"]), "off": y["G"], "make": p["r"] * y["G"], "lose": y["M"]}

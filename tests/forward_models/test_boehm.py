@@ -56,6 +56,7 @@ def test_the_published_table_has_the_published_log_likelihood():
     assert float(value) == pytest.approx(LOG_LIKELIHOOD, abs=5e-4)
 
 
+@pytest.mark.slow
 def test_best_fit_and_profiles_of_the_published_table():
     measured = measured_study()
     fit = find_map(measured, starts=16, prior=False)

@@ -59,6 +59,7 @@ def study():
     return uq.Study("pair", coarse_graining.model, {"pair": uq.Design()}, table)
 
 
+@pytest.mark.slow
 def test_stiffness_and_its_growth_are_known_by_their_ratio_alone(study):
     found = fisher_information(study, THETA)
     assert found.attrs["rank"] == 2

@@ -53,6 +53,7 @@ def test_a_table_of_something_else_is_refused(tmp_path):
         from_counts(file)
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not PUBLISHED.exists(), reason="the published counts do not lie beside the project")
 def test_published_counts():
     published = from_counts(PUBLISHED)

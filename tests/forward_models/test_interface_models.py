@@ -115,9 +115,8 @@ KNOWN = {
 }
 
 
-@pytest.mark.parametrize(
-    "name", [name if name == "study" else pytest.param(name, marks=pytest.mark.slow) for name in KNOWN]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("name", KNOWN)
 def test_what_flow_over_tissue_tells(name):
     tree = uq.identify(getattr(vessel_tissue, name))
     by_equations, by_data = KNOWN[name]

@@ -36,6 +36,7 @@ def test_the_shifted_wall_makes_means_right():
     np.testing.assert_allclose(excess("unshifted"), -error, atol=0.25 * abs(error))
 
 
+@pytest.mark.slow
 def test_slopes_are_those_of_differences():
     outputs = ("concentration", "wall_shift", "relative_error", "oscillation")
 

@@ -131,12 +131,12 @@ def least_squares(study):
     return dict(zip(("Vm", "Km"), zip(fit[0], np.sqrt(np.diag(fit[1])), strict=True), strict=True))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "study, Vm, Km",
     [
         (puromycin.study, 212.7, 0.0641),
-        # the same again of another table
-        pytest.param(puromycin.untreated, 160.3, 0.0477, marks=pytest.mark.slow),
+        (puromycin.untreated, 160.3, 0.0477),
     ],
     ids=["treated", "not"],
 )
@@ -151,6 +151,7 @@ def test_calibration_agrees_with_least_squares(study, Vm, Km):
         assert 0.8 * error < float(draws.std()) < 1.6 * error, name
 
 
+@pytest.mark.slow
 def test_the_mechanism_cannot_be_known_from_velocities():
     study = puromycin_mechanism.study
     structure, fisher = structure_of_study(study, Budget(BUDGET), seed=0), fisher_information(study)
@@ -180,6 +181,7 @@ def test_settings_that_tell_nothing_new_count_as_such():
         assert "E0*kcat" not in set(found.expression.values)
 
 
+@pytest.mark.slow
 def test_rest_and_transient_may_be_measured_in_one_study():
     experiments = {
         "rest": uq.Design([np.inf], inputs={"S": 1.0}),

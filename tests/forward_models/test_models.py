@@ -22,6 +22,8 @@ STRONG = {"receptor_tf.reduced"}
 LATER = {"tissue_signalling": uq.Design([30.0, 60.0])}
 # a quarter of a minute to a minute of compiling each; they run in files of tests of their own
 LONG = {
+    *("agents_continuum.model", "coupling_schedules.model", "coarse_graining.model", "macroscopic_profile.model"),
+    *("stokes_darcy.plane", "tumour_tissue.model"),
     *("coarse_graining.sampled", "relaxation_oscillator.period"),
     *("tissue_signalling.model", "tissue_signalling.random"),
 }

@@ -92,6 +92,7 @@ def test_the_table_was_simulated_from_the_truth():
     assert 27.99 < np.sum(np.square(residual / 0.1)) < 79.49
 
 
+@pytest.mark.slow
 def test_the_spread_of_the_amplitude_is_that_of_eps():
     tree = uq.decompose(planned.study, n=64, runs=256, seed=0)
     total = tree["sobol"].to_dataset()["ST"]

@@ -33,6 +33,7 @@ def found():
     return found
 
 
+@pytest.mark.slow
 def test_the_median_is_the_limit_and_windows_average_themselves(found):
     errors = window_errors(WINDOWS, [each[:, 0] for each in found], order=2)
     assert abs(errors.effective - 1.0) < 3 * errors.effective_error < 0.1

@@ -62,7 +62,7 @@ def mean():
     return {name: np.asarray(values)[None] for name, values in run.outputs.items()}
 
 
-@pytest.mark.parametrize("chance", ["jumping", "mean"])
+@pytest.mark.parametrize("chance", [pytest.param("jumping", marks=pytest.mark.slow), "mean"])
 def test_the_ligand_is_conserved_to_rounding(chance, request):
     """Over 240 windows, in each part and in all, whatever genes do."""
     outputs = request.getfixturevalue(chance)
@@ -102,7 +102,8 @@ NAMES = ("Kx", "eps", "k_tx", "b_half", "P_w")
 
 
 # rates of the mean are among those with normal noise
-@pytest.mark.parametrize("chance", [pytest.param("mean", marks=pytest.mark.slow), "langevin"])
+@pytest.mark.slow
+@pytest.mark.parametrize("chance", ["mean", "langevin"])
 def test_gradients_against_finite_differences_and_in_both_modes(chance):
     of, key = small(chance), None if chance == "mean" else jax.random.key(3)
     logs = jnp.log(jnp.array([nominal(of)[name] for name in NAMES]))
@@ -147,6 +148,7 @@ def test_the_tissue_is_of_second_order_in_its_voxels(monkeypatch):
     assert [np.log2(a / b) for a, b in pairwise(errors)] == pytest.approx([2.0, 2.0], abs=0.05)
 
 
+@pytest.mark.slow
 def test_without_cells_and_vessel_it_decays():
     """A homogeneous concentration spreads nowhere."""
     of = signalling.signalling(4, 1, chance="mean")
@@ -165,6 +167,7 @@ def filled(p, inputs):
     return {"c": jnp.ones((4, 4))}
 
 
+@pytest.mark.slow
 def test_each_model_has_its_digest_and_can_be_pickled():
     models = [signalling.signalling(4, 3, chance=chance) for chance in CHANCES]
     models += [signalling.signalling(5, 3), signalling.signalling(4, 2), signalling.signalling(4, 3, seed=1)]

@@ -79,6 +79,7 @@ def test_cells_too_dense_for_the_grid_have_a_code():
     assert np.isnan(run.outputs["c_10um"]).all()
 
 
+@pytest.mark.slow
 def test_four_properties_of_cells_make_two_numbers_of_the_tissue():
     information = fisher_information(study)
     assert information.attrs["rank"] == 3  # D_eff, k_eff and the noise

@@ -34,6 +34,7 @@ def test_coated_spheres_attain_the_bound_of_their_coating(d, fraction):
     assert traces(upper, 1.0, 10.0)[1] == pytest.approx(bounds[1], rel=1e-12)
 
 
+@pytest.mark.slow
 @given(seeds, shapes, contrasts, fractions)
 @settings(max_examples=25)
 def test_random_media_are_within_the_trace_bounds(seed, shape, contrast, fraction):

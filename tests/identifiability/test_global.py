@@ -284,7 +284,7 @@ def test_without_the_doses_nothing_would_be_observed():
 # published systems ---------------------------------------------------------------------------------------------------
 
 # a quarter of a minute each on two cores, combinations included
-LONG = {"SEAIJRC Covid model", "St"}
+LONG = {"SEAIJRC Covid model", "St", "CGV1990", "Pivastatin", "Fujita", "Bilirubin2_io"}
 SOLVED = [name for name, system in PUBLISHED.items() if "identifiable_functions" in system]
 
 
@@ -319,7 +319,7 @@ def fields(names, *lists, budget=30.0):
 
 
 @with_msolve
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [1, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (2, 3))])
 @pytest.mark.parametrize("name", ["Modified LV for testing", "SEIR 34", "SIAN/SEIR", "SIAN/DAISY_ex3", "p53"])
 def test_seeds_agree(name, seed):
     question = replace(pose(name, from_strings(PUBLISHED[name]), None, "unknown"), varying=True)
@@ -549,6 +549,7 @@ def anywhere(p, inputs):
     return {name: p[f"{name}0"] for name in "xywz"}
 
 
+@pytest.mark.slow
 @with_msolve
 def test_the_oscillator_of_goodwin_has_its_published_verdicts():
     """In the form of the published tables, with the starts as parameters."""

@@ -145,6 +145,7 @@ def decays(theta, design, key):
     return {"y": theta["a"] * jnp.exp(-theta["k"] * design.times)}
 
 
+@pytest.mark.slow
 def test_with_aleatory_parameters_it_is_that_of_the_median_unit():
     space = uq.Space(
         a=uq.fixed(2.0),
@@ -208,6 +209,7 @@ def lowest_response(time, fallen):
     return np.min(np.where(left >= 0, lowest_gain * response(time, 1.0, kf, ks)[..., 0], np.inf))
 
 
+@pytest.mark.slow
 def test_an_end_that_only_another_side_sees_is_found_from_a_plateau():
     """Where early times were not measured the best fit lies on a plateau of kf, and the far end on another ridge."""
     design = late.quantities["y(.5 h)"].design

@@ -439,6 +439,7 @@ def flow_reactor(t, y, p, inputs):
     return {"y": inputs["u"] * (p["feed"] - y["y"]) / p["V"] - p["k0"] * p["A"] * y["y"] + p["leak"] * inputs["u"]}
 
 
+@pytest.mark.slow
 def test_arbitrary_inputs_stand_beside_those_given_where_they_show_more():
     """At a constant rate u/V + k0 A and u (feed/V + leak) are seen; with u(t) 1/V, k0 A and feed/V + leak."""
     model = make("feed V k0 A leak", flow_reactor, {"y": 0.0})

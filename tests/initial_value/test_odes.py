@@ -201,6 +201,7 @@ def test_reverse_mode_is_the_gradient_of_the_same_steps(eps):
         np.testing.assert_allclose(reverse[name], forward[name], rtol=1e-9, atol=1e-14)
 
 
+@pytest.mark.slow
 def test_second_derivatives_agree_with_differences_of_first():
     def last(k):
         return solve(robertson(k * jnp.array(ROBERTSON)), [1.0, 0.0, 0.0], [40.0], (1e-11, 1e-15))[0][0, 0]
@@ -242,6 +243,7 @@ def test_an_initial_state_that_is_not_finite_has_its_own_code():
     assert "initial" in uq.RESULTS[uq.Result.BAD_START]
 
 
+@pytest.mark.slow
 def test_kept_sensitivities_are_the_same_derivative_in_both_directions():
     from forward_models.receptor_tf import model
 

@@ -177,6 +177,7 @@ def test_every_wrong_argument_at_once():
         simulate(telegraph, CHANGES, [True, False], jnp.full((3, 2), 0.5), [1.0], streams(3), max_events=10)
 
 
+@pytest.mark.slow
 def test_a_batch_of_parameters_is_one_loop():
     def mean(k):
         def rates(t, y):

@@ -179,6 +179,7 @@ def test_what_stays_as_it_is(rate):
     assert_rates_agree(Case(made, Q, {"a": 0.4}, 1.1))
 
 
+@pytest.mark.slow
 def test_long_sums_and_the_digest():
     def rate(t, a, q):
         steps = sum((jnp.where(t > k + q["start"], a, 0.0) for k in range(400)), 0.0)

@@ -163,7 +163,9 @@ def test_kernels_agree_with_jax(rate):
         assert_rates_agree(Case(model, q, y, t))
 
 
-@pytest.mark.parametrize("rate", [matrices, switched, networks], ids=lambda rate: rate.__name__)
+@pytest.mark.parametrize(
+    "rate", [matrices, switched, pytest.param(networks, marks=pytest.mark.slow)], ids=lambda rate: rate.__name__
+)
 @pytest.mark.parametrize("chunk", [1, 7])
 def test_parts_of_few_operations_give_the_same(rate, chunk):
     whole, cut = Model(Sources(rate, STATES, SHAPES)), Model(Sources(rate, STATES, SHAPES), chunk=chunk)

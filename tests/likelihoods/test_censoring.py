@@ -156,6 +156,7 @@ def test_draws_of_a_distribution_cannot_be_censored():
         likelihood_of(censored)
 
 
+@pytest.mark.slow
 def test_the_best_fit_counts_what_censored_values_tell():
     """Of a normal sample with a limit, the maximum of the likelihood by another optimiser."""
     rng = np.random.default_rng(3)

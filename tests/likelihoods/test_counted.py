@@ -79,6 +79,7 @@ def test_a_poisson_number_that_is_thinned_stays_poisson(value):
     np.testing.assert_allclose(found, stats.poisson.logpmf(value, expected(TIMES)), rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_there_is_room_for_counts_that_only_the_background_reaches():
     """The true counts are found in a box of fewer than these."""
     model = uq.Model(
@@ -104,6 +105,7 @@ def test_counts_without_errors_are_undisturbed():
     assert float(first) == pytest.approx(float(second), rel=1e-12)
 
 
+@pytest.mark.slow
 def test_counts_with_gaps_and_outputs_beside():
     model = model_of({"seen": uq.Counts("p")}, both)
     data = pd.concat([study_of(model, [4.0], [3.0], output).table for output in ("X", "seen")], ignore_index=True)
@@ -133,6 +135,7 @@ def test_the_gradient_is_that_of_finite_differences(counted):
         assert float(slope[name]) == pytest.approx((up - down) / (2 * step), rel=1e-5, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_information_is_that_of_poisson_numbers(counted):
     place, x = in_logarithms()
     found = likelihood_of(counted).information(place, x)[0]
@@ -141,6 +144,7 @@ def test_information_is_that_of_poisson_numbers(counted):
     np.testing.assert_allclose(found, 60 * (slopes / mean) @ slopes.T, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_scores_are_those_of_value_gradient_and_information(counted):
     likelihood, (place, x) = likelihood_of(counted), in_logarithms()
     once, by_parts = likelihood.scores(place, x + 0.1), super(Snapshots, likelihood).scores(place, x + 0.1)
@@ -164,6 +168,7 @@ def test_moments_and_draws_have_the_closed_forms(counted):
     np.testing.assert_allclose(np.quantile(predicted, [0.05, 0.5, 0.95]), quantiles, atol=1.0)
 
 
+@pytest.mark.slow
 def test_what_is_made_and_what_is_seen_are_one_combination(counted):
     """Of thinned Poisson numbers only k p can be known, in what is measured and in all that could be."""
     assert fisher_information(counted).attrs["rank"] == 2
@@ -172,6 +177,7 @@ def test_what_is_made_and_what_is_seen_are_one_combination(counted):
     assert np.all(np.isinf(drops["standard_error_before"].sel(parameter=["k", "p"])))
 
 
+@pytest.mark.slow
 def test_the_best_fit_finds_detection_and_background():
     space = uq.Space({**SPACE, "k": uq.fixed(MADE)})
     model = uq.Model(space, networks.birth_death.master_equation(), number, {"X": ""}, {"X": uq.Counts("p", "b")})
@@ -185,6 +191,7 @@ def test_the_best_fit_finds_detection_and_background():
         assert abs(float(found["value"].sel(parameter=name)) - truth) < 4 * error[name]
 
 
+@pytest.mark.slow
 def test_units_may_differ_in_detection():
     space = uq.Space({**SPACE, "p": uq.aleatory(uq.Beta(3.0, 7.0))})
     model = uq.Model(space, networks.birth_death.master_equation(), number, {"X": ""}, {"X": uq.Counts("p", "b")})

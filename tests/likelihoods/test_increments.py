@@ -109,6 +109,7 @@ def test_a_run_gives_increments_between_the_times_of_its_design():
     np.testing.assert_allclose(slope, expected / 0.5, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_equations_see_the_rate_of_what_is_counted():
     alone = uq.Model(SPACE, uq.Ode(initial, growth), only_cases, {"cases": ""}, {"cases": uq.Poisson("cases")})
     # known numbers at the start: what is counted tells r from its rate, r*I0

@@ -127,6 +127,7 @@ def study_of_many_kinds():
     return uq.Study("many", model, {"x": uq.Design()}, pd.DataFrame(rows), unit="unit")
 
 
+@pytest.mark.slow
 def test_rows_that_are_evaluated_together_have_the_values_of_each_output():
     study = study_of_many_kinds()
     likelihood, model, noise = likelihood_of(study), study.model, study.model.noise

@@ -133,6 +133,7 @@ class Rough(Estimated):
     count = 100
 
 
+@pytest.mark.slow
 def test_an_estimated_density_is_calibrated_as_the_exact_one():
     study = level_study(Rough.of)
     tree = uq.calibrate(study, draws=250, chains=2, seed=0)

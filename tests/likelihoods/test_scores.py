@@ -60,7 +60,7 @@ def central(function, x, step=1e-5):
     return np.array([(function(x + step * e) - function(x - step * e)) / (2 * step) for e in np.eye(len(x))])
 
 
-@pytest.mark.parametrize("name", NOISE)
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n == "TruncatedNormal")) for n in NOISE])
 def test_scores_are_the_density_its_slope_and_the_information(name):
     likelihood = likelihood_of(study_of(*NOISE[name], name))
     x = np.log(list(THETA.values()))

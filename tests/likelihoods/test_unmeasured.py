@@ -98,6 +98,7 @@ def test_a_measured_output_without_a_value_does_not_pass():
             uq.check_model(model, uq.Design(TIMES, inputs={"dose": 0.0}))
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_a_study_with_an_unmeasured_output_without_a_value_is_calibrated():
     tree = uq.calibrate(study_of(MODELS["simulator"]), draws=30, tune=30, chains=2)

@@ -197,6 +197,7 @@ def test_derivatives_of_both_problems():
         np.testing.assert_allclose(jax.grad(function)(at), slopes, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_slab_in_space():
     """Layers continued along the third axis are the plane's; the tensor of the voxels may be a matrix."""
     plane = two_phases(6, (6, 6), 10.0)

@@ -30,7 +30,12 @@ def rates_of(theta, count, timed):
 
 @pytest.mark.parametrize(
     ("name", "timed"),
-    [("one", False), ("three", True), ("five of two species", True), ("six, one leaves at once", False)],
+    [
+        ("one", False),
+        pytest.param("three", True, marks=pytest.mark.slow),
+        pytest.param("five of two species", True, marks=pytest.mark.slow),
+        ("six, one leaves at once", False),
+    ],
 )
 def test_machine_code_and_compiled_jax_agree(name, timed, monkeypatch):
     changes, shape, start = NETWORKS[name]

@@ -42,6 +42,7 @@ def test_a_telegraph_model_has_two_states_for_each_count():
         np.testing.assert_allclose(network.marginal(found.probability[0], species, len(marginal)), marginal, atol=1e-13)
 
 
+@pytest.mark.slow
 def test_an_enzyme_counts_what_is_left_of_two_laws():
     network = independent_species(ENZYME, [2, 5, 0, 0])
     rates = network.rates(lambda t, y: (0.3 * y[0] * y[1], 0.2 * y[2], 0.5 * y[2]))

@@ -37,6 +37,7 @@ def test_a_driven_birth_is_a_poisson_law(tolerance):
         assert error <= 1.1 * tolerance
 
 
+@pytest.mark.slow
 def test_slopes_are_those_of_the_closed_form():
     def mean(k):
         return distribution(driven(k), BIRTH_DEATH, [0], [0.4, 2.0], (SIZE,)).probability @ jnp.arange(float(SIZE))

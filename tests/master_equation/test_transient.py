@@ -86,6 +86,7 @@ def test_slopes_of_negative_autoregulation(method, derivative):
     assert derivative(partial(mean_count, above=25))(theta, method)[0] == pytest.approx(0.0132012, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_slopes_are_differences_of_values_also_by_start_and_times():
     def score(given):
         k, start, times = given
@@ -152,6 +153,7 @@ def test_findings_are_told_at_once():
     assert len(told.value.findings) == 4
 
 
+@pytest.mark.slow
 def test_the_cheaper_method_follows_from_the_cost():
     assert method_for(birth_death(10.0, 1.0), BIRTH_DEATH, [1.0], (60,)) == "uniformisation"
     assert method_for(birth_death(1e4, 1e6), BIRTH_DEATH, [1.0], (10,)) == "dense"

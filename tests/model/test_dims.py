@@ -111,6 +111,7 @@ def test_one_number_is_measured_at_any_time():
     assert np.isfinite(jax.grad(density)(theta)["k"])
 
 
+@pytest.mark.slow
 def test_verbs_and_quantities_take_them():
     found = uq.decompose(study(), n=32, runs=256)
     spread = found["variance"].total.sel(quantity="interval")

@@ -202,7 +202,7 @@ def test_a_population_has_a_best_fit_and_profiles():
     )
 
 
-@pytest.mark.parametrize("count", [1, TOGETHER + 1])
+@pytest.mark.parametrize("count", [pytest.param(1, marks=pytest.mark.slow), TOGETHER + 1])
 def test_scores_of_a_population_are_those_of_its_likelihood_whatever_the_batch(count):
     """Of an Ode, whose points are solved one after the other."""
     rows = [("e", "x", t, 2.0 * np.exp(-0.5 * t) + 0.1 * u, u) for u in range(3) for t in (0.0, 1.0, 2.0)]

@@ -18,7 +18,9 @@ def coordinates(**priors):
         (uq.LogNormal(0.0, 1.0), True, -np.inf, np.inf),
         (uq.HalfNormal(2.0), True, -np.inf, np.inf),
         (uq.LogUniform(0.1, 10.0), True, np.log(0.1), np.log(10.0)),
-        (uq.TruncatedNormal(mu=2.0, sigma=1.0, lower=1.0, upper=np.inf), True, 0.0, np.inf),
+        pytest.param(
+            uq.TruncatedNormal(mu=2.0, sigma=1.0, lower=1.0, upper=np.inf), True, 0.0, np.inf, marks=pytest.mark.slow
+        ),
         (uq.Uniform(0.0, 5.0), False, 0.0, 5.0),
         (uq.Beta(2.0, 2.0), False, 0.0, 1.0),
         (uq.Normal(0.0, 1.0), False, -np.inf, np.inf),

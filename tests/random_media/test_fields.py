@@ -56,7 +56,10 @@ def covariance_with(embedding, lengths, cell):
 
 
 @named
-@pytest.mark.parametrize("shape, lengths", [((24,), (5.0,)), ((6, 5), (4.0, 6.0)), ((3, 4, 2), (4.0, 5.0, 4.0))])
+@pytest.mark.parametrize(
+    "shape, lengths",
+    [((24,), (5.0,)), ((6, 5), (4.0, 6.0)), pytest.param((3, 4, 2), (4.0, 5.0, 4.0), marks=pytest.mark.slow)],
+)
 def test_the_covariance_matrix_of_a_field_is_the_one_asked_for(correlation, shape, lengths):
     embedding = embed(shape, (1.0,) * len(shape), correlation, lengths, tolerance=1e-9)
     for cell in [(0,) * len(shape), tuple(cells // 2 for cells in shape)]:
@@ -97,6 +100,7 @@ def test_variogram_is_that_of_the_closed_form(correlation):
         assert np.all(error < 0.1 * expected)
 
 
+@pytest.mark.slow
 def test_variogram_agrees_with_gstools():
     gstools = pytest.importorskip("gstools", reason="GSTools, of the group bench, is the reference for variograms")
     models = {

@@ -42,7 +42,9 @@ def disks(key, contrast=10.0):
 CONTROLS = {lognormal_cell: lambda cell: jnp.exp(jnp.mean(jnp.log(cell))), disks: jnp.mean}
 
 
-@pytest.fixture(scope="module", params=[lognormal_cell, disks], ids=["lognormal", "disks"])
+@pytest.fixture(
+    scope="module", params=[lognormal_cell, pytest.param(disks, marks=pytest.mark.slow)], ids=["lognormal", "disks"]
+)
 def pool(request):
     """Apparent values of realisations on the grid and on a coarse one, and a control."""
     medium = request.param

@@ -212,7 +212,7 @@ def cascade_reference(dose: float) -> np.ndarray:
 
 
 @every_way
-@pytest.mark.parametrize("dose", CASCADE_DOSES.values())
+@pytest.mark.parametrize("dose", [*(pytest.param(dose, marks=pytest.mark.slow) for dose in (0.1, 0.5)), 5.0])
 def test_the_slopes_of_a_signalling_cascade(dose, way):
     """At the high dose the derivative by `kon` used to be 3e22 and -5e51 at t = 45 and 60."""
     design = uq.Design(CASCADE_TIMES, inputs={"L": dose})
@@ -222,6 +222,7 @@ def test_the_slopes_of_a_signalling_cascade(dose, way):
     assert relative_to_largest(found.derivatives, exact).max() < 1e-4
 
 
+@pytest.mark.slow
 def test_the_reference_of_the_cascade_agrees_with_differences_of_tight_solves():
     """R and ERK by `kon` at the high dose, by Radau."""
 
@@ -245,6 +246,7 @@ def test_the_reference_of_the_cascade_agrees_with_differences_of_tight_solves():
     np.testing.assert_allclose(cascade_reference(5.0)[:, :2, 0], differences, rtol=1e-5, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_the_fisher_information_of_the_cascade():
     """Its Fisher rank was 1; right is what the reference sensitivities say, parameter by parameter."""
     rows = [(name, output, time, 0.0) for name in CASCADE_DOSES for output in ("ERK", "MEK") for time in CASCADE_TIMES]

@@ -57,7 +57,9 @@ def test_diffusion_over_a_hundred_cells(D):
     assert run.steps < 3000
 
 
-@pytest.mark.parametrize("way", DERIVATIVES)
+@pytest.mark.parametrize(
+    "way", [pytest.param(way, marks=[pytest.mark.slow] * (way == "reverse")) for way in DERIVATIVES]
+)
 def test_slopes_of_diffusion(way):
     found = slopes(line(60, nothing), {"D": 1.0, "r": 1.0}, uq.Design(TIMES), ("D",), way)
     assert found.result == 0

@@ -160,7 +160,8 @@ def by_radau(given):
     return function
 
 
-@pytest.mark.parametrize("name", ["Boehm_JProteomeRes2014", pytest.param("Sneyd_PNAS2002", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["Boehm_JProteomeRes2014", "Sneyd_PNAS2002"])
 def test_the_log_likelihood_is_right_all_over_the_prior(name):
     """Draws from between the bounds, eight and more decades wide in each parameter: as a sampler would travel."""
     given = problem(name)

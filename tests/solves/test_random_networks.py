@@ -93,6 +93,7 @@ def test_the_model_and_its_reference_are_the_same_network(seed):
         np.testing.assert_allclose(found, exact, rtol=1e-9, atol=1e-9 * np.abs(exact).max())
 
 
+@pytest.mark.slow
 def test_the_fast_reference_agrees_with_the_thorough_one():
     for seed in (11, 14):
         drawn = network(seed)

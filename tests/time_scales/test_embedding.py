@@ -110,6 +110,7 @@ def test_reductions_err_by_their_order_in_eps(kernel):
     np.testing.assert_allclose(found.full.sel(time=2.0), exact, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_comparison_needs_times_and_factors():
     kernel = memory_kernel(TWO, ["x"], TWO_AT, DRIVE)
     with pytest.raises(uq.InputError) as error:

@@ -69,6 +69,7 @@ def test_a_weak_separation_is_named_in_the_tree_and_aloud(tmp_path):
     assert "Time scales" in text and "Not to be relied on" in text and "weak separation" in text
 
 
+@pytest.mark.slow
 def test_check_model_says_that_a_separation_is_weak():
     """A run itself says nothing: it is pure, and a sampler makes millions of them."""
     model = folded_study().model
@@ -117,6 +118,7 @@ def test_draws_may_be_given():
     assert found.attrs["drawn_from"] == "posterior" and np.ptp(found.epsilon_of_draw.values[::2]) < 1e-12
 
 
+@pytest.mark.slow
 def test_full_and_reduced_predict_alike():
     """Twenty measurements with 5 % noise do not see a receptor that settles within a second."""
     trees = {s.name: uq.calibrate(s, draws=250, tune=250, seed=1) for s in (receptor_tf.study, receptor_tf.reduced)}

@@ -263,6 +263,7 @@ def studies(model):
     return [uq.Study("foreign", each, {"one": uq.Design()}, data) for each in (model, here)]
 
 
+@pytest.mark.slow
 def test_a_foreign_code_is_fitted_like_our_own(studies):
     foreign, here = (uq.identify(study, starts=3) for study in studies)
     np.testing.assert_allclose(foreign["fit"].value, here["fit"].value, rtol=1e-4)

@@ -91,7 +91,12 @@ def outside(schedule, foreign, **settings):
 
 @pytest.mark.parametrize(
     "schedule, integrator",
-    [(Weak(0.25), "heun"), (Strong(0.5), "heun"), (Weak(0.5), "implicit_euler"), (Monolithic(0.25), "sdirk2")],
+    [
+        (Weak(0.25), "heun"),
+        pytest.param(Strong(0.5), "heun", marks=pytest.mark.slow),
+        pytest.param(Weak(0.5), "implicit_euler", marks=pytest.mark.slow),
+        (Monolithic(0.25), "sdirk2"),
+    ],
     ids=lambda each: each if isinstance(each, str) else type(each).__name__,
 )
 def test_rates_from_a_server_are_rates(schedule, integrator):
@@ -120,7 +125,11 @@ def test_derivatives_go_through_the_server():
         np.testing.assert_allclose(found[name], expected[name], rtol=1e-10)
 
 
-@pytest.mark.parametrize("schedule", [Weak(0.1), Strong(0.1), Monolithic(0.1)], ids=lambda each: type(each).__name__)
+@pytest.mark.parametrize(
+    "schedule",
+    [Weak(0.1), pytest.param(Strong(0.1), marks=pytest.mark.slow), Monolithic(0.1)],
+    ids=lambda each: type(each).__name__,
+)
 @pytest.mark.parametrize("fault", ["closed", "late"])
 def test_a_server_that_fails_in_a_run_ends_it_with_a_code(schedule, fault):
     """500 windows, of which some are done before the server answers no more."""

@@ -195,6 +195,7 @@ def package(port):
         server.wait()
 
 
+@pytest.mark.slow
 def test_a_server_of_the_package_is_a_model_also_when_it_has_been_away():
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
@@ -250,6 +251,7 @@ def test_it_starts_with_one_command():
         assert server.wait(30) == 143
 
 
+@pytest.mark.slow
 def test_a_mistake_of_the_command_is_a_message(stopped):
     for given, words in (
         (["nothing.py"], "no such file"),

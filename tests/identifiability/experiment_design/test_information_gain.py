@@ -91,6 +91,7 @@ def test_where_all_draws_fail_there_is_no_gain():
         expected_information_gain(study, candidates, n_outer=20, n_inner=20)
 
 
+@pytest.mark.slow
 def test_densities_of_many_tables_are_those_of_each():
     study = polynomial_study(1, [-1.0, 0.5, 0.5])
     likelihood = likelihood_of(study)

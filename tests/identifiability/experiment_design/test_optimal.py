@@ -134,6 +134,7 @@ def test_costs_and_replicates_are_respected():
     np.testing.assert_array_equal(chosen_times(once), [-1.0, -0.75, 0.75, 1.0])
 
 
+@pytest.mark.slow
 def test_the_cascade_is_measured_early_when_it_was_measured_late():
     """No time before 2 h was measured; all that D, A, E and c for the fast rate add lies there."""
     candidates = candidate_measurements(late)

@@ -126,6 +126,7 @@ def decays(units):
     return uq.Study("decays", model, {"e": uq.Design()}, data, unit="who")
 
 
+@pytest.mark.slow
 def test_predicted_standard_errors_are_the_spread_of_refits():
     """A design of more measurements, simulated and fitted again and again."""
     study, truth, tables = decays(16), {"k_median": 1.0, "k_sd": 0.3, "sigma": 0.05}, 40
@@ -140,6 +141,7 @@ def test_predicted_standard_errors_are_the_spread_of_refits():
     np.testing.assert_allclose(spread, predicted, rtol=4 / np.sqrt(2 * tables))
 
 
+@pytest.mark.slow
 def test_a_prescription_names_units():
     study, truth = decays(2), {"k_median": 1.0, "k_sd": 0.3, "sigma": 0.05}
     candidates = candidate_measurements(study, times=[0.2, 1.0, 3.0])

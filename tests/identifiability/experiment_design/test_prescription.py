@@ -57,6 +57,7 @@ def test_the_prescription_holds_in_the_study_that_has_it(escalation):
     np.testing.assert_array_equal(whole.data["value"], again.data["value"])
 
 
+@pytest.mark.slow
 def test_the_cheapest_is_prescribed():
     study = dose_escalation.study
     candidates = candidate_measurements(

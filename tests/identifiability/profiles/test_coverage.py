@@ -32,7 +32,8 @@ def covered(study, truth, tables):
     return {name: float(np.mean(each)) for name, each in inside.items()}
 
 
-@pytest.mark.parametrize("tables", [60, pytest.param(400, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("tables", [60, 400])
 def test_intervals_of_the_cascade_hold_the_truth(tables):
     found = covered(cascade, truth, tables)
     error = np.sqrt(0.95 * 0.05 / tables)

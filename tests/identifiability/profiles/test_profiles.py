@@ -100,6 +100,7 @@ def direct(theta, design, key):
     return {"y": theta["A"] * np.e ** (-design.times * theta["k"])}
 
 
+@pytest.mark.slow
 def test_a_profile_does_not_depend_on_how_a_model_is_written():
     """The interval of k = 1 / tau is that of tau, turned over."""
     times = np.linspace(0.2, 4.0, 8)
@@ -128,7 +129,12 @@ def test_an_optimum_on_a_bound_is_open_there(prior):
 
 
 @pytest.mark.parametrize(
-    "prior", [uq.LogNormal(0.0, 1.0), uq.LogUniform(1e-3, 1e3), uq.Uniform(0.0, 9.0), uq.Normal(1.0, 2.0)]
+    "prior",
+    [
+        uq.LogNormal(0.0, 1.0),
+        *(pytest.param(each, marks=pytest.mark.slow) for each in (uq.LogUniform(1e-3, 1e3), uq.Normal(1.0, 2.0))),
+        uq.Uniform(0.0, 9.0),
+    ],
 )
 def test_a_parameter_without_data_is_flat(prior):
     found = profile_likelihood(models.beside_study(prior), {"m": 1.0})

@@ -36,6 +36,7 @@ def particle_log_likelihood(rates, changes, times, values, sigma: float, particl
     return total
 
 
+@pytest.mark.slow
 def test_a_particle_filter_gives_the_density_of_many_molecules():
     k, g, sigma = 1000.0, 1.0, 20.0
     data = cells.table("x", TIMES, [250.0, 530.0, 745.0, 870.0, 985.0])

@@ -42,10 +42,8 @@ def test_what_a_few_cells_tell_is_identified(study):
         assert float(profile.lower.sel(parameter=name)) < truth < float(profile.upper.sel(parameter=name))
 
 
-@pytest.mark.parametrize(
-    "repetitions, restart",
-    [(20, True), *(pytest.param(200, each, marks=pytest.mark.slow) for each in (True, False))],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("repetitions, restart", [(20, True), (200, True), (200, False)])
 def test_calibration_gives_back_what_linear_noise_was_given(repetitions, restart):
     study = cells.planned(cells.counted, ("x",), TIMES[:3], 1, restart=restart)
     found = simulation_based_calibration(study, repetitions=repetitions, draws=200, tune=200, ranks=31)

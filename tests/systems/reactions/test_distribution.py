@@ -42,6 +42,7 @@ def test_birth_and_death_is_poisson():
     np.testing.assert_allclose(found, law, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_the_telegraph_is_poisson_around_beta_numbers():
     """Peccoud & Ycart 1995: at rest the mean of the Poisson numbers is r/d times Beta(k_on/d, k_off/d)."""
     found = distribution_of(TELEGRAPH, "mRNA", uq.Design([40.0]))
@@ -69,6 +70,7 @@ def test_outputs_are_expected_values():
     assert uq.check_model(model).gradient_error < 1e-6
 
 
+@pytest.mark.slow
 def test_a_box_grows_where_moments_do_not_show_a_second_mode():
     """The mean of a toggle switch at 10; in a box of 115 by 115 states it is 41.954161719."""
     from forward_models.toggle_switch import network, space, units
@@ -126,6 +128,7 @@ def test_the_distribution_tells_all_rates(snapshots):
     assert fisher_information(snapshots).attrs["rank"] == 4
 
 
+@pytest.mark.slow
 def test_the_score_of_snapshots_is_that_of_value_gradient_and_information(snapshots):
     """Solved for once, where the default would solve three times; a failed solve and an impossible row are failures."""
     likelihood, names = likelihood_of(snapshots), TELEGRAPH.space.free

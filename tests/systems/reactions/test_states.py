@@ -49,6 +49,7 @@ def densities(model, design, theta=None):
     return found
 
 
+@pytest.mark.slow
 def test_a_box_holds_independent_species_alone():
     """S + C + P and E + C stay: a box of two species has the distribution of 13 x 4 x 4 x 13 states."""
     model = uq.Model(BINDING, enzyme.master_equation(), None, UNITS)
@@ -94,11 +95,13 @@ def test_rest_is_the_time_inf():
     assert float(run.outputs["X"][0]) == pytest.approx(10.0, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_rest_with_conserved_sums_is_that_after_a_long_time():
     long, rest = (densities(PAIRS, uq.Design([time]))["B"].probability[0] for time in (50.0, np.inf))
     np.testing.assert_allclose(rest, long, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_snapshots_at_rest_have_a_gradient_and_leave_time_open():
     """The rates of a telegraph at rest are known up to their unit of time: three of four."""
     model = uq.Model(networks.PROMOTER, networks.telegraph.master_equation(), mrna, {"mRNA": ""})
