@@ -81,7 +81,11 @@ def edge_study(noise, value):
     return uq.Study("edge", model, {"a": uq.Design()}, data), {name: jnp.asarray(at) for name, at in free.items()}
 
 
-@pytest.mark.parametrize("noise, edge, side, value", list(edge_cases()), ids=lambda each: str(each).replace(" ", ""))
+@pytest.mark.parametrize(
+    "noise, edge, side, value",
+    [pytest.param(*case, marks=[pytest.mark.slow] * isinstance(case[0], uq.TruncatedNormal)) for case in edge_cases()],
+    ids=lambda each: str(each).replace(" ", ""),
+)
 def test_an_argument_outside_by_rounding_is_at_the_edge(noise, edge, side, value):
     study, others = edge_study(noise, value)
     likelihood, total = likelihood_of(study), log_likelihood(study)
@@ -189,7 +193,12 @@ def test_counts_of_an_epidemic_have_a_density_around_the_truth(epidemic):
 
 @pytest.mark.filterwarnings("ignore:Numba will use object mode")
 @pytest.mark.parametrize(
-    "noise", [{"R": uq.Poisson("R"), "I": uq.Poisson("I")}, {"R": uq.NegativeBinomial("R", 10.0)}], ids=str
+    "noise",
+    [
+        {"R": uq.Poisson("R"), "I": uq.Poisson("I")},
+        pytest.param({"R": uq.NegativeBinomial("R", 10.0)}, marks=pytest.mark.slow),
+    ],
+    ids=str,
 )
 def test_counts_that_begin_at_zero_have_a_gradient_for_the_sampler(noise):
     """R(0) = 0 exactly, and I ends at the edge: the density that is sampled, and its slope, are those of the study."""
@@ -209,6 +218,7 @@ def test_counts_that_begin_at_zero_have_a_gradient_for_the_sampler(noise):
     np.testing.assert_allclose(slope, [float(expected[name]) * truth[name] for name in names], rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_calibrate_accepts_counts_of_an_epidemic(epidemic):
     tree = uq.calibrate(epidemic, draws=100, tune=150, chains=1, seed=0)
     posterior = tree["posterior"].to_dataset()

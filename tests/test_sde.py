@@ -84,6 +84,7 @@ def test_multiplicative_noise_has_strong_order_one_half():
     assert 0.35 < order < 0.75
 
 
+@pytest.mark.slow
 def test_additive_noise_has_strong_order_three_halves():
     """Errors on the same paths, the last of which is fine enough to stand for the truth."""
     steps = (0.25, 0.0625, 0.25 / 32)

@@ -341,7 +341,9 @@ def test_ctrl_c_in_a_later_verb_of_run_has_the_earlier_ones(decay_study, monkeyp
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning", "ignore::RuntimeWarning")
-@pytest.mark.parametrize("values", [[1.0, 1.0, 1.0, 1.0], [1.0, np.nan, 1.0, np.nan], [np.nan] * 4])
+@pytest.mark.parametrize(
+    "values", [[1.0, 1.0, 1.0, 1.0], [1.0, np.nan, 1.0, np.nan], pytest.param([np.nan] * 4, marks=pytest.mark.slow)]
+)
 def test_the_page_is_written_whatever_the_draws(decay_study, tmp_path, values):
     """Few draws, all alike, or with holes as older versions have stored them."""
     tree = uq.calibrate(decay_study, draws=4, tune=10, chains=1)

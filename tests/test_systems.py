@@ -238,6 +238,7 @@ def test_moments_and_simulated_snapshots_are_those_of_the_law():
     assert abs(score.var() - 1) < 4 * np.sqrt(3.25 / score.size)
 
 
+@pytest.mark.slow
 def test_every_verb_takes_snapshots(tmp_path):
     study = snapshots()
     tree = uq.identify(study)
@@ -263,6 +264,7 @@ def test_snapshots_recover_what_they_are_given():
     assert found.attrs["uniform"] and found.attrs["failed"] == 0
 
 
+@pytest.mark.slow
 def test_the_first_order_information_of_a_population_of_snapshots_is_the_closed_form():
     """A group's places have the mean (right - left) t, and vary by (right + left) t and with the group's own rate."""
     space = uq.Space(

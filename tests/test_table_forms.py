@@ -126,7 +126,7 @@ def information():
     return fisher_information(study, dict(best.to_series())).matrix.values
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(tables(st.just(Table().names)))
 def test_a_study_has_the_same_table(table):
     study, unit = table.study(), table.names.unit

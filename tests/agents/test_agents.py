@@ -139,6 +139,7 @@ def test_agents_that_leave_the_box_have_a_code(shift, motility):
     assert [int(code) for code in codes] == [Ending.OUTSIDE * (shift != 0)] * 2 + [Ending.OUTSIDE]
 
 
+@pytest.mark.slow
 def test_the_same_key_has_the_same_agents_and_empty_slots_change_nothing():
     """Random numbers are drawn by blocks; those of slots beyond the living must not matter."""
     few, many = (agents_at(6, 5000, capacity, 1.0) for capacity in (2 * 4096, 5 * 4096))

@@ -180,6 +180,7 @@ def test_a_parameter_that_no_data_move_is_said_to_be_its_prior():
     assert any("posterior of b (contraction" in each and "is that of its prior" in each for each in findings(made))
 
 
+@pytest.mark.slow
 def test_only_what_is_assumed_is_a_prior():
     """The distribution of the levels is part of the model: that it pulls them is no contradiction."""
     rng = np.random.default_rng(9)

@@ -116,6 +116,7 @@ def test_correlated_parameters_of_units_in_a_linear_model():
     assert_known(tree, "corr_a_b", at, density)
 
 
+@pytest.mark.slow
 def test_covariates_act_through_formulas():
     """a = a0 + slope (weight - 70) + deviation of the unit: a linear regression, which is known."""
     rng = np.random.default_rng(1)

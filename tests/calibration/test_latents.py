@@ -181,6 +181,7 @@ def level(theta, design, key):
     return {"y": theta["level"] + 0 * design.times}
 
 
+@pytest.mark.slow
 def test_a_spread_that_may_be_zero_is_resolved():
     """Eight levels with errors as large as their spread; the posterior of the spread by quadrature."""
     study, values, errors = schools()

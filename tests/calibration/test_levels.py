@@ -113,6 +113,7 @@ def test_a_standard_deviation_of_each_experiment():
         assert_known(tree, f"sigma_{name}", at, density)
 
 
+@pytest.mark.slow
 def test_a_scale_times_a_level_that_is_only_known_as_a_product():
     """Relative data: a is known by its prior alone, a * scale exactly; the draws are those of the integral."""
     rng = np.random.default_rng(8)

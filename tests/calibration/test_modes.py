@@ -38,6 +38,7 @@ def two_roots():
     return study_of(uq.Space(a=uq.epistemic(uq.Uniform(-4.0, 6.0))), outcome, uq.Normal("y", 0.1), 0.0, "two_roots")
 
 
+@pytest.mark.slow
 def test_a_steep_root_that_few_draws_of_the_prior_lie_near_is_found_with_its_weight():
     tree = uq.calibrate(two_roots(), draws=500)
     tried = attribute(tree, "sample_stats", "attempts")
@@ -278,7 +279,6 @@ def test_a_mixture_is_a_density_and_its_coordinates_are_those_of_tempering():
     np.testing.assert_allclose(standard_normal(likelihood, theta), z, rtol=1e-5)
 
 
-@pytest.mark.slow
 def test_tempering_from_known_modes_knows_their_weights():
     """Of a peak a hundredth as wide, which hardly a particle from the prior is near."""
     likelihood, rng = likelihood_of(two_peaks(0.01)), np.random.default_rng(0)

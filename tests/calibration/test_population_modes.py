@@ -38,6 +38,7 @@ def squares(prior=0.5, units=6) -> uq.Study:
     return uq.Study("squares", model, {"e": uq.Design()}, pd.DataFrame(rows, columns=COLUMNS), unit="who")
 
 
+@pytest.mark.slow
 def test_modes_of_a_population_are_resolved_with_their_weights():
     tree = uq.calibrate(squares(), draws=400, tune=400)
     assert tree["convergence"]["resolved"].all()

@@ -96,6 +96,7 @@ def test_an_event_whose_time_is_not_known_is_drawn_at_its_quantiles():
         assert np.min(np.abs(times - np.quantile(lags, quantile))) < 0.002
 
 
+@pytest.mark.slow
 def test_a_function_of_its_own_times_only_has_bands_there():
     """As of a regression on columns: no draw is lost over a band that cannot be drawn between the data."""
     column = np.array([0.5, 1.0, 2.0])

@@ -83,6 +83,7 @@ def test_draws_that_diverge_are_repeated_with_care():
     assert tree["sample_stats"].attrs["why"] == kept["why"]
 
 
+@pytest.mark.slow
 def test_what_is_given_is_done_once():
     tree = uq.calibrate(ridge(), draws=150, tune=50, target_accept=0.6, adaptation="diag")
     (only,) = attribute(tree, "sample_stats", "attempts")
@@ -174,6 +175,7 @@ def line_of(slope):
     return lambda theta, design, key: {"y": theta["m"] + slope * design.times}
 
 
+@pytest.mark.slow
 def test_starts_around_an_optimum_are_about_as_probable_as_it_is():
     """Each coordinate of a start stands for the parameter that the sampler takes it for."""
     likelihood = likelihood_of(hare_lynx.study)

@@ -99,11 +99,12 @@ def test_tails_as_wide_as_the_bulk_are_entered():
     assert len(json.loads(tree["sample_stats"].attrs["attempts"])) == 1
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("prior", "limit", "above"),
     [
         (uq.Cauchy(1.0, 2.0), 41.0, np.arctan2(1.0, 20.0) / np.pi),
-        pytest.param(uq.StudentT(2.0, 0.0, 1.0), 10.0, 0.5 * (1 - 10 / np.sqrt(102)), marks=pytest.mark.slow),
+        (uq.StudentT(2.0, 0.0, 1.0), 10.0, 0.5 * (1 - 10 / np.sqrt(102))),
     ],
 )
 def test_tails_that_fall_as_a_power_are_seen(prior, limit, above):

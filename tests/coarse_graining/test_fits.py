@@ -51,6 +51,7 @@ def draws():
     return langevin(lambda z: double_well(z[:1], z[1:]), start, jax.random.key(7), step=0.12, draws=800, thin=5).places
 
 
+@pytest.mark.slow
 def test_mean_force_of_the_double_well(mean_force):
     x = X.places[:, 0]
     at = potential_of_mean_force(double_well, jnp.array([[0.0], [0.5], [1.0]]), Y).potential
@@ -122,6 +123,7 @@ def test_on_a_restricted_basis_they_differ(mean_force, density):
     assert square(matched) < square(closest)
 
 
+@pytest.mark.slow
 def test_fits_of_samples_are_those_of_quadrature_within_their_errors(draws, mean_force, density):
     slopes = jax.vmap(jax.vmap(lambda z: jax.grad(double_well)(z[:1], z[1:])))(draws)
     exact = (

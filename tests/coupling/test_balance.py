@@ -93,6 +93,7 @@ def secreting(schedule) -> uq.Model:
     return uq.Model(secretion.space, uq.Coupled(parts, exchanges, schedule, "h"), units=outputs, time_unit="h")
 
 
+@pytest.mark.slow
 def test_secretion_reaches_its_steady_state_with_the_total_variance():
     space, design = secretion.space, uq.Design([60.0])
     rng = np.random.default_rng(0)

@@ -121,7 +121,11 @@ def test_a_fixed_point_that_nothing_determines_has_no_derivative():
 
 @pytest.mark.parametrize(
     "schedule",
-    [Weak(0.1), pytest.param(Strong(0.1, Relaxation()), marks=pytest.mark.slow), Strong(0.1, Aitken())],
+    [
+        Weak(0.1),
+        pytest.param(Strong(0.1, Relaxation()), marks=pytest.mark.slow),
+        pytest.param(Strong(0.1, Aitken()), marks=pytest.mark.slow),
+    ],
     ids=repr,
 )
 def test_predictions_from_products_are_those_from_matrices(schedule, monkeypatch):

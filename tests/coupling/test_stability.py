@@ -71,6 +71,7 @@ ALL = {**CHOSEN, "Lie": Splitting(STEP, order=1), "Strang": Splitting(STEP), "An
        "quasi-Newton": Strong(STEP, QuasiNewton()), "monolithic": Monolithic(STEP)}  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("chosen, count", [(CHOSEN, 12), pytest.param(ALL, 200, marks=pytest.mark.slow)])
 def test_no_schedule_that_is_called_stable_diverges(chosen, count):
     rng, stable = np.random.default_rng(0), dict.fromkeys(chosen, 0)

@@ -83,6 +83,7 @@ def test_it_is_looked_at_again_where_more_is_known():
     assert with_balance(study(), tree, again=True) is not tree
 
 
+@pytest.mark.slow
 def test_a_schedule_that_diverges_is_named_with_another():
     # errors grow 1.33-fold in each of 26 windows: wrong, but not yet garbage
     with pytest.warns(uq.CouplingWarning, match=r"1\.33"):

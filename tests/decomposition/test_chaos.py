@@ -182,7 +182,14 @@ DISTS = [
 ]
 
 
-@pytest.mark.parametrize("dist, family", DISTS, ids=[repr(dist) for dist, _ in DISTS])
+@pytest.mark.parametrize(
+    "dist, family",
+    [
+        pytest.param(*each, marks=[pytest.mark.slow] * isinstance(each[0], (TruncatedNormal, StudentT)))
+        for each in DISTS
+    ],
+    ids=[repr(dist) for dist, _ in DISTS],
+)
 def test_germs_have_the_density_of_their_basis(dist, family):
     space = space_of(dist)
     basis, u = basis_of(dist, space), np.linspace(0.02, 0.98, 9)
@@ -196,6 +203,7 @@ def test_germs_have_the_density_of_their_basis(dist, family):
     np.testing.assert_allclose(slopes[:, 0], difference, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_hierarchies_have_independent_germs_and_a_triangular_jacobian():
     space = Space(
         a=epistemic(Uniform(1.0, 2.0)),
@@ -256,6 +264,7 @@ def test_ishigami_without_gradients():
     assert worst(found, first, total) < 1e-7 and found.resolved
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind, seed", [("sobol", 0), ("random", 1)])
 def test_borehole_with_gradients(kind, seed):
     x = draw(BOREHOLE, 50, seed, kind)
@@ -333,6 +342,7 @@ def test_references_agree():
         np.testing.assert_allclose(found, [full[kind][name] for name in "skq"], rtol=1e-12)
 
 
+@pytest.mark.slow
 def test_agrees_with_chaospy():
     """Coefficients of the dense expansion of degree 3, and the indices that chaospy reads from it."""
     import chaospy
@@ -379,6 +389,7 @@ def test_not_smooth_is_not_resolved():
     assert not lax.resolved and lax.S1.equals(found.S1)
 
 
+@pytest.mark.slow
 def test_extrapolated_number_of_samples_is_enough():
     space = uniform_space(3, -np.pi, np.pi)
     x = draw(space, 512)
@@ -543,6 +554,7 @@ def test_invariant_to_shift_and_scale_of_the_output(shift, scale, negative, grad
     np.testing.assert_allclose(two["mean"], factor * one["mean"] + shift, atol=1e-6 * (scale + abs(shift)))
 
 
+@pytest.mark.slow
 def test_gradients_pay_off():
     """The same 24 runs with derivatives and without."""
     space, (first, total, _) = uniform_space(3, -np.pi, np.pi), ishigami_indices()

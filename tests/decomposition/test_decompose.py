@@ -106,6 +106,7 @@ def last(outputs, design):
     return outputs["y"][-1]
 
 
+@pytest.mark.slow
 def test_dependent_posterior_draws_have_shapley_effects():
     """Of a + b with sd 1 and 2 and correlation rho (Owen and Prieur 2017, doi:10.1137/16M1097717), q aleatory."""
     space = uq.Space(
@@ -165,6 +166,7 @@ def decay():
     return uq.decompose(DECAY, n=256, runs=4096)
 
 
+@pytest.mark.slow
 def test_an_event_has_a_probability(decay):
     """C(1) > 0.4 where k exp(shift) < log(2.5), whose logarithm is normal."""
     variance = decay["variance"].to_dataset()

@@ -105,6 +105,7 @@ def test_ishigami():
     assert np.isnan(found.lower_bound).all()
 
 
+@pytest.mark.slow
 def test_coverage_of_intervals():
     """Of nominal 95 % at n = 300; four standard errors of 100 repetitions are 9 %."""
     x = draws(circle_space(), 300 * 100, seed=3).reshape(100, 300, 3)
@@ -153,7 +154,12 @@ def test_bounds_hold_for_log_normal_inputs():
 
 @pytest.mark.parametrize(
     "distribution",
-    [uq.StudentT(4.0, 0.0, 1.0), uq.Gamma(2.0, 1.0), uq.Beta(0.5, 2.0), uq.TruncatedNormal(0.0, 1.0, lower=0.0)],
+    [
+        uq.StudentT(4.0, 0.0, 1.0),
+        uq.Gamma(2.0, 1.0),
+        uq.Beta(0.5, 2.0),
+        pytest.param(uq.TruncatedNormal(0.0, 1.0, lower=0.0), marks=pytest.mark.slow),
+    ],
 )
 def test_bounds_hold_for_other_families(distribution):
     """y = a tanh(a) + b, where half of what matters is known: ST_a = Var(f(a)) / (Var(f(a)) + 1)."""

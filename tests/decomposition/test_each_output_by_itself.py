@@ -81,7 +81,9 @@ ENGINES = {
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore::FutureWarning")
-@pytest.mark.parametrize("name", ENGINES)
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=[pytest.mark.slow] * (n in ("salib fast", "salib rbd_fast"))) for n in ENGINES]
+)
 def test_each_output_by_itself(name):
     engine, y = ENGINES[name]
     y = outputs(y)

@@ -223,7 +223,7 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("case", [pytest.param(c, marks=[pytest.mark.slow] * (c != "normal")) for c in CASES])
 def test_coverage_of_mean_and_quantiles(case):
     draw, law = CASES[case]
     rng = np.random.default_rng(2026)

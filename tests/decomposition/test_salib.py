@@ -22,6 +22,9 @@ V1, V2, V13 = (1 + B * np.pi**4 / 5) ** 2 / 2, A**2 / 8, B**2 * np.pi**8 * (1 / 
 FIRST = np.array([V1, V2, 0]) / (V1 + V2 + V13)
 TOTAL = np.array([V1 + V13, V2, V13]) / (V1 + V2 + V13)
 
+# of which each use compiles or runs for more than a second
+DEAR = ("morris", "rbd_fast")
+
 
 def ishigami(x):
     return np.sin(x[..., 0]) + A * np.sin(x[..., 1]) ** 2 + B * x[..., 2] ** 4 * np.sin(x[..., 0])
@@ -181,7 +184,9 @@ def with_failures(y):
     return np.where(np.arange(len(y)) % 37 == 5, np.nan, y)
 
 
-@pytest.mark.parametrize("method", [method for method in METHODS if method != "fast"])
+@pytest.mark.parametrize(
+    "method", [pytest.param(m, marks=[pytest.mark.slow] * (m in DEAR)) for m in METHODS if m != "fast"]
+)
 def test_failed_runs_are_left_out(method):
     n = 40 if method == "morris" else ROWS[method]
     found, x, y = analysed(method, n=n, change=with_failures, resamples=40)
@@ -211,7 +216,7 @@ def test_outputs_keep_their_labels_and_equal_one_at_a_time():
     np.testing.assert_array_equal(found.S1.isel(time=1, output=2), one.S1)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", [pytest.param(m, marks=[pytest.mark.slow] * (m in DEAR)) for m in METHODS])
 def test_any_distribution_will_do(method):
     """Counts, heavy tails, and a parameter that names another one."""
     n = {"morris": 200, "fast": 240}.get(method, 1200)  # 1200 rows, so that the quantiles are compiled once
@@ -249,7 +254,7 @@ def test_morris_groups():
         salib_sample(SPACE, "pawn", 200, groups=groups)
 
 
-@pytest.mark.parametrize("method", ["morris", "fast"])
+@pytest.mark.parametrize("method", [pytest.param("morris", marks=pytest.mark.slow), "fast"])
 def test_a_sample_that_is_no_design_is_refused(method):
     x = salib_sample(SPACE, "pawn", 900)
     with pytest.raises(uq.InputError, match=f"is no '{method}' design"):

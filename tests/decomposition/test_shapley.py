@@ -101,7 +101,9 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize(
+    "case", [pytest.param(c, marks=[pytest.mark.slow] * (c in ("ratio", "twice the same input"))) for c in CASES]
+)
 def test_closed_forms(case):
     (draw, truth), allowed = CASES[case]
     errors, inside = [], []
@@ -157,7 +159,7 @@ def test_coverage():
         assert (np.mean(inside[kind], axis=0) >= 0.81).all(), kind
 
 
-@pytest.mark.parametrize("noise_variance", [4.0, None])
+@pytest.mark.parametrize("noise_variance", [4.0, pytest.param(None, marks=pytest.mark.slow)])
 def test_noise_is_no_input_and_adds_no_bias(noise_variance):
     """An input without influence has effect 0, however noisy the runs; the noise may be known or not."""
     found = []
@@ -232,6 +234,7 @@ def test_groups():
     assert inside.all()
 
 
+@pytest.mark.slow
 def test_more_inputs_than_all_subsets_allow():
     rng = np.random.default_rng(0)
     x = rng.standard_normal((300, 12))

@@ -85,7 +85,7 @@ def test_a_branch_does_not_depend_on_units(scale):
 
 
 @pytest.mark.parametrize("um, uP", UNITS)
-@pytest.mark.parametrize("start", [0.0, 0.1])
+@pytest.mark.parametrize("start", [0.0, pytest.param(0.1, marks=pytest.mark.slow)])
 def test_a_branch_does_not_depend_on_the_unit_of_one_state(start, um, uP):
     """Whatever the absolute tolerance: m of 1e-12 lies far below it, and P of 1e9 grows from zero."""
     units = {"um": um, "uP": uP, "start": start}
@@ -106,7 +106,7 @@ def test_a_branch_does_not_depend_on_the_unit_of_one_state(start, um, uP):
     np.testing.assert_allclose(branch.arclength, plain.arclength, rtol=1e-6)
 
 
-@pytest.mark.parametrize("unit", [1.0, 1e9, 1e-12])
+@pytest.mark.parametrize("unit", [*(pytest.param(unit, marks=pytest.mark.slow) for unit in (1.0, 1e9)), 1e-12])
 def test_states_that_do_not_feel_the_parameter_at_the_start(unit):
     branch = equilibrium_branch(SQUARES, {"m": 0.0}, {"unit": unit}, parameter="m", between=(-1.0, 5.0))
     np.testing.assert_allclose(branch.q / unit, branch.m**2, rtol=1e-9, atol=1e-14)

@@ -94,7 +94,7 @@ def test_a_sweep_past_two_folds_has_two_jumps(count):
     "system, um, uP",
     [(CASCADE, 1.0, 1e9), (CASCADE, 1e-12, 1e9), (CASCADE, 1e-12, 1.0), (FINE_CASCADE, 1e-12, 1e9)],
 )
-@pytest.mark.parametrize("start", [0.0, 0.1])
+@pytest.mark.parametrize("start", [0.0, pytest.param(0.1, marks=pytest.mark.slow)])
 def test_a_jump_does_not_depend_on_the_unit_of_one_state(start, system, um, uP):
     units = {"um": um, "uP": uP, "start": start}
     loop = hysteresis(system, CASCADE_AT, units, parameter="a", values=np.linspace(-0.8, 0.3, 12))

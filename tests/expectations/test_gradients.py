@@ -76,6 +76,7 @@ def test_moments_are_exact_of_an_approximation():
     assert set(expectation_gradient(own, {"k": 40.0, "g": 1.0}, DESIGN)["label"]) == {"exact"}
 
 
+@pytest.mark.slow
 def test_langevin_goes_along_its_paths():
     """Linear drift: the mean of the discretised equation is known, m' = m + h (k - g m)."""
     steps, end = 20, 2.0

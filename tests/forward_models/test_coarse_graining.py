@@ -34,7 +34,7 @@ def test_force_matching_and_relative_entropy_differ(run):
     assert lost[0] > 1.5 * lost[1] > 1e-5
 
 
-@pytest.mark.parametrize("name", ["a", "k", "s"])
+@pytest.mark.parametrize("name", ["a", *(pytest.param(name, marks=pytest.mark.slow) for name in "ks")])
 def test_derivatives_are_those_of_finite_differences(name):
     def numbers(value):
         outputs = uq.evaluate(coarse_graining.model, {**THETA, name: value}, NOW, mode="forward").outputs
@@ -74,6 +74,7 @@ def test_profiles_find_the_barrier_bounded_and_both_stiffnesses_flat(study):
     assert "s ~ k" in str(practical.explanation.values[1])
 
 
+@pytest.mark.slow
 def test_sampled_averages_and_their_derivatives_are_those_of_quadrature():
     """Mean squares of x and of y - x under exp(-F) by sums; errors from repetitions with other keys."""
     x = jnp.linspace(-3.0, 3.0, 601)

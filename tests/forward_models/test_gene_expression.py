@@ -36,6 +36,7 @@ def score_at(study, values, prior=False):
     return score, float(away @ away)
 
 
+@pytest.mark.slow
 def test_the_simulated_table_is_one_of_the_truth():
     """The score statistic is chi-squared with a degree of freedom for each parameter."""
     score, away = score_at(study, truth)

@@ -47,6 +47,7 @@ def test_windows_of_a_medium():
     assert float(out["layers"]) == pytest.approx(5.0)
 
 
+@pytest.mark.slow
 def test_slope_of_the_smallest_window():
     def smallest(cv):
         return representative_volume.smallest_window(0.2, cv, 0.05)

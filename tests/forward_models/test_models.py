@@ -20,10 +20,12 @@ MODELS = {
 STRONG = {"receptor_tf.reduced"}
 # after a minute, the check's own design, what cells make has only begun, and windows of a quarter do not resolve it
 LATER = {"tissue_signalling": uq.Design([30.0, 60.0])}
-# a quarter of a minute to a minute of compiling each; they run in files of tests of their own
+# up to a minute of compiling each; they run in files of tests of their own
 LONG = {
     *("agents_continuum.model", "coupling_schedules.model", "coarse_graining.model", "macroscopic_profile.model"),
-    *("stokes_darcy.plane", "tumour_tissue.model"),
+    *("stokes_darcy.plane", "tumour_tissue.model", "stochastic_homogenization.model", "michaelis_menten.total"),
+    *("interface_flux.model", "mortar_interface.model", "agents_continuum.mean_field"),
+    *("michaelis_menten.standard", "tumour_tissue.tissue", "telegraph_gene.moments"),
     *("coarse_graining.sampled", "relaxation_oscillator.period"),
     *("tissue_signalling.model", "tissue_signalling.random"),
 }

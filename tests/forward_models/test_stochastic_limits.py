@@ -56,6 +56,7 @@ def test_the_mean_approaches_mass_action_as_the_volume():
     assert slope(bias) == pytest.approx(-1.0, abs=0.1)
 
 
+@pytest.mark.slow
 def test_mrna_that_switches_its_promoter_off():
     """Against finite volumes, at rest and on the way there."""
     theta, n = {"k_on": 0.5, "k_off": 1.0, "r": 20.0, "d": 1.0, "feedback": 0.2}, 3000

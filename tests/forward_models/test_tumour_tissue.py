@@ -57,6 +57,7 @@ def test_gradients_against_finite_differences():
         assert float(gradient[name]) == pytest.approx(float(ahead - behind) / (2 * step), rel=2e-3, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_samples_differ_with_their_cells_and_agree_in_the_mean():
     irregular = sample(3)
     theta = {**irregular.space.nominal(), "phi": 0.55}

@@ -112,6 +112,7 @@ def test_the_indomethacin_table_is_the_published_one():
     np.testing.assert_array_equal(indomethacin.study.data["subject"].astype(int), original["Subject"].astype(int))
 
 
+@pytest.mark.slow
 def test_the_indomethacin_design_shows_both_time_scales():
     fisher = fisher_information(indomethacin.study)
     assert fisher.attrs["rank"] == 9

@@ -125,7 +125,7 @@ def test_bounds_are_nested_in_voigt_and_reuss(seed, shape, contrast, fraction):
     assert is_below(bracket.upper, upper)
 
 
-@pytest.mark.parametrize("shape", [(7, 6), (3, 4, 4)])
+@pytest.mark.parametrize("shape", [(7, 6), pytest.param((3, 4, 4), marks=pytest.mark.slow)])
 def test_bounds_of_matrices_are_nested(shape):
     cell = matrices(0, shape)
     lower, upper = voigt_reuss(cell)
@@ -159,7 +159,7 @@ def test_entries_hold_what_quadratic_forms_say():
     assert np.all(lower <= inside.estimate) and np.all(inside.estimate <= upper)
 
 
-@pytest.mark.parametrize("degree", [0, 1])
+@pytest.mark.parametrize("degree", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_bad_coefficients_that_are_traced_have_a_code(degree):
     bracket = jax.jit(partial(effective_bounds, corner_degree=degree))(np.full((4, 4), -1.0))
     assert int(bracket.result) == Ending.BAD_COEFFICIENT

@@ -36,6 +36,7 @@ def test_each_degree_brings_the_bounds_closer():
     assert high < low / 100 and low < 5e-3
 
 
+@pytest.mark.slow
 def test_refinement_brings_the_bounds_closer():
     """Not by a power of the size: the field at a corner is much the same at all scales, and only degrees tell there."""
     cell = two_phases(0, (4, 4), 100.0)

@@ -159,6 +159,7 @@ def test_the_gradient_needs_no_solve_of_its_own():
     assert loops(jax.grad(by_contrast)) == loops(by_contrast) > 0
 
 
+@pytest.mark.slow
 def test_second_derivatives():
     h = 1e-3
     slope = jax.grad(by_contrast)

@@ -117,6 +117,7 @@ def test_order_in_space_is_two():
     np.testing.assert_allclose(np.log2(np.array(errors[:-1]) / errors[1:]), 2.0, atol=0.1)
 
 
+@pytest.mark.slow
 def test_derivatives():
     def crossed(p):
         run = LAYERS.run(

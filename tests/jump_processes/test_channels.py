@@ -19,6 +19,7 @@ def at_end(counts):
     return counts[:, -1, 0]
 
 
+@pytest.mark.slow
 def test_the_law_is_that_of_exact_simulation():
     start = jnp.tile(jnp.array([30.0, 0.0]), (N, 1))
     paths = simulate_channels(

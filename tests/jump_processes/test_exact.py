@@ -152,6 +152,7 @@ def test_propensities_that_depend_on_time():
         assert p_value(paths.counts[:, place, 0], poisson.pmf(np.arange(120), mean(time))) > 1e-3
 
 
+@pytest.mark.slow
 def test_waiting_times_of_a_growing_hazard_are_weibull():
     """a(t) = 2 t: the first event comes at sqrt(E)."""
     fine = np.linspace(0.01, 4.0, 400)

@@ -85,6 +85,7 @@ def test_a_first_jump_at_a_hazard_that_grows():
     assert kstest(np.asarray(paths.counts[:, 0, 1]), "rayleigh").pvalue > 1e-3
 
 
+@pytest.mark.slow
 def test_errors_of_a_path_go_with_the_tolerance():
     """Along paths with the same jumps."""
     found = [run(with_feedback, 200, [1.0, 5.0], 3, rtol=rtol)[0] for rtol in (1e-10, 1e-4, 1e-6)]
@@ -94,6 +95,7 @@ def test_errors_of_a_path_go_with_the_tolerance():
     assert same.mean() > 0.95 and errors[0] < 1e-2 and errors[1] < 0.1 * errors[0]
 
 
+@pytest.mark.slow
 def test_a_trajectory_is_the_same_in_any_batch():
     times = [0.5, 2.0, 9.0]
     whole, _ = run(with_feedback, 40, times, 4)

@@ -100,7 +100,10 @@ AGAINST_THE_MASTER_EQUATION = {
 }
 
 
-@pytest.mark.parametrize("name", AGAINST_THE_MASTER_EQUATION)
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(n, marks=[pytest.mark.slow] * (n in ("telegraph", "toggle"))) for n in AGAINST_THE_MASTER_EQUATION],
+)
 def test_chi_squared_of_many_trajectories(name):
     rates, changes, start, shape, species = AGAINST_THE_MASTER_EQUATION[name]
     times = [0.5, 2.0]

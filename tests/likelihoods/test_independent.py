@@ -171,6 +171,7 @@ def test_rows_that_are_evaluated_together_have_the_values_of_each_output():
         )
 
 
+@pytest.mark.slow
 def test_the_information_of_each_unit_is_that_of_its_rows():
     """J' I J of every row by the author's formula, its noise alone; sums over units are the information of all."""
     study = study_of_many_kinds()

@@ -70,7 +70,7 @@ POINTS = [
 ]
 
 
-@pytest.mark.parametrize("finer", [False, True])
+@pytest.mark.parametrize("finer", [False, pytest.param(True, marks=pytest.mark.slow)])
 def test_a_linear_mixed_model_is_a_multivariate_normal(finer):
     study = mixed_study()
     likelihood = Marginal.of(study, finer)
@@ -119,7 +119,9 @@ def rate(theta, design, key):
 @pytest.mark.parametrize(
     "family, density",
     [
-        (uq.LogNormal(median="m", sigma="s"), lambda m, s: stats.lognorm(s, scale=m)),
+        pytest.param(
+            uq.LogNormal(median="m", sigma="s"), lambda m, s: stats.lognorm(s, scale=m), marks=pytest.mark.slow
+        ),
         (uq.Gamma("m", "s"), lambda m, s: stats.gamma(m, scale=1 / s)),
     ],
 )
@@ -153,6 +155,7 @@ def test_nodes_have_the_moments_of_the_normal_distribution(dimensions, finer):
     assert len(points) > len(grid(dimensions)[0]) or not finer
 
 
+@pytest.mark.slow
 def test_six_latents_have_the_slopes_of_their_spreads():
     """Six offsets at six times, one measurement of each: every row is normal with variance s^2 + e^2."""
     names = [f"o{k}" for k in range(6)]

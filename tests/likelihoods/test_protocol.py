@@ -80,6 +80,7 @@ class Offsets(Likelihood):
         return jnp.zeros(len(self.observations.unit), int)
 
 
+@pytest.mark.slow
 def test_rows_that_depend_on_one_another_have_terms_by_unit():
     study = level_study(Offsets.of)
     values = study.data["value"].to_numpy().reshape(4, 5)

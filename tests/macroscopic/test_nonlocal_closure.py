@@ -115,6 +115,7 @@ def test_kernels_are_even_and_sum_to_the_diffusivity_of_a_uniform_gradient():
     assert weights.sum() == pytest.approx(float(wall_law(CELL).diffusivity), rel=1e-9)
 
 
+@pytest.mark.slow
 def test_derivatives_need_the_correctors_only():
     cell = jnp.asarray(two_phases(5, (6, 6), 5.0))
     change = jnp.asarray(np.random.default_rng(0).normal(size=(6, 6)))

@@ -165,6 +165,7 @@ def test_the_estimate_from_the_cell_holds_within_its_error(seed, contrast, mediu
     assert abs(measured - float(estimate.profile)) <= float(estimate.error)
 
 
+@pytest.mark.slow
 def test_derivatives_of_the_wall_law():
     cell = jnp.asarray(two_phases(5, (6, 6), 5.0))
     change = jnp.asarray(np.random.default_rng(0).normal(size=(6, 6)))

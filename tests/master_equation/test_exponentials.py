@@ -31,7 +31,7 @@ def rates_of(theta, count, timed):
 @pytest.mark.parametrize(
     ("name", "timed"),
     [
-        ("one", False),
+        pytest.param("one", False, marks=pytest.mark.slow),
         pytest.param("three", True, marks=pytest.mark.slow),
         pytest.param("five of two species", True, marks=pytest.mark.slow),
         ("six, one leaves at once", False),

@@ -89,6 +89,7 @@ def test_slopes_of_what_is_counted(detection, background):
     np.testing.assert_allclose(jax.grad(mean)(at), [4.0, 1.0], rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_there_is_room_for_more_counts_than_true_ones():
     """A table of several blocks, and derivatives at the edges, against laws of scipy."""
     true = jnp.zeros(1100).at[1099].set(1.0)

@@ -49,6 +49,7 @@ def test_the_telegraph_model_is_a_beta_poisson_law():
     np.testing.assert_allclose(late.probability[0], found.probability, atol=1e-9)
 
 
+@pytest.mark.slow
 def test_slopes_by_the_implicit_function_theorem():
     """The mean is r k_on / (k_on + k_off) / d."""
 

@@ -79,7 +79,7 @@ def mean_count(theta, method="uniformisation", above=None):
 
 
 @pytest.mark.parametrize("method", ["uniformisation", "dense"])
-@pytest.mark.parametrize("derivative", [jax.grad, jax.jacfwd])
+@pytest.mark.parametrize("derivative", [pytest.param(jax.grad, marks=pytest.mark.slow), jax.jacfwd])
 def test_slopes_of_negative_autoregulation(method, derivative):
     theta = jnp.array([40.0, 1.0])
     np.testing.assert_allclose(derivative(mean_count)(theta, method), [0.334645, -13.317769], rtol=2e-6)
@@ -114,6 +114,7 @@ def test_batches_are_their_members():
             np.testing.assert_allclose(each, function(theta), rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_many_stretches_and_entries_are_taken_back():
     """So many products that reverse mode has several entries, each with many stretches."""
 

@@ -174,6 +174,7 @@ def test_every_finding_at_once():
         find_map(uq.Study("half", replace(study.model, space=space), {"e": uq.Design()}, study.data), theta={"a": 3.0})
 
 
+@pytest.mark.slow
 def test_a_population_has_a_best_fit_and_profiles():
     """Units with a normal offset: locations and spreads of a balanced mixed model have closed forms."""
     rng = np.random.default_rng(2)

@@ -93,6 +93,7 @@ def test_intervals_with_and_without_controls_cover():
     assert apart > 5 and np.median([one.gain for one in found]) == pytest.approx(apart, rel=0.35)
 
 
+@pytest.mark.slow
 def test_derivatives_of_realisations_are_an_ensemble_too():
     embedding = embed((256,), (1.0,), Correlation("exponential"), (LENGTH,))
 
@@ -104,6 +105,7 @@ def test_derivatives_of_realisations_are_an_ensemble_too():
     assert abs(found.value + SD * EFFECTIVE) < 4 * found.error + 0.06 * SD * EFFECTIVE
 
 
+@pytest.mark.slow
 def test_the_cheapest_ensemble_reaches_its_accuracy(errors):
     candidates = (64.0, 128.0, 256.0, 512.0, 1024.0)
     plan = cheapest_ensemble(errors, 0.02, lambda window: window**1.2, candidates)

@@ -122,7 +122,7 @@ def test_variogram_agrees_with_gstools():
 
 
 @named
-@pytest.mark.parametrize("periodic", [False, True])
+@pytest.mark.parametrize("periodic", [pytest.param(False, marks=pytest.mark.slow), True])
 def test_derivatives_by_lengths_are_those_of_finite_differences(correlation, periodic):
     embedding = embed((20, 16), (1.0, 1.0), correlation, [(4.0, 5.0), (5.0, 4.0)], periodic=periodic)
     noise = embedding.noise(jax.random.key(0))

@@ -129,6 +129,7 @@ def test_windows_and_lags_stay_within_the_sample():
         variogram(field, 1, [1, 6])
 
 
+@pytest.mark.slow
 def test_second_derivatives_of_the_radius():
     distance = distance_to_balls(random_places(jax.random.key(0), 3, (1.0, 1.0)), (32, 32), (1.0, 1.0))
     slope = jax.grad(lambda fraction: grown(distance, fraction, 1 / 32)[1])

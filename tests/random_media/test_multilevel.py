@@ -114,6 +114,7 @@ def test_one_level_is_a_plain_ensemble_and_the_same_key_the_same_estimate():
     assert found.value != multilevel_estimate(LEVELS[:1], jax.random.key(3), error=0.05).value
 
 
+@pytest.mark.slow
 def test_a_budget_is_kept_and_the_error_says_so():
     found = multilevel_estimate(LEVELS, jax.random.key(1), error=1e-3, budget=60_000.0, batch_size=1)
     assert found.cost < 1.02 * 60_000 and found.error > 1e-3

@@ -233,6 +233,7 @@ def test_an_output_that_is_a_state_is_not_written_twice(groups, tmp_path):
     assert re.findall(r'aria-label="([^"]*=[^"]*)"', page) == [r"\mathrm{C} = 2 x"]
 
 
+@pytest.mark.slow
 def test_a_study_without_aleatory_parameters_has_its_inputs_from_shapley_effects(groups, tmp_path):
     effect = np.array([[0.7, 0.4], [0.2, 0.35], [0.1, 0.25]])
     dims = ("parameter", "quantity")

@@ -78,7 +78,7 @@ def test_what_leaves_a_saddle_leaves_it_as_the_start_says(distance):
     assert np.max(abs(np.asarray(run.outputs["x"]) - exact)) < 2e-3 * abs(exact).max()
 
 
-@pytest.mark.parametrize("mu", [10.0, 1e3, 1e5])
+@pytest.mark.parametrize("mu", [10.0, pytest.param(1e3, marks=pytest.mark.slow), 1e5])
 def test_a_relaxation_oscillation_is_confirmed(mu):
     def rhs(t, y, p, inputs):
         return {"x": y["v"], "v": p["mu"] ** 2 * ((1 - y["x"] ** 2) * y["v"] - y["x"])}

@@ -35,6 +35,8 @@ PUBLISHED = {
     "Sneyd_PNAS2002": (319.79178, 1e-5),
     "Zheng_PNAS2012": (278.33353, 1e-5),
 }
+# two to three seconds of compiling each
+LARGE = {"Brannmark_JBC2010", "Lucarelli_CellSystems2018", "Zheng_PNAS2012"}
 every_problem = pytest.mark.parametrize("name", PUBLISHED)
 
 
@@ -56,7 +58,7 @@ def codes(study: uq.Study, theta) -> dict[str, str]:
     }
 
 
-@every_problem
+@pytest.mark.parametrize("name", [pytest.param(n, marks=[pytest.mark.slow] * (n in LARGE)) for n in PUBLISHED])
 def test_the_log_likelihood_is_the_published_one(name):
     given = problem(name)
     found = float(log_likelihood(given.study)(given.nominal)) + given.offset
@@ -178,6 +180,7 @@ def test_the_log_likelihood_is_right_all_over_the_prior(name):
     assert refused == 0
 
 
+@pytest.mark.slow
 def test_the_fisher_information_of_crauste_determines_all_twelve_parameters():
     """Eigenvalues from 4e11 to 9e-13; the reference is the inverse of the scaled matrix of a very tight solve."""
     given = problem("Crauste_CellSystems2017")
@@ -191,6 +194,7 @@ def test_the_fisher_information_of_crauste_determines_all_twelve_parameters():
     assert sorted(found.parameter.values[found.cramer_rao < 1.0]) == ["delta_EL", "delta_LM", "mu_LL", "mu_N"]
 
 
+@pytest.mark.slow
 def test_the_least_eigenvalue_of_boehm_is_that_of_a_tight_solve():
     """At the tolerance at which differences in place of derivatives were wrong by a factor of ten."""
     rough = problem("Boehm_JProteomeRes2014", rtol=1e-6)
@@ -207,7 +211,11 @@ def test_the_least_eigenvalue_of_boehm_is_that_of_a_tight_solve():
     "name, lost",
     [
         ("Crauste_CellSystems2017", {"mu_LE", "mu_P", "mu_PE"}),
-        ("Fujita_SciSignal2010", {"reaction_2_k1", "reaction_2_k2", "reaction_6_k1", "scaling_pS6_tot"}),
+        pytest.param(
+            "Fujita_SciSignal2010",
+            {"reaction_2_k1", "reaction_2_k2", "reaction_6_k1", "scaling_pS6_tot"},
+            marks=pytest.mark.slow,
+        ),
         ("Sneyd_PNAS2002", {"k2", "k4", "k_4", "l6", "l_6"}),
     ],
 )

@@ -43,7 +43,7 @@ def test_a_sampled_kernel_gives_the_trajectories_back(seed):
 
 
 @pytest.mark.parametrize("modes, noise", [(2, 0.0), (3, 0.0), (4, 1e-6), (4, 1e-3)])
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.slow) for seed in (1, 2))])
 def test_trajectories_err_by_what_the_fit_errs(seed, modes, noise):
     """e' = A e + K * e + (difference of kernels) * y, so max abs e <= int G dt int abs(difference) ds max abs y."""
     kernel, times = at_rest(seed), np.linspace(0.0, 6.0, 601)

@@ -219,6 +219,7 @@ def test_multirate_wins_where_fast_states_keep_oscillating():
     assert list(error) == ["mri", "strang", "implicit", "explicit"]
 
 
+@pytest.mark.slow
 def test_multirate_loses_where_fast_states_settle():
     """With eps = .01 an implicit solve of everything is good to 4e-6 in 200 evaluations, multirate to 1e-4 in 750."""
     design, theta = uq.Design([1.0, 2.0, 5.0]), {"eps": 0.01}

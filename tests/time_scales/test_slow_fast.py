@@ -110,6 +110,7 @@ def test_whether_an_equilibrium_is_found_by_iteration(rhs, implicit):
     assert is_implicit(slow, {"eps": 1e-3, "k": 0.7}, uq.Design([1.0])) is implicit
 
 
+@pytest.mark.slow
 def test_an_implicit_reduction_is_solved_with_gradients():
     """y' = -k x with y = x + x^5: t = (ln x0 - ln x + (5/4)(x0^4 - x^4)) / k, inverted by bisection."""
     reduced = model(quintic_start, quintic, ["eps", "k"], ["x", "y"]).reduced(["x"])
@@ -480,7 +481,10 @@ def three_start(p, inputs):
     return {"x": jnp.zeros(()), "q": jnp.zeros(()), "y": jnp.ones(())}
 
 
-@pytest.mark.parametrize("initial, rhs, fast", [(quintic_start, bent, ["x"]), (three_start, stepped, ["x", "q"])])
+@pytest.mark.parametrize(
+    "initial, rhs, fast",
+    [pytest.param(quintic_start, bent, ["x"], marks=pytest.mark.slow), (three_start, stepped, ["x", "q"])],
+)
 def test_a_bend_or_a_step_is_no_line(initial, rhs, fast):
     full, p = uq.Ode(initial, rhs), {"u": jnp.asarray(3.0)}
     found = separation(full, fast, p, uq.Design([2.0]))
@@ -546,6 +550,7 @@ def logistic(t, y, p, inputs):
     return {"x": p["r"] * y["x"] * (1 - y["x"] / p["K"]) * 1e3, "y": y["x"] - y["y"]}
 
 
+@pytest.mark.slow
 def test_a_fast_logistic_can_be_read():
     reduced = model(logistic_start, logistic, ["r", "K"], ["x", "y"]).reduced(["x"])
     assert uq.check_model(reduced, uq.Design([1.0, 2.0])).symbol_error < 1e-14

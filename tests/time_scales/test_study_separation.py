@@ -137,6 +137,7 @@ def test_full_and_reduced_predict_alike():
         assert abs(float(one.mean()) - receptor_tf.truth[name]) < 3 * float(one.std())
 
 
+@pytest.mark.slow
 def test_models_of_other_data_are_not_compared():
     with pytest.raises(uq.InputError) as caught:
         compare_models({"one": uq.identify(receptor_tf.study, starts=0)})

@@ -21,10 +21,10 @@ def exact(times, degree, prior, sigma):
 @pytest.mark.parametrize(
     "degree, times, prior, sigma",
     [
-        (0, [0.0], 1.0, 1.0),
+        pytest.param(0, [0.0], 1.0, 1.0, marks=pytest.mark.slow),
         (0, [0.0, 1.0, 1.0], 1.0, 0.5),
         (1, [-1.0, 1.0], 1.0, 0.5),
-        (1, [0.0, 0.0, 0.5], 1.0, 0.5),
+        pytest.param(1, [0.0, 0.0, 0.5], 1.0, 0.5, marks=pytest.mark.slow),
         (2, [-1.0, 0.0, 1.0], 0.7, 0.4),
     ],
 )
@@ -44,6 +44,7 @@ def test_inner_draws_are_increased_until_they_do():
     assert found.n_inner > 250 and found.upper - found.lower <= found.accuracy
 
 
+@pytest.mark.slow
 def test_extrapolation_takes_the_bias_of_few_inner_draws_away():
     study = polynomial_study(1, [-1.0, -1.0, 1.0, 1.0], 1.0, 0.3)
     found = expected_information_gain(study, n_outer=4000, n_inner=200, n_inner_most=200)
@@ -61,6 +62,7 @@ def test_too_few_draws_are_said_to_be_too_few():
     assert found.lower < exact([-1.0, 0.0, 1.0], 2, 1.0, 1e-3)
 
 
+@pytest.mark.slow
 def test_designs_are_ordered_by_what_they_tell_with_common_draws():
     study = polynomial_study(1)
     candidates = candidate_measurements(study, times=[0.0, 1.0, 2.0])

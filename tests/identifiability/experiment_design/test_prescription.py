@@ -87,6 +87,7 @@ def test_early_times_are_prescribed_where_late_ones_were_measured():
     assert found.identifiable_after.all()
 
 
+@pytest.mark.slow
 def test_what_no_candidate_cures_is_not_prescribed_for():
     found = prescribe(product_rate.study)
     assert not found.identifiable.any() and not found.identifiable_after.any()

@@ -114,7 +114,9 @@ def test_a_profile_does_not_depend_on_how_a_model_is_written():
     np.testing.assert_allclose([k[2], k[3]], [1 / tau[3], 1 / tau[2]], rtol=2e-4)
 
 
-@pytest.mark.parametrize("prior", [uq.Uniform(0.0, 2.0), uq.LogUniform(0.01, 2.0)])
+@pytest.mark.parametrize(
+    "prior", [uq.Uniform(0.0, 2.0), pytest.param(uq.LogUniform(0.01, 2.0), marks=pytest.mark.slow)]
+)
 def test_an_optimum_on_a_bound_is_open_there(prior):
     """Measurements of mean 2.5 under a bound of 2: above is the bound, below the density falls as it should."""
     study = models.level_study(prior, [2.4, 2.6, 2.5], name=f"bounded {type(prior).__name__}")
@@ -274,7 +276,7 @@ def test_every_finding_at_once():
         profile_likelihood(bounded, {"m": 3.0})
 
 
-@pytest.mark.parametrize("rtol, verdict", [(1e-2, "unresolved"), (1e-4, "bounded")])
+@pytest.mark.parametrize("rtol, verdict", [(1e-2, "unresolved"), pytest.param(1e-4, "bounded", marks=pytest.mark.slow)])
 def test_an_end_that_moves_with_the_accuracy_of_the_solves_is_not_resolved(rtol, verdict):
     """Measurements that err by less than the solves: how far k may go is not known from these."""
 

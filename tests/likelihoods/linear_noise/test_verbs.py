@@ -21,6 +21,7 @@ def study():
     return cells.study_of(cells.counted, simulate_data(plan, TRUTH, jax.random.key(3)), restart=True)
 
 
+@pytest.mark.slow
 def test_a_few_cells_are_calibrated(study):
     tree = uq.calibrate(study, draws=150, tune=150, chains=2)
     posterior = tree["posterior"]

@@ -60,6 +60,7 @@ def test_the_telegraph_is_poisson_around_beta_numbers():
     assert found @ (counts - mean) ** 2 / mean == pytest.approx(19 / 3, abs=1e-5)
 
 
+@pytest.mark.slow
 def test_outputs_are_expected_values():
     model = uq.Model(networks.RATES, networks.birth_death.master_equation(), of_counts,
                      dict.fromkeys(("mean", "square", "many"), ""))  # fmt: skip

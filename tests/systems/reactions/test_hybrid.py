@@ -21,6 +21,7 @@ def test_the_view_is_a_well_formed_model():
     assert checked.gradient == "none" and checked.failed == 0
 
 
+@pytest.mark.slow
 def test_a_run_is_the_same_in_any_batch():
     keys = jax.random.split(jax.random.key(3), 5)
     thetas = {name: jnp.full(5, value) for name, value in THETA.items()}
@@ -138,6 +139,7 @@ def test_species_of_many_molecules_are_proposed_to_flow():
         propose_partition(networks.telegraph, THETA, design, least=-1)
 
 
+@pytest.mark.slow
 def test_the_error_is_the_poisson_part_of_the_variance():
     """42.2222 of all molecules, 35.5556 of the promoter alone: the difference is the mean."""
     found = hybrid_error(networks.telegraph, ["G"], THETA, uq.Design([25.0]), trajectories=4000).isel(time=0)

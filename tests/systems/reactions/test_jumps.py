@@ -112,6 +112,7 @@ def test_leaps_have_the_moments_of_the_process():
     assert abs(counts.var() / mean - 1) < 4 * np.sqrt(2 / n) + 2 * leap
 
 
+@pytest.mark.slow
 def test_leaps_are_decomposed_and_have_the_codes_of_jumps():
     model = uq.Model(networks.RATES, networks.birth_death.jumps(leap=0.1), units={"X": ""})
     tree = uq.decompose(uq.Study("leaps", model, {"film": uq.Design([1.0])}), n=32, runs=512)

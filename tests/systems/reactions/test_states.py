@@ -65,6 +65,7 @@ def test_a_box_holds_independent_species_alone():
     assert len(sizes) == 2 and np.prod(np.array(sizes, int)) <= 13 * 13
 
 
+@pytest.mark.slow
 def test_the_species_left_out_is_one_whose_count_is_whole():
     """Of A + 2 B = 30: the states are those of B, every one of which exists."""
     assert PAIRS.dynamics.plan(PAIRS, DESIGN).split(" from ")[0] == "16"
@@ -77,6 +78,7 @@ def test_other_sums_than_those_laid_out_have_a_code():
     assert "no reaction changes" in PAIRS.dynamics.sentence(int(run.result))
 
 
+@pytest.mark.slow
 def test_sums_that_vary_leave_all_species():
     space = uq.Space({**networks.PAIRS, "A0": uq.epistemic(uq.Poisson(8.0))})
     model = uq.Model(space, networks.dimerisation.master_equation(), None, {"A": "", "B": ""})
@@ -86,6 +88,7 @@ def test_sums_that_vary_leave_all_species():
         np.testing.assert_allclose(run.outputs["A"] + 2 * run.outputs["B"], start, rtol=1e-8)
 
 
+@pytest.mark.slow
 def test_rest_is_the_time_inf():
     model = uq.Model(networks.RATES, networks.birth_death.master_equation(), units={"X": ""})
     found = densities(model, uq.Design([1.0, np.inf]))["X"]
