@@ -35,12 +35,13 @@ install_import_hook([f"uqbench.{module}" for module in CHECKED], CHECKER)
 
 import uqbench as uq  # noqa: E402
 
-# Files of half a minute and more, which begin first: a worker takes whole files, and the other one waits for the last.
+# Files of a third of a minute and more, by default or of slow tests, which begin first: a worker takes whole files, and
+# the other one waits for the last.
 LONGEST = [
-    *("test_models", "test_notebooks", "test_tissue_signalling", "test_theophylline", "test_table_forms"),
-    *("test_slow_fast", "test_study_separation", "test_sde", "test_systems", "test_random_networks"),
-    *("test_michaelis_menten", "test_cli", "test_profiles", "test_information_gain", "test_wheel"),
-    "test_published_problems",
+    *("test_random_networks", "test_simulation_based", "test_notebooks", "test_theophylline", "test_tissue_signalling"),
+    *("test_table_forms", "test_sampling", "test_models", "test_cli", "test_examples", "test_distributions"),
+    *("test_systems", "test_published_problems", "test_tails", "test_table_posteriors", "test_store", "test_counted"),
+    *("test_study_balance", "test_slow_fast", "test_noise_domains", "test_checks", "test_profiles", "test_wheel"),
 ]
 
 

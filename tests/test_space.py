@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import uqbench as uq
@@ -30,6 +30,7 @@ def test_roles_and_order():
     assert space.only("epistemic").names == ("median", "sd")
 
 
+@settings(max_examples=15)
 @given(st.lists(st.floats(1e-6, 1 - 1e-6), min_size=3, max_size=3))
 def test_cube_is_inverted_by_the_conditional_distribution(u):
     space = hierarchy()

@@ -108,7 +108,7 @@ def decaying(theta, design, key):
     return {"y": theta["start"] * jnp.exp(-theta["k"] * design.times)}
 
 
-@pytest.mark.parametrize("make", [cells, decays])
+@pytest.mark.parametrize("make", [pytest.param(cells, marks=pytest.mark.slow), decays])
 def test_the_density_is_that_of_the_study_whatever_the_likelihood(make):
     """Prior times likelihood, up to the derivative of the map from the coordinates to the parameters."""
     study = make()
@@ -143,6 +143,7 @@ def _derivatives(place, medians, z, step=1e-5):
     return np.stack(columns, axis=1)
 
 
+@pytest.mark.slow
 def test_the_shape_of_a_gamma_distribution_between_units_has_a_gradient():
     """Counts of units whose rates have a gamma distribution of unknown shape."""
     space = uq.Space(
@@ -235,6 +236,7 @@ def of_base(theta, design, key):
     return {"y": theta["base"] + 0 * design.times}
 
 
+@pytest.mark.slow
 def test_values_of_parameters_of_unknown_width_are_found_in_the_coordinates():
     likelihood = likelihood_of(batches())
     data = data_of(likelihood)
@@ -246,6 +248,7 @@ def test_values_of_parameters_of_unknown_width_are_found_in_the_coordinates():
         np.testing.assert_allclose(found, value, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_optima_are_those_of_other_coordinates():
     """They stay optima where data are asked elsewhere, with the same parameters."""
     likelihood = likelihood_of(batches())

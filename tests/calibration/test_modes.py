@@ -266,6 +266,7 @@ def test_tempering_that_has_lost_a_mode_is_not_resolved():
 # tempering from modes that are known
 
 
+@pytest.mark.slow
 def test_a_mixture_is_a_density_and_its_coordinates_are_those_of_tempering():
     rng = np.random.default_rng(0)
     reference = reference_of([rng.normal(1.0, 0.3, (500, 2)), rng.normal(-0.5, 0.1, (500, 2))])

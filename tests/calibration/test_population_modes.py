@@ -161,6 +161,7 @@ def test_chains_of_a_mixture_have_the_draws_of_each_mode_in_their_places():
     assert 0.1 < number.mean() < 0.4
 
 
+@pytest.mark.slow
 def test_a_table_of_a_population_is_sampled_from_its_optimum():
     study = squares(prior=3.0)
     likelihood = likelihood_of(study)

@@ -274,6 +274,7 @@ def test_borehole_with_gradients(kind, seed):
     assert float((found.ST_upper - found.ST_lower).max()) < 0.01
 
 
+@pytest.mark.slow
 def test_borehole_without_gradients():
     x = draw(BOREHOLE, 200)
     found = polynomial_chaos(BOREHOLE, x, np.asarray(jax.vmap(borehole)(x)))

@@ -74,6 +74,7 @@ def test_derivatives_of_the_period_are_exact():
         assert float(found[name]) == pytest.approx(value, rel=1e-8, abs=1e-10), name
 
 
+@pytest.mark.slow
 def test_a_batch_is_its_members_and_a_member_without_a_cycle_spoils_none():
     omega, mu = np.array([1.5, 2.0, 2.0, 3.0]), np.array([0.7, -0.5, 0.4, 1.1])
     thetas = {"mu": mu, "omega": omega, "beta": np.full(4, -0.4), "cubic": np.ones(4), "x0": np.full(4, 0.3)}

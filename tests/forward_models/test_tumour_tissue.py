@@ -90,6 +90,7 @@ def test_four_properties_of_cells_make_two_numbers_of_the_tissue():
     assert float(macro["cramer_rao"].sel(parameter="D_eff")) < 0.06
 
 
+@pytest.mark.slow
 def test_the_table_is_what_was_simulated():
     simulation = simulated(0)
     assert len(study.data) == len(simulation) == 80

@@ -72,6 +72,7 @@ def test_random_layers_leave_no_width(shape):
     assert is_below(bracket.lower, np.diag(exact), 0.0) and is_below(np.diag(exact), bracket.upper, 0.0)
 
 
+@pytest.mark.slow
 def test_fluxes_have_no_divergence_and_their_mean():
     cell = jnp.asarray(two_phases(4, (7, 6), 1e6))
     for changes in solve_fluxes(1 / cell, (1.0, 2.0), 1e-12, 500).solution:
@@ -98,6 +99,7 @@ def test_random_media_are_inside(seed):
     assert np.all(finer.width < 0.7 * bracket.width)
 
 
+@pytest.mark.slow
 def test_bounds_in_space_close_in():
     cell = two_phases(0, (4, 4, 4), 10.0)
     coarse, fine = effective_bounds(cell), effective_bounds(cell, refine=3)
@@ -114,6 +116,7 @@ def test_bounds_of_layers_in_space():
         np.testing.assert_allclose(bound, np.diag([5.5, 5.5, 20 / 11]), rtol=1e-9, atol=1e-10)
 
 
+@pytest.mark.slow
 @given(seeds, shapes, contrasts, fractions)
 @settings(max_examples=20)
 def test_bounds_are_nested_in_voigt_and_reuss(seed, shape, contrast, fraction):

@@ -55,6 +55,7 @@ def test_a_ridge_is_flat_where_a_product_stays():
     assert found.attrs["enclosed"] == 0
 
 
+@pytest.mark.slow
 def test_limits_are_the_ends_of_the_grid_and_the_default_stays_within_the_prior():
     found = profile_surface(PARABOLA, {}, ["a", "b"], n=2, limits={"a": (0.5, 1.5)})
     np.testing.assert_allclose(found["first"], [0.5, 1.5])

@@ -31,6 +31,7 @@ def test_the_law_is_that_of_exact_simulation():
         assert p_value(paths.counts[:, place, 1], law) > 1e-3
 
 
+@pytest.mark.slow
 def test_births_are_those_of_their_stream():
     """With the births' stream exchanged all changes but the death process; with both, the other trajectory is left."""
     a, b = channel_streams(streams(50), 2), channel_streams(streams(50, seed=1), 2)

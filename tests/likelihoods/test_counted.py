@@ -216,6 +216,7 @@ def test_impossible_arguments_have_a_code(counted, changed):
     assert "detection probability" in likelihood.density_findings(theta)[0]
 
 
+@pytest.mark.slow
 def test_derivatives_hold_at_the_edges(counted):
     """Nothing or all is detected, and no background: each has a slope on the side that is possible."""
     study = study_of(COUNTED, [0.0, 2.0, 0.0], (0.0, 3.0, 3.0))

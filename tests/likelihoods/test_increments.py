@@ -138,6 +138,7 @@ def test_what_was_counted_before_the_start_cannot_be_known_from_increments():
         assert structural_identifiability(counting).verdict.sel(parameter="a") == verdict
 
 
+@pytest.mark.slow
 def test_curves_are_of_increments_over_the_interval_between_observations():
     likelihood = likelihood_of(study(uq.Poisson("cases")))
     times = np.array([0.0, 3.0, 7.0, 10.0, 14.0, 21.0, 22.0])

@@ -104,6 +104,7 @@ def test_a_wide_prior_costs_no_digits():
     assert float(effects.log_density(values_of(theta))) == pytest.approx(expected, rel=1e-6)
 
 
+@pytest.mark.slow
 def test_the_gradient_is_that_of_central_differences():
     effects = effects_of(study_of({"x": uq.Normal("scale*x + offset", "sigma")}))
     gradient = jax.grad(lambda theta: effects.log_density(theta))(values_of(THETA))

@@ -106,6 +106,7 @@ def test_slopes_are_differences_of_values_also_by_start_and_times():
     assert float(slope) == pytest.approx(float(ends[0] - ends[1]) / (2 * step), rel=1e-7)
 
 
+@pytest.mark.slow
 def test_batches_are_their_members():
     thetas = jnp.array([[40.0, 1.0], [10.0, 0.5]])
     for function in (mean_count, jax.grad(mean_count), jax.jacfwd(mean_count)):

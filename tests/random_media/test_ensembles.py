@@ -62,6 +62,7 @@ def test_variance_of_window_averages_is_that_of_the_closed_form():
         assert found.error < 0.05 * expected
 
 
+@pytest.mark.slow
 def test_effective_property_by_the_law_of_the_windows(errors):
     assert abs(errors.effective - EFFECTIVE) < 4 * errors.effective_error
     assert errors.effective_error < 0.01 * EFFECTIVE

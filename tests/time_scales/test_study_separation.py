@@ -81,6 +81,7 @@ def test_check_model_says_that_a_separation_is_weak():
     assert "stable equilibria" in check.separation and "time scales" in str(check)
 
 
+@pytest.mark.slow
 def test_a_strong_separation_is_reported_with_its_error(tmp_path):
     tree = uq.identify(receptor_tf.reduced, starts=0)
     found = tree["separation"].to_dataset()
@@ -109,6 +110,7 @@ def test_doubtful_draws_and_designs_of_quantities_are_named():
     assert found.verdict.values.tolist()[1] == "absent" and found.attrs["warning"]
 
 
+@pytest.mark.slow
 def test_a_full_model_has_no_such_group():
     assert "separation" not in uq.identify(receptor_tf.study, starts=0).children
 

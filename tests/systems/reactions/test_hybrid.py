@@ -16,6 +16,7 @@ THETA = {"kon": 0.5, "koff": 1.0, "r": 20.0, "d": 1.0}
 MODEL = uq.Model(networks.PROMOTER, networks.telegraph.hybrid(["G"]), units={"M": "", "G": ""})
 
 
+@pytest.mark.slow
 def test_the_view_is_a_well_formed_model():
     checked = uq.check_model(MODEL)
     assert checked.gradient == "none" and checked.failed == 0
@@ -130,6 +131,7 @@ def test_densities_that_are_not_offered():
         hybrid_density(networks.two_stage.hybrid("M"), networks.STAGES.nominal(), uq.Design([1.0]))
 
 
+@pytest.mark.slow
 def test_species_of_many_molecules_are_proposed_to_flow():
     design = uq.Design([20.0])
     assert propose_partition(networks.telegraph, THETA, design).continuous == ()
