@@ -136,7 +136,7 @@ rev_figure(analyses[1])
 # A sample of a few cells has an effective diffusivity of its own. Its variance falls with the number of cells in it: an
 # aleatory part that no measurement of other samples removes, and that larger windows do.
 
-# %% tags=["slow"]
+# %%
 theta = tumour_tissue.sample(2).space.nominal()
 
 
@@ -224,13 +224,13 @@ structure = structural_identifiability(study.model, design=uq.Design([120.0]), l
 assert set(structure.verdict.sel(parameter=["phi", "P", "D_ext", "k"]).values) == {"none"}
 structure[["verdict", "combination"]].to_dataframe()
 
-# %% tags=["slow"]
+# %%
 # The tissue's own two numbers are known to a few per cent.
 tissue_study = uq.Study("tissue", tumour_tissue.tissue, study.experiments, study.data)
 macro, micro = fisher_information(tissue_study), fisher_information(study)
 macro[["cramer_rao"]].to_dataframe()
 
-# %% tags=["slow"]
+# %%
 assert macro.attrs["rank"] == 3 and micro.attrs["rank"] == 3
 
 # %% [markdown]
@@ -239,7 +239,7 @@ assert macro.attrs["rank"] == 3 and micro.attrs["rank"] == 3
 # The concentration deep in a new sample, split among what is not known of all tissue, how densely a sample's cells lie, and
 # where they lie ("a single run"). In small samples the last matters; in large ones it is gone.
 
-# %% tags=["slow"]
+# %%
 split = {window: source_indices(samples(window), n=16) for window in (2, 4)}
 pd.DataFrame(
     {f"{window} x {window} cells": each["ST"].isel(quantity=0).to_series() for window, each in split.items()}

@@ -110,7 +110,7 @@ profile_figures.profiles(dose["one high dose more"])
 #
 # Dimers of STAT5 (Boehm et al. 2014; data simulated at the published times). Ten decades are open for each parameter, so many starts end in local optima.
 
-# %% tags=["slow"]
+# %%
 fit = find_map(boehm.study, starts=12)
 print(f"log-likelihood {fit.attrs['log_likelihood']:.2f}, {fit.attrs['verdict']}")
 fit_figures.waterfall(fit)
@@ -118,12 +118,12 @@ fit_figures.waterfall(fit)
 # %% [markdown]
 # Seven parameters have an interval. Export of heterodimers has no lower limit, import of homodimers no upper one, as with the published data.
 
-# %% tags=["slow"]
+# %%
 profile = profile_likelihood(boehm.study, fit)
 intervals(profile)
 
-# %% tags=["slow"]
+# %%
 profile_figures.profiles(profile)
 
-# %% tags=["slow"]
+# %%
 profile.relation.where(profile.relation != "", drop=True).to_series().to_dict()

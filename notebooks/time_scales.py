@@ -114,7 +114,7 @@ shrinking.error[:4].to_pandas()
 # Velocities (count/min²) over substrate (ppm) of an enzyme in cells treated with puromycin (Treloar 1974). Least squares
 # give Vm = 212.7, Km = .0641 (Bates & Watts 1988).
 
-# %% tags=["slow"]
+# %%
 tree = uq.calibrate(puromycin.study, draws=800, tune=400, seed=1)
 assert np.all(tree["convergence"]["resolved"])
 for name, published in {"Vm": 212.7, "Km": 0.0641}.items():
@@ -127,7 +127,7 @@ figures.predictive_band(tree, "v")
 # And the mechanism behind them? Whatever the precision, none of its four numbers can be known from velocities, two
 # combinations can: just Vm and Km. `suggestion` makes a model of them; a sum of rates needs a prior of its own.
 
-# %% tags=["slow"]
+# %%
 known = uq.identify(puromycin_mechanism.study, starts=0)["structure"].to_dataset()
 assert np.all(known.verdict.sel(parameter=["kon", "koff", "kcat", "E0"]) == "none")
 suggestion = json.loads(known.attrs["suggestion"])
