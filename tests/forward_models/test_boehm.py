@@ -43,6 +43,7 @@ def test_before_the_stimulus_the_antibody_sees_its_preference():
     assert float(run.outputs["pSTAT5A_rel"][0]) == float(run.outputs["pSTAT5B_rel"][0]) == 0.0
 
 
+@pytest.mark.slow
 def test_the_simulated_data_leave_the_same_sides_open_as_the_published_ones():
     profile = profile_likelihood(study, boehm.PUBLISHED, [*ONE_SIDED, "k_phos"])
     assert verdicts(profile) == {**ONE_SIDED, "k_phos": ("bounded", "bounded")}

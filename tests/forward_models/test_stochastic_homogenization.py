@@ -45,6 +45,7 @@ def test_the_median_is_the_limit_and_windows_average_themselves(found):
     assert abs(controlled.value - 1.0) < 4 * controlled.error + 2 * abs(errors.systematic) / WINDOWS[-1] ** 2
 
 
+@pytest.mark.slow
 def test_intervals_of_the_fitted_value_cover(found):
     """Ensembles of 40 realisations of each window out of all that there are, whose fit is then the truth."""
     ensembles = [each[:, 0] for each in found]

@@ -78,6 +78,7 @@ def test_the_ligand_is_conserved_to_rounding(chance, request):
     np.testing.assert_allclose(outputs["content_ligand"], parts, rtol=1e-13)
 
 
+@pytest.mark.slow
 def test_many_jumping_cells_are_on_average_what_the_mean_says(jumping, mean):
     """Rates are linear in genes, messengers and proteins; what bends, h(b) and the binding, does so over the spread of
     b between cells, which is small where the ligand is mostly the vessel's: after the dose has begun, not yet after."""
