@@ -11,6 +11,7 @@ from scipy import stats
 
 import uqbench as uq
 from uqbench.likelihoods import log_likelihood
+from uqbench.measurements import with_values
 
 EXPERIMENTS = {"low": uq.Design(inputs={"dose": 2.0})}
 
@@ -135,3 +136,18 @@ def test_all_that_is_wrong_is_found_at_once(decay):
 def test_tables_that_tell_nothing_are_refused(decay, data, part):
     with pytest.raises(uq.InputError, match=part):
         study(decay, data)
+
+
+def test_a_simulated_count_that_is_its_limit_is_not_beyond_it():
+    def mean(theta, design, key):
+        return {"y": theta["m"] + 0 * design.times}
+
+    space = uq.Space(m=uq.epistemic(uq.Gamma(2.0, 1.0)))
+    model = uq.Model.from_function(space, mean, {"y": ""}, {"y": uq.Poisson("y")}, name="counts")
+    rows = [("e", "y", 0.0, "<=3"), ("e", "y", 1.0, "5"), ("e", "y", 2.0, "<3"), ("e", "y", 3.0, ">=2")]
+    data = pd.DataFrame(rows, columns=["experiment", "output", "time", "value"])
+    study = uq.Study("counts", model, {"e": uq.Design()}, data)
+    found = with_values(study.table, {"y": np.array([4.0, 3.0, 3.0, 1.0])})
+    assert not (found["censored"].isin(["below", "above"])).any()
+    found = with_values(study.table, {"y": np.array([3.0, 3.0, 2.0, 2.0])})
+    assert found["censored"].tolist()[0] == "below" and found["censored"].tolist()[2:] == ["below", "above"]

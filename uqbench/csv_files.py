@@ -31,7 +31,8 @@ def read_csv(path: str | Path, **options: Any) -> pd.DataFrame:
         ...     read_csv(path)["gel"].to_dict()
         {3: 'gel#1'}
     """
-    lines = Path(path).read_text(encoding="utf-8-sig").splitlines()
+    # not by `splitlines`, to which other signs than this end a line as well
+    lines = Path(path).read_text(encoding="utf-8-sig").split("\n")
     rows = {number: line for number, line in enumerate(lines, start=1) if line.strip() and line.lstrip()[0] != "#"}
     table = pd.read_csv(StringIO("\n".join(rows.values())), **options)
     return table.set_axis(pd.Index([*rows][1 : len(table) + 1], name="line"))

@@ -109,7 +109,11 @@ def with_values(data: pd.DataFrame, values: Mapping[str, np.ndarray]) -> pd.Data
     """The same measurements with other values, by output; those beyond their limits are censored."""
     data = data.copy()
     for output, column in values.items():
-        data.loc[data["output"] == output, "value"] = np.asarray(column)
+        rows = data["output"] == output
+        data.loc[rows, "value"] = np.asarray(column)
+        if CENSORED in data:
+            # a value that is its limit is none beyond it, as of a count
+            data.loc[rows, CENSORED] = MEASURED
     return _censored(data) if CENSORED in data else data
 
 

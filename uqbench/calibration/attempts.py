@@ -172,7 +172,8 @@ def next_attempt(
     if found.sizes.get("missed", 0) or len(np.unique(found["mode"])) > 1:
         if not study.model.space.aleatory:
             return replace(tempering, why=why)
-        again = 1 < apart <= MOST_MODES and not attempt.each_mode
+        # of one chain there is no telling how far its shares are off
+        again = 1 < apart <= MOST_MODES and posterior.sizes["chain"] > 1 and not attempt.each_mode
         return replace(attempt, each_mode=True, why=why) if again else None
     if attempt.each_mode:
         return None

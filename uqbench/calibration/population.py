@@ -20,11 +20,12 @@ from ..optimization.best_fit import everywhere
 from ..optimization.objective import TOGETHER, Objective, objective_of
 from ..optimization.rounds import in_rounds
 from .convergence import modes
-from .optima import VALLEY, Missed, Optimum, bound_of_evidence, missed, of_curvature, of_note, way
-from .pymc_model import INFORMATION, PULL, of_expansions
+from .optima import LEAST_DRAWS, VALLEY, Missed, Optimum, bound_of_evidence, missed, of_curvature, of_note, way
+from .pymc_model import INFORMATION, PULL, of_expansions, of_unknown_width
 
-# Scores that an ascent may take, as one along a ridge would, and draws of which the density is computed.
-MOST, DRAWS = 60, 200
+# Scores that an ascent may take, as one along a ridge would, and what may be left to gain at its end; draws of which
+# the density is computed; the share of the ascents that are made beside those from known optima.
+MOST, LEFT, DRAWS, BESIDE = 60, 0.5, 200, 1 / 3
 # Two ascents have the same end if their log densities and their places, in standard deviations, differ by less.
 SAME = 0.05
 # Points of the prior that tell how wide it is; between its quartiles a normal density has so many standard deviations.
@@ -60,18 +61,22 @@ class Population:
         Args:
             fits: parameters at optima that are known.
             seed: of the points of the prior.
-            ascents: from how many of these, where no optimum is known.
+            ascents: from how many of these, and from `BESIDE` of them where optima are known.
             values: output -> values in the places of the measured ones.
 
         Raises:
             KeyboardInterrupt: where it is stopped.
         """
         study = likelihood.study
-        if of_expansions(likelihood) != (INFORMATION, PULL) or not isinstance(likelihood, Independent):
+        space = study.model.space
+        if not isinstance(likelihood, Independent) or of_expansions(likelihood) != (INFORMATION, PULL):
+            return None
+        if of_unknown_width(space):
             return None
         objective = objective_of(study, prior=True, per_x=True, values=values)
         known = [objective.coordinates.at(each) for each in fits]
-        begun = known or list(objective.coordinates.starts(ascents, seed))
+        drawn = objective.coordinates.starts(int(BESIDE * ascents) if known else ascents, seed)
+        begun = [*known, *drawn]
         found = cls(objective, ())._climbed(begun)
         return found if found.optima else None
 
@@ -99,7 +104,8 @@ class Population:
         if len(self.optima) < 2:
             return []
         points = self.places(posterior)
-        some = points[np.linspace(0, len(points) - 1, min(DRAWS, len(points))).astype(int)]
+        count = min(max(DRAWS, 2 * LEAST_DRAWS * points.shape[1]), len(points))
+        some = points[np.linspace(0, len(points) - 1, count).astype(int)]
         evidence = bound_of_evidence(some, self.densities(some), self.optima)
         return missed(self.densities, self.optima, points, evidence, seed)
 
@@ -112,14 +118,17 @@ class Population:
         if interrupted:
             raise KeyboardInterrupt
         ended = [peak for peak in peaks if peak is not None and np.isfinite(peak.score.value)]
+        ended.sort(key=lambda peak: -peak.score.value)
+        # one that was stopped on its way up is none, but better than nothing
+        ended = [peak for peak in ended if peak.gain < LEFT] or ended[:1]
         optima: list[Optimum] = []
-        for peak in sorted(ended, key=lambda peak: -peak.score.value):
+        for peak in ended:
             found = of_curvature(float(peak.score.value), peak.x, peak.score.root.T @ peak.score.root, spread)
-            if not any(self._one(found, other) for other in optima):
+            if not any(self._same_mode(found, other) for other in optima):
                 optima.append(found)
         return replace(self, optima=tuple(of_note(optima)))
 
-    def _one(self, optimum: Optimum, other: Optimum) -> bool:
+    def _same_mode(self, optimum: Optimum, other: Optimum) -> bool:
         """Whether no valley parts an optimum from a higher one."""
         if other.height - optimum.height < SAME and float(other.squared_distance(optimum.point[None])[0]) < SAME**2:
             return True

@@ -170,18 +170,22 @@ def parameters(draws: xr.DataTree, study: Study) -> xr.Dataset:
     return dataset.rename(names | ({UNITS: study.unit_column} if UNITS in dataset.dims else {}))
 
 
-# asked for each of many points
-@lru_cache(maxsize=16)
-def _of_unknown_width(likelihood: Likelihood) -> tuple[str, ...]:
-    """Epistemic parameters, affine maps of a standard normal latent, of a width that other parameters give; without
-    those that are integrated out."""
-    space, effects = likelihood.study.model.space, LinearEffects.of(likelihood)
+def of_unknown_width(space: Space) -> tuple[str, ...]:
+    """Epistemic parameters, affine maps of a standard normal latent, of a width that other parameters give."""
     return tuple(
         name
         for name in space.epistemic
-        if type(space[name].dist) in AFFINE
-        and isinstance(distribution_of(space, name).arguments["sigma"], str)
-        and not (effects and name in effects.names)
+        if type(space[name].dist) in AFFINE and isinstance(distribution_of(space, name).arguments["sigma"], str)
+    )
+
+
+# asked for each of many points
+@lru_cache(maxsize=16)
+def _of_unknown_width(likelihood: Likelihood) -> tuple[str, ...]:
+    """The same, without those that are integrated out."""
+    effects = LinearEffects.of(likelihood)
+    return tuple(
+        name for name in of_unknown_width(likelihood.study.model.space) if not (effects and name in effects.names)
     )
 
 

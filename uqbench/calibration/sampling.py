@@ -64,15 +64,17 @@ def draw(
     runs = _Runs(likelihood, settings, fits)
     while True:
         chains, stopped = runs(attempt, len(tried), files, done[-1][0] if done else None)
-        # of an attempt that was stopped at once the one before it is left
+        following = None
+        # of an attempt that was stopped at once, or came to nothing, the one before it is left
         if chains is not None:
-            found = runs.with_missed(convergence(study, chains), chains)
+            found, unseen = runs.with_missed(convergence(study, chains), chains)
+            stopped = stopped or unseen
             done.append((chains, found))
             tried.append({**asdict(attempt), "came": _in_words(chains, found)})
+            if settings.ruled and not stopped:
+                following = next_attempt(study, attempt, chains, found, settings.tune, tried, runs.apart)
         elif not done:
             return None
-        ruled = settings.ruled and not stopped
-        following = next_attempt(study, attempt, chains, found, settings.tune, tried, runs.apart) if ruled else None
         if following is None:
             best = max(range(len(done)), key=lambda number: quality(*done[number]))
             tried = [{**each, "kept": number == best} for number, each in enumerate(tried)]
@@ -105,12 +107,15 @@ class _Runs:
 
     def __call__(self, attempt: Attempt, number: int, files: ChainFiles, before: xr.DataTree | None):
         """The chains, and whether they were stopped; `before` are those of the attempt before it."""
-        settings, study = self.settings, self.likelihood.study
-        seeds = [_seed(settings.seed, number, chain) for chain in range(settings.chains)]
         try:
-            ready = self._ready(attempt, before)
+            return self._run(attempt, number, files, before)
         except KeyboardInterrupt:
             return None, True
+
+    def _run(self, attempt: Attempt, number: int, files: ChainFiles, before: xr.DataTree | None):
+        settings, study = self.settings, self.likelihood.study
+        seeds = [_seed(settings.seed, number, chain) for chain in range(settings.chains)]
+        ready = self._ready(attempt, before)
         if attempt.sampler == "smc":
             return self._tempered(attempt, number, files, before, seeds)
         # only tempering does without
@@ -138,7 +143,7 @@ class _Runs:
         return len(population.optima) if population is not None else 0
 
     def _in_each_mode(self, attempt: Attempt, number: int, files: ChainFiles):
-        """Chains put together of such in each mode; none where they were stopped."""
+        """Chains put together of such in each mode; none where they were stopped or the shares are not known."""
         likelihood, settings, ready = self.likelihood, self.settings, self.prepared
         assert ready is not None and ready.population is not None
         chains, each = settings.chains, ready.in_each_mode(likelihood)
@@ -208,8 +213,15 @@ class _Runs:
 
             return one_by_one(one, self.settings.chains, number, files)
 
-    def with_missed(self, found: xr.Dataset, chains: xr.DataTree) -> xr.Dataset:
-        """/convergence with the optima that the draws have missed, in the presence of which nothing is resolved."""
+    def with_missed(self, found: xr.Dataset, chains: xr.DataTree) -> tuple[xr.Dataset, bool]:
+        """/convergence with the optima that the draws have missed, in the presence of which nothing is resolved; and
+        whether it was stopped before these were known."""
+        try:
+            return self._with_missed(found, chains), False
+        except KeyboardInterrupt:
+            return found, True
+
+    def _with_missed(self, found: xr.Dataset, chains: xr.DataTree) -> xr.Dataset:
         ready, likelihood = self.prepared, self.likelihood
         if ready is None:
             return found

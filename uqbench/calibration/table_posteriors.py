@@ -58,6 +58,7 @@ class _Table:
         begin: `function(chain, note)` that begins a chain in the background.
         done: finished chains of this attempt.
         best: the best draws of the attempts before it, with their `quality`.
+        population: its optima, where it is one of a population.
     """
 
     number: int
@@ -68,6 +69,7 @@ class _Table:
     begin: Callable | None = None
     done: dict[int, xr.DataTree] = field(default_factory=dict)
     best: tuple[tuple, Sampled] | None = None
+    population: Population | None = None
 
 
 def posteriors(
@@ -137,7 +139,9 @@ def _beginner(likelihood: Likelihood, settings: Settings) -> Callable[[_Table], 
         seeds = _seeds(settings, table.number, len(table.tried))
         data = data_of(likelihood, table.values)
         own = compiled.with_data(**{name: jnp.asarray(each) for name, each in data.items()})
-        population = Population.of(likelihood, (), seeds[0], ASCENTS, table.values)
+        if table.population is None:
+            table.population = Population.of(likelihood, (), seeds[0], ASCENTS, table.values)
+        population = table.population
         ready = Prepared(model, own, data, population=population)
         try:
             if table.best is not None and of_expansions(likelihood):

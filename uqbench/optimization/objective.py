@@ -243,11 +243,7 @@ def finer_objective_of(study: Study, prior: bool, tolerance: float) -> Objective
         None where neither solves nor integrals have an accuracy that could be another.
     """
     target = _finer_target(_SameRows(study), tolerance)
-    return None if target is None else _objective(study, target, prior)
-
-
-def _objective(study: Study, target: Target, prior: bool) -> Objective:
-    return Objective(study, target, values_of(study.table), prior)
+    return None if target is None else Objective(study, target, values_of(study.table), prior)
 
 
 class _SameRows:
